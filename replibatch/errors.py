@@ -1,0 +1,243 @@
+"""Everything replibatch raises, as one tree.
+
+::
+
+    ReplibatchError
+    ├── SettingsError (ValueError)         a setting, or the set-up, is not usable
+    ├── RequestError (ValueError)          a request is refused before any money is spent
+    │   ├── UnsupportedModel               the model is in no catalogue
+    │   ├── ReferenceImageError            a reference image is missing, empty, not an image, or one too many
+    │   ├── OutputPathError                a file cannot be written where the request asks for it
+    │   └── ManifestError                  lines of a list of prompts are malformed
+    ├── NoSuchWork (LookupError)           no job or batch of that id
+    ├── ResultTimeout (TimeoutError)       a result was not there in the time the caller gave
+    ├── AccountStopped                     nothing can be generated for this account at present
+    │   ├── TokenRefused                   Replicate does not accept the token (401)
+    │   └── NoCredit                       the account has no credit left (402)
+    ├── GenerationFailed                   a generation ended without a file; `.result` says what happened
+    │   ├── AllModelsFailed                every model of the chain refused; `.result` has the placeholder
+    │   ├── OverBudget                     not started: it could have cost more than the budget leaves
+    │   └── GenerationCanceled             canceled by its owner
+    └── AttemptFailure                     one attempt on one model failed; `.verdict` says what follows
+        ├── Throttled                      429: nothing was created, the whole account waits
+        ├── NotCreated                     a fault that surely created nothing
+        ├── MaybeCreated                   the reply was lost: created or not, unknown
+        ├── InvalidInput                   422: Replicate refused the input
+        ├── ModelMissing                   404: Replicate has no such model
+        ├── Interrupted                    the model was overloaded or interrupted and says: try again
+        ├── Sensitive                      the input or the output was flagged as sensitive
+        ├── PredictionFailed               the model failed
+        ├── PredictionTimedOut             not finished in the time it was given
+        ├── PredictionCanceled             canceled at Replicate, by somebody else
+        ├── NoOutput                       succeeded, yet with nothing that could be saved
+        ├── NotSaved                       succeeded and paid for, but the file could not be brought home
+        └── OutputErased                   Replicate erased the output before it was saved
+
+An `AttemptFailure` is for inside; callers see the groups above it, and `BatchResult.attempts`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from replibatch.requests import BatchResult
+
+
+class ReplibatchError(Exception):
+    """Base of every error replibatch raises. The message is one line for people."""
+
+
+class SettingsError(ReplibatchError, ValueError):
+    """A setting, or the set-up, is not usable; the message names it, what was found and what is allowed."""
+
+
+class RequestError(ReplibatchError, ValueError):
+    """A request is refused before any money is spent."""
+
+
+class UnsupportedModel(RequestError):
+    """The model is neither in the built-in catalogue nor in the user's own."""
+
+
+class ReferenceImageError(RequestError):
+    """A reference image is missing, empty, not an image, or one more than any model takes."""
+
+
+class OutputPathError(RequestError):
+    """A file cannot be written where the request asks for it."""
+
+
+class ManifestError(RequestError):
+    """Lines of a list of prompts are malformed; `problems` has one `(line number, reason)` for each.
+
+    Args:
+        source: the manifest's name, as the user gave it.
+        problems: every mistake found, in line order; line numbers count from 1.
+    """
+
+    def __init__(self, source: str, problems: list[tuple[int, str]]) -> None:
+        self.source = source
+        self.problems = problems
+        super().__init__("\n".join(f"{source}, line {number}: {reason}" for number, reason in problems))
+
+
+class NoSuchWork(ReplibatchError, LookupError):
+    """No job or batch of that id: never submitted to this account, or its records have expired."""
+
+
+class ResultTimeout(ReplibatchError, TimeoutError):
+    """A result was not there in the time the caller gave; the generation goes on."""
+
+
+class AccountStopped(ReplibatchError):
+    """Nothing can be generated for this account at present; what waits stays resumable."""
+
+
+class TokenRefused(AccountStopped):
+    """Replicate does not accept the token (HTTP 401)."""
+
+
+class NoCredit(AccountStopped):
+    """The account has no credit left (HTTP 402)."""
+
+
+class GenerationFailed(ReplibatchError):
+    """A generation ended without the file it was asked for; `result` says what happened.
+
+    Args:
+        message: one line for people.
+        result: the whole outcome, with every attempt.
+    """
+
+    def __init__(self, message: str, result: BatchResult) -> None:
+        self.result = result
+        super().__init__(message)
+
+
+class AllModelsFailed(GenerationFailed):
+    """Every model of the chain refused; `result.file_paths` holds the placeholder, where one was written."""
+
+
+class OverBudget(GenerationFailed):
+    """Not started: it could have taken the spend past a budget."""
+
+
+class GenerationCanceled(GenerationFailed):
+    """Canceled by its owner."""
+
+
+class Verdict(StrEnum):
+    """What follows a failed attempt."""
+
+    WAIT = "wait"  # the same attempt again, once the account may: it created nothing and is not counted
+    RETRY = "retry"  # the same model again, after a pause
+    NEXT_MODEL = "next_model"  # the model's answer stands; another may do better
+    RECONCILE = "reconcile"  # find out what happened before anything else
+    GIVE_UP = "give_up"  # no model would do better
+
+
+class AttemptFailure(ReplibatchError):
+    """One attempt on one model failed.
+
+    Class attributes:
+        reason: the word for it in results, catalogue conditions (`on = ["sensitive"]`) and Flower.
+        verdict: what follows.
+    """
+
+    reason: ClassVar[str] = "failed"
+    verdict: ClassVar[Verdict] = Verdict.NEXT_MODEL
+
+
+class Throttled(AttemptFailure):
+    """HTTP 429: nothing was created; the whole account waits.
+
+    Args:
+        message: Replicate's words.
+        retry_after_seconds: the wait Replicate asked for; None where it named none.
+    """
+
+    reason = "throttled"
+    verdict = Verdict.WAIT
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class NotCreated(AttemptFailure):
+    """A fault that surely created nothing: no connection, or an answer that says so."""
+
+    reason = "unavailable"
+    verdict = Verdict.RETRY
+
+
+class MaybeCreated(AttemptFailure):
+    """The reply to a create was lost: the prediction may exist, and be paid for."""
+
+    reason = "reply lost"
+    verdict = Verdict.RECONCILE
+
+
+class InvalidInput(AttemptFailure):
+    """HTTP 422: Replicate refused the input; the message has its words."""
+
+    reason = "invalid_input"
+    verdict = Verdict.GIVE_UP
+
+
+class ModelMissing(AttemptFailure):
+    """HTTP 404: Replicate has no such model, or not for this account."""
+
+    reason = "model_missing"
+    verdict = Verdict.NEXT_MODEL
+
+
+class Interrupted(AttemptFailure):
+    """The model was overloaded or interrupted (E003, E004, PA …) and asks to be tried again."""
+
+    reason = "interrupted"
+    verdict = Verdict.RETRY
+
+
+class Sensitive(AttemptFailure):
+    """The input or the output was flagged as sensitive (E005)."""
+
+    reason = "sensitive"
+
+
+class PredictionFailed(AttemptFailure):
+    """The model failed; the message has its words."""
+
+
+class PredictionTimedOut(AttemptFailure):
+    """Not finished in the time it was given, at Replicate (`Cancel-After`) or here."""
+
+    reason = "timeout"
+
+
+class PredictionCanceled(AttemptFailure):
+    """Canceled at Replicate by somebody else than its owner here."""
+
+    reason = "canceled"
+
+
+class NoOutput(AttemptFailure):
+    """The prediction succeeded, yet with nothing that could be saved: null, an empty list, an empty file."""
+
+    reason = "no_output"
+
+
+class NotSaved(AttemptFailure):
+    """The prediction succeeded and was paid for, but its file could not be brought home."""
+
+    reason = "not_saved"
+    verdict = Verdict.GIVE_UP
+
+
+class OutputErased(AttemptFailure):
+    """Replicate erased the output, an hour after it was made, before it could be saved."""
+
+    reason = "erased"
+    verdict = Verdict.GIVE_UP

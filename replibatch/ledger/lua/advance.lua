@@ -1,0 +1,14 @@
+-- The next attempt, in the caller's publishing custody.
+-- call: id, process, fence, attempt, model, attempts (JSON text), not_before_ms
+-- Returns 1; 0 where the caller has lost custody.
+
+local record = read(call.id)
+if not has(record) then
+  -- This very step, already taken.
+  return record and record.state == 'publishing' and record.process == call.process
+    and tonumber(record.attempt) == call.attempt and 1 or 0
+end
+redis.call('HDEL', record_key(call.id), 'prediction', 'created')
+redis.call('HSET', record_key(call.id), 'state', 'publishing', 'attempt', whole(call.attempt), 'model', call.model,
+  'attempts', call.attempts, 'pause', whole(call.pause_ms))
+return 1

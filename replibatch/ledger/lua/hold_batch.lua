@@ -1,0 +1,7 @@
+-- Holds a batch (nothing new starts) or lets it go on. call: batch, held ('' to go on), process, capacity
+-- Returns the messages to publish.
+
+local meta = key('batch', call.batch)
+if redis.call('EXISTS', meta) == 0 then return {} end
+redis.call('HSET', meta, 'held', call.held)
+return top_up(call.batch)

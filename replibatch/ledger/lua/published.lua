@@ -1,0 +1,10 @@
+-- Messages are in the queue now, and in nobody's custody. call: process, ids
+for _, id in ipairs(call.ids) do
+  local owner = redis.call('HMGET', record_key(id), 'state', 'process')
+  if owner[1] == 'publishing' and owner[2] == call.process then
+    redis.call('HSET', record_key(id), 'state', 'queued', 'process', '')
+    redis.call('SREM', custody_key(call.process), id)
+    redis.call('ZADD', key('queued'), whole(now), id)
+  end
+end
+return 1

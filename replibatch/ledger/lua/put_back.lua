@@ -1,0 +1,14 @@
+-- A generation that cannot start now goes back to the head of its batch, which is held for the reason given.
+-- call: id, process, fence, held
+-- Returns 1; 0 where the caller has lost custody.
+
+local record = read(call.id)
+if not has(record) then return 0 end
+release(call.id, record)
+redis.call('SREM', key('batch', record.batch, 'out'), call.id)
+redis.call('LPUSH', key('batch', record.batch, 'pending'),
+  table.concat({ call.id, record.index, record.model, record.request }, '\t'))
+redis.call('DEL', record_key(call.id))
+redis.call('HSET', key('batch', record.batch), 'held', call.held)
+redis.call('SREM', key('batches', 'feeding'), record.batch)
+return 1

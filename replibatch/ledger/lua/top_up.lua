@@ -1,0 +1,2 @@
+-- Feeds a batch. call: batch, process, capacity. Returns the messages to publish.
+return top_up(call.batch)

@@ -1,0 +1,254 @@
+"""Generation records and custody: a generation is always in exactly one place.
+
+In a batch's pending list, in the Celery queue, in the custody of one process (publishing or running), or done.
+Every write to a record is fenced: who has lost custody changes nothing. `lua/ledger.lua` describes the keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self, cast
+
+from redis import Redis
+
+from replibatch.requests import Attempt, BatchResult, RoutedRequest, State
+from replibatch.scripts import Script, Step
+from replibatch.settings import Settings
+
+_NAMES = (
+    "enqueue", "published", "take", "created", "advance", "requeue", "settle", "put_back", "give_back", "take_over",
+)  # fmt: skip
+_SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
+
+DAY_MS = 86_400_000
+MICRO = 1_000_000
+TAKE_OVER_AT_ONCE = 200
+
+
+class Message(NamedTuple):
+    """A wake-up for the Celery queue."""
+
+    id: str
+    attempt: int
+    model: str
+    priority: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """A generation in somebody's custody.
+
+    Attributes:
+        id: the generation's, and its Celery task's.
+        state: `publishing` or `running`.
+        fence: the custody's fencing number.
+        attempt: the number of the current attempt, from 1.
+        model: the current attempt's.
+        request: what was asked for.
+        attempts: those that are over.
+        prediction: the current attempt's, once created.
+        created_ms: when it was created, by Redis' clock.
+        started_ms: when the first attempt began.
+        pause_seconds: how long to wait before this attempt.
+        batch: its batch; empty for a single job.
+        index: its place in the batch, from 0.
+        catalog: of a single job: the models of its chain, JSON by name.
+        link: a Celery task of the application's own to call with the result.
+    """
+
+    id: str
+    state: str
+    fence: int
+    attempt: int
+    model: str
+    request: RoutedRequest
+    attempts: tuple[Attempt, ...]
+    prediction: str | None
+    created_ms: int | None
+    started_ms: int | None
+    pause_seconds: float
+    batch: str
+    index: int
+    catalog: str
+    link: str
+    priority: int
+
+    @classmethod
+    def parse(cls, generation_id: str, flat: list[str]) -> Self:
+        """From HGETALL's flat list, as scripts return it."""
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+
+        def number(name: str) -> int | None:
+            return int(fields[name]) if name in fields else None
+
+        return cls(
+            id=generation_id,
+            state=fields["state"],
+            fence=int(fields["fence"]),
+            attempt=int(fields["attempt"]),
+            model=fields["model"],
+            request=RoutedRequest.from_json(json.loads(fields["request"])),
+            attempts=tuple(Attempt(**attempt) for attempt in json.loads(fields.get("attempts", "[]"))),
+            prediction=fields.get("prediction"),
+            created_ms=number("created"),
+            started_ms=number("started"),
+            pause_seconds=int(fields.get("pause", 0)) / 1000,
+            batch=fields.get("batch", ""),
+            index=int(fields.get("index", 0)),
+            catalog=fields.get("catalog", ""),
+            link=fields.get("link", ""),
+            priority=int(fields.get("priority", 0)),
+        )
+
+    @property
+    def attempt_key(self) -> str:
+        """The current attempt's name at the gate and on predictions."""
+        return f"{self.id}:{self.attempt}"
+
+
+class Ledger:
+    """The records of one account, as one process sees them.
+
+    Args:
+        redis: a client of the fleet's Redis.
+        settings: the account, and how long results are kept.
+        process: this process's unique name.
+    """
+
+    def __init__(self, redis: Redis, settings: Settings, process: str) -> None:
+        self.redis = redis
+        self.process = process
+        self.prefix = f"rb:{settings.account_key}:"
+        self.keep_ms = int(settings.keep_days * DAY_MS)
+        self.capacity = settings.global_max_concurrent
+
+    def enqueue(
+        self,
+        generation_id: str,
+        request: RoutedRequest,
+        catalog: dict[str, Any],
+        *,
+        priority: int,
+        link: str = "",
+    ) -> bool:
+        """Record a single job, in this process's publishing custody. False where the id is known already."""
+        return bool(
+            self._call(
+                "enqueue",
+                id=generation_id,
+                model=request.model,
+                priority=priority,
+                request=compact(request.to_json()),
+                catalog=compact(catalog),
+                link=link,
+            )
+        )
+
+    def published(self, ids: Iterable[str]) -> None:
+        """Note that the messages of these generations are in the queue."""
+        self._call("published", ids=list(ids))
+
+    def take(self, generation_id: str, attempt: int) -> Record | None:
+        """Take custody for a task that starts; None where it must step aside."""
+        flat = self._call("take", id=generation_id, attempt=attempt)
+        return Record.parse(generation_id, flat) if flat else None
+
+    def created(self, record: Record, prediction_id: str) -> Step:
+        """Claim a prediction for the record's attempt. The script answers `ok`, `twin` or `fenced`."""
+        return self._step(
+            "created",
+            **self._custody(record),
+            attempt_key=record.attempt_key,
+            prediction=prediction_id,
+            keep_ms=self.keep_ms,
+        )
+
+    def advance(self, record: Record, model: str, attempts: Iterable[Attempt], pause_seconds: float) -> Step:
+        """Make the record's next attempt, on `model`, ready to publish. The script answers 1, or 0 if fenced."""
+        return self._step(
+            "advance",
+            **self._custody(record),
+            attempt=record.attempt + 1,
+            model=model,
+            attempts=compact([attempt.__dict__ for attempt in attempts]),
+            pause_ms=int(pause_seconds * 1000),
+        )
+
+    def requeue(self, record: Record) -> Message | None:
+        """Put a generation no thread works on back to the queue's head; None if it is no longer ours."""
+        answer = self._call("requeue", **self._custody(record))
+        return Message(*answer) if answer else None
+
+    def settle(self, record: Record, state: State, result: BatchResult) -> Step:
+        """Write the one result. The script answers `[1, messages to publish]`, or `[0, []]` if fenced."""
+        return self._step(
+            "settle",
+            **self._custody(record),
+            state=state.value,
+            result=compact(result.to_json()),
+            cost=round(result.cost_usd * MICRO),
+            keep_ms=self.keep_ms,
+            capacity=self.capacity,
+        )
+
+    def put_back(self, record: Record, held: str) -> Step:
+        """Return a batch's generation to its pending list, and hold the batch for the reason given."""
+        return self._step("put_back", **self._custody(record), held=held)
+
+    def give_back(self) -> int:
+        """Leave everything this process answers for to the others; returns how many generations that is."""
+        return int(self._call("give_back"))
+
+    def take_over(self, dead: str) -> list[Record]:
+        """Take over from a dead process; from `""`, what processes that ended in order left."""
+        rows = self._call("take_over", dead=dead, most=TAKE_OVER_AT_ONCE)
+        return [Record.parse(row[0], row[1:]) for row in rows]
+
+    def ask_to_cancel(self, generation_id: str) -> None:
+        """Ask whoever has the generation to cancel it; forgotten when it is over."""
+        self.redis.sadd(self._key("canceling"), generation_id)
+
+    def custody(self) -> set[str]:
+        """The generations this process answers for."""
+        return cast("set[str]", self.redis.smembers(self._key("custody", self.process)))
+
+    def to_cancel(self) -> set[str]:
+        """Those of them somebody wants canceled."""
+        return cast("set[str]", self.redis.sinter([self._key("custody", self.process), self._key("canceling")]))
+
+    def other_custodians(self) -> set[str]:
+        """The other processes that may answer for something; `""` stands for those that left in order."""
+        return cast("set[str]", self.redis.smembers(self._key("custodians"))) - {self.process}
+
+    def outcome(self, generation_id: str) -> tuple[str, int, BatchResult | None]:
+        """A generation's state (empty for an unknown id), attempt number, and result if it has one."""
+        names = ["state", "attempt", "result"]
+        values = cast("list[str | None]", self.redis.hmget(self._key("gen", generation_id), names))
+        state, attempt, result = values
+        return state or "", int(attempt or 0), BatchResult.from_json(json.loads(result)) if result else None
+
+    def await_done(self, generation_id: str, seconds: float) -> None:
+        """Block until a single job is done, or the time is over."""
+        key = self._key("done", generation_id)
+        # Moved onto itself, the mark stays there for whoever else waits.
+        self.redis.execute_command("BLMOVE", key, key, "LEFT", "LEFT", seconds)  # type: ignore[no-untyped-call]
+
+    def _custody(self, record: Record) -> dict[str, Any]:
+        return {"id": record.id, "fence": record.fence}
+
+    def _key(self, *parts: str) -> str:
+        return self.prefix + ":".join(parts)
+
+    def _step(self, name: str, **call: Any) -> Step:
+        return _SCRIPTS[name], [self.prefix], (compact({"process": self.process, **call}),)
+
+    def _call(self, name: str, **call: Any) -> Any:
+        script, keys, args = self._step(name, **call)
+        return script(self.redis, keys, args)
+
+
+def compact(value: Any) -> str:
+    """JSON without a space, non-ASCII text as it is: what is kept in Redis."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

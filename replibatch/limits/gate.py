@@ -1,0 +1,243 @@
+"""The gate: one call of one script for each step a prediction takes through the account's limits.
+
+    acquire ──► claimed ──► POST ──► answer(created) ──► … prediction over ──► release
+        └─► waiting ──► (handed off) ──► claim ──┘          └─► answer(not created): the slot is free again
+
+Nothing here waits; `Gatekeeper` does. `lua/gate.lua` describes the keys.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from redis import Redis
+
+from replibatch.scripts import Script, Step
+from replibatch.settings import Settings
+
+MICRO = 1_000_000  # money is counted in whole micro-dollars
+CLAIM_SECONDS = 2.0  # a hand-off nobody claims for this long goes to the next in line
+POST_SECONDS = 20.0  # the longest a create may take from its claim to its answer
+SLOT_MARGIN_SECONDS = 120.0  # after Cancel-After, before a slot is given up without anybody having seen the end
+
+_PACKAGE = "replibatch.limits"
+_SCRIPTS = {
+    name: Script(_PACKAGE, "gate", name)
+    for name in ("acquire", "claim", "answer", "release", "adopt", "heartbeat", "pump", "stop", "resume", "status")
+}
+_READ = Script(_PACKAGE, "read")
+
+
+class Standing(StrEnum):
+    """Where an attempt stands at the gate."""
+
+    CLAIMED = "claimed"  # the caller may send its POST, now
+    CREATED = "created"  # it holds a slot, and its prediction was created
+    WAITING = "waiting"
+    UNSETTLED = "unsettled"  # taken over with its POST unanswered: find out first
+    STOPPED = "stopped"  # the account is stopped (token, credit)
+    UNAFFORDABLE = "unaffordable"  # its price does not fit a budget
+    FENCED = "fenced"  # a later owner has it
+    GRANTED = "granted"  # handed off, not yet claimed
+    UNKNOWN = "unknown"  # neither waits nor holds
+    WITHDRAWN = "withdrawn"  # its process is draining
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What an attempt brings to the gate.
+
+    Attributes:
+        attempt: `generation:number`, the holder of the slot.
+        fence: the custody's fencing number; a later one wins.
+        price_usd: reserved with the slot, settled when it is released.
+        purse: the batch whose budget it also draws on; empty for none.
+        priority: 0 is first.
+    """
+
+    attempt: str
+    fence: int
+    price_usd: float
+    purse: str = ""
+    priority: int = 5
+
+
+class Gate:
+    """The limits of one account, as one process sees them.
+
+    Args:
+        redis: a client of the fleet's Redis.
+        settings: the defaults of the limits, the window, the lease.
+        process: this process's unique name.
+        clock: seconds since the epoch, for tests; None for Redis' own time.
+    """
+
+    def __init__(
+        self, redis: Redis, settings: Settings, process: str, clock: Callable[[], float] | None = None
+    ) -> None:
+        self.redis = redis
+        self.process = process
+        self.prefix = f"rb:{settings.account_key}:"
+        self._clock = clock
+        self._reads = (settings.rate_window_seconds, settings.reads_per_minute)
+        self._keys = [
+            self.prefix + name
+            for name in (
+                "slots", "granted", "creating", "window", "waiters", "tickets", "limits", "processes", "spend",
+                "reports", "limits:stored",
+            )
+        ]  # fmt: skip
+        slot_seconds = POST_SECONDS + settings.prediction_timeout_seconds + SLOT_MARGIN_SECONDS
+        self._config: dict[str, Any] = {
+            "prefix": self.prefix,
+            "window_ms": int(settings.rate_window_seconds * 1000),
+            "lease_ms": int(settings.lease_seconds * 1000),
+            "claim_ms": int(min(CLAIM_SECONDS, settings.lease_seconds) * 1000),
+            "slot_ms": int(slot_seconds * 1000),
+            "max_concurrent": settings.global_max_concurrent,
+            "per_window": settings.requests_per_minute,
+        }
+        self._config_json = json.dumps(self._config, separators=(",", ":"))
+
+    @property
+    def wake_key(self) -> str:
+        """The list this process is told of hand-offs through."""
+        return f"{self.prefix}wake:{self.process}"
+
+    def acquire(self, ticket: Ticket) -> tuple[Standing, float | None]:
+        """Ask for a slot and a place in the window. Returns the standing, and seconds until asking again helps."""
+        standing, again = self._call(
+            "acquire",
+            **self._identity(ticket),
+            price=round(ticket.price_usd * MICRO),
+            purse=ticket.purse,
+            priority=ticket.priority,
+        )
+        return Standing(standing), _seconds(again)
+
+    def claim(self, ticket: Ticket) -> tuple[Standing, float | None]:
+        """Turn a hand-off into the intent to create."""
+        standing, again = self._call("claim", **self._identity(ticket))
+        return Standing(standing), _seconds(again)
+
+    def created(self, ticket: Ticket) -> Step:
+        """The POST was answered with a prediction; the slot is now the prediction's."""
+        return self._answer(ticket, created=True)
+
+    def refused(self, ticket: Ticket, *, stop: str = "") -> Step:
+        """The POST surely created nothing; `stop` says why the account must stop, if it must."""
+        return self._answer(ticket, created=False, stop=stop)
+
+    def throttled(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
+        """The POST was answered with 429: the account cools down, the attempt keeps its place in the line."""
+        wait = -1 if retry_after_seconds is None else int(retry_after_seconds * 1000)
+        return self._answer(ticket, created=False, requeue=True, throttled=True, retry_after_ms=wait)
+
+    def released(self, ticket: Ticket, cost_usd: float) -> Step:
+        """The prediction is over, or the attempt leaves the line: free its slot, settle its cost."""
+        return self._step("release", **self._identity(ticket), cost=round(cost_usd * MICRO))
+
+    def adopt(self, attempt: str, fence: int) -> Standing:
+        """Make this process the owner of an attempt's place, whatever it is."""
+        return Standing(self._call("adopt", attempt=attempt, process=self.process, fence=fence))
+
+    def heartbeat(
+        self, report: dict[str, Any], *, leaving: bool = False
+    ) -> tuple[bool, list[str], float | None, int]:
+        """Say that this process lives, and the limits it was explicitly given.
+
+        Returns:
+            Whether it was known, its hand-offs not yet claimed, seconds until asking again helps, and the
+            concurrency limit in force.
+        """
+        known, unclaimed, again, max_concurrent = self._call(
+            "heartbeat", process=self.process, report=json.dumps(report), leaving=leaving
+        )
+        return bool(known), list(unclaimed), _seconds(again), int(max_concurrent)
+
+    def alive(self, process: str) -> bool:
+        """Whether a process has been heard of within its lease."""
+        beat = self.redis.zscore(self._keys[7], process)
+        seconds, microseconds = self.redis.time()
+        now_ms = seconds * 1000 + microseconds // 1000
+        return beat is not None and float(beat) > now_ms - self._config["lease_ms"]
+
+    def pump(self) -> float | None:
+        """Grant what time alone has freed. Returns seconds until asking again helps."""
+        return _seconds(self._call("pump"))
+
+    def stop(self, why: str) -> None:
+        """Stop the account: nothing is created until `resume`."""
+        self._call("stop", why=why)
+
+    def resume(self) -> None:
+        """Lift a stop, once the token or the credit is mended."""
+        self._call("resume")
+
+    def status(self) -> dict[str, Any]:
+        """The account at a glance, counted now (see `lua/status.lua`)."""
+        snapshot: dict[str, Any] = json.loads(self._call("status"))
+        return snapshot
+
+    def store_limits(self, changes: dict[str, int | None]) -> None:
+        """Set, or with None clear, the operator's `max_concurrent`, `per_window` and `budget` (micro-dollars)."""
+        with self.redis.pipeline() as pipeline:
+            for name, value in changes.items():
+                if value is None:
+                    pipeline.hdel(self._keys[10], name)
+                else:
+                    pipeline.hset(self._keys[10], name, value)
+            pipeline.execute()
+
+    def fill_purse(self, purse: str, cap_usd: float) -> None:
+        """Set what a batch may cost; nothing of it is granted that could take it past that."""
+        self.redis.hset(f"{self.prefix}purse:{purse}", "cap", round(cap_usd * MICRO))
+
+    def await_read(self) -> None:
+        """Wait until the account may make one more read of the API, and count it."""
+        window_seconds, limit = self._reads
+        args = (int(window_seconds * 1000), limit)
+        while wait_ms := int(_READ(self.redis, [self.prefix + "reads"], args)):
+            time.sleep(wait_ms / 1000)
+
+    def _identity(self, ticket: Ticket) -> dict[str, Any]:
+        return {"attempt": ticket.attempt, "process": self.process, "fence": ticket.fence}
+
+    def _answer(
+        self,
+        ticket: Ticket,
+        *,
+        created: bool,
+        requeue: bool = False,
+        throttled: bool = False,
+        retry_after_ms: int = -1,
+        stop: str = "",
+    ) -> Step:
+        return self._step(
+            "answer",
+            **self._identity(ticket),
+            created=created,
+            requeue=requeue,
+            throttled=throttled,
+            retry_after_ms=retry_after_ms,
+            stop=stop,
+        )
+
+    def _step(self, name: str, **call: Any) -> Step:
+        config = self._config_json
+        if self._clock is not None:
+            config = json.dumps({**self._config, "now_ms": int(self._clock() * 1000)})
+        return _SCRIPTS[name], self._keys, (config, json.dumps(call))
+
+    def _call(self, name: str, **call: Any) -> Any:
+        script, keys, args = self._step(name, **call)
+        return script(self.redis, keys, args)
+
+
+def _seconds(milliseconds: int) -> float | None:
+    return None if milliseconds < 0 else milliseconds / 1000

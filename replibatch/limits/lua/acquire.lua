@@ -1,0 +1,33 @@
+-- Asks for a slot and a place in the window, both or neither.
+-- call: attempt, process, fence, price (micro-dollars), purse ('' for none), priority (0 first)
+-- Returns {standing, ms until asking again is of use or -1}; standing: claimed (POST now), waiting,
+-- created (it has its prediction), unsettled, stopped, unaffordable, fenced (a later owner has it).
+-- An attempt that waits or holds already keeps its place; a new owner (a later fence) takes it over. Taken over
+-- with its POST unanswered it is `unsettled`: whether something was created must be found out first.
+
+local ticket = ticket_of(call.attempt)
+local new_owner = false
+if ticket then
+  if call.fence < ticket.fence then return { 'fenced', -1 } end
+  new_owner = not owns(ticket)
+  ticket.process, ticket.fence = call.process, call.fence
+else
+  if state.stopped then return { 'stopped', -1 } end
+  set('arrivals', number('arrivals') + 1)
+  ticket = { process = call.process, fence = call.fence, price = call.price, purse = call.purse,
+    order = call.priority * 4398046511104 + number('arrivals') }
+  if not affordable(ticket) then return { 'unaffordable', -1 } end
+  redis.call('ZADD', WAITERS, whole(ticket.order), call.attempt)
+end
+write_ticket(call.attempt, ticket)
+local again = pump()
+local result = standing(call.attempt)
+if result == 'granted' then
+  result = claim(call.attempt, ticket)
+  save()
+elseif result == 'unknown' then
+  result = caller_refused
+elseif result == 'claimed' and new_owner then
+  result = 'unsettled'
+end
+return { result, again }

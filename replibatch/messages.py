@@ -1,0 +1,112 @@
+"""The Celery side of a generation: one app for producers and workers, and its one kind of message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from celery import Celery
+from kombu.entity import Queue
+
+from replibatch.errors import SettingsError
+from replibatch.ledger import Message
+from replibatch.settings import Settings
+
+TASK = "replibatch.generate"
+HEAD, SINGLE, BULK = 0, 3, 6  # priorities of the queue and of the gate: 0 is first
+
+DAY_SECONDS = 86_400
+
+
+def celery_url(redis_url: str) -> str:
+    """The address as Celery spells it: a unix socket's scheme is `redis+socket`."""
+    if redis_url.startswith("unix://"):
+        address, _, query = redis_url.removeprefix("unix://").partition("?")
+        database = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair).get("db", "0")
+        return f"redis+socket://{address}?virtual_host={database}"
+    if redis_url.startswith("sentinel://"):
+        address, _, master = redis_url.rpartition("/")
+        if not master:
+            raise SettingsError("REPLIBATCH_REDIS_URL: a sentinel:// address names its master at the end")
+        return address
+    return redis_url
+
+
+def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Celery:
+    """A Celery app for one account's queue.
+
+    Args:
+        settings: the account, and how long results are kept.
+        redis_url: broker and result backend.
+        connections: of each pool; a worker needs more than its concurrency.
+    """
+    url = celery_url(redis_url)
+    queue = f"replibatch:{settings.account_key}"
+    transport: dict[str, Any] = {
+        "queue_order_strategy": "priority",
+        "priority_steps": [HEAD, SINGLE, BULK],
+        "socket_timeout": 30,
+        "socket_connect_timeout": 5,
+        "health_check_interval": 30,
+        "visibility_timeout": 365 * DAY_SECONDS,  # custody brings lost work back, not the broker
+    }
+    if not url.startswith("redis+socket"):
+        transport["socket_keepalive"] = True
+    if redis_url.startswith("sentinel://"):
+        transport["master_name"] = redis_url.rpartition("/")[2]
+    app = Celery("replibatch", set_as_current=False)
+    app.conf.update(
+        broker_url=url,
+        result_backend=url,
+        broker_transport_options=transport,
+        result_backend_transport_options={key: transport[key] for key in ("master_name",) if key in transport},
+        redis_max_connections=connections,
+        broker_pool_limit=connections,
+        redis_socket_timeout=30.0,
+        redis_socket_connect_timeout=5.0,
+        redis_retry_on_timeout=True,
+        task_default_queue=queue,
+        task_queues=[Queue(queue, routing_key=queue)],  # type: ignore[no-untyped-call]  # kombu is untyped
+        task_default_routing_key=queue,
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
+        result_expires=int(settings.keep_days * DAY_SECONDS),
+        result_extended=True,
+        task_send_sent_event=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+    )
+    return app
+
+
+def publish(app: Celery, messages: Iterable[Message]) -> list[str]:
+    """Put messages into the queue; returns the generations' ids."""
+    ids = []
+    with app.producer_pool.acquire(block=True) as producer:
+        for message in messages:
+            app.send_task(
+                TASK,
+                args=(message.id, message.attempt),
+                task_id=message.id,
+                producer=producer,
+                **options(message),
+            )
+            ids.append(message.id)
+    return ids
+
+
+def capacity_for(max_concurrent: int) -> int:
+    """How many generations a fleet can make use of: those in flight, and some to be saved or to come."""
+    return max_concurrent + max(4, max_concurrent // 4)
+
+
+def options(message: Message) -> dict[str, Any]:
+    """How a message looks from outside: in Flower one row, with model and attempt."""
+    return {
+        "priority": message.priority,
+        "retries": message.attempt - 1,
+        "shadow": f"generate[{message.model}]",
+        "argsrepr": f"({message.id!r}, attempt {message.attempt} on {message.model})",
+        "ignore_result": False,
+    }

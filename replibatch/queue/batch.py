@@ -1,0 +1,214 @@
+"""Many generations, as their owner holds them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from replibatch.errors import ResultTimeout
+from replibatch.ledger import PendingEntry
+from replibatch.ledger.batches import BatchState
+from replibatch.messages import BULK
+from replibatch.queue.producer import Producer, open_producer, stop_error
+from replibatch.requests import BatchRequest, BatchResult, RoutedRequest, State, new_id
+from replibatch.routing import route
+
+CHUNK = 500  # requests appended in one call: memory stays flat, however many there are
+LOOK_SECONDS = 1.0
+PAUSED, BUDGET, STOPPED = "paused", "budget", "stopped"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A batch at a glance.
+
+    Attributes:
+        total: requests in it.
+        queued: in the queue.
+        waiting: in the batch's own list, not yet in the queue.
+        running: in the custody of a worker.
+        succeeded, placeholder, failed, canceled: by outcome.
+        cost_usd: of what is finished.
+        held: why nothing new starts: `paused`, `budget`, `stopped: …`; empty when it goes on.
+    """
+
+    total: int
+    queued: int
+    waiting: int
+    running: int
+    succeeded: int
+    placeholder: int
+    failed: int
+    canceled: int
+    cost_usd: float
+    held: str
+
+    @property
+    def finished(self) -> Iterator[tuple[int, BatchResult]]:
+        """Results as they finish, each with its request's place in the batch."""
+        self._producer.bring_worker()
+        mark = "0"
+        while True:
+            state = self._producer.batches.state(self.id)
+            found = self._producer.batches.finished(self.id, mark, block_seconds=LOOK_SECONDS)
+            for mark, _, place, result in found:  # noqa: B007  # the last mark is where the next look begins
+                if result:
+                    yield place, self._producer.at_home(result)
+            if found:
+                continue
+            if state.is_over or self._is_stuck(state):
+                return
+            self._producer.raise_if_stopped()
+
+    def results(self, timeout: float | None = None) -> list[BatchResult]:
+        """All results in the order of the requests, those that could not start included.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
+        Raises:
+            ResultTimeout: they were not all there in time; the batch goes on.
+            AccountStopped: the token is refused, or the credit used up.
+        """
+        ends = None if timeout is None else time.monotonic() + timeout
+        results: dict[int, BatchResult] = {}
+        for index, result in self.finished():
+            results[index] = result
+            if ends is not None and time.monotonic() > ends:
+                raise ResultTimeout(f"batch {self.id} is not over after {timeout} s; it goes on")
+        results.update(self.not_started())
+        return [results[index] for index in sorted(results)]
+
+    async def aresults(self, timeout: float | None = None) -> list[BatchResult]:
+        """`results`, without blocking the event loop."""
+        return await asyncio.to_thread(self.results, timeout)
+
+    def not_started(self) -> Iterator[tuple[int, BatchResult]]:
+        """What never started, as results that say why, each with its place."""
+        held = self._producer.batches.state(self.id).held
+        why = {"": "canceled before it started", BUDGET: "not started: it would exceed the budget"}.get(
+            held, f"not started: {held}"
+        )
+        for place, request in self._producer.batches.unstarted(self.id):
+            yield place, _not_started(request, why)
+
+    def pause(self) -> None:
+        """Start nothing new; what runs goes on."""
+        self._producer.batches.hold(self.id, PAUSED)
+
+    def resume(self, *, max_cost_usd: float | None = None) -> None:
+        """Go on, after a pause, a stop of the account, or with a higher budget.
+
+        Args:
+            max_cost_usd: the batch's new budget; None keeps the old one.
+        """
+        if max_cost_usd is not None:
+            self._producer.gate.fill_purse(self.id, max_cost_usd)
+        self._producer.gate.resume()
+        self._producer.publish(self._producer.batches.hold(self.id, ""))
+
+    def cancel(self) -> None:
+        """Cancel what waits, and at Replicate what runs."""
+        self._producer.batches.drop(self.id)
+        for generation_id in self._producer.batches.outstanding(self.id):
+            self._producer.cancel(generation_id)
+
+    def retry_failed(self) -> int:
+        """Make again what failed, was canceled or got a placeholder; returns how many."""
+        ids: list[str] = []
+        mark = "0"
+        while found := self._producer.batches.finished(self.id, mark):
+            mark = found[-1].mark
+            ids += [item.id for item in found if item.result and not item.result.success]
+        self._producer.publish(self._producer.batches.retry(self.id, ids))
+        return len(ids)
+
+    def _is_stuck(self, state: BatchState) -> bool:
+        """Whether it is held for a reason that waiting will not mend, with nothing of it on its way."""
+        if state.held.startswith(STOPPED):
+            raise stop_error(state.held.removeprefix(f"{STOPPED}: "))
+        return state.held == BUDGET and state.outstanding == 0
+
+
+def submit(
+    producer: Producer,
+    requests: Iterable[BatchRequest],
+    *,
+    max_concurrent: int | None = None,
+    max_cost_usd: float | None = None,
+    fallback: bool = True,
+    folder: str = "",
+    about: dict[str, Any] | None = None,
+    id_for: Callable[[int, BatchRequest], str] | None = None,
+) -> Batch:
+    """Enqueue a batch; returns when all of it is durable in Redis. Its first requests are under way by then.
+
+    Args:
+        producer: the process's.
+        requests: a list is checked whole before anything starts; any other iterable is taken in chunks.
+        max_concurrent: the most of this batch in flight at once, over the whole fleet.
+        max_cost_usd: nothing of it is started that could take its cost past this.
+        fallback: whether other models may stand in.
+        folder: where files with no name of their own go.
+        about: what to call it in lists.
+        id_for: makes the generation's id of place and request, where the caller knows when two are the same job.
+
+    Raises:
+        RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
+    """
+    if isinstance(requests, Sequence):
+        for request in requests:  # all of it, before any of it is paid for
+            route(request, producer.catalog)
+    batch = Batch(producer, new_id(8))
+    if max_cost_usd is not None:
+        producer.gate.fill_purse(batch.id, max_cost_usd)
+    producer.present()
+    producer.batches.open(batch.id, max_concurrent=max_concurrent, priority=BULK, about=about or {})
+    source, offset = iter(requests), 0
+    try:
+        while chunk := list(itertools.islice(source, CHUNK)):
+            entries = []
+            models: dict[str, Any] = {}
+            for index, request in enumerate(chunk, start=offset):
+                if id_for:
+                    generation_id = id_for(index, request)
+                else:
+                    generation_id = producer.id_of(request) or f"{batch.id}-{index}"
+                prepared = producer.prepare(request, generation_id, index, fallback=fallback, folder=folder)
+                entries.append(PendingEntry(generation_id, index, prepared))
+                if prepared.model not in models:
+                    models |= {
+                        name: model.to_json() for name, model in producer.catalog.subset(prepared.model).items()
+                    }
+            producer.present()
+            producer.publish(producer.batches.append(batch.id, offset, entries, models))
+            offset += len(entries)
+    except BaseException:
+        batch.cancel()
+        raise
+    finally:
+        producer.batches.close(batch.id)
+    return batch
+
+
+def strategy_for(total: int, free_now: int, per_window: int) -> str:
+    """What feeding a batch of `total` amounts to, by the quota free now and that of a whole window."""
+    if total <= free_now:
+        return "immediate"
+    return "window" if total <= per_window else "dynamic queue"
+
+
+def _not_started(request: RoutedRequest, why: str) -> BatchResult:
+    return BatchResult(
+        request_id=request.request_id,
+        prompt=request.prompt,
+        model_name=request.asked_model,
+        model_used=None,
+        success=False,
+        error=why,
+        state=State.PENDING,
+    )

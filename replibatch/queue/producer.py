@@ -1,0 +1,202 @@
+"""A process's way into an account's queue: checks and routes requests, records them, publishes their messages."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from replibatch import local
+from replibatch.catalog import Catalog
+from replibatch.catalog import load as load_catalog
+from replibatch.connection import connect
+from replibatch.errors import AccountStopped, NoCredit, ReplibatchError, SettingsError, TokenRefused
+from replibatch.ledger import BatchLedger, Ledger, Message
+from replibatch.limits import Gate
+from replibatch.limits.gate import MICRO
+from replibatch.messages import capacity_for, make_app, publish
+from replibatch.queue.prepare import Preparer
+from replibatch.requests import BatchRequest, BatchResult, State, new_id
+from replibatch.scripts import run_together
+from replibatch.settings import Settings, load
+from replibatch.workshop import explicit_limits, process_name
+
+STATUS_SECONDS = 1.0  # how often a waiting caller looks whether the account was stopped
+
+_producers: dict[tuple[int, Settings], Producer] = {}
+_lock = threading.RLock()
+
+
+def open_producer(**arguments: Any) -> Producer:
+    """This process's producer for the settings as they are now; made once for equal settings.
+
+    Args:
+        **arguments: settings by field name that win over environment and `.env`; None counts as not given.
+
+    Raises:
+        SettingsError: a setting, or the set-up, is not usable.
+    """
+    settings = load(**arguments)
+    with _lock:
+        key = (os.getpid(), settings)
+        producer = _producers.get(key)
+        if producer is None:
+            producer = _producers[key] = Producer(settings, token_given="replicate_api_token" in arguments)
+        return producer
+
+
+class Producer:
+    """What a process needs to ask for generations and to read their results.
+
+    Args:
+        settings: read now.
+        token_given: whether the token came as an argument of a call.
+    """
+
+    def __init__(self, settings: Settings, *, token_given: bool = False) -> None:
+        self.settings = settings
+        self.embedded = settings.redis_url is None
+        if token_given and not self.embedded and settings.replicate_api_token is not None:
+            raise SettingsError(
+                "replicate_api_token was given, but REPLIBATCH_REDIS_URL names a fleet: its workers use their own token"
+            )
+        self.redis_url = settings.redis_url.get_secret_value() if settings.redis_url else local.attach(settings)
+        self.process = process_name()
+        self.redis: Redis = connect(self.redis_url)
+        self.gate = Gate(self.redis, settings, self.process)
+        self.ledger = Ledger(self.redis, settings, self.process)
+        self.batches = BatchLedger(self.ledger)
+        self.catalog: Catalog = load_catalog(settings.catalog)
+        self.prepare = Preparer(settings, self.catalog, embedded=self.embedded)
+        self.app = make_app(settings, self.redis_url)
+        self._limits = explicit_limits(settings)
+        self._last_beat = float("-inf")
+        self._own_worker: local.EmbeddedWorker | None = None
+        self._last_status = float("-inf")
+
+    def present(self) -> None:
+        """Say that this process lives, and the limits it was given, as often as others must hear it."""
+        now = time.monotonic()
+        if now - self._last_beat > self.settings.lease_seconds / 3:
+            *_, max_concurrent = self.gate.heartbeat(self._limits)
+            self.ledger.capacity = capacity_for(max_concurrent)
+            self._last_beat = now
+
+    def bring_worker(self) -> None:
+        """In embedded mode, see that this process's own worker runs; a fleet has its workers elsewhere.
+
+        Raises:
+            SettingsError: there is no token for it.
+        """
+        if not self.embedded:
+            return
+        if self.settings.replicate_api_token is None:
+            raise SettingsError("REPLICATE_API_TOKEN is not set; give it there, in .env, or run `replibatch init`")
+        with _lock:
+            if self._own_worker is None or not self._own_worker.alive():
+                # It asks Replicate about the token before anything else: an old refusal says nothing about this one.
+                self.gate.resume()
+                self._own_worker = local.ensure_worker(self.settings)
+
+    def enqueue(self, request: BatchRequest, *, fallback: bool = True, link: str = "", priority: int) -> str:
+        """Record and publish one job; returns its id. Durable in Redis when this returns."""
+        generation_id = self.id_of(request) or new_id()
+        prepared = self.prepare(request, generation_id, 0, fallback=fallback)
+        self.present()
+        models = {name: model.to_json() for name, model in self.catalog.subset(prepared.model).items()}
+        if self.ledger.enqueue(generation_id, prepared, models, priority=priority, link=link):
+            self.publish([Message(generation_id, 1, prepared.model, priority)])
+        return generation_id
+
+    def publish(self, messages: Iterable[Message]) -> None:
+        """Put messages that are in this process's publishing custody into the queue."""
+        if messages := list(messages):
+            self.ledger.published(publish(self.app, messages))
+
+    def cancel(self, generation_id: str) -> bool:
+        """Cancel a generation; False where it is over, or unknown.
+
+        One that runs is canceled at Replicate by the process that has it, within a few seconds.
+        """
+        state, attempt, result = self.ledger.outcome(generation_id)
+        if not state or result:
+            return False
+        self.ledger.ask_to_cancel(generation_id)
+        if record := self.ledger.take(generation_id, attempt):
+            canceled = BatchResult(
+                request_id=record.request.request_id,
+                prompt=record.request.prompt,
+                model_name=record.request.asked_model,
+                model_used=None,
+                success=False,
+                error="canceled",
+                attempts=record.attempts,
+                cost_usd=sum(attempt.cost_usd for attempt in record.attempts),
+                state=State.CANCELED,
+            )
+            self.app.backend.mark_as_failure(generation_id, ReplibatchError("canceled"), call_errbacks=False)
+            ((_, messages),) = run_together(self.redis, self.ledger.settle(record, State.CANCELED, canceled))
+            self.publish(Message(*message) for message in messages)
+        return True
+
+    def id_of(self, request: BatchRequest) -> str | None:
+        """The job's id where the caller gave an idempotency key; None lets it be made up."""
+        if not request.idempotent:
+            return None
+        return "k" + uuid.uuid5(uuid.NAMESPACE_URL, f"{self.gate.prefix}{request.request_id}").hex
+
+    def at_home(self, result: BatchResult) -> BatchResult:
+        """The result with its files where this process can read them."""
+        return self.prepare.at_home(result)
+
+    def raise_if_stopped(self) -> None:
+        """Raise what keeps the account, or this process's worker, from working; looks about once a second.
+
+        Raises:
+            AccountStopped: the token is refused, or the credit used up.
+            ReplibatchError: the embedded worker ended.
+        """
+        now = time.monotonic()
+        if now - self._last_status < STATUS_SECONDS:
+            return
+        self._last_status = now
+        self.present()
+        if stopped := self.gate.status().get("stopped"):
+            raise stop_error(stopped)
+        if self._own_worker is not None:
+            self._own_worker.check()
+
+    def status(self) -> dict[str, Any]:
+        """The account as the whole fleet sees it, under the names of `get_global_status`."""
+        now = self.gate.status()
+        limit, busy = now["max_concurrent"], now["in_flight"]
+        return {
+            "global_max_concurrent": limit,
+            "current_concurrent": busy,
+            "available_slots": max(0, limit - busy),
+            "utilization_percentage": round(100 * busy / limit, 1),
+            "requests_in_window": now["in_window"],
+            "requests_per_minute": now["per_window"],
+            "waiting": now["waiting"],
+            "cooling_down_seconds": now["cooling_down_ms"] / 1000,
+            "total_requests": now["total"],
+            "max_concurrent_reached": now["peak"],
+            "spent_usd": now["spent"] / MICRO,
+        }
+
+    def destination(self, output: str) -> Path:
+        """Where a file that a request asked for is in the end, on this machine."""
+        return self.prepare.destination(output)
+
+
+def stop_error(stopped: str) -> AccountStopped:
+    """The reason an account is stopped for, as the error it was."""
+    name, _, message = stopped.partition(": ")
+    kinds: dict[str, type[AccountStopped]] = {kind.__name__: kind for kind in (TokenRefused, NoCredit)}
+    return kinds.get(name, AccountStopped)(message or stopped)

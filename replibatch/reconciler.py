@@ -1,0 +1,143 @@
+"""The reconciler: finds out what became of creates whose reply was lost, before anything is paid for again.
+
+One thread a process goes through the account's list for all of them at once. A prediction with the same model and
+the same input, made in those minutes and claimed by nobody, is the one: two generations with equal input are
+interchangeable. Not found within the settle time, it was not created.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from replibatch.replicate_api import Prediction, ReplicateAPI
+
+LOOKS_AT_LEAST = 3
+CLOCK_SLACK = timedelta(minutes=5)  # the list's clock is Replicate's
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Unsettled:
+    """A create whose reply was lost.
+
+    Attributes:
+        attempt_key: the attempt it was for.
+        model: `owner/name`.
+        inputs: exactly as sent.
+        claim: called with a candidate; whether it is now this attempt's (nobody else had claimed it).
+        on_found: called once, after a successful claim.
+        on_absent: called once, when it surely was not created.
+    """
+
+    attempt_key: str
+    model: str
+    inputs: dict[str, Any]
+    claim: Callable[[Prediction], bool]
+    on_found: Callable[[Prediction], None]
+    on_absent: Callable[[], None]
+
+
+@dataclass
+class _Search:
+    item: Unsettled
+    wanted: str
+    began: float
+    after: datetime
+    looks: int = 0
+
+
+class Reconciler:
+    """Looks through the account's list for lost creates.
+
+    Args:
+        api: the account's API.
+        settle_seconds: how long a create may take to show up.
+    """
+
+    def __init__(self, api: ReplicateAPI, settle_seconds: float) -> None:
+        self._api = api
+        self._settle_seconds = settle_seconds
+        self._pause_seconds = min(2.0, settle_seconds / (LOOKS_AT_LEAST + 1))
+        self._searches: dict[str, _Search] = {}
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking; what is unsettled stays so, for whoever takes over."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(self._settle_seconds)
+
+    def submit(self, item: Unsettled) -> None:
+        """Look for a lost create; one of its callbacks will be called from the reconciler's thread."""
+        search = _Search(item, canonical(item.model, item.inputs), time.monotonic(), datetime.now(UTC) - CLOCK_SLACK)
+        with self._changed:
+            self._searches.setdefault(item.attempt_key, search)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._searches and not self._stopping:
+                    self._changed.wait()
+                if not self._stopping:
+                    self._changed.wait(self._pause_seconds)
+                if self._stopping:
+                    return
+                searches = list(self._searches.values())
+            try:
+                self._look(searches)
+            except Exception as error:  # noqa: BLE001  # whatever is wrong, nothing is paid for again meanwhile
+                log.warning("could not look for lost creates", error=str(error), waiting=len(searches))
+
+    def _look(self, searches: list[_Search]) -> None:
+        began = time.monotonic()
+        erased: set[str] = set()
+        open_searches = list(searches)
+        for page in self._api.newest(created_after=min(search.after for search in searches)):
+            for prediction in page:
+                if prediction.source == "web":
+                    continue
+                if prediction.data_removed:
+                    erased.add(prediction.model)
+                found = canonical(prediction.model, prediction.input)
+                match = next((search for search in open_searches if search.wanted == found), None)
+                if match and match.item.claim(prediction):
+                    open_searches.remove(match)
+                    self._done(match)
+                    match.item.on_found(prediction)
+            if not open_searches:
+                return
+        for search in open_searches:
+            search.looks += 1
+            if began - search.began < self._settle_seconds or search.looks < LOOKS_AT_LEAST:
+                continue
+            if search.item.model in erased:
+                log.warning("a lost create may be among predictions already erased", attempt=search.item.attempt_key)
+                continue
+            self._done(search)
+            search.item.on_absent()
+
+    def _done(self, search: _Search) -> None:
+        with self._changed:
+            self._searches.pop(search.item.attempt_key, None)
+
+
+def canonical(model: str, inputs: dict[str, Any]) -> str:
+    """Model and input as one text, equal for equal requests."""
+    return f"{model} {json.dumps(inputs, sort_keys=True, separators=(',', ':'))}"

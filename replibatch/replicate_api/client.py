@@ -1,0 +1,163 @@
+"""The client: creates that nobody sends twice, and reads that count against their own limit."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+from pydantic import SecretStr
+from replicate.client import Client
+
+from replibatch.errors import NotCreated
+from replibatch.replicate_api.faults import Refusal, of_create, of_read
+from replibatch.replicate_api.predictions import Prediction
+
+CONNECTIONS = 20  # the knee: a wider httpx pool costs more than it brings (quadratic in its width)
+LONGEST_POST_SECONDS = 15.0
+READ_SECONDS = 20.0
+CONNECT_SECONDS = 5.0
+
+# Close hard: what is still unsent when a socket is closed is never sent later.
+_LINGER_ZERO = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class _Transport(httpx.BaseTransport):
+    """Raises refusals whole, below the replicate client and its retry loop."""
+
+    def __init__(self, base_url: str) -> None:
+        parts = urlsplit(base_url)
+        proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+        self._inner = httpx.HTTPTransport(
+            limits=httpx.Limits(
+                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=4
+            ),
+            socket_options=[_LINGER_ZERO],
+            proxy=proxy,
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = self._inner.handle_request(request)
+        if response.status_code >= 400:
+            response.read()
+            raise Refusal(response)
+        return response
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class ReplicateAPI:
+    """The API of one account. Thread-safe; make one a process, after any fork.
+
+    Args:
+        base_url: the server, without `/v1`.
+        token: the account's.
+        await_read: called before each read; waits until the account may make one more.
+        may_create: called right before a create is written to its socket; False means it must not be sent any more.
+        settle_seconds: a create's time-out stays below it.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: SecretStr,
+        *,
+        await_read: Callable[[], None],
+        may_create: Callable[[], bool],
+        settle_seconds: float,
+    ) -> None:
+        self._await_read = await_read
+        self._may_create = may_create
+        self._client = Client(
+            api_token=token.get_secret_value(),
+            base_url=base_url,
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            transport=_Transport(base_url),
+        )
+        self._client._client  # noqa: B018  # the client is made at first use, and threads that share it then race
+        post_seconds = min(LONGEST_POST_SECONDS, 0.8 * settle_seconds)
+        self._post_timeout = httpx.Timeout(post_seconds, connect=min(CONNECT_SECONDS, post_seconds))
+        self._sending = threading.BoundedSemaphore(CONNECTIONS)
+
+    def create(self, model: str, inputs: dict[str, Any], cancel_after_seconds: float) -> Prediction:
+        """Create a prediction; sent once, whatever happens.
+
+        Args:
+            model: `owner/name` of an official model, or `owner/name:version`.
+            inputs: the model's inputs.
+            cancel_after_seconds: Replicate ends it that long after its creation.
+
+        Raises:
+            AttemptFailure: `Throttled`, `NotCreated`, `MaybeCreated`, `InvalidInput` or `ModelMissing`.
+            AccountStopped: the token or the credit.
+        """
+        if ":" in model:
+            path, body = "/v1/predictions", {"version": model, "input": inputs}
+        else:
+            path, body = f"/v1/models/{model}/predictions", {"input": inputs}
+        # Holding the reply until the model is done would hide the id for up to a minute, so no `Prefer: wait`.
+        headers = {"Cancel-After": f"{max(5, round(cancel_after_seconds))}s", "Prefer": "respond-async"}
+        extensions = {"trace": self._check_before_sending, "timeout": self._post_timeout.as_dict()}
+        with self._sending:
+            try:
+                response = self._client._request("POST", path, json=body, headers=headers, extensions=extensions)
+            except (Refusal, httpx.HTTPError) as error:
+                raise of_create(error) from error
+        return Prediction.from_json(response.json())
+
+    def get(self, prediction_id: str) -> Prediction:
+        """One prediction as it is now."""
+        return Prediction.from_json(self._read(f"/v1/predictions/{prediction_id}").json())
+
+    def newest(self, *, created_after: datetime | None = None) -> Iterator[list[Prediction]]:
+        """The account's predictions, newest first, a page of up to 100 at a time; a page costs one read."""
+        query = ""
+        if created_after is not None:
+            query = "?" + urlencode({"created_after": created_after.astimezone(UTC).isoformat()})
+        path: str | None = "/v1/predictions" + query
+        while path:
+            page = self._read(path).json()
+            yield [Prediction.from_json(row) for row in page["results"]]
+            following = page.get("next")
+            path = None if not following else "{0.path}?{0.query}".format(urlsplit(following))
+
+    def cancel(self, prediction_id: str) -> Prediction:
+        """Cancel a prediction; its state after that (over already, perhaps)."""
+        return Prediction.from_json(self._read(f"/v1/predictions/{prediction_id}/cancel", method="POST").json())
+
+    def account(self) -> str:
+        """The user name of the account the token belongs to."""
+        return str(self._read("/v1/account").json()["username"])
+
+    def upload(self, path: Path) -> str:
+        """Upload a file of at most 100 MB; returns its URL, good for about 24 hours."""
+        self._await_read()
+        try:
+            return str(self._client.files.create(path).urls["get"])
+        except (Refusal, httpx.HTTPError) as error:
+            raise of_read(error) from error
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client._client.close()
+
+    def _read(self, path: str, method: str = "GET") -> httpx.Response:
+        self._await_read()
+        try:
+            response: httpx.Response = self._client._request(method, path)
+        except (Refusal, httpx.HTTPError) as error:
+            raise of_read(error) from error
+        return response
+
+    def _check_before_sending(self, event: str, info: dict[str, Any]) -> None:  # noqa: ARG002  # httpcore's shape
+        """A process that was stopped and continued must not send: by now the create may be somebody else's."""
+        if event.endswith("send_request_headers.started") and not self._may_create():
+            raise NotCreated("this process was silent for longer than its lease; the create was not sent")

@@ -1,0 +1,92 @@
+"""A prediction as the API tells of it, and what its end means."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from replibatch.errors import (
+    AttemptFailure,
+    Interrupted,
+    OutputErased,
+    PredictionCanceled,
+    PredictionFailed,
+    PredictionTimedOut,
+    Sensitive,
+)
+
+OVER = frozenset({"succeeded", "failed", "canceled", "aborted"})
+
+# Replicate's own words for failed predictions: E003 high demand, E004 unavailable, PA interrupted,
+# E9828 director fault, E1001 out of memory, E6716 start time-out.
+_SENSITIVE = re.compile(r"E005|flagged as sensitive|\bNSFW\b", re.IGNORECASE)
+_PASSING = re.compile(r"E003|E004|code: PA|E9828|E1001|E6716|please retry|high demand|unavailable", re.IGNORECASE)
+_TIMED_OUT = re.compile(r"timed? ?out", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One prediction, from any answer that carries one. Unknown statuses are kept as they are.
+
+    Attributes:
+        id: Replicate's id.
+        status: `starting`, `processing`, `succeeded`, `failed`, `canceled` or `aborted`.
+        model: `owner/name`; empty where the API leaves it out.
+        input: as the API echoes it; empty once erased.
+        output: JSON; null until there is one, and once erased.
+        error: the model's words, for a failure.
+        source: `api` or `web`.
+        created_at: None where the API leaves it out.
+        data_removed: whether Replicate has erased input and output.
+    """
+
+    id: str
+    status: str
+    model: str = ""
+    input: dict[str, Any] = field(default_factory=dict)
+    output: Any = None
+    error: str | None = None
+    source: str = "api"
+    created_at: datetime | None = None
+    data_removed: bool = False
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Read an answer of the API; only `id` and `status` must be there."""
+        created = data.get("created_at")
+        return cls(
+            id=data["id"],
+            status=data["status"],
+            model=data.get("model") or "",
+            input=data.get("input") or {},
+            output=data.get("output"),
+            error=None if data.get("error") is None else str(data["error"]),
+            source=data.get("source") or "api",
+            created_at=datetime.fromisoformat(created) if created else None,
+            data_removed=bool(data.get("data_removed")),
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the prediction has ended, one way or another."""
+        return self.status in OVER
+
+    def failure(self, *, past_deadline: bool = False) -> AttemptFailure | None:
+        """Why it gave nothing; None for a success.
+
+        Args:
+            past_deadline: it ended no earlier than its `Cancel-After`: a cancel then was Replicate's own.
+        """
+        words = self.error or f"the prediction was {self.status}"
+        if self.status == "succeeded":
+            return OutputErased("Replicate erased the output before it was saved") if self.data_removed else None
+        if self.status == "aborted" or (self.status == "canceled" and past_deadline):
+            return PredictionTimedOut("not finished within the prediction time-out")
+        if self.status == "canceled":
+            return PredictionCanceled("canceled at Replicate")
+        for pattern, kind in ((_SENSITIVE, Sensitive), (_PASSING, Interrupted), (_TIMED_OUT, PredictionTimedOut)):
+            if pattern.search(words):
+                return kind(words)
+        return PredictionFailed(words)

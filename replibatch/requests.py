@@ -1,0 +1,246 @@
+"""What is asked for and what comes back: requests, attempts, results, and the states between.
+
+`BatchRequest` and `BatchResult` are what callers hold. A `RoutedRequest` is a request as it travels through
+Redis: checked, routed to a model that can take it, its seed fixed. All of them are JSON, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from replibatch.errors import RequestError
+
+CHUNK_BYTES = 256 * 1024
+ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
+
+
+class State(StrEnum):
+    """Where a generation is. Exactly one of these at any time."""
+
+    PENDING = "pending"  # in its batch's list, not yet in the queue
+    QUEUED = "queued"  # in the Celery queue, or about to be
+    RUNNING = "running"  # in the custody of a worker process
+    SUCCEEDED = "succeeded"
+    PLACEHOLDER = "placeholder"  # every model failed; the black image stands in
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the generation has its one result."""
+        return self not in (State.PENDING, State.QUEUED, State.RUNNING)
+
+
+def new_id(length: int = 12) -> str:
+    """A random id of `length` characters, 5 bits each."""
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(length))
+
+
+@dataclass
+class BatchRequest:
+    """One generation to make.
+
+    Args:
+        prompt: the text, not empty.
+        model_name: `owner/name`, from the catalogue.
+        output_filepath: the file to write; None lets replibatch name it.
+        kwargs: the model's other inputs; reference images as paths or URLs.
+        request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
+
+    Raises:
+        RequestError: a field of the wrong type, or an empty prompt.
+    """
+
+    prompt: str
+    model_name: str
+    output_filepath: str | None = None
+    kwargs: dict[str, Any] | None = None
+    request_id: str | None = None
+    idempotent: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.idempotent = self.request_id is not None
+        if isinstance(self.output_filepath, Path):
+            self.output_filepath = str(self.output_filepath)
+        for name, value, allowed in (
+            ("prompt", self.prompt, "a text that is not empty"),
+            ("model_name", self.model_name, "a model's name, as in 'qwen/qwen-image'"),
+        ):
+            if not isinstance(value, str) or not value.strip():
+                raise RequestError(f"{name} is {value!r}; allowed: {allowed}")
+        optional = {"output_filepath": self.output_filepath, "request_id": self.request_id}
+        for name, text in optional.items():
+            if text is not None and (not isinstance(text, str) or not text.strip()):
+                raise RequestError(f"{name} is {text!r}; allowed: a text that is not empty, or None")
+        if self.kwargs is None:
+            self.kwargs = {}
+        if not isinstance(self.kwargs, dict) or not all(isinstance(key, str) for key in self.kwargs):
+            raise RequestError(f"kwargs is {self.kwargs!r}; allowed: a dict of the model's inputs by name")
+        if self.request_id is None:
+            self.request_id = new_id()
+
+
+@dataclass(frozen=True)
+class RoutedRequest:
+    """A request as it travels: checked, routed, its seed fixed.
+
+    Attributes:
+        request_id: the caller's id for it.
+        prompt: the text.
+        asked_model: the model the caller named.
+        model: the first model to try; another one than asked where routing had to switch.
+        inputs: the model inputs besides prompt and reference images; JSON values only.
+        references: reference images, each an `https:`/`data:` URL or `file:<sha256>.<extension>` in storage.
+        output: where the file goes: an absolute path in embedded mode, a key under the storage in a fleet.
+        fallback: whether another model may stand in.
+        warnings: what routing changed or dropped, for people.
+    """
+
+    request_id: str
+    prompt: str
+    asked_model: str
+    model: str
+    inputs: dict[str, Any]
+    references: tuple[str, ...]
+    output: str
+    fallback: bool = True
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict for JSON, without what has its default."""
+        data = asdict(self)
+        for name in ("references", "warnings"):
+            data[name] = list(data[name])
+        return {
+            key: value for key, value in data.items() if value not in ([], {}) and not (key == "fallback" and value)
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The opposite of `to_json`."""
+        fields = {"inputs": {}, **data}
+        fields["references"] = tuple(data.get("references", ()))
+        fields["warnings"] = tuple(data.get("warnings", ()))
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt on one model, over.
+
+    Attributes:
+        model: `owner/name`.
+        prediction_id: Replicate's id; None where nothing was created.
+        outcome: `succeeded` or `failed`.
+        reason: why it failed, in a word (`sensitive`, `timeout`, …); None for a success.
+        message: the same in Replicate's own words.
+        seconds: from the grant to the end.
+        cost_usd: what Replicate charges for it, by the catalogue's price.
+    """
+
+    model: str
+    prediction_id: str | None
+    outcome: str
+    reason: str | None
+    message: str | None
+    seconds: float
+    cost_usd: float
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """One file that was written.
+
+    Attributes:
+        path: where it is, on the machine that reads this.
+        url: where Replicate had it (it erases outputs after an hour); None for text and placeholders.
+        sha256: of the bytes, hexadecimal.
+        size_bytes: how many there are.
+    """
+
+    path: str
+    url: str | None = None
+    sha256: str | None = None
+    size_bytes: int | None = None
+
+    def read(self) -> bytes:
+        """The whole file."""
+        return Path(self.path).read_bytes()
+
+    async def aread(self) -> bytes:
+        """The whole file, read in a thread."""
+        return await asyncio.to_thread(self.read)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The file in chunks of at most 256 KiB; fits any streaming response."""
+        with Path(self.path).open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The same chunks, read in a thread."""
+        with await asyncio.to_thread(Path(self.path).open, "rb") as file:
+            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                yield chunk
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """The one outcome of a request.
+
+    Attributes:
+        request_id: the request's.
+        prompt: the request's.
+        model_name: the model asked for.
+        model_used: the model whose file this is; None where there is none.
+        success: whether a model made the file. A placeholder is not a success.
+        files: what was written, the placeholder included.
+        error: why there is no success, in one line for people.
+        duration: seconds from the first grant to the end.
+        warnings: what was changed on the way: inputs dropped, models switched.
+        attempts: every attempt, in order.
+        cost_usd: what all attempts cost.
+        placeholder: whether the file is the black image.
+        state: the final state.
+        inputs: what the last model was given, seed included: enough to make it again.
+    """
+
+    request_id: str
+    prompt: str
+    model_name: str
+    model_used: str | None
+    success: bool
+    files: tuple[OutputFile, ...] = ()
+    error: str | None = None
+    duration: float = 0.0
+    warnings: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    cost_usd: float = 0.0
+    placeholder: bool = False
+    state: State = State.SUCCEEDED
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def file_paths(self) -> list[str]:
+        """The paths of `files`."""
+        return [file.path for file in self.files]
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict for JSON: a line of `results.jsonl`."""
+        return {**asdict(self), "file_paths": self.file_paths}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The opposite of `to_json`."""
+        fields = {key: value for key, value in data.items() if key != "file_paths"}
+        fields["files"] = tuple(OutputFile(**file) for file in data["files"])
+        fields["attempts"] = tuple(Attempt(**attempt) for attempt in data["attempts"])
+        fields["warnings"] = tuple(data["warnings"])
+        fields["state"] = State(data["state"])
+        return cls(**fields)

@@ -1,0 +1,20 @@
+"""The stand-in's clock: Unix seconds that never step, whatever happens to the machine's wall clock."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+_OFFSET_SECONDS = time.time() - time.monotonic()
+
+
+def now() -> float:
+    """The time in Unix seconds."""
+    return time.monotonic() + _OFFSET_SECONDS
+
+
+def iso(at: float | None) -> str | None:
+    """Unix seconds as the API writes them, `2026-11-20T12:00:00.123456Z`; None stays None."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,1 @@
+"""A small MP4 (placeholder until written)."""

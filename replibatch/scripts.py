@@ -1,0 +1,53 @@
+"""Lua scripts, called by SHA and loaded again when Redis has forgotten them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import NoScriptError
+
+
+class Script:
+    """One Lua script, made of one or more `.lua` files of a package.
+
+    Args:
+        package: the package whose `lua` folder holds the files.
+        names: the files without `.lua`, joined in this order.
+    """
+
+    def __init__(self, package: str, *names: str) -> None:
+        folder = files(package) / "lua"
+        self.text = "\n".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, redis: Redis, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
+        """Run it. Scripts are safe to repeat, so an unknown SHA is loaded and the call made once more."""
+        try:
+            return redis.evalsha(self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            redis.script_load(self.text)
+            return redis.evalsha(self.sha, len(keys), *keys, *args)
+
+
+Step = tuple[Script, Sequence[str], Sequence[str | int | float]]
+
+
+def run_together(redis: Redis, *steps: Step) -> list[Any]:
+    """Run several scripts in one round trip and one transaction; all of them again if Redis forgot one."""
+
+    def attempt() -> list[Any]:
+        with redis.pipeline(transaction=True) as pipeline:
+            for script, keys, args in steps:
+                pipeline.evalsha(script.sha, len(keys), *keys, *args)
+            return list(pipeline.execute())
+
+    try:
+        return attempt()
+    except NoScriptError:
+        for script, _, _ in steps:
+            redis.script_load(script.text)
+        return attempt()

@@ -1,0 +1,208 @@
+"""The settings: environment variables, or a `.env` file in the working directory.
+
+An argument of a call wins over the environment, the environment over `.env`; an empty value is an unset one.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from replibatch.errors import SettingsError
+
+REPLICATE_URL = "https://api.replicate.com"
+REDIS_SCHEMES = ("redis", "rediss", "sentinel", "unix", "redis+socket")
+ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("allowed: an http:// or https:// address")
+    return value.rstrip("/")
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in REDIS_SCHEMES:
+        raise ValueError("allowed: an address that starts with redis://, rediss://, sentinel:// or unix://")
+    return value
+
+
+def _account_name(value: str) -> str:
+    if not ACCOUNT_NAME.fullmatch(value):
+        raise ValueError("allowed: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
+    return value
+
+
+class Settings(BaseSettings):
+    """Every setting, with its unit in its name; `SPEC`-fixed variable names are the aliases.
+
+    Build it with `load()`, which turns a bad value into a `SettingsError`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+    )
+
+    replicate_api_token: SecretStr | None = Field(
+        None, alias="REPLICATE_API_TOKEN", description="The account's token; only workers need it."
+    )
+    replicate_base_url: Annotated[str, AfterValidator(_http_url)] = Field(
+        REPLICATE_URL, alias="REPLICATE_BASE_URL", description="Another server of the same API."
+    )
+    global_max_concurrent: int = Field(
+        60,
+        alias="REPLICATE_GLOBAL_MAX_CONCURRENT",
+        ge=1,
+        le=100_000,
+        description="Predictions in flight for the account, over every machine.",
+    )
+    requests_per_minute: int = Field(
+        600,
+        alias="REPLICATE_REQUESTS_PER_MINUTE",
+        ge=1,
+        le=1_000_000,
+        description="Predictions created in any sliding window.",
+    )
+    rate_window_seconds: float = Field(
+        60.0, alias="REPLIBATCH_RATE_WINDOW_SECONDS", ge=0.1, le=3600, description="Length of that window."
+    )
+    reads_per_minute: int = Field(
+        3000,
+        alias="REPLICATE_READS_PER_MINUTE",
+        ge=1,
+        le=1_000_000,
+        description="Every other request to the API.",
+    )
+    account: Annotated[str, AfterValidator(_account_name)] = Field(
+        "default", alias="REPLIBATCH_ACCOUNT", description="Names the account the limits belong to."
+    )
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
+        None, alias="REPLIBATCH_REDIS_URL", description="Unset: embedded mode, with a Redis of its own."
+    )
+    storage_url: str | None = Field(
+        None,
+        alias="REPLIBATCH_STORAGE_URL",
+        description="Where outputs land: a folder or s3://bucket/prefix. Unset: the working directory.",
+    )
+    state_dir: Path = Field(
+        Path(platformdirs.user_state_dir("replibatch")),
+        alias="REPLIBATCH_STATE_DIR",
+        description="Where the embedded Redis keeps its socket and data.",
+    )
+    lease_seconds: float = Field(
+        30.0,
+        alias="REPLIBATCH_LEASE_SECONDS",
+        ge=1,
+        le=3600,
+        description="A worker silent for this long is taken for dead.",
+    )
+    settle_seconds: float = Field(
+        30.0,
+        alias="REPLIBATCH_SETTLE_SECONDS",
+        ge=1,
+        le=3600,
+        description="How long the account's list is watched for a create whose reply was lost.",
+    )
+    prediction_timeout_seconds: float = Field(
+        1800.0,
+        alias="REPLIBATCH_PREDICTION_TIMEOUT_SECONDS",
+        ge=5,
+        le=86_400,
+        description="Also sent as Replicate's own Cancel-After.",
+    )
+    max_retries: int = Field(
+        3,
+        alias="REPLIBATCH_MAX_RETRIES",
+        ge=0,
+        le=100,
+        description="Tries of one model on passing faults, before the next model.",
+    )
+    keep_days: float = Field(
+        7.0,
+        alias="REPLIBATCH_KEEP_DAYS",
+        gt=0,
+        le=3650,
+        description="How long results of finished work stay in Redis.",
+    )
+    catalog: Path | None = Field(
+        None,
+        alias="REPLIBATCH_CATALOG",
+        description="The user's own models. Unset: replibatch.toml in the working directory, if there.",
+    )
+    fallback_safety_off: bool = Field(
+        False,
+        alias="REPLIBATCH_FALLBACK_SAFETY_OFF",
+        description="A fallback to flux-dev switches its safety checker off.",
+    )
+    regenerate_erased: bool = Field(
+        False,
+        alias="REPLIBATCH_REGENERATE_ERASED",
+        description="Pay again for an output Replicate erased before it could be saved.",
+    )
+    placeholder: bool = Field(
+        True,
+        alias="REPLIBATCH_PLACEHOLDER",
+        description="Write the black 1600x900 image when every model failed.",
+    )
+    budget_usd: float | None = Field(
+        None,
+        alias="REPLIBATCH_BUDGET_USD",
+        ge=0,
+        le=1e9,
+        description="Nothing is started that could take the month's spend (UTC) past it.",
+    )
+
+    @property
+    def account_key(self) -> str:
+        """What its Redis keys and its queue are named by: name and host, as `default@api.replicate.com`."""
+        parts = urlsplit(self.replicate_base_url)
+        return f"{self.account}@{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def load(**arguments: Any) -> Settings:
+    """Read the settings now: `arguments` over the environment over `.env` in the working directory.
+
+    Args:
+        **arguments: values by field name (`global_max_concurrent=10`); None counts as not given.
+
+    Raises:
+        SettingsError: naming the variable, what was found (never a secret) and what is allowed.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, given)) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f".env: not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+
+def _one_line(error: ValidationError, given: dict[str, Any]) -> str:
+    problem = error.errors(include_url=False)[0]
+    name = str(problem["loc"][0])
+    field_name, field = next(
+        (key, field) for key, field in Settings.model_fields.items() if name in (key, field.alias)
+    )
+    label = field_name if field_name in given else str(field.alias)
+    found = "" if "Secret" in str(field.annotation) else f" is {str(problem['input'])!r}"
+    return f"{label}{found}: {_allowed(problem)}"
+
+
+def _allowed(problem: Any) -> str:
+    """What is allowed, in words: pydantic's own, or those of the validators above."""
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if message.startswith("allowed: "):
+        return message
+    return "allowed: " + message.removeprefix("Input should be ")

@@ -1,0 +1,135 @@
+"""What one worker process works with: the account's limits and ledger, the API, the storage."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from replibatch.catalog import Model
+from replibatch.connection import connect
+from replibatch.errors import SettingsError
+from replibatch.ledger import BatchLedger, Ledger, Record
+from replibatch.limits import Gate, Gatekeeper
+from replibatch.limits.gate import MICRO
+from replibatch.limits.gatekeeper import LISTEN_SECONDS
+from replibatch.outputs.download import Downloader
+from replibatch.outputs.storage import Storage, open_storage
+from replibatch.reconciler import Reconciler
+from replibatch.replicate_api import ReplicateAPI, Watcher
+from replibatch.settings import Settings
+from replibatch.uploads import Uploads
+
+PATIENCE_SECONDS = 120.0  # a worker waits this long for a Redis that is away
+
+
+def process_name() -> str:
+    """A name no other process has or had: host, pid and a random part."""
+    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
+
+
+def explicit_limits(settings: Settings) -> dict[str, Any]:
+    """The limits somebody gave this process on purpose, as the gate takes them."""
+    given = {
+        "global_max_concurrent": ("max_concurrent", settings.global_max_concurrent),
+        "requests_per_minute": ("per_window", settings.requests_per_minute),
+        "budget_usd": ("budget", settings.budget_usd and round(settings.budget_usd * MICRO)),
+    }
+    return {name: value for field, (name, value) in given.items() if field in settings.model_fields_set}
+
+
+@dataclass
+class Running:
+    """A generation a thread of this process works on.
+
+    Attributes:
+        news: set when there is something to look at: an end, a cancel, a drain.
+        canceled: whether its owner wants it canceled.
+    """
+
+    news: threading.Event = field(default_factory=threading.Event)
+    canceled: bool = False
+
+
+class Workshop:
+    """Everything a worker process shares between its tasks. Make one a process, after any fork.
+
+    Args:
+        settings: with the token.
+        redis_url: the fleet's Redis.
+        report: what the process says of itself with each heartbeat.
+
+    Raises:
+        SettingsError: there is no token.
+    """
+
+    def __init__(self, settings: Settings, redis_url: str, report: dict[str, Any]) -> None:
+        if settings.replicate_api_token is None:
+            raise SettingsError("REPLICATE_API_TOKEN is not set; a worker needs the account's token")
+        self.settings = settings
+        self.process = process_name()
+        self.redis = connect(redis_url, patience_seconds=PATIENCE_SECONDS)
+        self.gate = Gate(self.redis, settings, self.process)
+        self.ledger = Ledger(self.redis, settings, self.process)
+        self.batches = BatchLedger(self.ledger)
+        listener = connect(redis_url, longest_block_seconds=LISTEN_SECONDS)
+        self.gatekeeper = Gatekeeper(self.gate, listener, settings.lease_seconds, lambda: report)
+        self.api = ReplicateAPI(
+            settings.replicate_base_url,
+            settings.replicate_api_token,
+            await_read=self.gate.await_read,
+            may_create=lambda: self.gatekeeper.is_fresh,
+            settle_seconds=settings.settle_seconds,
+        )
+        self.watcher = Watcher(self.api)
+        self.reconciler = Reconciler(self.api, settings.settle_seconds)
+        self.storage: Storage = open_storage(settings.storage_url, Path.cwd())
+        self.downloader = Downloader(settings.replicate_base_url, settings.replicate_api_token)
+        self.uploads = Uploads(self.redis, self.gate.prefix, self.storage.open_input, self.api.upload)
+        self.running: dict[str, Running] = {}
+        self._catalog_of_batch = lru_cache(maxsize=256)(self._read_catalog)
+
+    def start(self) -> None:
+        """Begin to heartbeat, to watch and to reconcile."""
+        self.gatekeeper.start()
+        self.watcher.start()
+        self.reconciler.start()
+
+    def drain(self) -> None:
+        """Wake every generation: this process is on its way out, and none may wait here any longer."""
+        self.gatekeeper.drain()
+        for running in list(self.running.values()):
+            running.news.set()
+
+    def stop(self) -> None:
+        """Hand everything over, take leave, close."""
+        self.reconciler.stop()
+        self.watcher.stop()
+        self.ledger.give_back()
+        self.gatekeeper.stop()
+        self.api.close()
+        self.downloader.close()
+
+    def models_of(self, record: Record) -> dict[str, Model]:
+        """The models of a generation's chain, as they were when it was asked for."""
+        if record.batch:
+            # A batch may gain models while it is appended to.
+            models = self._catalog_of_batch(record.batch)
+            if record.model in models:
+                return models
+            self._catalog_of_batch.cache_clear()
+            return self._catalog_of_batch(record.batch)
+        return _parse(json.loads(record.catalog))
+
+    def _read_catalog(self, batch: str) -> dict[str, Model]:
+        return _parse(self.batches.catalog(batch))
+
+
+def _parse(catalog: dict[str, Any]) -> dict[str, Model]:
+    return {name: Model.from_json(model) for name, model in catalog.items()}

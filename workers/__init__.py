@@ -1,0 +1,14 @@
+"""What only workers run: the Celery app, its one task, the custodian.
+
+`celery -A workers worker` finds the app here; it is made at first use, since making it reads the settings.
+"""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if name == "celery":
+        from workers.app import app  # noqa: PLC0415  # see above
+
+        return app
+    raise AttributeError(name)

@@ -1,0 +1,44 @@
+"""The worker's Celery app: one account's queue, threads, early acknowledgement.
+
+Custody in the ledger is the reliable layer, so a message is acknowledged before it is worked on: the worker then
+survives Redis being away, and the broker delivers nothing twice.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from celery import Celery
+
+from replibatch import local
+from replibatch.messages import make_app
+from replibatch.settings import Settings, load
+from replibatch.workshop import explicit_limits
+
+CONCURRENCY = 100
+CONNECTIONS_TO_SPARE = 20
+
+
+def make_worker_app(settings: Settings, redis_url: str) -> Celery:
+    """The app, with what a worker needs on top of what a producer has."""
+    app = make_app(settings, redis_url, connections=CONCURRENCY + CONNECTIONS_TO_SPARE)
+    app.conf.update(
+        worker_pool="threads",
+        worker_concurrency=CONCURRENCY,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        task_acks_late=False,
+        task_track_started=False,  # STARTED is set once custody is taken
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        imports=["workers.tasks"],
+    )
+    return app
+
+
+settings = load()
+redis_url = settings.redis_url.get_secret_value() if settings.redis_url else local.attach(settings)
+report = {"host": socket.gethostname(), "pid": os.getpid(), **explicit_limits(settings)}
+app = make_worker_app(settings, redis_url)

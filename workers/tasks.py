@@ -1,0 +1,87 @@
+"""The one task: a message wakes one attempt of one generation. Thin: `replibatch.generation` does the work."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import structlog
+from celery import signals, states
+from celery.app.task import Task
+from celery.exceptions import Ignore, Retry
+
+from replibatch.errors import ReplibatchError
+from replibatch.generation import Done, Left, Next, generate
+from replibatch.messages import TASK, options, publish
+from replibatch.requests import BatchResult
+from replibatch.scripts import Step, run_together
+from workers import lifecycle
+from workers.app import app
+
+log = structlog.get_logger(__name__)
+
+_epilogues: dict[str, Step] = {}  # by task id: what must wait until Celery has written the task's state
+
+
+@app.task(name=TASK, bind=True, throws=(ReplibatchError,))  # type: ignore[untyped-decorator]  # celery is untyped
+def generate_one(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
+    """Make one attempt of a generation; a failed one replaces itself with the next, under the same id."""
+    shop = lifecycle.shop()
+    outcome = generate(
+        shop,
+        generation_id,
+        attempt,
+        on_custody=lambda: task.update_state(state=states.STARTED),
+        announce=lambda result: _announce(task, result),
+    )
+    if isinstance(outcome, Done):
+        shop.ledger.published(publish(app, outcome.messages))
+        if outcome.result.success:
+            return outcome.result.to_json()
+        raise ReplibatchError(outcome.result.error)
+    if isinstance(outcome, Next):
+        failed = f"{outcome.failure.reason}: {outcome.failure}; next: {outcome.message.model}"
+        task.send_event("task-retried", exception=failed)
+        following = task.s(generation_id, outcome.message.attempt).set(**options(outcome.message))
+        try:
+            task.replace(following)
+        except Ignore:
+            shop.ledger.published([generation_id])
+            raise
+    if isinstance(outcome, Left):
+        if outcome.epilogue:
+            _epilogues[task.request.id] = outcome.epilogue
+        raise Retry(outcome.why, exc=ReplibatchError(outcome.why))
+    raise Ignore  # somebody else's, or over: no state is written
+
+
+def _announce(task: Task, result: BatchResult) -> None:
+    """Celery's own result first: a plain AsyncResult then never waits for one the ledger has already."""
+    if result.success:
+        task.backend.store_result(task.request.id, result.to_json(), states.SUCCESS, request=task.request)
+    else:
+        task.backend.mark_as_failure(
+            task.request.id, ReplibatchError(result.error), request=task.request, call_errbacks=False
+        )
+
+
+@signals.task_postrun.connect
+def _run_epilogue(task_id: str, **_: Any) -> None:
+    if step := _epilogues.pop(task_id, None):
+        run_together(lifecycle.shop().redis, step)
+
+
+@signals.worker_init.connect
+def _open(**_: Any) -> None:
+    lifecycle.open_shop()
+
+
+@signals.worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    # Called from a signal handler: locks may be held by the very thread it interrupted.
+    threading.Thread(target=lifecycle.shop().drain, name="drain", daemon=True).start()
+
+
+@signals.worker_shutdown.connect
+def _close(**_: Any) -> None:
+    lifecycle.close_shop()
