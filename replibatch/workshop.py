@@ -12,13 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from replibatch.catalog import Model
 from replibatch.connection import connect
 from replibatch.errors import SettingsError
 from replibatch.ledger import BatchLedger, Ledger, Record
 from replibatch.limits import Gate, Gatekeeper
 from replibatch.limits.gate import MICRO
 from replibatch.limits.gatekeeper import LISTEN_SECONDS
+from replibatch.models import Model
 from replibatch.outputs.download import Downloader
 from replibatch.outputs.storage import Storage, open_storage
 from replibatch.reconciler import Reconciler
@@ -32,6 +32,16 @@ PATIENCE_SECONDS = 120.0  # a worker waits this long for a Redis that is away
 def process_name() -> str:
     """A name no other process has or had: host, pid and a random part."""
     return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
+
+
+def storage_for(settings: Settings, *, embedded: bool) -> Storage:
+    """Where outputs and reference images are; in embedded mode names may be absolute, and images are kept aside."""
+    return open_storage(
+        settings.storage_url,
+        Path.cwd(),
+        inputs_root=settings.state_dir / "inputs" if embedded else None,
+        absolute_ok=embedded,
+    )
 
 
 def explicit_limits(settings: Settings) -> dict[str, Any]:
@@ -63,13 +73,14 @@ class Workshop:
     Args:
         settings: with the token.
         redis_url: the fleet's Redis.
+        embedded: whether producer and worker are processes of one user on one machine.
         report: what the process says of itself with each heartbeat.
 
     Raises:
         SettingsError: there is no token.
     """
 
-    def __init__(self, settings: Settings, redis_url: str, report: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, redis_url: str, *, embedded: bool, report: dict[str, Any]) -> None:
         if settings.replicate_api_token is None:
             raise SettingsError("REPLICATE_API_TOKEN is not set; a worker needs the account's token")
         self.settings = settings
@@ -89,7 +100,7 @@ class Workshop:
         )
         self.watcher = Watcher(self.api)
         self.reconciler = Reconciler(self.api, settings.settle_seconds)
-        self.storage: Storage = open_storage(settings.storage_url, Path.cwd())
+        self.storage = storage_for(settings, embedded=embedded)
         self.downloader = Downloader(settings.replicate_base_url, settings.replicate_api_token)
         self.uploads = Uploads(self.redis, self.gate.prefix, self.storage.open_input, self.api.upload)
         self.running: dict[str, Running] = {}

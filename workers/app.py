@@ -40,5 +40,6 @@ def make_worker_app(settings: Settings, redis_url: str) -> Celery:
 
 settings = load()
 redis_url = settings.redis_url.get_secret_value() if settings.redis_url else local.attach(settings)
+embedded = settings.redis_url is None or local.PARENT_DESCRIPTOR in os.environ
 report = {"host": socket.gethostname(), "pid": os.getpid(), **explicit_limits(settings)}
 app = make_worker_app(settings, redis_url)

@@ -9,7 +9,7 @@ from redis import Redis
 
 from replibatch.errors import AccountStopped, AttemptFailure, SettingsError
 from replibatch.workshop import Workshop
-from workers.app import app, redis_url, report, settings
+from workers.app import app, embedded, redis_url, report, settings
 from workers.custodian import Custodian
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ def shop() -> Workshop:
 def open_shop() -> None:
     """Check token and Redis, then begin. A token Replicate refuses ends the worker before it takes any work."""
     try:
-        opened = Workshop(settings, redis_url, report)
+        opened = Workshop(settings, redis_url, embedded=embedded, report=report)
     except SettingsError as error:
         sys.exit(f"replibatch: {error}")
     _warn_of_lost_writes(opened.redis)

@@ -65,23 +65,25 @@ def _announce(task: Task, result: BatchResult) -> None:
         )
 
 
-@signals.task_postrun.connect
 def _run_epilogue(task_id: str, **_: Any) -> None:
     if step := _epilogues.pop(task_id, None):
         run_together(lifecycle.shop().redis, step)
 
 
-@signals.worker_init.connect
 def _open(**_: Any) -> None:
     lifecycle.open_shop()
 
 
-@signals.worker_shutting_down.connect
 def _drain(**_: Any) -> None:
     # Called from a signal handler: locks may be held by the very thread it interrupted.
     threading.Thread(target=lifecycle.shop().drain, name="drain", daemon=True).start()
 
 
-@signals.worker_shutdown.connect
 def _close(**_: Any) -> None:
     lifecycle.close_shop()
+
+
+signals.task_postrun.connect(_run_epilogue)
+signals.worker_init.connect(_open)
+signals.worker_shutting_down.connect(_drain)
+signals.worker_shutdown.connect(_close)

@@ -7,7 +7,7 @@ Every write to a record is fenced: who has lost custody changes nothing. `lua/le
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, cast
 
@@ -19,6 +19,7 @@ from replibatch.settings import Settings
 
 _NAMES = (
     "enqueue", "published", "take", "created", "advance", "requeue", "settle", "put_back", "give_back", "take_over",
+    "forget",
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
 
@@ -228,6 +229,22 @@ class Ledger:
         values = cast("list[str | None]", self.redis.hmget(self._key("gen", generation_id), names))
         state, attempt, result = values
         return state or "", int(attempt or 0), BatchResult.from_json(json.loads(result)) if result else None
+
+    def succeeded(self, ids: Sequence[str]) -> dict[str, BatchResult]:
+        """The results of those generations that succeeded, by id."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for generation_id in ids:
+                pipeline.hmget(self._key("gen", generation_id), ["state", "result"])
+            rows = zip(ids, pipeline.execute(), strict=True)
+        return {
+            generation_id: BatchResult.from_json(json.loads(result))
+            for generation_id, (state, result) in rows
+            if state == State.SUCCEEDED
+        }
+
+    def forget(self, ids: Sequence[str]) -> int:
+        """Forget those generations that have their result: the same id is a new job then. Returns how many."""
+        return int(self._call("forget", ids=list(ids)))
 
     def await_done(self, generation_id: str, seconds: float) -> None:
         """Block until a single job is done, or the time is over."""

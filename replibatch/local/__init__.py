@@ -8,9 +8,17 @@ import atexit
 
 from replibatch.local.attachment import attach, detach
 from replibatch.local.server import celery_url
-from replibatch.local.worker import EmbeddedWorker, ensure_worker, start_worker, stop_workers, watch_parent
+from replibatch.local.worker import (
+    PARENT_DESCRIPTOR,
+    EmbeddedWorker,
+    ensure_worker,
+    start_worker,
+    stop_workers,
+    watch_parent,
+)
 
 __all__ = [
+    "PARENT_DESCRIPTOR",
     "EmbeddedWorker",
     "attach",
     "celery_url",

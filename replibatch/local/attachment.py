@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import subprocess
 import sys
 import threading
 import time
@@ -70,7 +71,7 @@ class Attachment:
             with process_lock:
                 try:
                     self.revive()
-                except (SettingsError, OSError) as error:
+                except (SettingsError, OSError, subprocess.SubprocessError) as error:
                     _log.warning("%s", error)
 
     def revive(self) -> None:
@@ -105,7 +106,7 @@ def attachment(settings: Settings) -> Attachment:
                 here.revive()
                 return here
             here = _attachments[folder] = Attachment(folder)
-        except OSError as error:  # a full disk, a file system without locks
+        except (OSError, subprocess.SubprocessError) as error:  # a full disk, a file system without locks
             raise _unusable(folder, str(error)) from None
         if here.address.is_substitute:
             warnings.warn(_substitute_warning(here.address), stacklevel=3)

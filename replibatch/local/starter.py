@@ -18,8 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from replibatch.errors import SettingsError
-from replibatch.local import keeper, locks, server, substitute
+from replibatch.local import locks, server
 
+KEEPER = Path(__file__).with_name("keeper.py")  # scripts: what they import is not for this process
+SUBSTITUTE = Path(__file__).with_name("substitute.py")
 ORPHAN_SECONDS = 5.0  # for a server whose keeper was killed, to end by itself
 LARGEST_LOG_BYTES = 1_000_000
 
@@ -89,7 +91,7 @@ def start(folder: Path, keeper_lock: int) -> None:
         with _log(folder).open("ab") as log:
             subprocess.run(  # noqa: S603 - the command is our own
                 [
-                    *(sys.executable, "-I", "-S", keeper.__file__),
+                    *(sys.executable, "-I", "-S", str(KEEPER)),
                     *(str(folder / "users.lock"), str(keeper_lock), str(server_lock)),
                     *command,
                 ],
@@ -130,7 +132,7 @@ def _prepare(folder: Path) -> tuple[list[str], Address]:
     binary = server.find_server(folder)
     if binary is None:
         port = server.free_port()
-        command = [sys.executable, "-P", substitute.__file__, str(port)]
+        command = [sys.executable, "-P", str(SUBSTITUTE), str(port)]
         return command, Address(f"redis://127.0.0.1:{port}/0", host, is_substitute=True)
     endpoint = server.choose_endpoint(folder)
     (folder / "redis.sock").unlink(missing_ok=True)  # an old one must not be taken for the new
@@ -144,7 +146,7 @@ def _lock_server(folder: Path) -> int:
     for ending in (signal.SIGTERM, signal.SIGKILL):
         if (descriptor := locks.try_lock(path)) is not None:
             return descriptor
-        with suppress(ValueError, ProcessLookupError):
+        with suppress(ValueError, ProcessLookupError, PermissionError):  # written by nobody yet, or long gone
             os.kill(int(path.read_text("ascii")), ending)
         with suppress(TimeoutError):
             return locks.lock(path, timeout_seconds=ORPHAN_SECONDS)

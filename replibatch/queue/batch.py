@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from replibatch.errors import ResultTimeout
@@ -48,8 +49,88 @@ class Progress:
     held: str
 
     @property
-    def finished(self) -> Iterator[tuple[int, BatchResult]]:
-        """Results as they finish, each with its request's place in the batch."""
+    def finished(self) -> int:
+        """How many have their result."""
+        return self.succeeded + self.placeholder + self.failed + self.canceled
+
+
+class Batch:
+    """Many generations: their progress, their results as they finish, their end.
+
+    Attributes:
+        id: from any process or machine of the account, `Batch.get(id)` finds it again.
+    """
+
+    def __init__(self, producer: Producer, batch_id: str) -> None:
+        self._producer = producer
+        self.id = batch_id
+
+    def __repr__(self) -> str:
+        return f"Batch({self.id!r})"
+
+    @classmethod
+    def get(cls, batch_id: str) -> Self:
+        """A batch by its id.
+
+        Raises:
+            NoSuchWork: there is none, or its records have expired.
+        """
+        batch = cls(open_producer(), batch_id)
+        batch.progress()
+        return batch
+
+    @property
+    def strategy(self) -> str:
+        """How it is fed, by its size and the quota as it is now: `immediate`, `window` or `dynamic queue`."""
+        now = self._producer.status()
+        total = self._producer.batches.state(self.id).total
+        return strategy_for(total, now["available_slots"], now["requests_per_minute"])
+
+    def progress(self) -> Progress:
+        """How far it is.
+
+        Raises:
+            NoSuchWork: its records have expired.
+        """
+        state = self._producer.batches.state(self.id)
+        running = min(state.outstanding, self._producer.batches.running(self.id))
+        return Progress(
+            total=state.total,
+            queued=state.outstanding - running,
+            waiting=state.pending,
+            running=running,
+            succeeded=state.succeeded,
+            placeholder=state.placeholder,
+            failed=state.failed,
+            canceled=state.canceled,
+            cost_usd=state.cost_usd,
+            held=state.held,
+        )
+
+    async def aprogress(self) -> Progress:
+        """`progress`, without blocking the event loop."""
+        return await asyncio.to_thread(self.progress)
+
+    def __iter__(self) -> Iterator[BatchResult]:
+        """Results as they finish, then those that could not start."""
+        for _, result in itertools.chain(self.finished(), self.not_started()):
+            yield result
+
+    async def __aiter__(self) -> AsyncIterator[BatchResult]:
+        """The same, without blocking the event loop."""
+        results = iter(self)
+        while (result := await asyncio.to_thread(next, results, None)) is not None:
+            yield result
+
+    def finished(
+        self, *, stop: Callable[[BatchState], bool] | None = None, place_in: Callable[[str], Path] | None = None
+    ) -> Iterator[tuple[int, BatchResult]]:
+        """Results as they finish, each with its request's place in the batch.
+
+        Args:
+            stop: asked when nothing has finished for a second; True ends the iteration, and the batch goes on.
+            place_in: where a stored file goes on this machine, by its key; None for the place it was asked for at.
+        """
         self._producer.bring_worker()
         mark = "0"
         while True:
@@ -57,10 +138,10 @@ class Progress:
             found = self._producer.batches.finished(self.id, mark, block_seconds=LOOK_SECONDS)
             for mark, _, place, result in found:  # noqa: B007  # the last mark is where the next look begins
                 if result:
-                    yield place, self._producer.at_home(result)
+                    yield place, self._producer.at_home(result, place_in)
             if found:
                 continue
-            if state.is_over or self._is_stuck(state):
+            if state.is_over or self._is_stuck(state) or (stop and stop(state)):
                 return
             self._producer.raise_if_stopped()
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from replibatch.catalog import Catalog
 from replibatch.outputs.naming import made_up_name, safe_key
-from replibatch.outputs.storage import Storage, open_storage
 from replibatch.requests import BatchRequest, BatchResult, OutputFile, RoutedRequest
-from replibatch.routing import check_local_image, is_local, route
+from replibatch.routing import route
 from replibatch.settings import Settings
+from replibatch.workshop import storage_for
 
 
 class Preparer:
@@ -27,10 +27,9 @@ class Preparer:
     def __init__(self, settings: Settings, catalog: Catalog, *, embedded: bool) -> None:
         self._catalog = catalog
         self._absolute = embedded and settings.storage_url is None
-        inputs_root = settings.state_dir / "inputs" if embedded else None
-        self._storage: Storage = open_storage(settings.storage_url, Path.cwd(), inputs_root=inputs_root)
+        self._storage = storage_for(settings, embedded=embedded)
         self._elsewhere: dict[str, Path] = {}  # key -> the absolute path its file was asked for at
-        self._carried: dict[str, str] = {}
+        self._stored_as: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def __call__(
@@ -49,19 +48,19 @@ class Preparer:
             RequestError: it cannot be done as asked; nothing was spent.
         """
         routed = route(request, self._catalog)
+        routed.check_files()
+        routed = routed.with_files({place: self._stored(place) for place in routed.files})
         name = request.output_filepath
         if name is None:
-            name = str(Path(folder) / made_up_name(index, request.prompt, generation_id, routed.extension))
+            extension = routed.model.extension(routed.inputs)
+            name = str(Path(folder) / made_up_name(index, request.prompt, generation_id, extension))
         return RoutedRequest(
             request_id=str(request.request_id),
             prompt=request.prompt,
             asked_model=request.model_name,
             model=routed.model.name,
-            inputs={
-                key: self._carry(value) if key in routed.file_inputs else value
-                for key, value in routed.inputs.items()
-            },
-            references=tuple(self._carry(reference) for reference in routed.references),
+            inputs=routed.inputs,
+            references=tuple(routed.references),
             output=self._key(name, generation_id),
             fallback=fallback,
             warnings=tuple(routed.warnings),
@@ -71,14 +70,19 @@ class Preparer:
         """Where on this machine a file is in the end."""
         return self._elsewhere.get(key) or Path(key).absolute()
 
-    def at_home(self, result: BatchResult) -> BatchResult:
-        """The result with its files on this machine, fetched from the storage where that is another place."""
-        if self._absolute or not result.files:
-            return result
-        return replace(result, files=tuple(self._fetch(file) for file in result.files))
+    def at_home(self, result: BatchResult, place_in: Callable[[str], Path] | None = None) -> BatchResult:
+        """The result with its files on this machine, fetched from the storage where that is another place.
 
-    def _fetch(self, file: OutputFile) -> OutputFile:
-        path = self.destination(file.path)
+        Args:
+            result: with its files as keys of the storage, or as absolute paths.
+            place_in: where a file goes, by its key; None for the place it was asked for at.
+        """
+        if not result.files or (self._absolute and place_in is None):
+            return result
+        place_in = place_in or self.destination
+        return replace(result, files=tuple(self._fetch(file, place_in(file.path)) for file in result.files))
+
+    def _fetch(self, file: OutputFile, path: Path) -> OutputFile:
         self._storage.fetch(file.path, path)
         return replace(file, path=str(path))
 
@@ -91,14 +95,9 @@ class Preparer:
         self._elsewhere[key] = Path(name)
         return key
 
-    def _carry(self, value: Any) -> Any:
-        """A local image becomes content in the storage, named by its hash; a URL stays."""
-        if isinstance(value, list):
-            return [self._carry(item) for item in value]
-        if not is_local(value):
-            return value
+    def _stored(self, place: str) -> str:
+        """A local file as content in the storage, named by its hash; each is stored once a process."""
         with self._lock:
-            if value not in self._carried:
-                check_local_image(value)
-                self._carried[value] = self._storage.store_input(Path(value))
-            return self._carried[value]
+            if place not in self._stored_as:
+                self._stored_as[place] = self._storage.store_input(Path(place))
+            return self._stored_as[place]

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +151,9 @@ class Producer:
             return None
         return "k" + uuid.uuid5(uuid.NAMESPACE_URL, f"{self.gate.prefix}{request.request_id}").hex
 
-    def at_home(self, result: BatchResult) -> BatchResult:
-        """The result with its files where this process can read them."""
-        return self.prepare.at_home(result)
+    def at_home(self, result: BatchResult, place_in: Callable[[str], Path] | None = None) -> BatchResult:
+        """The result with its files where this process can read them (see `Preparer.at_home`)."""
+        return self.prepare.at_home(result, place_in)
 
     def raise_if_stopped(self) -> None:
         """Raise what keeps the account, or this process's worker, from working; looks about once a second.

@@ -69,7 +69,7 @@ class Books:
         cost_usd: everything billed.
         outputs_served: whole downloads, by prediction.
         outputs_cut_short: downloads that ended early, by prediction.
-        outputs_with_token: predictions whose output was asked for with an `Authorization` header, one entry a request.
+        outputs_with_token: predictions whose output was asked for with a token, one entry a request.
     """
 
     def __init__(self) -> None:
@@ -100,10 +100,14 @@ class Books:
 
     # What the server writes.
 
-    def posted(self, at: float, status: str) -> None:
-        """A create was answered; it had arrived at that time."""
+    def post_arrived(self, at: float) -> None:
+        """A create arrived, to be answered one way or another."""
         with self._lock:
             self.post_times.append(at)
+
+    def post_answered(self, status: str) -> None:
+        """A create was answered: with an HTTP status, or not (`dropped`, `no reply`)."""
+        with self._lock:
             self.posts_by_status[status] += 1
             self.throttled += status == "429"
 
@@ -252,8 +256,8 @@ class Books:
             }
 
     def _bill(self, prediction: Prediction) -> Bill:
-        key = _key(prediction.model.name, prediction.input)
-        return self._bills.setdefault(key, Bill(prediction.model.name, prediction.input))
+        key = _key(prediction.model_name, prediction.input)
+        return self._bills.setdefault(key, Bill(prediction.model_name, prediction.input))
 
     def _busy_to(self, at: float) -> None:
         if self._busy_until is not None:

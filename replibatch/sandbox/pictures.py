@@ -5,12 +5,15 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import io
+import unicodedata
 from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
-PILLOW_FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}
 SQUARE = (1, 1)
+_PLAIN_PUNCTUATION = {0x2013: "-", 0x2014: "-", 0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}
+# From teal over blue and violet to red; greens that look like mud are left out.
+_HUES = (0.48, 0.54, 0.60, 0.66, 0.72, 0.78, 0.85, 0.91)
 
 
 def size_of(aspect_ratio: object, long_edge_pixels: int) -> tuple[int, int]:
@@ -24,28 +27,34 @@ def size_of(aspect_ratio: object, long_edge_pixels: int) -> tuple[int, int]:
     return max(1, long_edge_pixels * width // longest), max(1, long_edge_pixels * height // longest)
 
 
-def render(prompt: str, model: str, size: tuple[int, int], image_format: str, *, variant: str = "") -> bytes:
+def render(prompt: str, model: str, size: tuple[int, int], extension: str, *, variant: str = "") -> bytes:
     """Make one image.
 
     Args:
         prompt: written on it, as far as there is room; decides the colours.
         model: its name, in the lower corner.
         size: width and height in pixels.
-        image_format: a key of `PILLOW_FORMATS`.
+        extension: of a format that Pillow writes; PNG for any other.
         variant: anything that tells two images of one prompt apart.
     """
-    image = _gradient(hashlib.sha256(f"{model}\n{prompt}\n{variant}".encode()).digest(), size)
-    _write(image, prompt, model)
+    pillow_format = Image.registered_extensions().get(f".{extension}", "PNG")
     buffer = io.BytesIO()
-    image.save(buffer, PILLOW_FORMATS[image_format], quality=85)
+    draw(prompt, model, size, variant=variant).save(buffer, pillow_format, quality=85)
     return buffer.getvalue()
 
 
+def draw(prompt: str, model: str, size: tuple[int, int], *, variant: str = "") -> Image.Image:
+    """The image itself; arguments as for `render`."""
+    image = _gradient(hashlib.sha256(f"{model}\n{prompt}\n{variant}".encode()).digest(), size)
+    _write(image, _legible(prompt), model)
+    return image
+
+
 def _gradient(seed: bytes, size: tuple[int, int]) -> Image.Image:
-    """Two related hues across the picture, and a glow of a third: calm colours, dark enough for white text."""
-    hue = seed[0] / 256
-    first, second = _colour(hue, 0.62, 0.36), _colour(hue + 0.08 + seed[1] / 1600, 0.70, 0.62)
-    glow = _colour(hue + 0.17 + seed[2] / 1100, 0.55, 0.88)
+    """Two related hues across the picture, and a glow of a third: dark enough for white text."""
+    hue = _HUES[seed[0] % len(_HUES)] + seed[1] / 256 * 0.05
+    first, second = _colour(hue, 0.78, 0.30), _colour(hue + 0.07, 0.72, 0.58)
+    glow = _colour(hue + 0.14 + seed[2] / 256 * 0.06, 0.62, 0.86)
     ramp = Image.linear_gradient("L").rotate(seed[3] * 360 / 256, Image.Resampling.BICUBIC)
     ramp = ramp.crop((56, 56, 200, 200)).resize(size, Image.Resampling.BICUBIC)
     image = Image.composite(Image.new("RGB", size, second), Image.new("RGB", size, first), ramp)
@@ -69,7 +78,7 @@ def _write(image: Image.Image, prompt: str, model: str) -> None:
     draw = ImageDraw.Draw(image, "RGBA")
     for points in (short // 11, short // 15, short // 20, short // 28):
         font = _font(max(8, points))
-        lines = _wrap(" ".join(prompt.split()), font, room[0])
+        lines = _wrap(prompt, font, room[0])
         line_height = font.size * 1.28
         if len(lines) * line_height <= room[1]:
             break
@@ -77,7 +86,7 @@ def _write(image: Image.Image, prompt: str, model: str) -> None:
     shadow = max(1, font.size // 18)
     for number, line in enumerate(lines):
         place = (margin, margin + number * line_height)
-        draw.text((place[0] + shadow, place[1] + shadow), line, font=font, fill=(0, 0, 0, 110))
+        draw.text((place[0] + shadow, place[1] + shadow), line, font=font, fill=(0, 0, 0, 80))
         draw.text(place, line, font=font, fill=(255, 255, 255, 255))
     draw.text((margin, image.height - margin - small.size), model, font=small, fill=(255, 255, 255, 200))
 
@@ -88,6 +97,12 @@ def _font(points: int) -> ImageFont.FreeTypeFont:
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError("Pillow was built without FreeType")
     return font
+
+
+def _legible(text: str) -> str:
+    """The text in the letters Pillow's own font has: accents dropped, other scripts left out."""
+    decomposed = unicodedata.normalize("NFKD", text.translate(_PLAIN_PUNCTUATION))
+    return " ".join("".join(letter for letter in decomposed if letter.isspace() or " " <= letter <= "~").split())
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:

@@ -8,11 +8,11 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from replibatch.catalog import Model
 from replibatch.sandbox.clock import iso
 from replibatch.sandbox.faults import Fault
 
 if TYPE_CHECKING:
-    from replibatch.catalog import Model
     from replibatch.sandbox.accounts import Account
 
 OVER = frozenset({"succeeded", "failed", "canceled", "aborted"})
@@ -25,9 +25,10 @@ def new_id() -> str:
     return "".join(_ID_ALPHABET[number >> 5 * place & 31] for place in range(26))
 
 
-def version_of(model_name: str) -> str:
-    """The id of a model's only version here: 64 hexadecimal digits."""
-    return hashlib.sha256(model_name.encode()).hexdigest()
+def version_of(model: Model) -> str:
+    """The id of a model's version: the one its name ends with, or 64 hexadecimal digits of its own."""
+    name, _, version = model.name.partition(":")
+    return version or hashlib.sha256(name.encode()).hexdigest()
 
 
 @dataclass(eq=False)
@@ -61,10 +62,14 @@ class Prediction:
     started_at: float | None = None
     completed_at: float | None = None
     files: tuple[str, ...] = ()
-    gives_list: bool = False
     value: Any = None
     error: str | None = None
     task: asyncio.Task[None] | None = None
+
+    @property
+    def model_name(self) -> str:
+        """`owner/name`, without a version."""
+        return self.model.name.partition(":")[0]
 
     @property
     def prompt(self) -> str:
@@ -97,7 +102,7 @@ class Prediction:
         here = f"{base_url}/v1/predictions/{self.id}"
         data = {
             "id": self.id,
-            "model": self.model.name,
+            "model": self.model_name,
             "version": self.version,
             "input": None if erased else self.input,
             "logs": None if erased else "",
@@ -124,4 +129,4 @@ class Prediction:
         if not self.files:
             return self.value
         urls = [f"{base_url}/output/{self.id}/{name}" for name in self.files]
-        return urls if self.gives_list or len(urls) > 1 else urls[0]
+        return urls if self.model.output == "array<uri>" or len(urls) > 1 else urls[0]

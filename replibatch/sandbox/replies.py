@@ -67,12 +67,8 @@ def too_large(max_bytes: int) -> Refusal:
 
 def invalid(fields: Sequence[InvalidField]) -> Refusal:
     """422, with what is wrong."""
-    refusal = _problem(
-        422, "Input validation failed", "".join(f"- {field.field}: {field.description}\n" for field in fields)
-    )
-    assert isinstance(refusal.body, dict)
-    refusal.body["invalid_fields"] = [vars(field) for field in fields]
-    return refusal
+    detail = "".join(f"- {field.field}: {field.description}\n" for field in fields)
+    return _problem(422, "Input validation failed", detail, invalid_fields=[vars(field) for field in fields])
 
 
 def invalid_version() -> Refusal:
@@ -114,5 +110,5 @@ def broken(status: int) -> Refusal:
     return Refusal(status, f"<html><head><title>{status} {words}</title></head><body>{words}</body></html>\n")
 
 
-def _problem(status: int, title: str, detail: str) -> Refusal:
-    return Refusal(status, {"title": title, "detail": detail, "status": status})
+def _problem(status: int, title: str, detail: str, **more: Any) -> Refusal:
+    return Refusal(status, {"title": title, "detail": detail, "status": status, **more})

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
+from replibatch.catalog import InputSpec, Model
 from replibatch.sandbox.predictions import version_of
 from replibatch.sandbox.replies import InvalidField
-
-if TYPE_CHECKING:
-    from replibatch.catalog import InputSpec, Model
 
 TOP_LEVEL_KEYS = frozenset({"version", "input", "webhook", "webhook_events_filter", "stream"})
 _FILE_SCHEMES = frozenset({"http", "https", "data"})
@@ -49,27 +47,41 @@ def problems_of_input(model: Model, inputs: dict[str, Any]) -> list[InvalidField
         for spec in model.inputs.values()
         if spec.required and spec.name not in inputs
     ]
+    with_reference = bool(model.reference_param and inputs.get(model.reference_param))
     for name, value in inputs.items():
         if spec := model.inputs.get(name):
-            problems += _problems_of_value(spec, value)
+            problems += _problems_of_value(spec, value, with_reference=with_reference)
     return problems
 
 
-def _problems_of_value(spec: InputSpec, value: Any) -> Iterator[InvalidField]:
+def _problems_of_value(spec: InputSpec, value: Any, *, with_reference: bool) -> Iterator[InvalidField]:
     field = f"input.{spec.name}"
-    expected = "string" if spec.type == "uri" else spec.type
-    if not _is_a(expected, value):
-        yield _wrong_type(field, expected, value)
+    if problem := _problem_of_type(spec.type, field, value):
+        yield problem
         return
-    if spec.type == "uri" and urlsplit(value).scheme not in _FILE_SCHEMES:
-        yield InvalidField("format", field, "Does not match format 'uri'")
+    if spec.type == "array":
+        for place, item in enumerate(value):
+            if problem := _problem_of_type(spec.items, f"{field}.{place}", item):
+                yield problem
     if spec.enum and value not in spec.enum:
         allowed = ", ".join(json.dumps(item) for item in spec.enum)
         yield InvalidField("enum", field, f"{field} must be one of the following: {allowed}")
     if spec.minimum is not None and value < spec.minimum:
         yield InvalidField("number_gte", field, f"Must be greater than or equal to {spec.minimum:g}")
-    if spec.maximum is not None and value > spec.maximum:
-        yield InvalidField("number_lte", field, f"Must be less than or equal to {spec.maximum:g}")
+    highest = spec.maximum
+    if with_reference and spec.maximum_with_reference is not None:
+        highest = spec.maximum_with_reference
+    if highest is not None and value > highest:
+        yield InvalidField("number_lte", field, f"Must be less than or equal to {highest:g}")
+
+
+def _problem_of_type(expected: str, field: str, value: Any) -> InvalidField | None:
+    json_type = "string" if expected == "uri" else expected
+    if not _is_a(json_type, value):
+        return _wrong_type(field, json_type, value)
+    if expected == "uri" and urlsplit(value).scheme not in _FILE_SCHEMES:
+        return InvalidField("format", field, "Does not match format 'uri'")
+    return None
 
 
 def _is_a(expected: str, value: Any) -> bool:
@@ -87,14 +99,14 @@ def _wrong_type(field: str, expected: str, value: Any) -> InvalidField:
 
 def model_view(model: Model) -> dict[str, Any]:
     """A model as `GET /v1/models/{owner}/{name}` shows it, the schema of its inputs included."""
-    owner, name = model.name.split("/", 1)
+    owner, name = model.name.partition(":")[0].split("/", 1)
     return {
-        "url": f"https://replicate.com/{model.name}",
+        "url": f"https://replicate.com/{owner}/{name}",
         "owner": owner,
         "name": name,
         "description": model.specialization,
         "visibility": "public",
-        "is_official": True,
+        "is_official": ":" not in model.name,
         "github_url": None,
         "paper_url": None,
         "license_url": None,
@@ -102,7 +114,7 @@ def model_view(model: Model) -> dict[str, Any]:
         "cover_image_url": None,
         "default_example": None,
         "latest_version": {
-            "id": version_of(model.name),
+            "id": version_of(model),
             "created_at": "2026-01-01T00:00:00.000000Z",
             "cog_version": "0.16.0",
             "openapi_schema": _openapi_schema(model),
@@ -130,11 +142,13 @@ def _property(spec: InputSpec, order: int) -> dict[str, Any]:
     if spec.type == "uri":
         schema |= {"type": "string", "format": "uri"}
     elif spec.type == "array":
-        schema["items"] = {}
+        schema["items"] = {"type": "string", "format": "uri"} if spec.items == "uri" else {"type": spec.items}
     optional = {"enum": spec.enum or None, "minimum": spec.minimum, "maximum": spec.maximum, "default": spec.default}
     return schema | {key: value for key, value in optional.items() if value is not None}
 
 
 def _output_schema(model: Model) -> dict[str, Any]:
+    if model.output == "text":
+        return {"type": "string", "title": "Output"}
     uri = {"type": "string", "format": "uri", "title": "Output"}
-    return {"type": "array", "items": uri, "title": "Output"} if model.output_is_list else uri
+    return {"type": "array", "items": uri, "title": "Output"} if model.output == "array<uri>" else uri

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import random
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
+from replibatch.catalog import Catalog, Model
 from replibatch.sandbox import replies
 from replibatch.sandbox.accounts import Account, Accounts
 from replibatch.sandbox.books import Books
@@ -17,15 +20,13 @@ from replibatch.sandbox.files import Files
 from replibatch.sandbox.predictions import Prediction, version_of
 from replibatch.sandbox.settings import SandboxSettings
 
-if TYPE_CHECKING:
-    from replibatch.catalog import Catalog, Model
-
 ERRORS = {
     "failed": "Prediction failed.",
     "sensitive": "The input or output was flagged as sensitive. Please try again with different inputs. (E005)",
     "interrupted": "Prediction interrupted; please retry (code: PA)",
 }
 DEFAULT_MANY = 3
+ENDED_KEPT = 2000
 # A small grey picture (PNG), for an output that travels inside its prediction.
 _GREY = base64.b64encode(
     bytes.fromhex(
@@ -44,18 +45,21 @@ class Service:
 
     Attributes:
         predictions: all of every account, by id.
+        models: by `owner/name`.
     """
 
     def __init__(self, settings: SandboxSettings, catalog: Catalog) -> None:
         self.settings = settings
-        self.models = catalog.models
         self.books = Books()
         self.accounts = Accounts(settings)
         self.files = Files(settings)
         self.predictions: dict[str, Prediction] = {}
         self._rng = random.Random(settings.seed)  # noqa: S311  # nothing secret
         self.faults = Faults(settings, self._rng)
-        self._by_version = {version_of(name): model for name, model in self.models.items()}
+        self.models = {model.name.partition(":")[0]: model for model in catalog.models.values()}
+        # Most rows of a list are over and change no more.
+        self._text_of_ended = lru_cache(ENDED_KEPT)(_text)
+        self._by_version = {version_of(model): model for model in catalog.models.values()}
 
     def model_of(self, version: str) -> Model:
         """The model a create's `version` names: `owner/name`, `owner/name:id`, or an id.
@@ -64,13 +68,28 @@ class Service:
             Refusal: 422, for one that does not exist.
         """
         name, _, version_id = version.rpartition(":")
-        model = self._by_version.get(version_id) or (None if name else self.models.get(version_id))
-        if model is None or (name and name != model.name):
-            raise replies.invalid_version()
-        return model
+        if name:
+            model = self._by_version.get(version_id)
+            if model is not None and model.name.partition(":")[0] == name:
+                return model
+        elif model := self._by_version.get(version_id) or self.official(version_id):
+            return model
+        raise replies.invalid_version()
+
+    def official(self, name: str) -> Model | None:
+        """The model of that `owner/name` that runs without a version; None where there is none."""
+        model = self.models.get(name)
+        return None if model is None or ":" in model.name else model
 
     def create(
-        self, account: Account, model: Model, inputs: dict[str, Any], *, version: str, cancel_after: float | None
+        self,
+        account: Account,
+        model: Model,
+        inputs: dict[str, Any],
+        *,
+        at: float,
+        version: str,
+        cancel_after: float | None,
     ) -> Prediction:
         """Create a prediction and start it.
 
@@ -78,12 +97,12 @@ class Service:
             account: who pays.
             model: what runs.
             inputs: checked already.
+            at: when the create arrived.
             version: what the API will show.
-            cancel_after: seconds from now to its deadline, or None.
+            cancel_after: seconds from then to its deadline, or None.
         """
-        at = now()
         prediction = Prediction(model, inputs, account, at, self._seconds_for(model), version)
-        prediction.course = self.faults.draw(Phase.COURSE, model.name, prediction.prompt)
+        prediction.course = self.faults.draw(Phase.COURSE, prediction.model_name, prediction.prompt)
         prediction.deadline = None if cancel_after is None else at + cancel_after
         self.predictions[prediction.id] = prediction
         account.predictions.append(prediction)
@@ -104,9 +123,10 @@ class Service:
         """Whether its input and output are erased by now."""
         return prediction.is_erased(now(), self.settings.erase_after_seconds)
 
-    def view(self, prediction: Prediction, base_url: str) -> dict[str, Any]:
+    def text(self, prediction: Prediction, base_url: str) -> str:
         """The prediction as the API's JSON, with URLs that start with `base_url`."""
-        return prediction.view(base_url, erased=self.is_erased(prediction))
+        write = self._text_of_ended if prediction.is_over else _text
+        return write(prediction, base_url, self.is_erased(prediction))
 
     def _seconds_for(self, model: Model) -> float:
         settings = self.settings
@@ -153,7 +173,7 @@ class Service:
 
     def _give_output(self, prediction: Prediction, course: Fault | None) -> None:
         model, inputs = prediction.model, prediction.input
-        match course.kind if course else model.kind:
+        match course.kind if course else model.output:
             case "null-output":
                 return
             case "empty-list":
@@ -169,11 +189,7 @@ class Service:
                 count = DEFAULT_MANY if course is None or course.number is None else course.number
             case _:
                 count = inputs.get("num_outputs", 1) if "num_outputs" in model.inputs else 1
-        wanted = inputs.get("output_format")
-        image_format = wanted if wanted in model.output_formats else model.default_output_format
-        extension = "mp4" if model.kind == "video" else image_format
-        prediction.files = tuple(f"{number}.{extension}" for number in range(int(count)))
-        prediction.gives_list = model.output_is_list
+        prediction.files = tuple(f"{number}.{model.extension(inputs)}" for number in range(int(count)))
 
     def _missing_file(self, prediction: Prediction) -> str | None:
         """An uploaded file the input names and that is gone: the model could not have read it."""
@@ -204,3 +220,7 @@ class Service:
         if prediction.status == "canceled":
             return price_usd * min(1.0, prediction.ran_seconds() / max(prediction.expected_seconds, 0.001))
         return 0.0
+
+
+def _text(prediction: Prediction, base_url: str, erased: bool) -> str:
+    return json.dumps(prediction.view(base_url, erased=erased), separators=(",", ":"))

@@ -134,10 +134,11 @@ def no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestSharing:
-    def test_processes_that_start_together_share_one_server(self, user):
+    def test_processes_that_start_together_share_one_server(self, user, folder):
         users = [user() for _ in range(3)]
         urls = {one.line() for one in users}
         assert len(urls) == 1
+        assert (folder / "redis.log").read_text().count("ready to accept connections") == 1
         url = urls.pop()
         pid = server_pid(url)
         write(url, "seen", "by all")
@@ -169,6 +170,11 @@ class TestSharing:
             one.line()
             assert one.line() == value
             one.leave()  # the server may still be stopping when the next one comes
+
+    def test_nothing_acknowledged_can_be_lost_or_evicted(self, settings):
+        with Redis.from_url(local.attach(settings), decode_responses=True) as redis:
+            found = {name: redis.config_get(name)[name] for name in ("appendonly", "appendfsync", "maxmemory-policy")}
+        assert found == {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 
     def test_a_forked_child_is_a_user_of_its_own(self, user):
         parent = user("child = os.fork(); child and print(child, flush=True)")
@@ -225,6 +231,15 @@ class TestCrashes:
         assert read(url, "kept") == "yes"
         assert keeper_pid(url) != old_keeper
 
+    def test_a_server_without_keeper_and_users_ends(self, user):
+        one = user()
+        url = one.line()
+        server, keeper = server_pid(url), keeper_pid(url)
+        os.kill(one.process.pid, signal.SIGSTOP)  # it cannot start another keeper
+        os.kill(keeper, signal.SIGKILL)
+        one.kill()
+        eventually(lambda: not alive(server))
+
     def test_keeper_and_server_killed_at_once(self, settings):
         url = local.attach(settings)
         write(url, "kept", "yes")
@@ -240,10 +255,14 @@ class TestCrashes:
         write(url, "kept", "yes")
         keeper, server = keeper_pid(url), server_pid(url)
         os.kill(server, signal.SIGSTOP)  # so it does not end, as it would on SIGTERM, and holds on to its data
-        os.kill(keeper, signal.SIGKILL)
-        eventually(lambda: not alive(keeper))
-        assert read(local.attach(settings), "kept") == "yes"
-        assert not alive(server)
+        try:
+            os.kill(keeper, signal.SIGKILL)
+            eventually(lambda: not alive(keeper))
+            assert read(local.attach(settings), "kept") == "yes"
+            assert not alive(server)
+        finally:
+            if alive(server):
+                os.kill(server, signal.SIGKILL)
 
     def test_what_a_crashed_machine_leaves_behind_blocks_nothing(self, settings, folder):
         folder.mkdir(parents=True)
@@ -322,6 +341,17 @@ class TestPrivacy:
 
 
 class TestNoRedis:
+    def test_windows_is_told_what_to_set(self):
+        windows = (
+            "import sys, redis; from replibatch.settings import load; settings = load();"
+            "sys.modules['fcntl'] = None; sys.platform = 'win32';"
+            "from replibatch import local; local.attach(settings)"
+        )
+        said = subprocess.run([sys.executable, "-c", windows], capture_output=True, text=True, check=False)
+        assert said.stderr.strip().endswith(
+            "SettingsError: embedded mode needs Linux or macOS; on Windows set REPLIBATCH_REDIS_URL"
+        )
+
     def test_fakeredis_stands_in_and_says_so(self, settings, no_redis):
         with pytest.warns(UserWarning, match="no redis-server on PATH.*keeps nothing on the disk"):
             url = local.attach(settings)
@@ -431,8 +461,9 @@ class TestWorker:
         assert not second.alive()
 
     def test_it_hands_over_and_ends_when_its_parent_was_killed(self, user, settings):
+        slow = WORKER.replace("def stop(*_):", "def stop(*_):\n    time.sleep(0.5)")
         parent = user(
-            f"local.start_worker(settings.load(), command=[sys.executable, '-c', {WORKER!r}]); time.sleep(60)"
+            f"local.start_worker(settings.load(), command=[sys.executable, '-c', {slow!r}]); time.sleep(60)"
         )
         url = parent.line()
         eventually(lambda: read(url, "ready"))

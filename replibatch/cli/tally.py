@@ -1,0 +1,104 @@
+"""How far a batch is, counted from its results: totals, rate, the time that is left."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from replibatch.requests import BatchResult, State
+
+RATE_SECONDS = 120.0  # the rate is that of the last two minutes
+RATE_ENDS = 5_000  # or of as many ends, where there were more
+
+
+def is_fallback(result: BatchResult) -> bool:
+    """Whether another model than the one first tried made it."""
+    return result.success and result.model_used != result.attempts[0].model
+
+
+@dataclass
+class Tally:
+    """Counts of one run; `add` each result as it comes.
+
+    Attributes:
+        total: items to be made.
+        skipped: items made by an earlier run, not among `total`.
+        expected_seconds: an estimate for all of it, from the limits; None for none.
+        succeeded: those that another model than the first made are `fallbacks`, too.
+        clock: seconds, for tests.
+    """
+
+    total: int
+    skipped: int = 0
+    expected_seconds: float | None = None
+    succeeded: int = 0
+    fallbacks: int = 0
+    placeholders: int = 0
+    failed: int = 0
+    canceled: int = 0
+    cost_usd: float = 0.0
+    by_model: Counter[str] = field(default_factory=Counter)
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+        self._ends: deque[float] = deque(maxlen=RATE_ENDS)
+
+    def add(self, result: BatchResult) -> None:
+        """Count one result."""
+        self._ends.append(self.clock())
+        self.cost_usd += result.cost_usd
+        if result.success:
+            self.succeeded += 1
+            self.fallbacks += is_fallback(result)
+            self.by_model[str(result.model_used)] += 1
+        elif result.placeholder:
+            self.placeholders += 1
+        elif result.state == State.CANCELED:
+            self.canceled += 1
+        else:
+            self.failed += 1
+
+    @property
+    def done(self) -> int:
+        """How many have their result."""
+        return self.succeeded + self.placeholders + self.failed + self.canceled
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return self.clock() - self._began
+
+    def per_minute(self) -> float | None:
+        """How many finish in a minute, at present; None before the first."""
+        since = max(self._began, self.clock() - RATE_SECONDS)
+        if len(self._ends) == RATE_ENDS:
+            since = max(since, self._ends[0])
+        recent = sum(end >= since for end in self._ends)
+        return 60 * recent / max(0.001, self.clock() - since) if recent else None
+
+    def seconds_left(self) -> float | None:
+        """Until all are done: by the rate so far, before the first by the estimate; None where neither tells."""
+        if rate := self.per_minute():
+            return (self.total - self.done) * 60 / rate
+        if self.expected_seconds is None:
+            return None
+        return max(1.0, self.expected_seconds - self.seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts, for machines."""
+        return {
+            "total": self.total + self.skipped,
+            "made_before": self.skipped,
+            "succeeded": self.succeeded,
+            "fallbacks": self.fallbacks,
+            "placeholders": self.placeholders,
+            "failed": self.failed,
+            "canceled": self.canceled,
+            "not_started": self.total - self.done,
+            "cost_usd": round(self.cost_usd, 6),
+            "seconds": round(self.seconds, 3),
+        }

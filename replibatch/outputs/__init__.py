@@ -1,0 +1,1 @@
+"""Finished outputs: recognised, downloaded, converted, named, stored, shown."""

@@ -1,0 +1,163 @@
+"""What a file is by its bytes, and still images in the format that their name promises."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import zlib
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from replibatch.errors import NotSaved
+
+JPEG_QUALITY = 95
+WHITE = (255, 255, 255, 255)
+
+# What Pillow's decoders raise at bytes that are damaged.
+DAMAGED = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error, zlib.error)
+
+# A decoded image takes up to 4 bytes a pixel, so no more of them at a time than there are cores to work on them.
+_decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Attributes:
+        name: for people.
+        extensions: without the dot; the usual one first.
+        still: Pillow's name for it where it is an image that can be converted; None for all others.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    still: str | None = None
+
+
+JPEG = Format("JPEG", ("jpg", "jpeg", "jfif"), "JPEG")
+PNG = Format("PNG", ("png",), "PNG")
+WEBP = Format("WebP", ("webp",), "WEBP")
+GIF = Format("GIF", ("gif",), "GIF")
+AVIF = Format("AVIF", ("avif",), "AVIF")
+BMP = Format("BMP", ("bmp",), "BMP")
+TIFF = Format("TIFF", ("tiff", "tif"), "TIFF")
+HEIC = Format("HEIC", ("heic", "heif"))
+MP4 = Format("MP4", ("mp4", "m4v"))
+QUICKTIME = Format("QuickTime", ("mov",))
+WEBM = Format("WebM", ("webm", "mkv"))
+
+STILLS = {extension: each for each in (JPEG, PNG, WEBP, GIF, AVIF, BMP, TIFF) for extension in each.extensions}
+
+_MAGIC = (
+    (b"\xff\xd8\xff", JPEG),
+    (b"\x89PNG\r\n\x1a\n", PNG),
+    (b"GIF87a", GIF),
+    (b"GIF89a", GIF),
+    (b"II*\x00", TIFF),
+    (b"MM\x00*", TIFF),
+    (b"\x1aE\xdf\xa3", WEBM),
+)
+_BRANDS = {
+    b"avif": AVIF,
+    b"avis": AVIF,
+    b"heic": HEIC,
+    b"heix": HEIC,
+    b"mif1": HEIC,
+    b"qt  ": QUICKTIME,
+}
+
+
+def recognise(path: Path) -> Format | None:
+    """The format of a file by its first bytes; None for any other."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return WEBP
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], MP4)
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return BMP
+    return next((found for magic, found in _MAGIC if head.startswith(magic)), None)
+
+
+def extension_of(name: str) -> str:
+    """A name's extension, in lower case and without the dot; `""` where it has none."""
+    return PurePath(name).suffix.lower().lstrip(".")
+
+
+def agrees(name: str, found: Format | None) -> bool:
+    """Whether a name promises what a file is; one without an extension promises nothing."""
+    extension = extension_of(name)
+    return not extension or (found is not None and extension in found.extensions)
+
+
+class NotConverted(Exception):
+    """The image stays as it is; the message says why."""
+
+
+def convert(source: Path, destination: Path, target: Format) -> None:
+    """Write a still image in another format, with its EXIF data and colour profile where the format has them.
+
+    Transparency becomes white where the format has none.
+
+    Args:
+        source: the image.
+        destination: written anew.
+        target: one of `STILLS`.
+
+    Raises:
+        NotConverted: it is animated, or larger than Pillow's limit against decompression bombs (89 million pixels).
+        NotSaved: its bytes are damaged.
+        OSError: it could not be written.
+    """
+    with _decoding, source.open("rb") as original, destination.open("xb") as file:
+        image = _decoded(original)
+        icc_profile, exif = image.info.get("icc_profile"), image.info.get("exif")
+        ready = _in_mode_for(image, target)
+        options: dict[str, Any] = {"quality": JPEG_QUALITY} if target in (JPEG, WEBP, AVIF) else {}
+        if icc_profile and _same_colours(image.mode, ready.mode):
+            options["icc_profile"] = icc_profile
+        if exif and target not in (GIF, BMP):
+            options["exif"] = exif
+        ready.save(file, target.still, **options)
+
+
+def _decoded(file: BinaryIO) -> Image.Image:
+    """An image, checked and decoded; some formats go on reading the file."""
+    try:
+        checked = Image.open(file)
+        if getattr(checked, "is_animated", False):
+            raise NotConverted("it is animated")
+        if checked.width * checked.height > (Image.MAX_IMAGE_PIXELS or 0):
+            raise NotConverted(f"{checked.width}x{checked.height} pixels are too many")
+        checked.verify()
+        file.seek(0)  # nothing can be read from an image that was verified
+        image = Image.open(file)
+        image.load()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise NotConverted("it has too many pixels") from error
+    except DAMAGED as error:
+        raise NotSaved(f"the image is damaged: {error}") from error
+    return image
+
+
+def _in_mode_for(image: Image.Image, target: Format) -> Image.Image:
+    """The image in a mode that the format has."""
+    if image.mode.startswith("I;16"):
+        return image.point(lambda value: value * (1 / 256)).convert("L")
+    if target in (JPEG, BMP) and image.has_transparency_data:
+        colours = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), colours).convert("RGB")
+    if image.mode in ("L", "RGB") or (image.mode in ("RGBA", "LA") and target is PNG):
+        return image
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _same_colours(before: str, after: str) -> bool:
+    """Whether a profile made for one mode still fits the other."""
+    return (before in ("L", "LA")) == (after in ("L", "LA")) and before != "CMYK"

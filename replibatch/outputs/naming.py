@@ -1,0 +1,110 @@
+"""Names of output files: those asked for, checked; those made up, unique and in order."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import PurePath, PurePosixPath
+
+from replibatch.errors import OutputPathError
+
+PRIVATE_FOLDER = ".replibatch"  # ours, in every storage
+SLUG_CHARACTERS = 40
+FOLDER_FILES = 10_000  # made-up names in one folder, at most
+NAME_BYTES = 250  # the usual file systems take 255; several outputs add a number
+KEY_BYTES = 1024  # the longest key that S3 takes
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def safe_key(name: str) -> str:
+    """The key of an output under the storage, as asked for.
+
+    Args:
+        name: a relative path with `/` between folders.
+
+    Returns:
+        The same without `.` and doubled slashes.
+
+    Raises:
+        OutputPathError: it would leave the storage, or no file system could hold it.
+    """
+    folders = [folder for folder in name.split("/") if folder not in ("", ".")]
+    if not folders or name.endswith(("/", "/.")):
+        raise _refused(name, "it names no file")
+    if name.startswith("/") or _DRIVE.match(name):
+        raise _refused(name, "it is absolute")
+    if ".." in folders:
+        raise _refused(name, "'..' could leave the output folder")
+    if "\\" in name:
+        raise _refused(name, "it has a backslash; write '/' between folders")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        raise _refused(name, "it has control characters")
+    if folders[0].casefold() == PRIVATE_FOLDER:
+        raise _refused(name, f"{PRIVATE_FOLDER} is replibatch's own")
+    key = "/".join(folders)
+    if len(key.encode()) > KEY_BYTES or any(len(folder.encode()) > NAME_BYTES for folder in folders):
+        raise _refused(name, f"it is too long; at most {NAME_BYTES} bytes a name, {KEY_BYTES} in all")
+    return key
+
+
+def _refused(name: str, reason: str) -> OutputPathError:
+    shown = name if len(name) <= 120 else f"{name[:117]}..."
+    return OutputPathError(f"the output {shown!r}: {reason}; allowed: a file's path inside the output folder")
+
+
+def numbered(key: str, count: int) -> list[str]:
+    """The keys of `count` outputs of one request: the key itself, or `name_1.ext`, `name_2.ext`, …"""
+    if count == 1:
+        return [key]
+    path = PurePath(key)
+    return [path.with_name(f"{path.stem}_{number}{path.suffix}").as_posix() for number in range(1, count + 1)]
+
+
+def made_up_name(index: int, prompt: str, generation_id: str, extension: str) -> str:
+    """A name for an output that was given none: unique by its id, in order, readable.
+
+    Args:
+        index: its place in its batch, from 0.
+        prompt: what the middle of the name is taken from.
+        generation_id: unique over all processes.
+        extension: with or without its dot.
+
+    Returns:
+        Such as `0001-a-red-fox-in-snow-k3v9.jpg`; in a folder of its ten thousand from the ten thousandth on.
+    """
+    words = [f"{index + 1:04d}", slug(prompt), generation_id]
+    name = "-".join(word for word in words if word) + "." + extension.lstrip(".")
+    return str(PurePosixPath(shard(index), name))
+
+
+def shard(index: int) -> str:
+    """The folder of a made-up name, so that no folder grows without bound: `""`, then `00010000`, `00020000`, …
+
+    Args:
+        index: the output's place in its batch, from 0.
+    """
+    first = (index + 1) // FOLDER_FILES * FOLDER_FILES
+    return f"{first:08d}" if first else ""
+
+
+def slug(text: str) -> str:
+    """At most 40 characters of a text's words, in any script, with hyphens between: `a-red-fox-in-snow`."""
+    normal = unicodedata.normalize("NFKC", text[: 8 * SLUG_CHARACTERS]).lower()
+    words = "".join(character if _is_of_a_word(character) else " " for character in normal).split()
+    whole = "-".join(words)
+    if len(whole) <= SLUG_CHARACTERS:
+        return whole
+    cut, hyphen, _ = whole[: SLUG_CHARACTERS + 1].rpartition("-")
+    # One long word, or a script without spaces: cut inside it, never between a letter and its marks.
+    if not hyphen or len(cut) < SLUG_CHARACTERS // 2:
+        end = SLUG_CHARACTERS
+        while unicodedata.category(whole[end])[0] == "M":
+            end -= 1
+        cut = whole[:end]
+    return cut.rstrip("-")
+
+
+def _is_of_a_word(character: str) -> bool:
+    """Letters and digits, and the marks that belong to them in many scripts."""
+    return character.isalnum() or unicodedata.category(character)[0] == "M"

@@ -1,0 +1,78 @@
+"""Output files over HTTP: open to everybody who knows the address, as Replicate's are."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import re
+
+from replibatch.sandbox import replies
+from replibatch.sandbox.faults import Phase
+from replibatch.sandbox.handlers import JSONHandler
+from replibatch.sandbox.outputs import Outputs
+from replibatch.sandbox.service import Service
+
+SLOW_PIECES = 20
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+
+
+class Download(JSONHandler):
+    """`GET /output/{prediction}/{file}`, whole or from a byte on.
+
+    Args:
+        outputs: makes the files.
+    """
+
+    def initialize(self, service: Service, outputs: Outputs) -> None:  # type: ignore[override]
+        super().initialize(service)
+        self._outputs = outputs
+
+    async def get(self, prediction_id: str, name: str) -> None:
+        service = self.service
+        service.books.output_asked_for(prediction_id, with_token="Authorization" in self.request.headers)
+        prediction = service.predictions.get(prediction_id)
+        if prediction is None or name not in prediction.files or service.is_erased(prediction):
+            raise replies.not_found()
+        fault = service.faults.draw(Phase.DOWNLOAD, prediction.model_name, prediction.prompt)
+        kind = fault.kind if fault else ""
+        if kind == "expired-output":
+            raise replies.not_found()
+        content = self._part(await self._outputs.content(prediction, name))
+        self.set_header("Content-Type", mimetypes.guess_type(name)[0] or "application/octet-stream")
+        self.set_header("Content-Length", len(content))
+        if kind == "truncated-output":
+            await self._send_half(content)
+        elif kind == "slow-output":
+            await self._send_slowly(content)
+        else:
+            await self.finish(content)
+        service.books.output_sent(prediction_id, whole=kind != "truncated-output")
+
+    def _part(self, content: bytes) -> bytes:
+        """What the request wants of it; the status and the headers say so."""
+        self.set_header("Accept-Ranges", "bytes")
+        wanted = _RANGE.fullmatch(self.request.headers.get("Range", ""))
+        if not wanted:
+            return content
+        first = int(wanted[1])
+        last = min(int(wanted[2] or len(content) - 1), len(content) - 1)
+        if first > last:
+            raise replies.Refusal(416, {"detail": "Range not satisfiable", "status": 416})
+        self.set_status(206)
+        self.set_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        return content[first : last + 1]
+
+    async def _send_half(self, content: bytes) -> None:
+        """Promise the whole and close half-way; past tornado, which rightly refuses to."""
+        await self.flush()
+        stream = self.detach()
+        await stream.write(content[: len(content) // 2])
+        stream.close()
+
+    async def _send_slowly(self, content: bytes) -> None:
+        piece = max(1, len(content) // SLOW_PIECES)
+        for start in range(0, len(content), piece):
+            self.write(content[start : start + piece])
+            await self.flush()
+            await asyncio.sleep(self.service.settings.slow_output_seconds * piece / len(content))
+        await self.finish()

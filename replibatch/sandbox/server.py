@@ -1,0 +1,199 @@
+"""The server: in a thread of this process, or as the whole of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, Self
+
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
+from tornado.netutil import bind_sockets
+from tornado.routing import PathMatches, Rule
+from tornado.web import Application, RequestHandler
+
+from replibatch import catalog as catalogs
+from replibatch.catalog import Catalog
+from replibatch.errors import SettingsError
+from replibatch.sandbox import api, desk
+from replibatch.sandbox.books import Books
+from replibatch.sandbox.creates import Create
+from replibatch.sandbox.downloads import Download
+from replibatch.sandbox.handlers import Unknown
+from replibatch.sandbox.outputs import Outputs
+from replibatch.sandbox.service import Service
+from replibatch.sandbox.settings import SandboxSettings
+
+LOCALHOST = "127.0.0.1"
+_NAME = r"[A-Za-z0-9._-]+"
+
+
+class Sandbox:
+    """The stand-in for Replicate, served by a thread of this process as long as the `with` block lasts.
+
+    Args:
+        settings: may be changed while it runs; the defaults if None.
+        host: the address to bind.
+        port: 0 takes any that is free.
+        catalog: the models it has; those of the working directory's catalogue if None.
+
+    Attributes:
+        settings: read whenever they matter; assign to its fields to change them.
+        books: what was asked, what ran, and what it cost.
+        url: the server's address, without `/v1`.
+
+    Raises:
+        SettingsError: the address cannot be bound.
+    """
+
+    def __init__(
+        self,
+        settings: SandboxSettings | None = None,
+        *,
+        host: str = LOCALHOST,
+        port: int = 0,
+        catalog: Catalog | None = None,
+    ) -> None:
+        self.settings = settings or SandboxSettings()
+        self._service = Service(self.settings, catalog or catalogs.load())
+        self._sockets = _bind(host, port)
+        self.url = _url_of(self._sockets[0])
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
+
+    @property
+    def books(self) -> Books:
+        """The books; may be read from any thread."""
+        return self._service.books
+
+    def start(self) -> Self:
+        """Serve from now on; returns once it does."""
+        self._thread.start()
+        self._started.wait()
+        return self
+
+    def stop(self) -> None:
+        """Close every connection and forget every prediction; the books stay readable."""
+        if self._loop and self._stop and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with _serving(self._service, self._sockets):
+            self._started.set()
+            await self._stop.wait()
+
+
+def serve(
+    settings: SandboxSettings | None = None,
+    host: str = LOCALHOST,
+    port: int = 0,
+    *,
+    catalog: Catalog | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; call it from the main thread. Prints nothing.
+
+    Args:
+        settings: the defaults if None.
+        host: the address to bind.
+        port: 0 takes any that is free.
+        catalog: the models it has; those of the working directory's catalogue if None.
+        on_ready: called with the server's address once it answers.
+
+    Raises:
+        SettingsError: the address cannot be bound.
+    """
+    service = Service(settings or SandboxSettings(), catalog or catalogs.load())
+    sockets = _bind(host, port)
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C is a KeyboardInterrupt
+                loop.add_signal_handler(number, stop.set)
+        async with _serving(service, sockets):
+            if on_ready:
+                on_ready(_url_of(sockets[0]))
+            await stop.wait()
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run())
+
+
+@contextlib.asynccontextmanager
+async def _serving(service: Service, sockets: list[socket.socket]) -> Any:
+    outputs = Outputs(service.settings)
+    server = HTTPServer(_application(service, outputs))
+    server.add_sockets(sockets)
+    try:
+        yield
+    finally:
+        server.stop()
+        await server.close_all_connections()
+        outputs.close()
+
+
+def _application(service: Service, outputs: Outputs) -> Application:
+    with_service = {"service": service}
+    return Application(
+        [
+            Rule(_Posted(r"/v1/predictions"), Create, with_service),
+            (r"/v1/predictions", api.Listing, with_service),
+            (rf"/v1/models/({_NAME}/{_NAME})/predictions", Create, with_service),
+            (rf"/v1/predictions/({_NAME})", api.OnePrediction, with_service),
+            (rf"/v1/predictions/({_NAME})/cancel", api.Cancel, with_service),
+            (r"/v1/files", api.FileList, with_service),
+            (rf"/v1/files/({_NAME})", api.OneFile, with_service),
+            (r"/v1/account", api.AccountView, with_service),
+            (rf"/v1/models/({_NAME}/{_NAME})", api.ModelView, with_service),
+            (rf"/output/({_NAME})/({_NAME})", Download, with_service | {"outputs": outputs}),
+            (r"/books", desk.BooksView, with_service),
+            (r"/books/reset", desk.BooksReset, with_service),
+            (r"/faults", desk.FaultsView, with_service),
+            (r"/settings", desk.SettingsView, with_service),
+        ],
+        default_handler_class=Unknown,
+        default_handler_args=with_service,
+        log_function=_log_nothing,
+    )
+
+
+def _log_nothing(_handler: RequestHandler) -> None:
+    """The books tell more than a line for every request."""
+
+
+class _Posted(PathMatches):
+    """Matches POST requests of a path alone."""
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        return super().match(request) if request.method == "POST" else None
+
+
+def _bind(host: str, port: int) -> list[socket.socket]:
+    try:
+        return bind_sockets(port, host)
+    except OSError as error:
+        raise SettingsError(f"cannot serve on {host}:{port}: {error.strerror or error}") from None
+
+
+def _url_of(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,147 @@
+"""Files are what their bytes say; still images take the format of their name; the black image stands in."""
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageCms
+
+from replibatch.errors import NotSaved
+from replibatch.outputs import images
+from replibatch.outputs.images import NotConverted, agrees, convert, recognise
+from replibatch.outputs.placeholder import placeholder
+
+STILLS = [images.JPEG, images.PNG, images.WEBP, images.GIF, images.AVIF, images.BMP, images.TIFF]
+
+
+def picture(path: Path, format_: images.Format, mode: str = "RGB", **options: object) -> Path:
+    Image.linear_gradient("L").resize((64, 48)).convert(mode).save(path, format_.still, **options)
+    return path
+
+
+@pytest.mark.parametrize("format_", STILLS, ids=lambda format_: format_.name)
+def test_stills_are_recognised_by_their_bytes(tmp_path: Path, format_: images.Format) -> None:
+    assert recognise(picture(tmp_path / "named.wrongly", format_)) is format_
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"\0\0\0\x20ftypisom", images.MP4),
+        (b"\0\0\0\x20ftypqt  ", images.QUICKTIME),
+        (b"\0\0\0\x20ftypheic", images.HEIC),
+        (b"\x1aE\xdf\xa3\x01\0\0\0", images.WEBM),
+        (b"RIFF\0\0\0\0WAVEfmt ", None),
+        (b"BMW makes cars.", None),
+        (b"a text", None),
+        (b"", None),
+    ],
+)
+def test_other_files_are_recognised_or_not(tmp_path: Path, head: bytes, expected: images.Format | None) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(head)
+    assert recognise(path) is expected
+
+
+def test_a_name_agrees_with_what_it_promises() -> None:
+    assert agrees("fox.jpg", images.JPEG)
+    assert agrees("fox.JPEG", images.JPEG)
+    assert agrees("fox", images.WEBP)
+    assert agrees("clip.m4v", images.MP4)
+    assert not agrees("fox.jpg", images.WEBP)
+    assert not agrees("fox.png", None)
+    assert not agrees("fox.txt", images.PNG)
+
+
+@pytest.mark.parametrize("target", STILLS, ids=lambda format_: format_.name)
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_every_still_converts_to_every_other(tmp_path: Path, target: images.Format, mode: str) -> None:
+    source = tmp_path / "source"
+    Image.new(mode, (64, 48), 1).save(source, images.PNG.still)
+    convert(source, tmp_path / "converted", target)
+    assert recognise(tmp_path / "converted") is target
+    with Image.open(tmp_path / "converted") as image:
+        assert image.size == (64, 48)
+
+
+def test_transparency_becomes_white_in_a_jpeg(tmp_path: Path) -> None:
+    Image.new("RGBA", (32, 32), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    convert(tmp_path / "clear.png", tmp_path / "clear.jpg", images.JPEG)
+    with Image.open(tmp_path / "clear.jpg") as image:
+        assert min(image.getpixel((16, 16))) > 250
+
+
+def test_transparency_is_kept_where_the_format_has_it(tmp_path: Path) -> None:
+    Image.new("RGBA", (32, 32), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    convert(tmp_path / "clear.png", tmp_path / "clear.webp", images.WEBP)
+    with Image.open(tmp_path / "clear.webp") as image:
+        assert image.mode == "RGBA"
+        assert image.getpixel((16, 16))[3] == 0
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
+    Image.new("I;16", (32, 32), 0x8000).save(tmp_path / "depth.png")
+    convert(tmp_path / "depth.png", tmp_path / "depth.jpg", images.JPEG)
+    with Image.open(tmp_path / "depth.jpg") as image:
+        assert abs(image.getpixel((16, 16)) - 128) <= 2
+
+
+def test_exif_and_colour_profile_are_kept(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0131] = "a model"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture(tmp_path / "a.webp", images.WEBP, exif=exif.tobytes(), icc_profile=profile)
+    for target in (images.JPEG, images.PNG, images.AVIF):
+        convert(tmp_path / "a.webp", tmp_path / target.name, target)
+        with Image.open(tmp_path / target.name) as image:
+            assert image.getexif()[0x0131] == "a model"
+            assert image.info["icc_profile"] == profile
+
+
+def test_a_profile_of_inks_does_not_go_on_colours_of_light(tmp_path: Path) -> None:
+    picture(tmp_path / "print.jpg", images.JPEG, "CMYK", icc_profile=b"inks")
+    convert(tmp_path / "print.jpg", tmp_path / "print.png", images.PNG)
+    with Image.open(tmp_path / "print.png") as image:
+        assert image.mode == "RGB"
+        assert "icc_profile" not in image.info
+
+
+def test_an_animation_stays_as_it_is(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(NotConverted, match="animated"):
+        convert(tmp_path / "moving.gif", tmp_path / "moving.png", images.PNG)
+
+
+@pytest.mark.parametrize("pixels", [1_000, 2_000])
+def test_an_image_beyond_the_limit_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: int
+) -> None:
+    picture(tmp_path / "big.png", images.PNG)  # 3,072 pixels: past the limit, and past twice the limit
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
+    with pytest.raises(NotConverted, match="too many"):
+        convert(tmp_path / "big.png", tmp_path / "big.jpg", images.JPEG)
+
+
+@pytest.mark.parametrize("format_", STILLS, ids=lambda format_: format_.name)
+def test_a_damaged_image_is_not_taken_for_whole(tmp_path: Path, format_: images.Format) -> None:
+    path = picture(tmp_path / "half", format_)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(NotSaved, match="damaged"):
+        convert(path, tmp_path / "converted", images.PNG)
+
+
+@pytest.mark.parametrize(
+    ("name", "format_"), [("x.jpg", "JPEG"), ("x.JPEG", "JPEG"), ("x.png", "PNG"), ("x.webp", "WEBP"), ("x", "PNG")]
+)
+def test_the_placeholder_is_a_black_image_of_the_format_asked_for(name: str, format_: str) -> None:
+    content = placeholder(name)
+    assert content is not None
+    with Image.open(BytesIO(content)) as image:
+        assert (image.format, image.size) == (format_, (1600, 900))
+        assert max(high for _, high in image.convert("RGB").getextrema()) == 0
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.webm", "clip.MOV", "story.txt"])
+def test_there_is_no_placeholder_for_what_is_no_still_image(name: str) -> None:
+    assert placeholder(name) is None

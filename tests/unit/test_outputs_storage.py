@@ -1,0 +1,276 @@
+"""Files appear whole or not at all, inside the storage, and crashed processes leave nothing for long."""
+
+import errno
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError
+from replibatch.outputs import staging
+from replibatch.outputs.naming import numbered
+from replibatch.outputs.placeholder import placeholder
+from replibatch.outputs.save import save_placeholder
+from replibatch.outputs.storage import Folder, open_storage
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def folder(root: Path) -> Folder:
+    return Folder(root)
+
+
+def put(folder: Folder, key: str, content: bytes, *, overwrite: bool = True) -> bool:
+    with folder.staging(key) as stage:
+        stage.path.write_bytes(content)
+        return stage.commit(overwrite=overwrite)
+
+
+def files_under(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def test_a_file_appears_whole_under_its_name(folder: Folder, root: Path) -> None:
+    with folder.staging("a/b/fox.png") as stage:
+        stage.path.write_bytes(b"half")
+        assert stage.path.parent == root / "a/b", "a rename within one folder is one step"
+        assert stage.path.name.startswith(".")
+        assert not (root / "a/b/fox.png").exists()
+        stage.path.write_bytes(b"whole")
+        assert stage.commit()
+    assert (root / "a/b/fox.png").read_bytes() == b"whole"
+    assert files_under(root) == ["a/b/fox.png"]
+
+
+def test_what_is_not_committed_leaves_nothing(folder: Folder, root: Path) -> None:
+    put(folder, "fox.png", b"old")
+    with pytest.raises(RuntimeError), folder.staging("fox.png") as stage:
+        stage.path.write_bytes(b"new")
+        raise RuntimeError
+    assert files_under(root) == ["fox.png"]
+    assert (root / "fox.png").read_bytes() == b"old"
+
+
+def test_files_have_the_permissions_of_any_other(folder: Folder, root: Path) -> None:
+    put(folder, "fox.png", b"fox")
+    (root / "other").write_bytes(b"")
+    assert (root / "fox.png").stat().st_mode == (root / "other").stat().st_mode
+
+
+def test_commit_replaces_only_where_it_may(folder: Folder, root: Path) -> None:
+    assert put(folder, "fox.png", b"1", overwrite=False)
+    assert not put(folder, "fox.png", b"2", overwrite=False)
+    assert (root / "fox.png").read_bytes() == b"1"
+    assert put(folder, "fox.png", b"3")
+    assert (root / "fox.png").read_bytes() == b"3"
+    assert files_under(root) == ["fox.png"]
+
+
+def test_nothing_is_replaced_on_a_file_system_without_hard_links(
+    folder: Folder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert put(folder, "fox.png", b"1", overwrite=False)
+    assert not put(folder, "fox.png", b"2", overwrite=False)
+    assert (root / "fox.png").read_bytes() == b"1"
+
+
+def test_of_many_that_may_not_replace_one_wins(folder: Folder, root: Path) -> None:
+    start = threading.Barrier(8)
+    won: list[bytes] = []
+
+    def race(number: int) -> None:
+        content = str(number).encode()
+        start.wait()
+        if put(folder, "fox.png", content, overwrite=False):
+            won.append(content)
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert won == [(root / "fox.png").read_bytes()]
+
+
+def test_a_name_of_the_full_length_can_be_staged(folder: Folder, root: Path) -> None:
+    for name in ("x" * 251 + ".png", "狐" * 83 + ".png"):
+        put(folder, name, b"fox")
+        assert (root / name).exists()
+
+
+def test_a_killed_process_leaves_a_part_that_is_cleared_a_day_later(root: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from replibatch.outputs.storage import Folder\n"
+        "with Folder(Path(sys.argv[1])).staging('fox.png') as stage:\n"
+        "    stage.path.write_bytes(b'half'); os.kill(os.getpid(), 9)"
+    )
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", script, str(root)], check=False).returncode == -9
+    old, young = sorted(root.iterdir())
+    theirs = root / ".notes.part"
+    theirs.write_bytes(b"not ours")
+    a_day_ago = time.time() - staging.LEFTOVER_SECONDS - 60
+    for path in (old, theirs):
+        os.utime(path, (a_day_ago, a_day_ago))
+    put(Folder(root), "wolf.png", b"wolf")
+    assert set(root.iterdir()) == {young, theirs, root / "wolf.png"}
+
+
+def test_nothing_leaves_the_storage(folder: Folder, root: Path, tmp_path: Path) -> None:
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    for key in ("../fox.png", "a/../../fox.png", "link/fox.png", str(tmp_path / "fox.png"), "a/..", ".."):
+        with pytest.raises(OutputPathError, match="outside|is a folder"):
+            put(folder, key, b"fox")
+    assert not (tmp_path / "fox.png").exists()
+
+
+def test_a_link_in_a_file_s_place_is_replaced_not_followed(folder: Folder, root: Path, tmp_path: Path) -> None:
+    root.mkdir()
+    (tmp_path / "precious").write_bytes(b"precious")
+    (root / "fox.png").symlink_to(tmp_path / "precious")
+    put(folder, "fox.png", b"fox")
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+    assert (root / "fox.png").read_bytes() == b"fox"
+
+
+def test_links_inside_and_a_root_that_is_a_link_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "real/inner").mkdir(parents=True)
+    (tmp_path / "root").symlink_to(tmp_path / "real")
+    (tmp_path / "real/alias").symlink_to("inner")
+    put(Folder(tmp_path / "root"), "alias/fox.png", b"fox")
+    assert (tmp_path / "real/inner/fox.png").read_bytes() == b"fox"
+
+
+def test_absolute_paths_where_they_are_allowed(root: Path, tmp_path: Path) -> None:
+    put(Folder(root, absolute_ok=True), str(tmp_path / "elsewhere/fox.png"), b"fox")
+    assert (tmp_path / "elsewhere/fox.png").read_bytes() == b"fox"
+
+
+def test_a_folder_is_no_place_for_a_file(folder: Folder, root: Path) -> None:
+    (root / "fox.png").mkdir(parents=True)
+    with pytest.raises(OutputPathError, match=r"'fox\.png' is a folder"):
+        put(folder, "fox.png", b"fox")
+
+
+def test_fetch_brings_a_file_over(folder: Folder, root: Path, tmp_path: Path) -> None:
+    put(folder, "fox.png", b"fox")
+    folder.fetch("fox.png", tmp_path / "home/deep/fox.png")
+    folder.fetch("fox.png", root / "fox.png")  # where it is already
+    assert (tmp_path / "home/deep/fox.png").read_bytes() == b"fox"
+    assert files_under(root) == ["fox.png"]
+    with pytest.raises(FileNotFoundError):
+        folder.fetch("wolf.png", tmp_path / "home/wolf.png")
+    assert files_under(tmp_path / "home") == ["deep/fox.png"]
+
+
+def test_reference_images_are_kept_by_content(folder: Folder, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
+    (tmp_path / "copy.JPG").write_bytes((tmp_path / "red.png").read_bytes())
+    reference = folder.store_input(tmp_path / "red.png")
+    content = (tmp_path / "red.png").read_bytes()
+    assert reference == f"file:{hashlib.sha256(content).hexdigest()}.png"
+    assert folder.store_input(tmp_path / "copy.JPG") == reference, "the bytes count, not the name"
+    (tmp_path / "red.png").unlink()
+    assert folder.open_input(reference).read_bytes() == content
+    assert len(list(folder.open_input(reference).parent.iterdir())) == 1
+
+
+def test_reference_images_of_other_formats_keep_their_extension(folder: Folder, tmp_path: Path) -> None:
+    for name, extension in (("drawing.SVG", "svg"), ("odd.very-long-one", "bin"), ("none", "bin")):
+        (tmp_path / name).write_bytes(b"<svg/>")
+        assert folder.store_input(tmp_path / name).endswith(f".{extension}")
+
+
+def test_reference_images_can_be_kept_elsewhere(root: Path, tmp_path: Path) -> None:
+    folder = Folder(root, inputs_root=tmp_path / "inputs")
+    (tmp_path / "red.png").write_bytes(b"red")
+    assert folder.open_input(folder.store_input(tmp_path / "red.png")).parent == tmp_path / "inputs"
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("reference", [f"file:{'0' * 64}.png", "file:../../etc/passwd", "https://x/y.png", "file:"])
+def test_a_reference_image_that_is_not_there_is_said(folder: Folder, reference: str) -> None:
+    with pytest.raises(ReferenceImageError, match="is not in"):
+        folder.open_input(reference)
+
+
+def test_writable_or_the_reason(tmp_path: Path) -> None:
+    Folder(tmp_path).check_writable()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SettingsError, match=r"storage '.*/file/sub' cannot be written: Not a directory"):
+        Folder(tmp_path / "file/sub").check_writable()
+    assert files_under(tmp_path) == ["file"]
+
+
+def test_storage_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    places = {
+        None: tmp_path,
+        "out": tmp_path / "out",
+        str(tmp_path / "abs"): tmp_path / "abs",
+        f"file://{tmp_path}/with%20space": tmp_path / "with space",
+        "~/pictures": tmp_path / "home/pictures",
+    }
+    for url, place in places.items():
+        storage = open_storage(url, tmp_path)
+        with storage.staging("fox.png") as stage:
+            assert stage.path.parent == place
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("s3://key:secret@bucket/prefix", r"'s3://bucket': needs the extra replibatch\[s3\]"),
+        ("gs://bucket", r"'gs://bucket'; allowed: a folder or s3://"),
+        ("file://otherhost/share", "'file://otherhost'; allowed"),
+    ],
+)
+def test_other_storages_are_refused_without_their_secrets(tmp_path: Path, url: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as refused:
+        open_storage(url, tmp_path)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_placeholder_replaces_nothing(folder: Folder, root: Path) -> None:
+    put(folder, "fox.png", b"a real fox")
+    assert save_placeholder(key="fox.png", storage=folder) is None
+    assert (root / "fox.png").read_bytes() == b"a real fox"
+
+
+def test_a_placeholder_twice_is_the_same_file(folder: Folder, root: Path) -> None:
+    first = save_placeholder(key="a/fox.jpg", storage=folder)
+    assert first is not None
+    assert save_placeholder(key="a/fox.jpg", storage=folder) == first
+    assert first.path == "a/fox.jpg"
+    assert first.url is None
+    content = (root / "a/fox.jpg").read_bytes()
+    assert content == placeholder("fox.jpg")
+    assert first.sha256 == hashlib.sha256(content).hexdigest()
+    assert first.size_bytes == len(content)
+
+
+def test_no_placeholder_where_none_can_be(folder: Folder, root: Path) -> None:
+    assert save_placeholder(key="clip.mp4", storage=folder) is None
+    assert save_placeholder(key="../fox.png", storage=folder) is None
+    assert not root.exists()
+
+
+def test_numbered_keys_stay_where_they_are(folder: Folder, root: Path) -> None:
+    for key in numbered("a/fox.png", 2):
+        put(folder, key, b"fox")
+    assert files_under(root) == ["a/fox_1.png", "a/fox_2.png"]
