@@ -36,7 +36,7 @@ def redis_address(settings: Settings | None = None) -> str:
     """Where Redis is, without its password."""
     url = (settings or load()).redis_url
     if url is None:
-        return "its socket (embedded mode)"
+        return "embedded"
     parts = urlsplit(url.get_secret_value())
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"

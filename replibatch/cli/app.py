@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from importlib import import_module
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -48,18 +48,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """A warning for people is one line; one for programmers is not theirs."""
-    del filename, lineno, file, line
     if issubclass(category, UserWarning):
-        click.echo(f"replibatch: {message}", err=True)
+        click.echo(f"replibatch: {' '.join(str(message).split())}", err=True)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -24,7 +24,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
         for line in self.message.splitlines() or [""]:
@@ -58,7 +58,7 @@ def _about_redis(error: Exception) -> str | None:
         return None
     from replibatch.cli.account import redis_address  # noqa: PLC0415  # needed after a failure only
 
-    return f"Redis at {redis_address()}: {error}"
+    return f"Redis ({redis_address()}): {error}"
 
 
 def _about_a_file(error: Exception) -> str | None:

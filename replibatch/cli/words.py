@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from replibatch.cli.tally import Tally, is_fallback
 from replibatch.requests import Attempt, BatchResult
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
+UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def duration(seconds: float) -> str:

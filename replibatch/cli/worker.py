@@ -18,6 +18,7 @@ from replibatch.errors import SettingsError
 
 if TYPE_CHECKING:
     from replibatch.cli.logs import LogFormat
+    from replibatch.settings import Settings
 
 
 @click.command()
@@ -45,13 +46,16 @@ def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat) 
     when it is stopped, or dies, the others take over.
     """
     import logging  # noqa: PLC0415  # here, and below: a producer's commands need none of this
+    import warnings  # noqa: PLC0415
 
     from celery import signals  # noqa: PLC0415
+    from celery.exceptions import SecurityWarning  # noqa: PLC0415
 
     from replibatch import local  # noqa: PLC0415
     from replibatch.cli import logs  # noqa: PLC0415
 
     local.watch_parent()
+    warnings.simplefilter("ignore", SecurityWarning)  # of root, as in a container: nothing here reads pickle
     logs.configure(
         log_format,
         level=logging.WARNING if quiet else logging.INFO,
@@ -60,6 +64,7 @@ def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat) 
     app = _own_workers_app()
     if app.settings.replicate_api_token is None:
         raise SettingsError("REPLICATE_API_TOKEN is not set; a worker needs the account's token")
+    _await_redis(app.settings, app.redis_url)
     for pool in ("redis_max_connections", "broker_pool_limit"):
         app.app.conf[pool] = concurrency + app.CONNECTIONS_TO_SPARE
     signals.setup_logging.connect(lambda **_: None, weak=False)  # Celery leaves logging alone
@@ -86,7 +91,23 @@ def _own_workers_app() -> Any:
     return import_module("workers.app")
 
 
-def _say_ready(settings: Any, concurrency: int) -> None:
+def _await_redis(settings: Settings, url: str) -> None:
+    """Wait for a Redis that is still being started, and say so."""
+    import structlog  # noqa: PLC0415
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    from replibatch.cli.account import redis_address  # noqa: PLC0415
+    from replibatch.connection import connect  # noqa: PLC0415
+    from replibatch.workshop import PATIENCE_SECONDS  # noqa: PLC0415
+
+    try:
+        connect(url).ping()
+    except RedisError as error:
+        structlog.get_logger("replibatch").warning("waiting for redis", redis=redis_address(settings), error=str(error))
+        connect(url, patience_seconds=PATIENCE_SECONDS).ping()
+
+
+def _say_ready(settings: Settings, concurrency: int) -> None:
     import structlog  # noqa: PLC0415
 
     from replibatch.cli.account import redis_address  # noqa: PLC0415

@@ -87,10 +87,12 @@ class Gatekeeper:
         self._stopping.set()
         with self._clock:
             self._clock.notify()
-        for thread in self._threads:
-            thread.join(LISTEN_SECONDS + 1)
         try:
+            self._gate.redis.rpush(self._gate.wake_key, "")  # ends the listener's blocking read
+            for thread in self._threads:
+                thread.join(LISTEN_SECONDS + 1)
             self._gate.heartbeat({}, leaving=True)
+            self._gate.redis.delete(self._gate.wake_key)
         except RedisError as error:
             log.warning("could not take leave; the lease will lapse", error=str(error))
 
@@ -161,7 +163,7 @@ class Gatekeeper:
                 log.warning("redis is away", error=str(error))
                 self._stopping.wait(REDIS_AWAY_SECONDS)
                 continue
-            if message:
+            if message and message[1]:
                 news, _, attempt = str(message[1]).partition("\t")
                 self._tell(attempt, Standing(news))
 

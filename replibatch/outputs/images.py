@@ -15,6 +15,7 @@ from PIL import Image
 from replibatch.errors import NotSaved
 
 JPEG_QUALITY = 95
+EXIF = b"Exif\0\0"  # opens it in a JPEG; some formats leave it out
 WHITE = (255, 255, 255, 255)
 
 # What Pillow's decoders raise at bytes that are damaged.
@@ -117,13 +118,12 @@ def convert(source: Path, destination: Path, target: Format) -> None:
     """
     with _decoding, source.open("rb") as original, destination.open("xb") as file:
         image = _decoded(original)
-        icc_profile, exif = image.info.get("icc_profile"), image.info.get("exif")
         ready = _in_mode_for(image, target)
         options: dict[str, Any] = {"quality": JPEG_QUALITY} if target in (JPEG, WEBP, AVIF) else {}
-        if icc_profile and _same_colours(image.mode, ready.mode):
-            options["icc_profile"] = icc_profile
-        if exif and target not in (GIF, BMP):
-            options["exif"] = exif
+        icc_profile = image.info.get("icc_profile")
+        options["icc_profile"] = icc_profile if _same_colours(image.mode, ready.mode) else None
+        if (exif := image.info.get("exif")) and target not in (GIF, BMP):
+            options["exif"] = EXIF + exif.removeprefix(EXIF)
         ready.save(file, target.still, **options)
 
 

@@ -9,8 +9,8 @@ _OFFSET_SECONDS = time.time() - time.monotonic()
 
 
 def now() -> float:
-    """The time in Unix seconds."""
-    return time.monotonic() + _OFFSET_SECONDS
+    """The time in Unix seconds, in whole microseconds: what the API shows is then exactly what is compared."""
+    return round(time.monotonic() + _OFFSET_SECONDS, 6)
 
 
 def iso(at: float | None) -> str | None:

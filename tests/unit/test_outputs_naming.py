@@ -81,7 +81,7 @@ def test_several_outputs_are_numbered() -> None:
         ("../../etc/passwd", "etc-passwd"),
         ("雪の中の赤い狐", "雪の中の赤い狐"),
         ("लाल लोमड़ी", "लाल-लोमड़ी"),
-        ("Ｆｕｌｌ width ½", "full-width-1-2"),
+        ("\N{FULLWIDTH LATIN CAPITAL LETTER F}ull width ½", "full-width-1-2"),
         ("🦊🦊", ""),
         ("one two three four five six seven eight nine ten", "one-two-three-four-five-six-seven-eight"),
         ("x" * 100, "x" * 40),

@@ -134,7 +134,7 @@ def test_nothing_leaves_the_storage(folder: Folder, root: Path, tmp_path: Path) 
     root.mkdir()
     (root / "link").symlink_to(tmp_path)
     for key in ("../fox.png", "a/../../fox.png", "link/fox.png", str(tmp_path / "fox.png"), "a/..", ".."):
-        with pytest.raises(OutputPathError, match="outside|is a folder"):
+        with pytest.raises(OutputPathError, match=r"outside|is a folder"):
             put(folder, key, b"fox")
     assert not (tmp_path / "fox.png").exists()
 
