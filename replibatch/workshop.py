@@ -3,55 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import socket
 import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from replibatch.connection import connect
 from replibatch.errors import SettingsError
 from replibatch.ledger import BatchLedger, Ledger, Record
 from replibatch.limits import Gate, Gatekeeper
-from replibatch.limits.gate import MICRO
 from replibatch.limits.gatekeeper import LISTEN_SECONDS
+from replibatch.member import process_name, storage_for
 from replibatch.models import Model
 from replibatch.outputs.download import Downloader
-from replibatch.outputs.storage import Storage, open_storage
 from replibatch.reconciler import Reconciler
 from replibatch.replicate_api import ReplicateAPI, Watcher
 from replibatch.settings import Settings
 from replibatch.uploads import Uploads
 
 PATIENCE_SECONDS = 120.0  # a worker waits this long for a Redis that is away
-
-
-def process_name() -> str:
-    """A name no other process has or had: host, pid and a random part."""
-    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
-
-
-def storage_for(settings: Settings, *, embedded: bool) -> Storage:
-    """Where outputs and reference images are; in embedded mode names may be absolute, and images are kept aside."""
-    return open_storage(
-        settings.storage_url,
-        Path.cwd(),
-        inputs_root=settings.state_dir / "inputs" if embedded else None,
-        absolute_ok=embedded,
-    )
-
-
-def explicit_limits(settings: Settings) -> dict[str, Any]:
-    """The limits somebody gave this process on purpose, as the gate takes them."""
-    given = {
-        "global_max_concurrent": ("max_concurrent", settings.global_max_concurrent),
-        "requests_per_minute": ("per_window", settings.requests_per_minute),
-        "budget_usd": ("budget", settings.budget_usd and round(settings.budget_usd * MICRO)),
-    }
-    return {name: value for field, (name, value) in given.items() if field in settings.model_fields_set}
 
 
 @dataclass

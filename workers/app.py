@@ -12,9 +12,9 @@ import socket
 from celery import Celery
 
 from replibatch import local
+from replibatch.member import explicit_limits
 from replibatch.messages import make_app
 from replibatch.settings import Settings, load
-from replibatch.workshop import explicit_limits
 
 CONCURRENCY = 100
 CONNECTIONS_TO_SPARE = 20

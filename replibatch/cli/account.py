@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from replibatch.errors import SettingsError
@@ -12,23 +12,36 @@ if TYPE_CHECKING:
     from replibatch.queue import Producer
 
 
-def open_account(**arguments: Any) -> Producer:
-    """The producer for the settings as they are now, with a Redis that answers.
+def open_account() -> Producer:
+    """This process's producer for the settings as they are now.
 
     Raises:
         SettingsError: a setting is malformed, or Redis does not answer.
     """
-    from redis.exceptions import RedisError  # noqa: PLC0415  # heavy
-
     from replibatch.queue import open_producer  # noqa: PLC0415  # heavy
 
-    producer = open_producer(**arguments)
+    return _answering(open_producer())
+
+
+def opened(settings: Settings) -> Producer:
+    """A producer for these settings.
+
+    Raises:
+        SettingsError: as `open_account`.
+    """
+    from replibatch.queue import Producer  # noqa: PLC0415  # heavy
+
+    return _answering(Producer(settings))
+
+
+def _answering(producer: Producer) -> Producer:
+    from redis.exceptions import RedisError  # noqa: PLC0415  # heavy
+
     try:
         producer.redis.ping()
     except RedisError as error:
-        raise SettingsError(
-            f"REPLIBATCH_REDIS_URL: no answer from {redis_address(producer.settings)}: {error}"
-        ) from None
+        address = redis_address(producer.settings)
+        raise SettingsError(f"REPLIBATCH_REDIS_URL: no answer from {address}: {error}") from None
     return producer
 
 

@@ -173,4 +173,5 @@ def item(result: BatchResult, console: Console) -> str:
     prompt = " ".join(result.prompt.split())
     prompt = prompt if len(prompt) <= 48 else f"{prompt[:47]}{'…' if fancy else '~'}"
     seconds = duration(result.duration)
-    return f"[{style}]{mark}[/] [dim]{seconds:>8} {dollars(result.cost_usd):>7}[/]  {escape(prompt):<48}  {escape(outcome(result))}"
+    figures = f"[dim]{seconds:>8} {dollars(result.cost_usd):>7}[/]"
+    return f"[{style}]{mark}[/] {figures}  {escape(f'{prompt:<48}')}  {escape(outcome(result))}"

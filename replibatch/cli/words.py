@@ -15,11 +15,7 @@ def duration(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    for size, name, smaller, small_name in (
-        (DAY, "d", HOUR, "h"),
-        (HOUR, "h", MINUTE, "min"),
-        (MINUTE, "min", 1, "s"),
-    ):
+    for (size, name), (smaller, small_name) in pairwise(UNITS):
         if whole >= size:
             rest = whole % size // smaller
             return f"{whole // size} {name} {rest} {small_name}" if rest else f"{whole // size} {name}"

@@ -103,7 +103,8 @@ def _await_redis(settings: Settings, url: str) -> None:
     try:
         connect(url).ping()
     except RedisError as error:
-        structlog.get_logger("replibatch").warning("waiting for redis", redis=redis_address(settings), error=str(error))
+        log = structlog.get_logger("replibatch")
+        log.warning("waiting for redis", redis=redis_address(settings), error=str(error))
         connect(url, patience_seconds=PATIENCE_SECONDS).ping()
 
 

@@ -16,7 +16,6 @@ from pydantic import SecretStr
 from replibatch.errors import NoOutput, NotSaved, OutputErased
 
 CONNECTIONS = 20  # the knee: a wider httpx pool costs more than it brings (quadratic in its width)
-CHUNK_BYTES = 256 * 1024
 TRIES = 5
 SUSPECT_TRIES = 2  # of what is missing or empty: a file just made may take a moment to be served everywhere
 LONGEST_PAUSE_SECONDS = 30.0
@@ -119,7 +118,7 @@ class Downloader:
                 raise _Damaged("the server no longer has the part that is missing")
             response.raise_for_status()
             download.begin(response)
-            for chunk in response.iter_bytes(CHUNK_BYTES):
+            for chunk in response.iter_bytes():
                 if self._closed.is_set() or time.monotonic() > ends:
                     raise NotSaved(f"{_shown(download.url)}: " + ("stopped" if self._closed.is_set() else "too slow"))
                 download.write(chunk)

@@ -52,7 +52,9 @@ MP4 = Format("MP4", ("mp4", "m4v"))
 QUICKTIME = Format("QuickTime", ("mov",))
 WEBM = Format("WebM", ("webm", "mkv"))
 
-STILLS = {extension: each for each in (JPEG, PNG, WEBP, GIF, AVIF, BMP, TIFF) for extension in each.extensions}
+FORMATS = (JPEG, PNG, WEBP, GIF, AVIF, BMP, TIFF, HEIC, MP4, QUICKTIME, WEBM)
+KNOWN_EXTENSIONS = {extension for each in FORMATS for extension in each.extensions}
+STILLS = {extension: each for each in FORMATS if each.still for extension in each.extensions}
 
 _MAGIC = (
     (b"\xff\xd8\xff", JPEG),
@@ -92,9 +94,11 @@ def extension_of(name: str) -> str:
 
 
 def agrees(name: str, found: Format | None) -> bool:
-    """Whether a name promises what a file is; one without an extension promises nothing."""
+    """Whether a file is what its name promises; an unknown extension, or none, fits what is not recognised."""
     extension = extension_of(name)
-    return not extension or (found is not None and extension in found.extensions)
+    if found is None:
+        return extension not in KNOWN_EXTENSIONS
+    return not extension or extension in found.extensions
 
 
 class NotConverted(Exception):
@@ -122,8 +126,8 @@ def convert(source: Path, destination: Path, target: Format) -> None:
         options: dict[str, Any] = {"quality": JPEG_QUALITY} if target in (JPEG, WEBP, AVIF) else {}
         icc_profile = image.info.get("icc_profile")
         options["icc_profile"] = icc_profile if _same_colours(image.mode, ready.mode) else None
-        if (exif := image.info.get("exif")) and target not in (GIF, BMP):
-            options["exif"] = EXIF + exif.removeprefix(EXIF)
+        if target in (JPEG, PNG, WEBP, AVIF) and (exif := _exif(image)):
+            options["exif"] = exif
         ready.save(file, target.still, **options)
 
 
@@ -156,6 +160,18 @@ def _in_mode_for(image: Image.Image, target: Format) -> Image.Image:
     if image.mode in ("L", "RGB") or (image.mode in ("RGBA", "LA") and target is PNG):
         return image
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _exif(image: Image.Image) -> bytes | None:
+    """The image's EXIF data as any format takes it; None where there is none, or it cannot be read."""
+    exif: bytes | None = image.info.get("exif")
+    if not exif:
+        return None
+    try:
+        Image.Exif().load(exif)
+    except DAMAGED:
+        return None
+    return EXIF + exif.removeprefix(EXIF)
 
 
 def _same_colours(before: str, after: str) -> bool:

@@ -83,8 +83,8 @@ class Batch:
     def strategy(self) -> str:
         """How it is fed, by its size and the quota as it is now: `immediate`, `window` or `dynamic queue`."""
         now = self._producer.status()
-        total = self._producer.batches.state(self.id).total
-        return strategy_for(total, now["available_slots"], now["requests_per_minute"])
+        free_now = now["requests_per_minute"] - now["requests_in_window"]
+        return strategy_for(self._producer.batches.state(self.id).total, free_now, now["requests_per_minute"])
 
     def progress(self) -> Progress:
         """How far it is.
@@ -225,6 +225,7 @@ def submit(
     folder: str = "",
     about: dict[str, Any] | None = None,
     id_for: Callable[[int, BatchRequest], str] | None = None,
+    batch_id: str | None = None,
 ) -> Batch:
     """Enqueue a batch; returns when all of it is durable in Redis. Its first requests are under way by then.
 
@@ -237,6 +238,7 @@ def submit(
         folder: where files with no name of their own go.
         about: what to call it in lists.
         id_for: makes the generation's id of place and request, where the caller knows when two are the same job.
+        batch_id: its id, where the caller must know it before; None makes one.
 
     Raises:
         RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
@@ -244,7 +246,7 @@ def submit(
     if isinstance(requests, Sequence):
         for request in requests:  # all of it, before any of it is paid for
             route(request, producer.catalog)
-    batch = Batch(producer, new_id(8))
+    batch = Batch(producer, batch_id or new_id(8))
     if max_cost_usd is not None:
         producer.gate.fill_purse(batch.id, max_cost_usd)
     producer.present()

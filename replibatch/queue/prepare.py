@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from replibatch.catalog import Catalog
+from replibatch.member import storage_for
 from replibatch.outputs.naming import made_up_name, safe_key
 from replibatch.requests import BatchRequest, BatchResult, OutputFile, RoutedRequest
 from replibatch.routing import route
 from replibatch.settings import Settings
-from replibatch.workshop import storage_for
 
 
 class Preparer:

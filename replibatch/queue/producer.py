@@ -20,12 +20,12 @@ from replibatch.errors import AccountStopped, NoCredit, ReplibatchError, Setting
 from replibatch.ledger import BatchLedger, Ledger, Message
 from replibatch.limits import Gate
 from replibatch.limits.gate import MICRO
+from replibatch.member import explicit_limits, process_name
 from replibatch.messages import capacity_for, make_app, publish
 from replibatch.queue.prepare import Preparer
 from replibatch.requests import BatchRequest, BatchResult, State, new_id
 from replibatch.scripts import run_together
 from replibatch.settings import Settings, load
-from replibatch.workshop import explicit_limits, process_name
 
 STATUS_SECONDS = 1.0  # how often a waiting caller looks whether the account was stopped
 

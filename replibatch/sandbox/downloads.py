@@ -41,12 +41,13 @@ class Download(JSONHandler):
         self.set_header("Content-Type", mimetypes.guess_type(name)[0] or "application/octet-stream")
         self.set_header("Content-Length", len(content))
         if kind == "truncated-output":
-            await self._send_half(content)
-        elif kind == "slow-output":
-            await self._send_slowly(content)
-        else:
-            await self.finish(content)
-        service.books.output_sent(prediction_id, whole=kind != "truncated-output")
+            await self._send_half(prediction_id, content)
+            return
+        if kind == "slow-output":
+            content = await self._send_slowly(content)
+        # In the books before the client has the last byte, and may look.
+        service.books.output_sent(prediction_id, whole=True)
+        await self.finish(content)
 
     def _part(self, content: bytes) -> bytes:
         """What the request wants of it; the status and the headers say so."""
@@ -62,17 +63,20 @@ class Download(JSONHandler):
         self.set_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
         return content[first : last + 1]
 
-    async def _send_half(self, content: bytes) -> None:
+    async def _send_half(self, prediction_id: str, content: bytes) -> None:
         """Promise the whole and close half-way; past tornado, which rightly refuses to."""
         await self.flush()
         stream = self.detach()
         await stream.write(content[: len(content) // 2])
+        self.service.books.output_sent(prediction_id, whole=False)
         stream.close()
 
-    async def _send_slowly(self, content: bytes) -> None:
-        piece = max(1, len(content) // SLOW_PIECES)
-        for start in range(0, len(content), piece):
-            self.write(content[start : start + piece])
+    async def _send_slowly(self, content: bytes) -> bytes:
+        """Send piece by piece, in the time set; returns the last piece, still to be sent."""
+        length = max(1, len(content) // SLOW_PIECES)
+        pieces = [content[start : start + length] for start in range(0, len(content), length)]
+        for piece in pieces[:-1]:
+            self.write(piece)
             await self.flush()
-            await asyncio.sleep(self.service.settings.slow_output_seconds * piece / len(content))
-        await self.finish()
+            await asyncio.sleep(self.service.settings.slow_output_seconds / len(pieces))
+        return pieces[-1]

@@ -41,6 +41,7 @@ class Prediction:
         account: whose it is.
         created_at: Unix seconds, as are `deadline`, `started_at` and `completed_at`.
         expected_seconds: how long it takes if nothing stops it, `starting` included.
+        starting_seconds: how much of that it is `starting`.
         version: what the API shows: `hidden` where it was created by the model's name alone.
         course: the fault that decides how it goes; None for a good one.
         deadline: from its `Cancel-After`.
@@ -54,6 +55,7 @@ class Prediction:
     account: Account
     created_at: float
     expected_seconds: float
+    starting_seconds: float = 0.0
     version: str = "hidden"
     course: Fault | None = None
     deadline: float | None = None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
-from tornado.netutil import bind_sockets
 from tornado.routing import PathMatches, Rule
 from tornado.web import Application, RequestHandler
 
@@ -29,6 +29,7 @@ from replibatch.sandbox.service import Service
 from replibatch.sandbox.settings import SandboxSettings
 
 LOCALHOST = "127.0.0.1"
+BACKLOG = 1024
 _NAME = r"[A-Za-z0-9._-]+"
 
 
@@ -60,8 +61,8 @@ class Sandbox:
     ) -> None:
         self.settings = settings or SandboxSettings()
         self._service = Service(self.settings, catalog or catalogs.load())
-        self._sockets = _bind(host, port)
-        self.url = _url_of(self._sockets[0])
+        self._socket = _bind(host, port)
+        self.url = _url_of(self._socket)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._started = threading.Event()
@@ -95,7 +96,7 @@ class Sandbox:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with _serving(self._service, self._sockets):
+        async with _serving(self._service, self._socket):
             self._started.set()
             await self._stop.wait()
 
@@ -121,7 +122,7 @@ def serve(
         SettingsError: the address cannot be bound.
     """
     service = Service(settings or SandboxSettings(), catalog or catalogs.load())
-    sockets = _bind(host, port)
+    bound = _bind(host, port)
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -129,9 +130,9 @@ def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C is a KeyboardInterrupt
                 loop.add_signal_handler(number, stop.set)
-        async with _serving(service, sockets):
+        async with _serving(service, bound):
             if on_ready:
-                on_ready(_url_of(sockets[0]))
+                on_ready(_url_of(bound))
             await stop.wait()
 
     with contextlib.suppress(KeyboardInterrupt):
@@ -139,10 +140,10 @@ def serve(
 
 
 @contextlib.asynccontextmanager
-async def _serving(service: Service, sockets: list[socket.socket]) -> Any:
+async def _serving(service: Service, bound: socket.socket) -> AsyncIterator[None]:
     outputs = Outputs(service.settings)
     server = HTTPServer(_application(service, outputs))
-    server.add_sockets(sockets)
+    server.add_socket(bound)
     try:
         yield
     finally:
@@ -187,11 +188,16 @@ class _Posted(PathMatches):
         return super().match(request) if request.method == "POST" else None
 
 
-def _bind(host: str, port: int) -> list[socket.socket]:
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return bind_sockets(port, host)
+        bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise SettingsError(f"cannot serve on {host}:{port}: {error.strerror}") from None
     except OSError as error:
-        raise SettingsError(f"cannot serve on {host}:{port}: {error.strerror or error}") from None
+        raise SettingsError(f"cannot serve on {host}:{port}: {os.strerror(error.errno or 0)}") from None
+    bound.setblocking(False)
+    return bound
 
 
 def _url_of(bound: socket.socket) -> str:

@@ -101,7 +101,8 @@ class Service:
             version: what the API will show.
             cancel_after: seconds from then to its deadline, or None.
         """
-        prediction = Prediction(model, inputs, account, at, self._seconds_for(model), version)
+        prediction = Prediction(model, inputs, account, at, self._seconds_for(model), version=version)
+        prediction.starting_seconds = prediction.expected_seconds * self.settings.starting_share
         prediction.course = self.faults.draw(Phase.COURSE, prediction.model_name, prediction.prompt)
         prediction.deadline = None if cancel_after is None else at + cancel_after
         self.predictions[prediction.id] = prediction
@@ -138,12 +139,11 @@ class Service:
     async def _run(self, prediction: Prediction) -> None:
         """One prediction's life, from `starting` to its end."""
         course = prediction.course.kind if prediction.course else ""
-        starting = prediction.expected_seconds * self.settings.starting_share
-        running = prediction.expected_seconds - starting
+        running = prediction.expected_seconds - prediction.starting_seconds
         left = None if prediction.deadline is None else prediction.deadline - now()
         try:
             async with asyncio.timeout(left):
-                await asyncio.sleep(starting)
+                await asyncio.sleep(prediction.starting_seconds)
                 if course == "aborted":
                     self._end(prediction, "aborted")
                     return

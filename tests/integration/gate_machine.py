@@ -52,9 +52,7 @@ class GateMachine(RuleBasedStateMachine):
 
     redis: Redis
 
-    @initialize(
-        concurrent=st.integers(1, 4), per_window=st.integers(1, 6), budget=st.none() | st.integers(0, 12)
-    )
+    @initialize(concurrent=st.integers(1, 4), per_window=st.integers(1, 6), budget=st.none() | st.integers(0, 12))
     def begin(self, concurrent: int, per_window: int, budget: int | None) -> None:
         self.redis.flushall()
         self.now = 1_700_000_000.0

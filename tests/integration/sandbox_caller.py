@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -26,8 +26,15 @@ class Caller:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self.http = httpx.Client(base_url=sandbox.url, headers=TOKEN, verify=False, timeout=10)
-        self.anybody = httpx.Client(base_url=sandbox.url, verify=False, timeout=10)
+        self.http = httpx.Client(base_url=sandbox.url, headers=TOKEN, verify=False, trust_env=False, timeout=10)
+        self.anybody = httpx.Client(base_url=sandbox.url, verify=False, trust_env=False, timeout=10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+        self.anybody.close()
 
     def post(
         self, prompt: str, model: str = FLUX, headers: dict[str, str] | None = None, **inputs: Any

@@ -206,8 +206,10 @@ def test_it_stops_with_connections_and_predictions_open_and_its_books_stay() -> 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_served_as_a_process_it_says_nothing_and_ends_on_a_signal(stop: signal.Signals, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
-    code = f"from pathlib import Path; from replibatch.sandbox import serve; serve(on_ready=Path({str(ready)!r}).write_text)"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    code = "import pathlib, sys, replibatch.sandbox as s; s.serve(on_ready=pathlib.Path(sys.argv[1]).write_text)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(ready)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     try:
         wait_for(lambda: ready.exists() and ready.read_text() != "", 20)
         url = ready.read_text()

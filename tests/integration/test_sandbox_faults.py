@@ -131,7 +131,7 @@ def test_a_prediction_that_hangs_runs_until_it_is_canceled(call: Caller) -> None
 def test_a_truncated_output_ends_before_its_length_and_is_whole_the_next_time(call: Caller) -> None:
     ended = call.ended("[[truncated-output:1]]")
     url = ended["output"][0]
-    with pytest.raises(httpx.RemoteProtocolError, match="incomplete message body"):
+    with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message body"):
         call.anybody.get(url)
     content = call.anybody.get(url).content
     assert Image.open(io.BytesIO(content)).format == "WEBP"

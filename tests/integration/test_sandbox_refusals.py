@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
+from replibatch.sandbox import SandboxSettings
+from replibatch.sandbox.accounts import Account
+from replibatch.sandbox.replies import Refusal
 from tests.integration.sandbox_caller import BANANA, FLUX, KONTEXT, Caller, wait_for
 
 # What is refused
@@ -135,25 +137,30 @@ def test_creates_past_the_window_are_throttled_until_it_has_slid_on(call: Caller
     assert books.posts_by_status["201"] == 4 and books.throttled == books.posts_by_status["429"] >= 2
 
 
-def test_refused_creates_may_use_up_the_window_too(call: Caller) -> None:
-    settings = call.sandbox.settings
-    settings.creates_per_window, settings.window_seconds, settings.count_refused = 2, 0.3, True
-    deadline = time.monotonic() + 0.8
-    statuses = []
-    while time.monotonic() < deadline:  # trying on all the time
-        statuses.append(call.post("x").status_code)
-    assert statuses.count(201) == 2
-    time.sleep(0.3)  # the window, without a request in it
-    assert call.post("x").status_code == 201
+@pytest.mark.parametrize(
+    ("settings", "tries", "admitted"),
+    [
+        ({"creates_per_window": 2}, [0, 1, 2, 59.9, 60, 60.5, 61, 61.5], [0, 1, 60, 61]),
+        ({"creates_per_window": 2, "count_refused": True}, [0, 1, 2, 59.9, 60, 60.5, 61, 121], [0, 1, 121]),
+        ({"low_credit": True}, [0, 0.1, 9.9, 10, 19.9, 25, 30, 35], [0, 10, 25, 35]),
+        ({"low_credit": True, "count_refused": True}, [0, 9, 12, 18, 28], [0, 28]),
+        ({"creates_per_window": 0}, [0, 100], []),
+    ],
+)
+def test_a_create_is_admitted_when_its_window_has_room(
+    settings: dict[str, Any], tries: list[float], admitted: list[float]
+) -> None:
+    account = Account("x", SandboxSettings(**settings))
 
+    def is_admitted(at: float) -> bool:
+        try:
+            account.admit_create(at)
+        except Refusal as refusal:
+            assert refusal.status_code == 429
+            return False
+        return True
 
-def test_an_account_with_little_credit_creates_one_at_a_time(call: Caller) -> None:
-    settings = call.sandbox.settings
-    settings.low_credit, settings.window_seconds = True, 1.2
-    assert [call.post("x").status_code for _ in range(3)] == [201, 429, 429]
-    wait_for(lambda: call.post("x").status_code == 201)
-    times = call.sandbox.books.create_times
-    assert 0.2 <= times[1] - times[0] < 0.6
+    assert [at for at in tries if is_admitted(at)] == admitted
 
 
 def test_more_in_flight_than_allowed_is_throttled(call: Caller) -> None:

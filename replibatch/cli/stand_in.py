@@ -1,0 +1,42 @@
+"""Commands that work with the stand-in for Replicate in this very process: they cost nothing and need no token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import SecretStr
+
+from replibatch import local
+from replibatch.cli.account import opened
+from replibatch.queue import Producer
+from replibatch.sandbox import Sandbox, SandboxSettings
+from replibatch.settings import Settings
+
+TOKEN = SecretStr("sandbox")  # it takes any
+
+
+@contextmanager
+def stand_in(settings: Settings, behaviour: SandboxSettings) -> Iterator[tuple[Producer, Sandbox]]:
+    """A producer in embedded mode whose account is at a stand-in, for as long as the `with` block lasts.
+
+    Args:
+        settings: all others hold as they are.
+        behaviour: of the stand-in.
+    """
+    with Sandbox(behaviour) as sandbox:
+        try:
+            yield opened(settings_for(settings, sandbox.url)), sandbox
+        finally:
+            local.shutdown()  # the worker's last requests still find somebody
+
+
+def settings_for(settings: Settings, url: str) -> Settings:
+    """The same settings for a stand-in at `url`, with a state folder of its own."""
+    changed = {
+        "replicate_base_url": url,
+        "replicate_api_token": TOKEN,
+        "redis_url": None,
+        "state_dir": settings.state_dir / "sandbox",
+    }
+    return settings.model_copy(update=changed)

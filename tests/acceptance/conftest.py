@@ -1,0 +1,106 @@
+"""Real worker processes, the real stand-in, and scripts as users write them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from redis import Redis
+
+from replibatch.sandbox import Sandbox, SandboxSettings
+
+DEADLINE_SECONDS = 60.0
+
+
+def until(condition: Callable[[], object], seconds: float = DEADLINE_SECONDS, what: str = "") -> None:
+    """Wait for a condition, and fail after a deadline."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, f"not within {seconds} s: {what or condition}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A stand-in for Replicate, with the environment pointing at it. Change `sandbox.settings` as needed."""
+    with Sandbox(SandboxSettings(latency_seconds=0.2), port=0) as server:
+        monkeypatch.setenv("REPLICATE_BASE_URL", server.url)
+        monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_of_the_tests")
+        yield server
+
+
+@pytest.fixture
+def fleet(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fleet's Redis instead of the embedded one."""
+    monkeypatch.setenv("REPLIBATCH_REDIS_URL", redis_url)
+    return redis_url
+
+
+@pytest.fixture
+def start_worker(fleet: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts `replibatch worker` processes of the fleet, each ready when this returns; ends them afterwards."""
+    workers: list[subprocess.Popen[bytes]] = []
+
+    def start(*options: str, **environment: str) -> subprocess.Popen[bytes]:
+        before = _processes(fleet)
+        log = tmp_path / f"worker-{len(workers)}.log"
+        command = [sys.executable, "-P", "-m", "replibatch", "worker", *options]
+        with log.open("wb") as said:
+            worker = subprocess.Popen(command, stdout=said, stderr=said, env={**os.environ, **environment})
+        workers.append(worker)
+        until(lambda: worker.poll() is not None or _processes(fleet) - before, what="the worker is ready")
+        assert worker.poll() is None, log.read_text()
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.send_signal(signal.SIGCONT)
+        worker.terminate()
+    for worker in workers:
+        try:
+            worker.wait(15)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+            raise
+
+
+def _processes(redis_url: str) -> set[str]:
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        return {name for key in redis.scan_iter("rb:*:reports") for name in redis.hkeys(key)}
+
+
+@pytest.fixture
+def script() -> Callable[..., subprocess.Popen[str]]:
+    """Runs Python in a process of its own, as a user's script."""
+
+    def start(*arguments: str, code: str | None = None, **environment: str) -> subprocess.Popen[str]:
+        command = [sys.executable, *(["-c", code] if code else []), *arguments]
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+
+    return start
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a small image file."""
+
+    def make(name: str) -> Path:
+        path = tmp_path / name
+        Image.new("RGB", (64, 48), (180, 90, 40)).save(path)
+        return path
+
+    return make
