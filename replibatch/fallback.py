@@ -73,7 +73,8 @@ def decide(
         case Verdict.RECONCILE:
             return GiveUp("whether a prediction was created is not known, and none is paid for twice")
         case Verdict.RETRY:
-            tries = sum(attempt.model == model.name for attempt in attempts)
+            own = [attempt for attempt in attempts if attempt.model == model.name]
+            tries = sum(attempt.reason != Throttled.reason for attempt in own)  # a 429 uses up none
             if tries < max_retries:
                 return Retry(_pause_seconds(tries, attempts[-1]))
     if not fallback:

@@ -301,7 +301,10 @@ def _header(number: int, cells: list[str]) -> list[str]:
 def _delimiter(opening: str) -> str | None:
     """What sets the column `prompt` of a header apart; None where the line is no header."""
     for delimiter in DELIMITERS:
-        cells: list[str] = next(csv.reader([opening], delimiter=delimiter, skipinitialspace=True), [])
+        try:
+            cells = next(csv.reader([opening], delimiter=delimiter, skipinitialspace=True), [])
+        except csv.Error:
+            return None
         if "prompt" in (cell.strip().lower() for cell in cells):
             return delimiter
     return None

@@ -35,6 +35,7 @@ FORMAT = "output_format"
 SEED = "(seed)"  # in `inputs`, and no model's input: the seed for those of the chain that take one
 SEED_SPEC = InputSpec(name="seed", type="integer")
 SEED_BITS = 31
+TYPO_LIKENESS = 0.8  # as difflib measures it
 IMAGES = frozenset({"jpg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
 VIDEOS = frozenset({"mp4", "m4v", "mov", "webm", "mkv", "avi"})
 
@@ -316,5 +317,5 @@ def _too_many(count: int, model: Model) -> str:
 
 
 def _meant(name: str, model: Model) -> str:
-    close = get_close_matches(name, model.inputs.keys() - {"prompt"}, 1)
+    close = get_close_matches(name, model.inputs, 1, TYPO_LIKENESS)
     return f" (did you mean {close[0]!r}?)" if close else ""

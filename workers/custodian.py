@@ -14,6 +14,7 @@ import structlog
 from celery import Celery
 from redis.exceptions import RedisError
 
+from replibatch.errors import AttemptFailure
 from replibatch.ledger import Message, Record
 from replibatch.limits import Standing, Ticket
 from replibatch.messages import capacity_for, publish
@@ -38,6 +39,7 @@ class Custodian:
         self._shop = shop
         self._app = app
         self._looked_after: dict[str, Record] = {}  # taken over; no thread of this process works on them
+        self._strangers: set[str] = set()
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="custodian", daemon=True)
@@ -67,15 +69,34 @@ class Custodian:
         if shop.gatekeeper.draining:
             return
         shop.ledger.capacity = capacity_for(shop.gatekeeper.max_concurrent)
-        for generation_id in shop.ledger.to_cancel():
-            if running := shop.running.get(generation_id):
-                running.canceled = True
-                running.news.set()
+        self._pass_on_cancels()
+        self._find_strangers()
         for batch in shop.batches.feeding():
             self._publish(shop.batches.top_up(batch))
         for process in shop.ledger.other_custodians():
             if process == "" or (shop.gatekeeper.is_steady and not shop.gate.alive(process)):
                 self._take_over(process)
+
+    def _pass_on_cancels(self) -> None:
+        for generation_id in self._shop.ledger.to_cancel():
+            record = self._looked_after.get(generation_id)
+            if running := self._shop.running.get(generation_id):
+                running.canceled = True
+                running.news.set()
+            elif record and record.prediction:
+                try:
+                    self._shop.api.cancel(record.prediction)
+                except AttemptFailure as failure:
+                    log.warning("could not cancel", generation=generation_id, error=str(failure))
+
+    def _find_strangers(self) -> None:
+        """What this process answers for and neither works on nor looks after, in two rounds running: pick it up."""
+        known = self._shop.running.keys() | self._looked_after.keys()
+        strangers = self._shop.ledger.custody() - known
+        for generation_id in strangers & self._strangers:
+            if record := self._shop.ledger.record(generation_id):
+                self._look_after(record)
+        self._strangers = strangers
 
     def _take_over(self, process: str) -> None:
         while records := self._shop.ledger.take_over(process):

@@ -36,6 +36,8 @@ class OutputFolder:
     Attributes:
         path: absolute.
         identity: tells runs into different folders apart.
+        is_direct: workers write into it themselves.
+        root: what the keys of its files start with, in the storage.
         results: the file with a line for each result.
         gallery: the page that shows them.
     """
@@ -47,7 +49,7 @@ class OutputFolder:
         self.identity = hashlib.sha256(str(self.path).encode()).hexdigest()[:32]
         embedded = settings.redis_url is None
         self.is_direct = embedded and settings.storage_url is None
-        self._prefix = self._prefix_under(settings.storage_url)
+        self.root = str(self.path) if self.is_direct else self._prefix_under(settings.storage_url)
 
     def _prefix_under(self, storage_url: str | None) -> str:
         """Where the files are in the storage: in this very folder, if it lies in there."""
@@ -66,11 +68,11 @@ class OutputFolder:
         key = safe_key(name)
         if key.casefold() in OURS:
             raise OutputPathError(f"the output {name!r}: replibatch writes that file; allowed: another name")
-        return str(self.path / key) if self.is_direct else f"{self._prefix}/{key}"
+        return f"{self.root}/{key}"
 
     def place_of(self, stored: str) -> Path:
         """Where a file is in the end, by its key in the storage."""
-        return self.path / Path(stored).relative_to(self.path if self.is_direct else self._prefix)
+        return self.path / Path(stored).relative_to(self.root)
 
     def create(self) -> None:
         """Make it, and see that it can be written.

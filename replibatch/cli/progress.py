@@ -81,7 +81,7 @@ class Progress:
     def say(self, line: str) -> None:
         """A line above the picture; rich's markup."""
         if not self._hush:
-            self._console.print(line, no_wrap=self._live is not None, overflow="ellipsis")
+            self._console.print(line, no_wrap=True, overflow="ellipsis", soft_wrap=self._live is None)
 
     def tell(self, result: BatchResult) -> None:
         """A line about one result."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from replibatch.queue import Producer
     from replibatch.settings import Settings
 
-TOKEN_MISSING = (
+NO_ACCOUNT = (
     "REPLICATE_API_TOKEN is not set; put it into the environment or into .env; "
     "with --sandbox the same command runs on a stand-in for Replicate, and costs nothing"
 )
@@ -77,7 +77,7 @@ def _run(
     from replibatch.cli.runner import Options, Runner  # noqa: PLC0415
 
     if not dry_run and settings.redis_url is None and settings.replicate_api_token is None:
-        raise SettingsError(TOKEN_MISSING)
+        raise SettingsError(NO_ACCOUNT)
     with planned_for(settings, file, **planned) as plan:
         made = set() if fresh else plan.folder.succeeded()
         survey = plan.survey(made)

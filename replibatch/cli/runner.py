@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -44,7 +44,7 @@ class Options:
         fallback: whether other models may stand in.
         fresh: make everything again.
         as_json: results and summary as JSON lines on stdout.
-        every_item: a line for each result, not only for those that did not go as asked.
+        on_result: called with each result; with it, each has a line, not only those that did not go as asked.
     """
 
     max_concurrent: int | None = None
@@ -52,7 +52,7 @@ class Options:
     fallback: bool = True
     fresh: bool = False
     as_json: bool = False
-    every_item: bool = False
+    on_result: Callable[[BatchResult], object] | None = None
 
 
 class Runner:
@@ -116,7 +116,7 @@ class Runner:
             if survey.count:
                 self._producer.bring_worker()
                 self._submit(made, self._interrupts)
-                self._warn_of_no_worker()
+                say_if_no_worker(self._producer)
                 self._follow(tally)
         if self._interrupts:
             return INTERRUPTED
@@ -144,7 +144,7 @@ class Runner:
             max_concurrent=self._options.max_concurrent,
             max_cost_usd=self._options.max_cost_usd,
             fallback=self._options.fallback,
-            about={"name": self._name, "folder": str(self._folder.path)},
+            about={"name": self._name, "folder": str(self._folder.path), "root": self._folder.root},
             id_for=lambda place, _: f"r{self._key_at(place).hex()}",
             batch_id=self._batch.id,
         )
@@ -196,7 +196,8 @@ class Runner:
             self._refresh_gallery()
 
     def _tell(self, result: BatchResult) -> None:
-        if self._options.every_item:
+        if self._options.on_result:
+            self._options.on_result(result)
             self._progress.tell(result)
         elif not result.success and self._lines_left:
             self._lines_left -= 1
@@ -219,12 +220,6 @@ class Runner:
             self._batch.pause()
         return state.outstanding == 0 or time.monotonic() - self._paused_at > FINISH_SECONDS
 
-    def _warn_of_no_worker(self) -> None:
-        if self._producer.embedded:
-            return
-        if not any("pid" in process for process in self._producer.gate.status()["processes"].values()):
-            self._progress.say("[yellow]No worker answers.[/] The batch waits until one starts: `replibatch worker`.")
-
     # -- finish ---------------------------------------------------------------------------------------------
 
     def _refresh_gallery(self) -> None:
@@ -240,6 +235,8 @@ class Runner:
     def _finish(self, tally: Tally) -> None:
         """The last page of the gallery, and the line at the end."""
         self._write_gallery()
+        if self._options.on_result:
+            return
         if self._options.as_json:
             summary = {"batch": self._batch.id, **tally.to_json(), "gallery": str(self._folder.gallery)}
             click.echo(json.dumps({"summary": summary}, ensure_ascii=False))
@@ -248,3 +245,18 @@ class Runner:
         if self._interrupts:
             click.echo("Paused. The same command goes on from here.", err=True)
         click.echo(self._folder.gallery)
+
+
+def say_if_no_worker(producer: Producer, embedded_hint: str = "") -> None:
+    """Tell who will do the work where nobody is there to do it.
+
+    Args:
+        producer: the process's.
+        embedded_hint: a command that brings a worker in embedded mode; empty where this process brings one.
+    """
+    if producer.embedded and not embedded_hint:
+        return
+    if any("pid" in process for process in producer.gate.status()["processes"].values()):
+        return
+    hint = f"{embedded_hint} or `replibatch worker`" if producer.embedded else "`replibatch worker`"
+    click.echo(f"replibatch: no worker answers; it waits until there is one: {hint}", err=True)

@@ -37,6 +37,6 @@ def settings_for(settings: Settings, url: str) -> Settings:
         "replicate_base_url": url,
         "replicate_api_token": TOKEN,
         "redis_url": None,
-        "state_dir": settings.state_dir / "sandbox",
+        "state_dir": settings.state_dir / "sandbox",  # apart from what real money was spent on
     }
     return settings.model_copy(update=changed)

@@ -150,6 +150,23 @@ class BatchLedger:
             **counts,
         )
 
+    def about(self, batch: str) -> dict[str, Any]:
+        """What it is called; empty for one that is not there."""
+        text = cast("str | None", self._redis.hget(self._key(batch), "about"))
+        return json.loads(text) if text else {}
+
+    def newest(self, most: int) -> list[tuple[str, float]]:
+        """The newest batches, each with the time it was opened, in Unix seconds; the expired ones are forgotten."""
+        key = f"{self._ledger.prefix}batches"
+        rows = cast("list[tuple[str, float]]", self._redis.zrevrange(key, 0, most - 1, withscores=True))
+        found = []
+        for batch, opened_ms in rows:
+            if self._redis.exists(self._key(batch)):
+                found.append((batch, opened_ms / 1000))
+            else:
+                self._redis.zrem(key, batch)
+        return found
+
     def running(self, batch: str) -> int:
         """How many of it some worker has in custody."""
         with self._redis.pipeline(transaction=False) as pipeline:

@@ -57,6 +57,8 @@ class Record:
         index: its place in the batch, from 0.
         catalog: of a single job: the models of its chain, JSON by name.
         link: a Celery task of the application's own to call with the result.
+        priority: of its messages, 0 first.
+        canceling: whether its owner wants it canceled.
     """
 
     id: str
@@ -75,6 +77,7 @@ class Record:
     catalog: str
     link: str
     priority: int
+    canceling: bool
 
     @classmethod
     def parse(cls, generation_id: str, flat: list[str]) -> Self:
@@ -101,6 +104,7 @@ class Record:
             catalog=fields.get("catalog", ""),
             link=fields.get("link", ""),
             priority=int(fields.get("priority", 0)),
+            canceling="canceling" in fields,
         )
 
     @property
@@ -214,6 +218,13 @@ class Ledger:
     def custody(self) -> set[str]:
         """The generations this process answers for."""
         return cast("set[str]", self.redis.smembers(self._key("custody", self.process)))
+
+    def record(self, generation_id: str) -> Record | None:
+        """A record of this process's custody as it is now; None if it is somebody else's, or over."""
+        flat = cast("dict[str, str]", self.redis.hgetall(self._key("gen", generation_id)))
+        if flat.get("process") != self.process:
+            return None
+        return Record.parse(generation_id, [text for pair in flat.items() for text in pair])
 
     def to_cancel(self) -> set[str]:
         """Those of them somebody wants canceled."""

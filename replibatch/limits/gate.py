@@ -129,9 +129,9 @@ class Gate:
         """The POST was answered with a prediction; the slot is now the prediction's."""
         return self._answer(ticket, created=True)
 
-    def refused(self, ticket: Ticket, *, stop: str = "") -> Step:
-        """The POST surely created nothing; `stop` says why the account must stop, if it must."""
-        return self._answer(ticket, created=False, stop=stop)
+    def refused(self, ticket: Ticket) -> Step:
+        """The POST surely created nothing."""
+        return self._answer(ticket, created=False)
 
     def throttled(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
         """The POST was answered with 429: the account cools down, the attempt keeps its place in the line."""
@@ -216,7 +216,6 @@ class Gate:
         requeue: bool = False,
         throttled: bool = False,
         retry_after_ms: int = -1,
-        stop: str = "",
     ) -> Step:
         return self._step(
             "answer",
@@ -225,7 +224,6 @@ class Gate:
             requeue=requeue,
             throttled=throttled,
             retry_after_ms=retry_after_ms,
-            stop=stop,
         )
 
     def _step(self, name: str, **call: Any) -> Step:

@@ -123,13 +123,18 @@ class Batch:
             yield result
 
     def finished(
-        self, *, stop: Callable[[BatchState], bool] | None = None, place_in: Callable[[str], Path] | None = None
+        self,
+        *,
+        stop: Callable[[BatchState], bool] | None = None,
+        place_in: Callable[[str], Path] | None = None,
+        bring_files: bool = True,
     ) -> Iterator[tuple[int, BatchResult]]:
         """Results as they finish, each with its request's place in the batch.
 
         Args:
             stop: asked when nothing has finished for a second; True ends the iteration, and the batch goes on.
             place_in: where a stored file goes on this machine, by its key; None for the place it was asked for at.
+            bring_files: False leaves them where they are stored.
         """
         self._producer.bring_worker()
         mark = "0"
@@ -138,7 +143,7 @@ class Batch:
             found = self._producer.batches.finished(self.id, mark, block_seconds=LOOK_SECONDS)
             for mark, _, place, result in found:  # noqa: B007  # the last mark is where the next look begins
                 if result:
-                    yield place, self._producer.at_home(result, place_in)
+                    yield place, self._producer.at_home(result, place_in) if bring_files else result
             if found:
                 continue
             if state.is_over or self._is_stuck(state) or (stop and stop(state)):

@@ -22,13 +22,8 @@ BODY_ROOM_BYTES = 64 * 1024  # what a multipart body holds besides its file
 LARGEST_BODY_BYTES = 2**40
 
 
-class OnePrediction(APIHandler):
-    """`GET /v1/predictions/{id}`."""
-
-    kind = "get"
-
-    def get(self, prediction_id: str) -> None:
-        self.reply_text(self.service.text(self.prediction(prediction_id), self.base_url))
+class _OfPrediction(APIHandler):
+    """A request about one prediction."""
 
     def prediction(self, prediction_id: str) -> Prediction:
         """The account's own prediction of that id."""
@@ -38,13 +33,19 @@ class OnePrediction(APIHandler):
         return prediction
 
 
-class Cancel(OnePrediction):
+class OnePrediction(_OfPrediction):
+    """`GET /v1/predictions/{id}`."""
+
+    kind = "get"
+
+    def get(self, prediction_id: str) -> None:
+        self.reply_text(self.service.text(self.prediction(prediction_id), self.base_url))
+
+
+class Cancel(_OfPrediction):
     """`POST /v1/predictions/{id}/cancel`."""
 
     kind = "cancel"
-
-    def get(self, prediction_id: str) -> None:  # noqa: ARG002
-        raise replies.not_found()
 
     def post(self, prediction_id: str) -> None:
         prediction = self.prediction(prediction_id)
@@ -149,7 +150,10 @@ class FileList(APIHandler):
         content = parts["content"]
         if len(content.body) > limit:
             raise replies.too_large(limit)
-        metadata = json.loads(parts["metadata"].body) if "metadata" in parts else {}
+        try:
+            metadata = json.loads(parts["metadata"].body) if "metadata" in parts else {}
+        except ValueError:
+            raise replies.invalid([InvalidField("format", "metadata", "must be valid JSON")]) from None
         file = self.service.files.add(
             self.account, content.filename, content.content_type or "application/octet-stream", content.body, metadata
         )

@@ -15,7 +15,7 @@ from replibatch.sandbox.replies import InvalidField, Refusal
 
 
 class Create(APIHandler):
-    """`POST /v1/predictions` and `POST /v1/models/{owner}/{name}/predictions`; `kind` is of no use here."""
+    """`POST /v1/predictions` and `POST /v1/models/{owner}/{name}/predictions`."""
 
     def count(self) -> None:
         """A create counts against the account's creates, once it is known what it asks for."""

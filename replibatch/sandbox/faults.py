@@ -102,6 +102,8 @@ class Faults:
         """The fault that strikes now, if any: one the prompt orders before one drawn by rate."""
         if phase is Phase.COURSE and model in self._settings.broken_models:
             return Fault("failed")
+        if phase is Phase.COURSE and any(word in prompt for word in self._settings.sensitive_words):
+            return Fault("sensitive")
         for fault in ordered(prompt):
             if KINDS[fault.kind] is phase and self._strikes(fault, model, prompt):
                 return fault

@@ -62,6 +62,9 @@ class SandboxSettings(BaseModel):
         {}, description="How often each kind of fault strikes."
     )
     broken_models: frozenset[str] = Field(frozenset(), description="Every prediction of these fails.")
+    sensitive_words: frozenset[str] = Field(
+        frozenset(), description="A prompt that holds one of these is flagged as sensitive (E005), on every model."
+    )
     slow_output_seconds: float = Field(2.0, ge=0, description="How long a `slow-output` download takes.")
     seed: int = Field(0, description="Of everything random.")
     long_edge_pixels: int = Field(768, ge=16, le=4096, description="Of the images made.")

@@ -258,8 +258,10 @@ class GateMachine(RuleBasedStateMachine):
         self.books.stopped = False
         self.books.cooldown_until = 0.0
         self.gate.store_limits({"budget": None})
-        self.budget = None
         self.call(self.gate.resume)
+        for name in PROCESSES:
+            self.beat(name)
+        self.budget = None
         for _ in range(400):
             for name in PROCESSES:
                 self.beat(name)

@@ -39,6 +39,8 @@ def test_a_file_keeps_its_name_type_and_metadata(call: Caller) -> None:
     assert (file["name"], file["content_type"], file["metadata"]) == ("fox.png", "image/png", {"job": 7})
     assert file["urls"]["get"] == f"{call.sandbox.url}/v1/files/{file['id']}"
     assert call.http.post("/v1/files", files={"other": b"x"}).status_code == 422
+    broken = upload | {"metadata": (None, "{", "application/json")}
+    assert call.http.post("/v1/files", files=broken).json()["invalid_fields"][0]["field"] == "metadata"
 
 
 def test_a_prediction_with_a_file_that_is_gone_fails(call: Caller) -> None:

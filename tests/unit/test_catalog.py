@@ -144,7 +144,10 @@ def test_own_model_in_every_detail() -> None:
             specialization = "Loops"
             reference_param = "frames"
             reference_max = 4
-            fallback = ["google/veo-3-fast", { model = "kwaivgi/kling-v2.1-master", on = "sensitive", references = true }]
+            fallback = [
+                "google/veo-3-fast",
+                { model = "kwaivgi/kling-v2.1-master", on = "sensitive", references = true },
+            ]
 
             ["me/clip:4f2a".inputs]
             frames = { type = "array", items = "uri" }

@@ -14,6 +14,7 @@ from PIL import Image
 
 from replibatch.catalog import Catalog, load
 from replibatch.errors import OutputPathError, ReferenceImageError, RequestError
+from replibatch.inputs import InputSpec
 from replibatch.requests import BatchRequest, RoutedRequest
 from replibatch.routing import Routed, check_local_image, inputs_for, located, route
 
@@ -251,6 +252,11 @@ def test_values_are_read_as_the_model_takes_them(model: str, kwargs: dict[str, A
 )
 def test_bad_values_are_refused(model: str, kwargs: dict[str, Any], said: str) -> None:
     assert said in refused(RequestError, model, **kwargs)
+
+
+def test_true_is_not_the_number_one() -> None:
+    with pytest.raises(RequestError, match=r"^scale is True; allowed: 1, 2$"):
+        InputSpec(name="scale", type="integer", enum=(1, 2)).coerce(True)
 
 
 def test_unknown_inputs_are_left_out_with_a_warning() -> None:

@@ -9,4 +9,9 @@ if record.state ~= 'queued' and record.state ~= 'publishing' then return {} end
 put_in_custody(call.id, record, call.process, 'running')
 redis.call('HINCRBY', record_key(call.id), 'fence', 1)
 redis.call('HSETNX', record_key(call.id), 'started', whole(now))
-return redis.call('HGETALL', record_key(call.id))
+local taken = redis.call('HGETALL', record_key(call.id))
+if redis.call('SISMEMBER', key('canceling'), call.id) == 1 then
+  taken[#taken + 1] = 'canceling'
+  taken[#taken + 1] = '1'
+end
+return taken

@@ -1,6 +1,6 @@
 -- A POST was answered: it moves from the intents to the window.
 -- call: attempt, process, fence, created (bool), requeue (bool: wait again, at the same place),
---       throttled (bool), retry_after_ms (-1: the reply named none), stop ('' or why the account must stop)
+--       throttled (bool), retry_after_ms (-1: the reply named none)
 -- Returns {whether this call was the one that counted it (1 or 0), ms until asking again is of use or -1}.
 
 local ticket = ticket_of(call.attempt)
@@ -65,5 +65,4 @@ if call.throttled then
   learn()
   cool_down()
 end
-if call.stop ~= '' then set('stopped', call.stop) end
 return { 1, pump() }

@@ -1,0 +1,197 @@
+"""One attempt, from top to bottom.
+
+take custody → create → await the end → save → settle
+                                          └─ failed: the next attempt, a placeholder, or the end
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from redis.exceptions import RedisError
+
+from replibatch.errors import (
+    AttemptFailure,
+    InvalidInput,
+    NoOutput,
+    NotSaved,
+    OutputErased,
+    PredictionCanceled,
+)
+from replibatch.fallback import GiveUp, NextModel, Retry, Wait, decide
+from replibatch.generation.create import create
+from replibatch.generation.outcomes import Leave, Next, Outcome, SteppedAside
+from replibatch.generation.work import Work
+from replibatch.ledger import Message
+from replibatch.messages import HEAD
+from replibatch.outputs.save import save, save_placeholder
+from replibatch.replicate_api import Prediction
+from replibatch.requests import Attempt, BatchResult, OutputFile, State
+from replibatch.scripts import run_together
+from replibatch.workshop import Running, Workshop
+
+OVERDUE_SECONDS = 15.0  # past its deadline a prediction is canceled here, should Replicate not have done it
+SAVE_TRIES = 4
+THROTTLED_SECONDS = 1.0  # before another try, where a throttled upload named no wait
+
+
+def generate(
+    shop: Workshop,
+    generation_id: str,
+    attempt: int,
+    *,
+    on_custody: Callable[[], None],
+    announce: Callable[[BatchResult], None],
+) -> Outcome:
+    """Make one attempt.
+
+    Args:
+        shop: the worker process's.
+        generation_id: whose.
+        attempt: the number of the attempt the message is for.
+        on_custody: called once the generation is this process's.
+        announce: called with the result just before it is settled.
+    """
+    running = Running()
+    if shop.running.setdefault(generation_id, running) is not running:
+        return SteppedAside()
+    try:
+        record = shop.ledger.take(generation_id, attempt)
+        if record is None:
+            return SteppedAside()
+        on_custody()
+        running.canceled = running.canceled or record.canceling
+        return _run(Work(shop, record, running, announce))
+    finally:
+        del shop.running[generation_id]
+
+
+def _run(work: Work) -> Outcome:
+    try:
+        prediction = work.record.prediction or create(work)
+        ended = _await_end(work, prediction)
+        files = _save(work, ended)
+        return work.settle(State.SUCCEEDED, files, work.attempts(None))
+    except AttemptFailure as failure:
+        return _after(work, failure)
+    except Leave as leave:
+        return leave.outcome
+    except RedisError:
+        raise  # custody brings it back, to whoever reaches Redis again
+    except Exception as error:  # a fault of ours must not leave a generation without its result
+        work.log.exception("unexpected")
+        work.gate(work.shop.gate.released(work.ticket, work.cost_usd))
+        why = f"unexpected {type(error).__name__}: {error}"
+        return work.settle(State.FAILED, (), work.record.attempts, error=why)
+
+
+def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
+    """Wait until the prediction is over, give its slot back, and raise if it failed."""
+    shop = work.shop
+    if work.record.prediction:
+        shop.gate.adopt(work.record.attempt_key, work.record.fence)
+    deadline = work.began + shop.settings.prediction_timeout_seconds
+    prediction_id = prediction if isinstance(prediction, str) else prediction.id
+    ends: list[Prediction] = []
+
+    def on_end(ended: Prediction) -> None:
+        ends.append(ended)
+        work.running.news.set()
+
+    shop.watcher.watch(prediction, work.model.name, work.model.typical_seconds, on_end)
+    try:
+        while not ends:
+            overdue = not work.await_news(max(0.1, deadline + OVERDUE_SECONDS - time.time()))
+            if not ends:
+                work.leave_if_draining()
+                if overdue or work.running.canceled:
+                    _cancel(work, prediction_id, on_end)
+    finally:
+        shop.watcher.forget(prediction_id)
+    ended = ends[0]
+    if ended.status in ("succeeded", "canceled"):  # a canceled one is charged for the time it ran
+        work.cost_usd = work.ticket.price_usd
+    work.gate(shop.gate.released(work.ticket, work.cost_usd))
+    if work.running.canceled and ended.status == "canceled":
+        raise Leave(work.canceled())
+    if failure := ended.failure(past_deadline=time.time() >= deadline):
+        raise failure
+    return ended
+
+
+def _cancel(work: Work, prediction_id: str, on_end: Callable[[Prediction], None]) -> None:
+    try:
+        canceled = work.shop.api.cancel(prediction_id)
+    except AttemptFailure as failure:
+        work.log.warning("could not cancel", prediction=prediction_id, error=str(failure))
+        work.await_news(1.0)
+        work.running.news.set()  # to try again
+        return
+    if canceled.is_over:
+        on_end(canceled)
+
+
+def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
+    """Bring the output home; what fails is tried again from the finished prediction."""
+    shop, key = work.shop, work.record.request.output
+    for number in range(1, SAVE_TRIES + 1):
+        try:
+            files, warnings = save(ended.output, key=key, storage=shop.storage, downloader=shop.downloader)
+        except (NoOutput, OutputErased):
+            raise
+        except (AttemptFailure, OSError) as failure:
+            if number == SAVE_TRIES:
+                raise NotSaved(f"the output could not be saved: {failure}") from failure
+            work.log.warning("could not save", error=str(failure))
+            work.pause(2.0**number / 4)
+            with suppress(AttemptFailure):
+                ended = shop.api.get(ended.id)
+        else:
+            work.warnings = [*work.warnings, *warnings]
+            return files
+    raise AssertionError("unreachable")
+
+
+def _after(work: Work, failure: AttemptFailure) -> Outcome:
+    """What follows a failed attempt."""
+    record, settings = work.record, work.shop.settings
+    work.log.info("attempt failed", reason=failure.reason, error=str(failure))
+    attempts = work.attempts(failure)
+    decision = decide(
+        failure,
+        attempts,
+        work.model,
+        work.models,
+        references=len(record.request.references),
+        fallback=record.request.fallback,
+        max_retries=settings.max_retries,
+    )
+    if isinstance(failure, OutputErased) and settings.regenerate_erased:
+        decision = Retry(0.0)
+    model, pause_seconds = work.model.name, 0.0
+    match decision:
+        case GiveUp():
+            return _give_up(work, failure, attempts)
+        case NextModel():
+            model = decision.model
+        case Retry():
+            pause_seconds = decision.pause_seconds
+        case Wait():
+            pause_seconds = decision.seconds or THROTTLED_SECONDS
+    (moved,) = run_together(work.shop.redis, work.shop.ledger.advance(record, model, attempts, pause_seconds))
+    if not moved:
+        return SteppedAside()
+    return Next(Message(record.id, record.attempt + 1, model, HEAD), failure)
+
+
+def _give_up(work: Work, failure: AttemptFailure, attempts: list[Attempt]) -> Outcome:
+    """No model is left: a placeholder where one fits, and the chain of reasons."""
+    error = "; ".join(f"{attempt.model}: {attempt.message}" for attempt in attempts)
+    answer_stands = isinstance(failure, InvalidInput | NotSaved | OutputErased | PredictionCanceled)
+    if work.shop.settings.placeholder and work.model.kind == "image" and not answer_stands:
+        placeholder = save_placeholder(key=work.record.request.output, storage=work.shop.storage)
+        if placeholder:
+            return work.settle(State.PLACEHOLDER, (placeholder,), attempts, error=error)
+    return work.settle(State.FAILED, (), attempts, error=error)

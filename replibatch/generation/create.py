@@ -1,0 +1,118 @@
+"""The first half of an attempt: through the gate to a prediction, created once whatever happens."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from replibatch.errors import AccountStopped, AttemptFailure, MaybeCreated, NotCreated, Throttled
+from replibatch.generation.outcomes import Leave, Left, Outcome, SteppedAside
+from replibatch.generation.work import Work
+from replibatch.limits import Standing
+from replibatch.reconciler import Unsettled
+from replibatch.replicate_api import Prediction
+from replibatch.requests import State
+from replibatch.scripts import run_together
+
+
+def create(work: Work) -> Prediction:
+    """Pass the gate and create the prediction, or find the one whose reply was lost.
+
+    Raises:
+        AttemptFailure: it was not created.
+        Leave: the attempt ends here.
+    """
+    shop = work.shop
+    work.pause(work.record.pause_seconds)
+    try:
+        inputs = shop.uploads.with_urls(work.inputs)
+    except AccountStopped as stop:
+        raise Leave(_stopped(work, stop)) from stop
+    while True:
+        standing = shop.gatekeeper.acquire(work.ticket)
+        if standing == Standing.UNSETTLED:
+            return _reconcile(work, inputs)
+        if standing != Standing.CLAIMED:
+            raise Leave(_turned_away(work, standing))
+        if work.running.canceled or shop.gatekeeper.draining:
+            work.gate(shop.gate.released(work.ticket, 0.0))
+            work.leave_if_told()
+        work.began = time.time()
+        try:
+            prediction = shop.api.create(work.model.name, inputs, shop.settings.prediction_timeout_seconds)
+        except Throttled as failure:
+            work.log.info("throttled", retry_after_seconds=failure.retry_after_seconds)
+            work.gate(shop.gate.throttled(work.ticket, failure.retry_after_seconds))
+        except MaybeCreated as failure:
+            work.log.warning("the reply to a create was lost", error=str(failure))
+            return _reconcile(work, inputs)
+        except AccountStopped as stop:
+            work.gate(shop.gate.refused(work.ticket))
+            raise Leave(_stopped(work, stop)) from stop
+        except AttemptFailure:
+            work.gate(shop.gate.refused(work.ticket))
+            raise
+        else:
+            return prediction if _claim(work, prediction) else _reconcile(work, inputs)
+
+
+def _claim(work: Work, prediction: Prediction) -> bool:
+    """Make the prediction this attempt's; False where a twin of equal input has claimed it already."""
+    answer, _ = run_together(
+        work.shop.redis,
+        work.shop.ledger.created(work.record, prediction.id),
+        work.shop.gate.created(work.ticket),
+    )
+    if answer == "fenced":
+        raise Leave(SteppedAside())
+    if answer == "ok":
+        work.prediction_id = prediction.id
+        work.log.info("created", prediction=prediction.id)
+    return bool(answer == "ok")
+
+
+def _reconcile(work: Work, inputs: dict[str, Any]) -> Prediction:
+    """Find out what became of the create whose reply was lost."""
+    found: list[Prediction | None] = []
+
+    def settled(prediction: Prediction | None) -> None:
+        found.append(prediction)
+        work.running.news.set()
+
+    def claim(prediction: Prediction) -> bool:
+        try:
+            return _claim(work, prediction)
+        except Leave:
+            return False
+
+    work.shop.reconciler.submit(
+        Unsettled(work.record.attempt_key, work.model.name, inputs, claim, settled, lambda: settled(None))
+    )
+    while not found:
+        work.await_news()
+        if not found:
+            work.leave_if_draining()
+    if found[0] is None:
+        work.gate(work.shop.gate.refused(work.ticket), work.shop.gate.released(work.ticket, 0.0))
+        raise NotCreated("the create never reached Replicate")
+    return found[0]
+
+
+def _stopped(work: Work, stop: AccountStopped) -> Outcome:
+    """Replicate accepts nothing from this account at present: neither will the gate."""
+    work.shop.gate.stop(f"{type(stop).__name__}: {stop}")
+    return _turned_away(work, Standing.STOPPED)
+
+
+def _turned_away(work: Work, standing: Standing) -> Outcome:
+    """The gate will not let it through."""
+    if standing == Standing.WITHDRAWN:
+        work.leave_if_told()
+    if standing not in (Standing.STOPPED, Standing.UNAFFORDABLE):
+        return SteppedAside()
+    stopped = standing == Standing.STOPPED
+    why = str(work.shop.gate.status().get("stopped")) if stopped else "not started: it would exceed the budget"
+    if work.record.batch:
+        held = f"stopped: {why}" if stopped else "budget"
+        return Left(why, work.shop.ledger.put_back(work.record, held))
+    return work.settle(State.FAILED, (), work.record.attempts, error=why)

@@ -1,0 +1,281 @@
+"""`replibatch run` as its users meet it: whole processes, a stand-in for Replicate, files on the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from replibatch.sandbox import Sandbox
+from tests.acceptance.conftest import until
+
+MODEL = "qwen/qwen-image"
+COMMAND = [sys.executable, "-P", "-m", "replibatch"]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def replibatch(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a command in a process group of its own; kills what is left of it afterwards."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def write_prompts(count: int, name: str = "prompts.txt") -> Path:
+    path = Path(name)
+    path.write_text("".join(f"a red fox, number {number}\n" for number in range(count)))
+    return path
+
+
+def images(folder: str = "out") -> list[Path]:
+    return sorted(path for path in Path(folder).rglob("*") if path.suffix in {".webp", ".png", ".jpg"})
+
+
+def results(folder: str = "out") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(folder, "results.jsonl").read_text().splitlines()]
+
+
+def test_forty_prompts_are_made_once_and_never_again(sandbox: Sandbox) -> None:
+    sandbox.settings.latency_seconds = 1.0
+    write_prompts(40)
+    first = replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    assert first.returncode == 0, first.stderr
+    assert len(images()) == 40
+    assert len(sandbox.books.create_times) == 40
+    assert sorted(line["index"] for line in results()) == list(range(40))
+    assert "a red fox, number 39" in Path("out/gallery.html").read_text()
+    assert "40 of 40 items made" in first.stdout
+
+    again = replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    assert again.returncode == 0, again.stderr
+    assert "40 made before" in again.stdout
+    assert len(sandbox.books.create_times) == 40 and len(results()) == 40
+
+    gone = images()[7]
+    gone.unlink()
+    assert replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out").returncode == 0
+    assert gone.exists() and len(sandbox.books.create_times) == 41
+
+
+def test_fresh_makes_everything_again_under_the_same_names(sandbox: Sandbox) -> None:
+    write_prompts(3)
+    replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    names = images()
+    assert len(names) == 3
+    done = replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out", "--fresh")
+    assert done.returncode == 0, done.stderr
+    assert images() == names and len(sandbox.books.create_times) == 6
+
+
+def test_without_its_results_file_a_run_finds_again_what_was_made(sandbox: Sandbox) -> None:
+    write_prompts(3)
+    replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    Path("out/results.jsonl").unlink()
+    assert replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out").returncode == 0
+    assert len(results()) == 3 and len(sandbox.books.create_times) == 3
+
+
+def test_equal_lines_are_items_of_their_own(sandbox: Sandbox) -> None:
+    Path("same.txt").write_text("a pear\na pear\na pear\n")
+    assert replibatch("run", "same.txt", "-m", MODEL, "-o", "out").returncode == 0
+    assert len(images()) == 3 and len(sandbox.books.create_times) == 3
+    assert replibatch("run", "same.txt", "-m", MODEL, "-o", "out").returncode == 0
+    assert len(sandbox.books.create_times) == 3
+
+
+def test_some_items_fail_and_only_those_are_tried_again(sandbox: Sandbox) -> None:
+    lines = [
+        {"prompt": "a plum", "output": "fruit/plum.jpg"},
+        {"prompt": "a pest [[failed]]", "id": "pest"},
+        {"prompt": "a pit [[failed@qwen/qwen-image]]", "aspect_ratio": "1:1"},
+    ]
+    Path("mixed.jsonl").write_text("".join(json.dumps({"model": MODEL, **line}) + "\n" for line in lines))
+    done = replibatch("run", "mixed.jsonl", "-o", "out", "--json")
+    assert done.returncode == 1, done.stderr
+    *told, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["index"]: line["state"] for line in told} == {0: "succeeded", 1: "placeholder", 2: "succeeded"}
+    assert next(line for line in told if line["index"] == 1)["request_id"] == "pest"
+    assert last["summary"]["succeeded"] == 2 and last["summary"]["fallbacks"] == 1
+    assert last["summary"]["placeholders"] == 1
+    assert Path("out/fruit/plum.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
+
+    creates = len(sandbox.books.create_times)
+    assert replibatch("run", "mixed.jsonl", "-o", "out").returncode == 1
+    again = list(sandbox.books.bills())
+    assert len(sandbox.books.create_times) == creates + 3  # the chain of the one that failed
+    assert sum(bill.billed for bill in again) == 2
+
+    assert replibatch("run", "mixed.jsonl", "-o", "bare", "--no-fallback").returncode == 1
+    assert len(sandbox.books.create_times) == creates + 3 + 3
+
+
+def test_ctrl_c_pauses_and_the_same_command_goes_on(sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "3")
+    sandbox.settings.latency_seconds = 0.6
+    write_prompts(15)
+    process = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    until(lambda: Path("out/results.jsonl").exists() and len(results()) >= 4, what="four results")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert "same command goes on" in said
+    paused_at = len(sandbox.books.create_times)
+    assert paused_at < 15 and sandbox.books.in_flight == 0
+    assert len(images()) == len(results()) == paused_at
+
+    assert replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out").returncode == 0
+    assert len(images()) == len(results()) == 15
+    assert len(sandbox.books.create_times) == 15 and sandbox.books.paid_twice() == []
+
+
+def test_a_second_ctrl_c_hands_over_what_is_in_flight(sandbox: Sandbox, start: Start) -> None:
+    sandbox.settings.latency_seconds = 6.0
+    write_prompts(5)
+    process = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    until(lambda: len(sandbox.books.create_times) == 5, what="all are in flight")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out").returncode == 0
+    assert len(images()) == 5 and len(sandbox.books.create_times) == 5
+
+
+def test_kill_9_costs_nothing_twice(sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPLIBATCH_LEASE_SECONDS", "2")
+    monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "5")
+    sandbox.settings.latency_seconds = 0.5
+    write_prompts(20)
+    process = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    until(lambda: len(sandbox.books.create_times) >= 8, what="eight are created")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out").returncode == 0
+    assert len(images()) == 20
+    assert len(sandbox.books.create_times) == 20 and sandbox.books.paid_twice() == []
+
+
+def test_two_at_once_make_nothing_twice(sandbox: Sandbox, start: Start) -> None:
+    sandbox.settings.latency_seconds = 1.0
+    write_prompts(12)
+    both = [start("run", "prompts.txt", "-m", MODEL, "-o", "out") for _ in range(2)]
+    for process in both:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    assert len(images()) == 12 and len(sandbox.books.create_times) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "said"),
+    [
+        ("bad.jsonl", '{"prompt": "a"}\n{"prompt": \n', ["-m", MODEL], "line 2"),
+        ("bad.csv", "prompt,output\na,../../etc/x.png\n", ["-m", MODEL], "line 2"),
+        ("own.csv", "prompt,output\na,results.jsonl\n", ["-m", MODEL], "replibatch writes that file"),
+        ("none.txt", "\n\n", ["-m", MODEL], "no prompt"),
+        ("model.txt", "a\n", ["-m", "x/y"], "Model 'x/y' is not supported. Please use one of"),
+        ("models.jsonl", '{"prompt": "a", "model": "x/y"}\n', [], "line 1: Model 'x/y' is not supported"),
+        ("image.jsonl", '{"prompt": "a", "input_image": "no-such.png"}\n', ["-m", MODEL], "no-such.png"),
+        ("input.txt", "a\n", ["-m", MODEL, "-i", "aspect_ratio=17:1"], "aspect_ratio"),
+        ("input.txt", "a\n", ["-m", MODEL, "-i", "aspect_ratio"], "key=value"),
+        ("kind.pdf", "a\n", ["-m", MODEL], ".pdf"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_spent(
+    sandbox: Sandbox, name: str, content: str, options: list[str], said: str
+) -> None:
+    Path(name).write_text(content)
+    done = replibatch("run", name, *options, "-o", "out")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert all(line.startswith("replibatch: ") for line in done.stderr.splitlines())
+    assert not Path("out").exists()
+    assert len(sandbox.books.post_times) == 0
+
+
+def test_a_refused_token_is_told_in_a_line_and_the_run_is_resumable(sandbox: Sandbox) -> None:
+    sandbox.settings.accepted_tokens = frozenset({"another"})
+    write_prompts(3)
+    done = replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    assert done.returncode == 1
+    assert "token" in done.stderr and "Traceback" not in done.stderr and "r8_of_the_tests" not in done.stderr
+    assert len(sandbox.books.create_times) == 0 and images() == []
+    sandbox.settings.accepted_tokens = None
+    assert replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out").returncode == 0
+    assert len(images()) == 3
+
+
+def test_no_token_is_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_prompts(2)
+    done = replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    assert done.returncode == 2 and "--sandbox" in done.stderr and not Path("out").exists()
+
+
+def test_a_budget_leaves_the_rest_unstarted(sandbox: Sandbox) -> None:
+    write_prompts(10)
+    done = replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out", "--max-cost", "0.1")
+    assert done.returncode == 1
+    assert "4 of 10 items made, 6 not started" in done.stdout
+    assert sandbox.books.cost_usd == pytest.approx(0.1)
+
+
+def test_a_dry_run_makes_nothing(sandbox: Sandbox) -> None:
+    write_prompts(700)
+    done = replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    ahead = json.loads(done.stdout)
+    assert ahead["items"] == 700 and ahead["strategy"] == "dynamic queue"
+    assert ahead["cost_usd"] == pytest.approx(17.5) and ahead["seconds"] > 60
+    assert not Path("out").exists() and len(sandbox.books.post_times) == 0
+
+
+def test_standard_input_and_a_sandbox_of_its_own() -> None:
+    done = replibatch("run", "-", "-m", "black-forest-labs/flux-dev", "-o", "out", "--sandbox", input="a lake\na hill\n")
+    assert done.returncode == 0, done.stderr
+    assert len(images()) == 2
+
+
+def test_a_fleet_saves_to_its_storage_and_run_brings_the_files(
+    sandbox: Sandbox, start_worker: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "store"))
+    monkeypatch.delenv("REPLICATE_API_TOKEN")
+    write_prompts(4)
+    submitted = replibatch("submit", "prompts.txt", "-m", MODEL, "-o", "out")
+    batch = submitted.stdout.strip()
+    assert "no worker answers" in submitted.stderr and batch.isalnum()
+    start_worker(REPLICATE_API_TOKEN="r8_of_the_tests")
+    done = replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert len(images()) == 4 and len(sandbox.books.create_times) == 4
+    told = replibatch("results", batch, "-o", "copies", "--json")
+    assert sorted(json.loads(line)["index"] for line in told.stdout.splitlines()) == [0, 1, 2, 3]
+    assert [path.name for path in images("copies")] == [path.name for path in images()]
+    assert json.loads(replibatch("batches", "--json").stdout.splitlines()[-1])["state"] == "done"
