@@ -39,7 +39,7 @@ class State(StrEnum):
 
 def new_id(length: int = 12) -> str:
     """A random id of `length` characters, 5 bits each."""
-    return "".join(secrets.choice(ID_ALPHABET) for _ in range(length))
+    return "".join(ID_ALPHABET[byte & 31] for byte in secrets.token_bytes(length))
 
 
 @dataclass

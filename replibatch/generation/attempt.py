@@ -19,6 +19,7 @@ from replibatch.errors import (
     NotSaved,
     OutputErased,
     PredictionCanceled,
+    ReplibatchError,
 )
 from replibatch.fallback import GiveUp, NextModel, Retry, Wait, decide
 from replibatch.generation.create import create
@@ -146,7 +147,7 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
                 raise NotSaved(f"the output could not be saved: {failure}") from failure
             work.log.warning("could not save", error=str(failure))
             work.pause(2.0**number / 4)
-            with suppress(AttemptFailure):
+            with suppress(ReplibatchError):
                 ended = shop.api.get(ended.id)
         else:
             work.warnings = [*work.warnings, *warnings]

@@ -16,7 +16,6 @@ from replibatch.ledger.batches import BatchState
 from replibatch.messages import BULK
 from replibatch.queue.producer import Producer, open_producer, stop_error
 from replibatch.requests import BatchRequest, BatchResult, RoutedRequest, State, new_id
-from replibatch.routing import route
 
 CHUNK = 500  # requests appended in one call: memory stays flat, however many there are
 LOOK_SECONDS = 1.0
@@ -250,7 +249,7 @@ def submit(
     """
     if isinstance(requests, Sequence):
         for request in requests:  # all of it, before any of it is paid for
-            route(request, producer.catalog)
+            producer.prepare.check(request)
     batch = Batch(producer, batch_id or new_id(8))
     if max_cost_usd is not None:
         producer.gate.fill_purse(batch.id, max_cost_usd)
@@ -262,10 +261,8 @@ def submit(
             entries = []
             models: dict[str, Any] = {}
             for index, request in enumerate(chunk, start=offset):
-                if id_for:
-                    generation_id = id_for(index, request)
-                else:
-                    generation_id = producer.id_of(request) or f"{batch.id}-{index}"
+                known_id = id_for(index, request) if id_for else producer.id_of(request)
+                generation_id = known_id or f"{batch.id}-{index}"
                 prepared = producer.prepare(request, generation_id, index, fallback=fallback, folder=folder)
                 entries.append(PendingEntry(generation_id, index, prepared))
                 if prepared.model not in models:

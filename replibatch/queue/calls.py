@@ -158,7 +158,7 @@ class IntelligentBatchProcessor:
 
     Args:
         max_concurrent: the most of one batch in flight at once, over the whole fleet.
-        rate_limit_per_minute: the account's creates a window, as long as this process lives; None for the environment's.
+        rate_limit_per_minute: the account's creates a window, while this process lives; None for the environment's.
         max_retries: tries of one model on passing faults, before the next model.
         progress_callback: called with (done, total, result) for every item.
         replicate_api_token: for embedded mode; None for the environment's.

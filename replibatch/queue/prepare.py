@@ -11,7 +11,7 @@ from replibatch.catalog import Catalog
 from replibatch.member import storage_for
 from replibatch.outputs.naming import made_up_name, safe_key
 from replibatch.requests import BatchRequest, BatchResult, OutputFile, RoutedRequest
-from replibatch.routing import route
+from replibatch.routing import Routed, route
 from replibatch.settings import Settings
 
 
@@ -29,7 +29,8 @@ class Preparer:
         self._absolute = embedded and settings.storage_url is None
         self._storage = storage_for(settings, embedded=embedded)
         self._elsewhere: dict[str, Path] = {}  # key -> the absolute path its file was asked for at
-        self._stored_as: dict[str, str] = {}
+        self._checked: set[Version | None] = set()
+        self._stored_as: dict[Version | None, str] = {}
         self._lock = threading.Lock()
 
     def __call__(
@@ -47,8 +48,7 @@ class Preparer:
         Raises:
             RequestError: it cannot be done as asked; nothing was spent.
         """
-        routed = route(request, self._catalog)
-        routed.check_files()
+        routed = self.check(request)
         routed = routed.with_files({place: self._stored(place) for place in routed.files})
         name = request.output_filepath
         if name is None:
@@ -65,6 +65,18 @@ class Preparer:
             fallback=fallback,
             warnings=tuple(routed.warnings),
         )
+
+    def check(self, request: BatchRequest) -> Routed:
+        """Route one request and look at its files; each file is looked at once, unless it has changed.
+
+        Raises:
+            RequestError: it cannot be done as asked.
+        """
+        routed = route(request, self._catalog)
+        if any(_version(place) not in self._checked for place in routed.files):
+            routed.check_files()
+            self._checked.update(_version(place) for place in routed.files)
+        return routed
 
     def destination(self, key: str) -> Path:
         """Where on this machine a file is in the end."""
@@ -97,7 +109,20 @@ class Preparer:
 
     def _stored(self, place: str) -> str:
         """A local file as content in the storage, named by its hash; each is stored once a process."""
+        version = _version(place)
         with self._lock:
-            if place not in self._stored_as:
-                self._stored_as[place] = self._storage.store_input(Path(place))
-            return self._stored_as[place]
+            if version not in self._stored_as:
+                self._stored_as[version] = self._storage.store_input(Path(place))
+            return self._stored_as[version]
+
+
+Version = tuple[str, int, int]
+
+
+def _version(place: str) -> Version | None:
+    """What tells a file from a later one of the same name; None where there is none."""
+    try:
+        found = Path(place).stat()
+    except OSError:
+        return None
+    return place, found.st_mtime_ns, found.st_size

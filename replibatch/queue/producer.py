@@ -64,7 +64,7 @@ class Producer:
         self.embedded = settings.redis_url is None
         if token_given and not self.embedded and settings.replicate_api_token is not None:
             raise SettingsError(
-                "replicate_api_token was given, but REPLIBATCH_REDIS_URL names a fleet: its workers use their own token"
+                "replicate_api_token was given, but REPLIBATCH_REDIS_URL names a fleet: its workers use their own"
             )
         self.redis_url = settings.redis_url.get_secret_value() if settings.redis_url else local.attach(settings)
         self.process = process_name()

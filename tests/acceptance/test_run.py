@@ -136,7 +136,9 @@ def test_some_items_fail_and_only_those_are_tried_again(sandbox: Sandbox) -> Non
     assert len(sandbox.books.create_times) == creates + 3 + 3
 
 
-def test_ctrl_c_pauses_and_the_same_command_goes_on(sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_pauses_and_the_same_command_goes_on(
+    sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "3")
     sandbox.settings.latency_seconds = 0.6
     write_prompts(15)
@@ -257,7 +259,9 @@ def test_a_dry_run_makes_nothing(sandbox: Sandbox) -> None:
 
 
 def test_standard_input_and_a_sandbox_of_its_own() -> None:
-    done = replibatch("run", "-", "-m", "black-forest-labs/flux-dev", "-o", "out", "--sandbox", input="a lake\na hill\n")
+    done = replibatch(
+        "run", "-", "-m", "black-forest-labs/flux-dev", "-o", "out", "--sandbox", input="a lake\na hill\n"
+    )
     assert done.returncode == 0, done.stderr
     assert len(images()) == 2
 

@@ -1,0 +1,162 @@
+"""A fleet to measure: a Redis, the stand-in in a process of its own, and worker processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.request import Request, urlopen
+
+from redis import Redis
+
+from replibatch.local.server import choose_endpoint, find_server, write_config
+
+PROJECT = Path(__file__).parent.parent
+READY_SECONDS = 30.0
+
+
+class Fleet:
+    """Redis, stand-in and workers, gone when the block ends.
+
+    Args:
+        workers: how many worker processes.
+        concurrency: threads of each.
+        sandbox: settings of the stand-in, by field name.
+        environment: variables for the workers and for this process, while the block lasts.
+        durable: whether Redis keeps every acknowledged write.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int = 1,
+        concurrency: int = 100,
+        sandbox: dict[str, Any] | None = None,
+        environment: dict[str, str] | None = None,
+        durable: bool = True,
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="rb-"))
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self._count = workers
+        self._concurrency = concurrency
+        self._sandbox_settings = sandbox or {}
+        self._environment = environment or {}
+        self._durable = durable
+
+    def __enter__(self) -> Self:
+        binary = find_server(self.folder)
+        assert binary is not None
+        endpoint = choose_endpoint(self.folder)
+        self.redis_url = endpoint.url
+        self._redis_command = [str(binary), str(write_config(self.folder, endpoint, durable=self._durable))]
+        self.start_redis()
+        self._start_sandbox()
+        self._before = dict(os.environ)
+        os.environ.update(
+            REPLICATE_BASE_URL=self.sandbox_url,
+            REPLICATE_API_TOKEN="r8_of_the_benchmarks",  # noqa: S106  # the stand-in takes any
+            REPLIBATCH_REDIS_URL=self.redis_url,
+            REPLIBATCH_STORAGE_URL=str(self.folder / "files"),
+            REPLIBATCH_STATE_DIR=str(self.folder / "state"),
+            PYTHONPATH=str(PROJECT),
+            **self._environment,
+        )
+        for _ in range(self._count):
+            self.start_worker()
+        self.await_workers(self._count)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self.workers:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for process in self.workers:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self.sandbox.terminate()
+        self.redis.terminate()
+        os.environ.clear()
+        os.environ.update(self._before)
+        if kind is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start_redis(self) -> None:
+        """Start Redis, and wait until it answers."""
+        self.redis = subprocess.Popen(self._redis_command, stdout=subprocess.DEVNULL)
+        _until(self._redis_answers, "redis answers")
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """One more worker; its log is `worker-<n>.log` in the folder."""
+        command = [sys.executable, "-P", "-m", "replibatch", "worker", "--concurrency", str(self._concurrency)]
+        with (self.folder / f"worker-{len(self.workers)}.log").open("wb") as log:
+            worker = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        self.workers.append(worker)
+        return worker
+
+    def await_workers(self, count: int) -> None:
+        """Wait until that many processes have said hello."""
+        _until(lambda: self._known() >= count, f"{count} workers")
+
+    def books(self, window_seconds: float = 60.0) -> dict[str, Any]:
+        """The stand-in's books."""
+        with urlopen(f"{self.sandbox_url}/books?window_seconds={window_seconds}") as answer:  # noqa: S310
+            books: dict[str, Any] = json.load(answer)
+        return books
+
+    def set_sandbox(self, **settings: Any) -> None:
+        """Change the stand-in while it runs."""
+        body = json.dumps(settings).encode()
+        request = Request(f"{self.sandbox_url}/settings", body, {"Content-Type": "application/json"})  # noqa: S310
+        urlopen(request).close()  # noqa: S310
+
+    def _start_sandbox(self) -> None:
+        code = (
+            "import json, sys; from replibatch.sandbox import SandboxSettings, serve; "
+            "serve(SandboxSettings(**json.loads(sys.argv[1])), '127.0.0.1', 0, "
+            "on_ready=lambda url: print(url, flush=True))"
+        )
+        self.sandbox = subprocess.Popen(
+            [sys.executable, "-c", code, json.dumps(self._sandbox_settings)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            start_new_session=True,
+        )
+        assert self.sandbox.stdout is not None
+        self.sandbox_url = self.sandbox.stdout.readline().strip()
+
+    def _redis_answers(self) -> bool:
+        try:
+            with Redis.from_url(self.redis_url, retry=None) as redis:
+                return bool(redis.ping())
+        except OSError:
+            return False
+        except Exception:  # noqa: BLE001  # loading, or not there yet
+            return False
+
+    def _known(self) -> int:
+        with Redis.from_url(self.redis_url, decode_responses=True) as redis:
+            return sum(
+                "pid" in json.loads(report) for key in redis.scan_iter("rb:*:reports") for report in redis.hvals(key)
+            )
+
+
+def _until(condition: Any, what: str) -> None:
+    ends = time.monotonic() + READY_SECONDS
+    while not condition():
+        if time.monotonic() > ends:
+            raise TimeoutError(f"not within {READY_SECONDS} s: {what}")
+        time.sleep(0.02)
