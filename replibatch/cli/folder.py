@@ -43,7 +43,7 @@ class OutputFolder:
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
-        self.path = path.absolute()
+        self.path = Path(os.path.abspath(path))  # noqa: PTH100  # the same folder by any way to it, links as they are
         self.results = self.path / RESULTS
         self.gallery = self.path / GALLERY
         self.identity = hashlib.sha256(str(self.path).encode()).hexdigest()[:32]

@@ -129,7 +129,7 @@ class Progress:
         tally = self.tally
         counts = (
             (tally.fallbacks, "by a fallback", "cyan"),
-            (tally.placeholders, "placeholders", "yellow"),
+            (tally.placeholders, "placeholder" if tally.placeholders == 1 else "placeholders", "yellow"),
             (tally.failed, "failed", "red"),
             (tally.canceled, "canceled", "red"),
         )

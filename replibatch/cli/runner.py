@@ -22,10 +22,10 @@ from replibatch.cli.progress import Progress
 from replibatch.cli.tally import Tally
 from replibatch.cli.words import closing
 from replibatch.errors import NoSuchWork
-from replibatch.ledger.batches import BatchState
+from replibatch.ledger.batches import PAUSED, BatchState
 from replibatch.outputs.gallery import write_gallery
 from replibatch.queue import Batch, Producer
-from replibatch.queue.batch import CHUNK, PAUSED, submit
+from replibatch.queue.batch import CHUNK, submit
 from replibatch.requests import BatchRequest, BatchResult, new_id
 
 FINISH_SECONDS = 300.0  # after Ctrl-C, for what is in flight
@@ -216,9 +216,11 @@ class Runner:
         """After Ctrl-C: once nothing is in flight, or it takes too long."""
         if not self._interrupts:
             return False
-        if state.held != PAUSED:  # it was paused while it was still being submitted
+        if state.held != PAUSED:  # Ctrl-C came before there was anything to pause
             self._batch.pause()
-        return state.outstanding == 0 or time.monotonic() - self._paused_at > FINISH_SECONDS
+            return False
+        is_late = time.monotonic() - self._paused_at > FINISH_SECONDS
+        return state.outstanding == 0 or is_late or self._producer.batches.in_flight(self._batch.id) == 0
 
     # -- finish ---------------------------------------------------------------------------------------------
 

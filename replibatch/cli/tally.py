@@ -11,6 +11,7 @@ from typing import Any
 from replibatch.requests import BatchResult, State
 
 RATE_SECONDS = 120.0  # the rate is that of the last two minutes
+TELLING_ENDS = 4  # before that many ends, the rate tells less than the limits do
 RATE_ENDS = 5_000  # or of as many ends, where there were more
 
 
@@ -81,8 +82,9 @@ class Tally:
         return 60 * recent / max(0.001, self.clock() - since) if recent else None
 
     def seconds_left(self) -> float | None:
-        """Until all are done: by the rate so far, before the first by the estimate; None where neither tells."""
-        if rate := self.per_minute():
+        """Until all are done: by the rate so far, or at first by the estimate; None where neither tells."""
+        rate = self.per_minute()
+        if rate and (self.done >= TELLING_ENDS or self.expected_seconds is None):
             return (self.total - self.done) * 60 / rate
         if self.expected_seconds is None:
             return None

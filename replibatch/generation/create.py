@@ -8,6 +8,7 @@ from typing import Any
 from replibatch.errors import AccountStopped, AttemptFailure, MaybeCreated, NotCreated, Throttled
 from replibatch.generation.outcomes import Leave, Left, Outcome, SteppedAside
 from replibatch.generation.work import Work
+from replibatch.ledger.batches import PAUSED
 from replibatch.limits import Standing
 from replibatch.reconciler import Unsettled
 from replibatch.replicate_api import Prediction
@@ -37,6 +38,9 @@ def create(work: Work) -> Prediction:
         if work.running.canceled or shop.gatekeeper.draining:
             work.gate(shop.gate.released(work.ticket, 0.0))
             work.leave_if_told()
+        if _is_paused(work):
+            work.gate(shop.gate.released(work.ticket, 0.0))
+            raise Leave(Left("paused", shop.ledger.put_back(work.record, PAUSED)))
         work.began = time.time()
         try:
             prediction = shop.api.create(work.model.name, inputs, shop.settings.prediction_timeout_seconds)
@@ -54,6 +58,12 @@ def create(work: Work) -> Prediction:
             raise
         else:
             return prediction if _claim(work, prediction) else _reconcile(work, inputs)
+
+
+def _is_paused(work: Work) -> bool:
+    """Whether it must not begin; a generation that has begun is brought to its end, over all its attempts."""
+    record = work.record
+    return bool(record.batch) and record.attempt == 1 and work.shop.batches.is_paused(record.batch)
 
 
 def _claim(work: Work, prediction: Prediction) -> bool:

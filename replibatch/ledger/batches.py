@@ -14,6 +14,8 @@ from replibatch.ledger.records import MICRO, Ledger, Message, compact
 from replibatch.requests import BatchResult, RoutedRequest
 from replibatch.scripts import Script
 
+PAUSED = "paused"  # why a batch is held, when its owner wants it so
+
 _NAMES = ("open_batch", "append", "close_batch", "hold_batch", "top_up", "cancel_batch", "retry")
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
 
@@ -149,6 +151,17 @@ class BatchLedger:
             cost_usd=int(fields["cost"] or 0) / MICRO,
             **counts,
         )
+
+    def is_paused(self, batch: str) -> bool:
+        """Whether its owner wants nothing new of it to start."""
+        return self._redis.hget(self._key(batch), "held") == PAUSED
+
+    def in_flight(self, batch: str) -> int:
+        """How many of it are at Replicate, or were, and are not finished."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for generation_id in self.outstanding(batch):
+                pipeline.hexists(f"{self._ledger.prefix}gen:{generation_id}", "prediction")
+            return sum(map(bool, pipeline.execute()))
 
     def about(self, batch: str) -> dict[str, Any]:
         """What it is called; empty for one that is not there."""

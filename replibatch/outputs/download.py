@@ -51,9 +51,8 @@ class Downloader:
         self._connections = threading.BoundedSemaphore(CONNECTIONS)
         self._client = httpx.Client(
             follow_redirects=True,
-            limits=httpx.Limits(
-                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30
-            ),
+            # The semaphore is the bound: requests that wait inside a pool are what makes it slow.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30),
             timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
             # Lengths and ranges are then those of the file itself.
             headers={"Accept": "*/*", "Accept-Encoding": "identity"},

@@ -132,18 +132,15 @@ def convert(source: Path, destination: Path, target: Format) -> None:
 
 
 def _decoded(file: BinaryIO) -> Image.Image:
-    """An image, checked and decoded; some formats go on reading the file."""
+    """An image, decoded whole, which checks it; some formats go on reading the file."""
     try:
-        checked = Image.open(file)
-        if getattr(checked, "is_animated", False):
-            raise NotConverted("it is animated")
-        if checked.width * checked.height > (Image.MAX_IMAGE_PIXELS or 0):
-            raise NotConverted(f"{checked.width}x{checked.height} pixels are too many")
-        checked.verify()
-        file.seek(0)  # nothing can be read from an image that was verified
         image = Image.open(file)
+        if getattr(image, "is_animated", False):
+            raise NotConverted("it is animated")
+        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
+            raise NotConverted(f"{image.width}x{image.height} pixels are too many")
         image.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise NotConverted("it has too many pixels") from error
     except DAMAGED as error:
         raise NotSaved(f"the image is damaged: {error}") from error

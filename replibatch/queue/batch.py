@@ -12,14 +12,14 @@ from typing import Any, Self
 
 from replibatch.errors import ResultTimeout
 from replibatch.ledger import PendingEntry
-from replibatch.ledger.batches import BatchState
+from replibatch.ledger.batches import PAUSED, BatchState
 from replibatch.messages import BULK
 from replibatch.queue.producer import Producer, open_producer, stop_error
 from replibatch.requests import BatchRequest, BatchResult, RoutedRequest, State, new_id
 
 CHUNK = 500  # requests appended in one call: memory stays flat, however many there are
 LOOK_SECONDS = 1.0
-PAUSED, BUDGET, STOPPED = "paused", "budget", "stopped"
+BUDGET, STOPPED = "budget", "stopped"
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,8 @@ class Batch:
         mark = "0"
         while True:
             state = self._producer.batches.state(self.id)
-            found = self._producer.batches.finished(self.id, mark, block_seconds=LOOK_SECONDS)
+            block_seconds = 0.0 if state.is_over else LOOK_SECONDS
+            found = self._producer.batches.finished(self.id, mark, block_seconds)
             for mark, _, place, result in found:  # noqa: B007  # the last mark is where the next look begins
                 if result:
                     yield place, self._producer.at_home(result, place_in) if bring_files else result

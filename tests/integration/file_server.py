@@ -24,8 +24,7 @@ class FileServer:
     _replies: dict[str, list[Reply]] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.book = self  # type: ignore[attr-defined]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
@@ -56,6 +55,11 @@ class FileServer:
         self.requests.append((handler.path, {name.lower(): value for name, value in handler.headers.items()}))
         replies = self._replies.get(handler.path) or [status(404)]
         (replies.pop(0) if len(replies) > 1 else replies[0])(handler)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # many connect at once
 
 
 class Handler(BaseHTTPRequestHandler):

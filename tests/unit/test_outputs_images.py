@@ -113,6 +113,7 @@ def test_an_animation_stays_as_it_is(tmp_path: Path) -> None:
         convert(tmp_path / "moving.gif", tmp_path / "moving.png", images.PNG)
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("pixels", [1_000, 2_000])
 def test_an_image_beyond_the_limit_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: int
@@ -129,6 +130,15 @@ def test_a_damaged_image_is_not_taken_for_whole(tmp_path: Path, format_: images.
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(NotSaved, match="damaged"):
         convert(path, tmp_path / "converted", images.PNG)
+
+
+def test_an_image_with_one_wrong_bit_is_not_taken_for_whole(tmp_path: Path) -> None:
+    path = picture(tmp_path / "flipped.png", images.PNG)
+    content = bytearray(path.read_bytes())
+    content[-17] ^= 1  # in the checksum of its pixels
+    path.write_bytes(content)
+    with pytest.raises(NotSaved, match="damaged"):
+        convert(path, tmp_path / "converted", images.JPEG)
 
 
 @pytest.mark.parametrize(

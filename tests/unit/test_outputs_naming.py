@@ -86,6 +86,7 @@ def test_several_outputs_are_numbered() -> None:
         ("one two three four five six seven eight nine ten", "one-two-three-four-five-six-seven-eight"),
         ("x" * 100, "x" * 40),
         ("a-" + "y" * 100, "a-" + "y" * 38),
+        ("क" * 39 + "मि" * 5, "क" * 39),
     ],
 )
 def test_slug(prompt: str, expected: str) -> None:

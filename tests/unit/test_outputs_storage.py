@@ -170,7 +170,9 @@ def test_a_folder_is_no_place_for_a_file(folder: Folder, root: Path) -> None:
 def test_fetch_brings_a_file_over(folder: Folder, root: Path, tmp_path: Path) -> None:
     put(folder, "fox.png", b"fox")
     folder.fetch("fox.png", tmp_path / "home/deep/fox.png")
+    before = (root / "fox.png").stat()
     folder.fetch("fox.png", root / "fox.png")  # where it is already
+    assert (root / "fox.png").stat().st_ino == before.st_ino
     assert (tmp_path / "home/deep/fox.png").read_bytes() == b"fox"
     assert files_under(root) == ["fox.png"]
     with pytest.raises(FileNotFoundError):
