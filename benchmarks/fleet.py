@@ -62,7 +62,7 @@ class Fleet:
         self._before = dict(os.environ)
         os.environ.update(
             REPLICATE_BASE_URL=self.sandbox_url,
-            REPLICATE_API_TOKEN="r8_of_the_benchmarks",  # noqa: S106  # the stand-in takes any
+            REPLICATE_API_TOKEN="r8_of_the_benchmarks",  # the stand-in takes any
             REPLIBATCH_REDIS_URL=self.redis_url,
             REPLIBATCH_STORAGE_URL=str(self.folder / "files"),
             REPLIBATCH_STATE_DIR=str(self.folder / "state"),
@@ -111,15 +111,15 @@ class Fleet:
 
     def books(self, window_seconds: float = 60.0) -> dict[str, Any]:
         """The stand-in's books."""
-        with urlopen(f"{self.sandbox_url}/books?window_seconds={window_seconds}") as answer:  # noqa: S310
+        with urlopen(f"{self.sandbox_url}/books?window_seconds={window_seconds}") as answer:
             books: dict[str, Any] = json.load(answer)
         return books
 
     def set_sandbox(self, **settings: Any) -> None:
         """Change the stand-in while it runs."""
         body = json.dumps(settings).encode()
-        request = Request(f"{self.sandbox_url}/settings", body, {"Content-Type": "application/json"})  # noqa: S310
-        urlopen(request).close()  # noqa: S310
+        request = Request(f"{self.sandbox_url}/settings", body, {"Content-Type": "application/json"})
+        urlopen(request).close()
 
     def _start_sandbox(self) -> None:
         code = (
@@ -144,7 +144,7 @@ class Fleet:
                 return bool(redis.ping())
         except OSError:
             return False
-        except Exception:  # noqa: BLE001  # loading, or not there yet
+        except Exception:  # loading, or not there yet
             return False
 
     def _known(self) -> int:

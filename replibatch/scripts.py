@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, Self
 
 from redis import Redis
 from redis.exceptions import NoScriptError
@@ -21,8 +21,18 @@ class Script:
 
     def __init__(self, package: str, *names: str) -> None:
         folder = files(package) / "lua"
-        self.text = "\n".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
-        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        self._set("\n".join((folder / f"{name}.lua").read_text("utf-8") for name in names))
+
+    @classmethod
+    def of_text(cls, text: str) -> Self:
+        """A script of a text."""
+        script = cls.__new__(cls)
+        script._set(text)
+        return script
+
+    def _set(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, redis: Redis, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
         """Run it. Scripts are safe to repeat, so an unknown SHA is loaded and the call made once more."""

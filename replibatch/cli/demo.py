@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LIMIT = 4
 LATENCY_SECONDS = 1.2
+START_SECONDS = 2.0  # of the worker
 REFUSED = "a wish no model grants"
 FLUX, BANANA, QWEN = "black-forest-labs/flux-dev", "google/nano-banana", "qwen/qwen-image"
 IMAGEN, KONTEXT = "google/imagen-4-ultra", "black-forest-labs/flux-kontext-max"
@@ -90,12 +91,14 @@ def _own_settings(folder: Path) -> Settings:
 
 def _demonstrate(settings: Settings, manifest: Path, output: Path) -> int:
     from replibatch import catalog  # noqa: PLC0415
+    from replibatch.cli.enqueuer import Enqueuer, Options  # noqa: PLC0415
     from replibatch.cli.folder import OutputFolder  # noqa: PLC0415
     from replibatch.cli.mistakes import FAILED, INTERRUPTED  # noqa: PLC0415
     from replibatch.cli.plan import Plan  # noqa: PLC0415
     from replibatch.cli.progress import stderr, stdout  # noqa: PLC0415
-    from replibatch.cli.runner import Options, Runner  # noqa: PLC0415
+    from replibatch.cli.runner import Runner  # noqa: PLC0415
     from replibatch.cli.stand_in import stand_in  # noqa: PLC0415
+    from replibatch.cli.tally import Tally  # noqa: PLC0415
     from replibatch.sandbox import SandboxSettings  # noqa: PLC0415
 
     behaviour = SandboxSettings(
@@ -110,8 +113,12 @@ def _demonstrate(settings: Settings, manifest: Path, output: Path) -> int:
     with stand_in(settings, behaviour) as (producer, sandbox):
         plan = Plan(manifest, None, {}, OutputFolder(output, producer.settings), catalog.load())
         survey = plan.survey(set())
-        options = Options(fresh=True, on_result=results.append)
-        code = Runner(plan, producer, options, "A demo").run(set(), survey, console, survey.count * 0.5)
+        tally = Tally(survey.count, expected_seconds=survey.count * LATENCY_SECONDS / LIMIT + START_SECONDS)
+        enqueuer = Enqueuer(plan, producer, Options(fresh=True), "demo")
+        runner = Runner(
+            plan.folder, producer, enqueuer, tally, "A demo of replibatch", console, on_result=results.append
+        )
+        code = runner.run(set())
         _close(stdout(), results, sandbox.books, plan.folder.gallery)
     if code == INTERRUPTED:
         return code

@@ -72,26 +72,36 @@ def _run(
     **planned: Any,
 ) -> int:
     from replibatch.cli.account import open_account  # noqa: PLC0415
+    from replibatch.cli.enqueuer import Enqueuer, Options  # noqa: PLC0415
     from replibatch.cli.estimate import estimate  # noqa: PLC0415
     from replibatch.cli.progress import stderr  # noqa: PLC0415
-    from replibatch.cli.runner import Options, Runner  # noqa: PLC0415
+    from replibatch.cli.runner import Runner  # noqa: PLC0415
+    from replibatch.cli.tally import Tally  # noqa: PLC0415
 
     if not dry_run and settings.redis_url is None and settings.replicate_api_token is None:
         raise SettingsError(NO_ACCOUNT)
     with planned_for(settings, file, **planned) as plan:
-        made = set() if fresh else plan.folder.succeeded()
-        survey = plan.survey(made)
-        producer = producer or open_account()
-        ahead = estimate(survey, producer, max_concurrent)
+        console = stderr()
+        with console.status("Checking the list"):
+            made = set() if fresh else plan.folder.succeeded()
+            survey = plan.survey(made)
+            producer = producer or open_account()
+            ahead = estimate(survey, producer, max_concurrent)
         if dry_run:
             click.echo(json.dumps(ahead.to_json()) if as_json else "\n".join(ahead.lines()))
             return 0
-        console = stderr()
         if not as_json:
             click.echo(ahead.headline(), err=True)
-        options = Options(max_concurrent, max_cost, not no_fallback, fresh, as_json)
-        runner = Runner(plan, producer, options, Path(file).name if file != "-" else "standard input")
-        return runner.run(made, survey, console, ahead.seconds)
+        options = Options(max_concurrent, max_cost, not no_fallback, fresh)
+        name = name_of(file)
+        enqueuer = Enqueuer(plan, producer, options, name)
+        tally = Tally(survey.count, survey.made, ahead.seconds)
+        return Runner(plan.folder, producer, enqueuer, tally, name, console, as_json=as_json).run(made)
+
+
+def name_of(file: str) -> str:
+    """What a list is called."""
+    return "standard input" if file == "-" else Path(file).name
 
 
 @contextmanager

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import click
 from rich.console import Console
 
+from replibatch.cli.enqueuer import Enqueuer
 from replibatch.cli.folder import OutputFolder, ResultsFile
 from replibatch.cli.interrupts import Interrupts
 from replibatch.cli.mistakes import FAILED, INTERRUPTED
-from replibatch.cli.plan import KEY_BYTES, Item, Plan, Survey
 from replibatch.cli.progress import Progress
 from replibatch.cli.tally import Tally
 from replibatch.cli.words import closing
-from replibatch.errors import NoSuchWork
 from replibatch.ledger.batches import PAUSED, BatchState
 from replibatch.outputs.gallery import write_gallery
-from replibatch.queue import Batch, Producer
-from replibatch.queue.batch import CHUNK, submit
-from replibatch.requests import BatchRequest, BatchResult, new_id
+from replibatch.queue import Producer
+from replibatch.requests import BatchResult
 
 FINISH_SECONDS = 300.0  # after Ctrl-C, for what is in flight
 GALLERY_SECONDS = 10.0  # between two gallery pages, at least
@@ -34,170 +29,93 @@ GALLERY_SHARE = 0.05  # of the time, at most, goes into them
 LINES_SHOWN = 20  # of single items that did not go as asked
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a run is made.
-
-    Attributes:
-        max_concurrent: the most of it in flight at once; None for the account's limit.
-        max_cost_usd: nothing of it is started that could take its cost past this.
-        fallback: whether other models may stand in.
-        fresh: make everything again.
-        as_json: results and summary as JSON lines on stdout.
-        on_result: called with each result; with it, each has a line, not only those that did not go as asked.
-    """
-
-    max_concurrent: int | None = None
-    max_cost_usd: float | None = None
-    fallback: bool = True
-    fresh: bool = False
-    as_json: bool = False
-    on_result: Callable[[BatchResult], object] | None = None
-
-
 class Runner:
-    """Makes a plan.
+    """Makes a plan and follows it to its end.
 
     Args:
-        plan: checked.
+        folder: where the files go.
         producer: the process's.
-        options: how.
-        name: of the list, for people.
+        enqueuer: of the plan.
+        tally: to be counted in.
+        title: of the gallery.
+        console: where progress goes.
+        as_json: results and summary as JSON lines on stdout.
+        on_result: called with each result; with it, each has a line, and the line at the end is the caller's.
     """
 
-    def __init__(self, plan: Plan, producer: Producer, options: Options, name: str) -> None:
-        self._plan = plan
-        self._folder: OutputFolder = plan.folder
+    def __init__(
+        self,
+        folder: OutputFolder,
+        producer: Producer,
+        enqueuer: Enqueuer,
+        tally: Tally,
+        title: str,
+        console: Console,
+        *,
+        as_json: bool = False,
+        on_result: Callable[[BatchResult], object] | None = None,
+    ) -> None:
+        self._folder = folder
         self._producer = producer
-        self._options = options
-        self._name = name
-        self._batch = Batch(producer, new_id(8))
-        self._indexes = array("Q")
-        self._keys = bytearray()
-        self._remembered = f"{producer.gate.prefix}run:{self._folder.identity}"
+        self._enqueuer = enqueuer
+        self._batch = enqueuer.batch
+        self._tally = tally
+        self._title = title
+        self._as_json = as_json
+        self._on_result = on_result
+        self._progress = Progress(tally, self._look, console)
+        self._interrupts = Interrupts(self._pause)
         self._paused_at = 0.0
         self._gallery_due = time.monotonic() + GALLERY_SECONDS
         self._lines_left = LINES_SHOWN
 
-    def submit(self, made: set[bytes]) -> Batch:
-        """Enqueue what is to be made; returns when all of it is durable.
-
-        Args:
-            made: keys of the items that are made already.
-        """
-        self._folder.create()
-        with self._folder.occupied() as alone:
-            if alone:
-                self._put_off_earlier()
-            return self._submit(made, Interrupts(lambda: None))
-
-    def run(self, made: set[bytes], survey: Survey, console: Console, expected_seconds: float) -> int:
+    def run(self, made: set[bytes]) -> int:
         """Make it, follow it, and tell; returns the exit code.
 
         Args:
             made: keys of the items that are made already.
-            survey: of the plan.
-            console: where progress goes.
-            expected_seconds: an estimate of how long it takes.
 
         Raises:
             AccountStopped: the token is refused, or the credit used up; the same run later goes on.
         """
-        tally = Tally(survey.count, survey.made, expected_seconds)
         self._folder.create()
         with ExitStack() as stack:
             if stack.enter_context(self._folder.occupied()):
-                self._put_off_earlier()
-            self._results = ResultsFile(self._folder.results)
-            stack.callback(self._results.close)
-            stack.callback(self._finish, tally)
-            self._progress = stack.enter_context(Progress(tally, self._look, console))
-            self._interrupts = stack.enter_context(Interrupts(self._pause))
-            if survey.count:
+                self._enqueuer.put_off_earlier()
+            results = ResultsFile(self._folder.results)
+            stack.callback(results.close)
+            stack.callback(self._finish)
+            stack.enter_context(self._progress)
+            stack.enter_context(self._interrupts)
+            if self._tally.total:
                 self._producer.bring_worker()
-                self._submit(made, self._interrupts)
+                self._enqueuer.remember()
+                self._folder.settle_in()
+                self._enqueuer.submit(made, stop=lambda: bool(self._interrupts), tell=self._note_queueing)
                 say_if_no_worker(self._producer)
-                self._follow(tally)
+                self._follow(results)
         if self._interrupts:
             return INTERRUPTED
-        return 0 if tally.succeeded == tally.total else FAILED
+        return 0 if self._tally.succeeded == self._tally.total else FAILED
 
-    # -- submit ---------------------------------------------------------------------------------------------
+    def _note_queueing(self, count: int) -> None:
+        if not self._interrupts:
+            self._progress.note = f"Queueing: {count:,} so far." if count else ""
 
-    def _put_off_earlier(self) -> None:
-        """What an earlier run, which nobody follows any more, had not started waits in this one instead."""
-        for batch_id in cast("set[str]", self._producer.redis.smembers(self._remembered)):
-            try:
-                if not self._producer.batches.state(batch_id).is_over:
-                    self._producer.batches.drop(batch_id)
-            except NoSuchWork:
-                pass
-        self._producer.redis.delete(self._remembered)
-
-    def _submit(self, made: set[bytes], interrupts: Interrupts) -> Batch:
-        self._producer.redis.sadd(self._remembered, self._batch.id)
-        self._producer.redis.pexpire(self._remembered, self._producer.ledger.keep_ms)
-        self._folder.settle_in()
-        return submit(
-            self._producer,
-            self._requests(made, interrupts),
-            max_concurrent=self._options.max_concurrent,
-            max_cost_usd=self._options.max_cost_usd,
-            fallback=self._options.fallback,
-            about={"name": self._name, "folder": str(self._folder.path), "root": self._folder.root},
-            id_for=lambda place, _: f"r{self._key_at(place).hex()}",
-            batch_id=self._batch.id,
-        )
-
-    def _requests(self, made: set[bytes], interrupts: Interrupts) -> Iterator[BatchRequest]:
-        wanted = (item for item in self._plan.items() if item.key not in made)
-        while chunk := list(islice(wanted, CHUNK)):
-            self._forget([item.id for item in chunk])
-            for each in chunk:
-                if interrupts:
-                    return
-                self._remember(each)
-                yield each.request
-
-    def _remember(self, each: Item) -> None:
-        self._indexes.append(each.index)
-        self._keys += each.key
-
-    def _key_at(self, place: int) -> bytes:
-        return bytes(self._keys[place * KEY_BYTES : (place + 1) * KEY_BYTES])
-
-    def _forget(self, ids: list[str]) -> None:
-        """What is to be made again: everything, or what was made and is nowhere to be found."""
-        ledger = self._producer.ledger
-        if not self._options.fresh:
-            ids = [id_ for id_, result in ledger.succeeded(ids).items() if not self._is_there(result)]
-        if ids:
-            ledger.forget(ids)
-
-    def _is_there(self, result: BatchResult) -> bool:
-        try:
-            if self._folder.is_direct:
-                return all(self._folder.place_of(path).exists() for path in result.file_paths)
-            self._producer.at_home(result, self._folder.place_of)
-        except (OSError, ValueError):  # gone, or of a storage that is another one now
-            return False
-        return True
-
-    # -- follow ---------------------------------------------------------------------------------------------
-
-    def _follow(self, tally: Tally) -> None:
+    def _follow(self, results: ResultsFile) -> None:
+        self._note_queueing(0)
         place_in = None if self._folder.is_direct else self._folder.place_of
         for place, result in self._batch.finished(stop=self._may_leave, place_in=place_in):
-            line = self._results.add(result, self._indexes[place], self._key_at(place))
-            tally.add(result)
-            if self._options.as_json:
+            line = results.add(result, *self._enqueuer.item_at(place))
+            self._tally.add(result)
+            if self._as_json:
                 click.echo(json.dumps(line, ensure_ascii=False))
             self._tell(result)
             self._refresh_gallery()
 
     def _tell(self, result: BatchResult) -> None:
-        if self._options.on_result:
-            self._options.on_result(result)
+        if self._on_result:
+            self._on_result(result)
             self._progress.tell(result)
         elif not result.success and self._lines_left:
             self._lines_left -= 1
@@ -222,28 +140,26 @@ class Runner:
         is_late = time.monotonic() - self._paused_at > FINISH_SECONDS
         return state.outstanding == 0 or is_late or self._producer.batches.in_flight(self._batch.id) == 0
 
-    # -- finish ---------------------------------------------------------------------------------------------
-
     def _refresh_gallery(self) -> None:
         if time.monotonic() >= self._gallery_due:
             self._write_gallery()
 
     def _write_gallery(self) -> None:
         began = time.monotonic()
-        write_gallery(self._folder.results, self._folder.gallery, title=self._name)
+        write_gallery(self._folder.results, self._folder.gallery, title=self._title)
         took = time.monotonic() - began
         self._gallery_due = began + max(GALLERY_SECONDS, took / GALLERY_SHARE)
 
-    def _finish(self, tally: Tally) -> None:
+    def _finish(self) -> None:
         """The last page of the gallery, and the line at the end."""
         self._write_gallery()
-        if self._options.on_result:
+        if self._on_result:
             return
-        if self._options.as_json:
-            summary = {"batch": self._batch.id, **tally.to_json(), "gallery": str(self._folder.gallery)}
+        if self._as_json:
+            summary = {"batch": self._batch.id, **self._tally.to_json(), "gallery": str(self._folder.gallery)}
             click.echo(json.dumps({"summary": summary}, ensure_ascii=False))
             return
-        click.echo(closing(tally))
+        click.echo(closing(self._tally))
         if self._interrupts:
             click.echo("Paused. The same command goes on from here.", err=True)
         click.echo(self._folder.gallery)

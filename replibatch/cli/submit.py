@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from replibatch.cli.mistakes import Failure
 from replibatch.cli.options import shared
 
 
@@ -20,16 +20,17 @@ def submit(
     FILE and options are those of `replibatch run`, which, given the same ones, follows what was submitted.
     """
     from replibatch.cli.account import open_account  # noqa: PLC0415  # here, and below: `--help` needs none of this
-    from replibatch.cli.run import planned_for  # noqa: PLC0415
-    from replibatch.cli.runner import Options, Runner, say_if_no_worker  # noqa: PLC0415
+    from replibatch.cli.enqueuer import Enqueuer, Options  # noqa: PLC0415
+    from replibatch.cli.run import name_of, planned_for  # noqa: PLC0415
+    from replibatch.cli.runner import say_if_no_worker  # noqa: PLC0415
     from replibatch.settings import load  # noqa: PLC0415
 
     with planned_for(load(), file, **planned) as plan:
         made = set() if fresh else plan.folder.succeeded()
         if not plan.survey(made).count:
-            raise click.ClickException(f"nothing to submit: {plan.folder.path} has all of it")
+            raise Failure(f"nothing to submit: {plan.folder.path} has all of it")
         producer = open_account()
-        options = Options(max_concurrent, max_cost, not no_fallback, fresh)
-        batch = Runner(plan, producer, options, Path(file).name if file != "-" else "standard input").submit(made)
-        click.echo(batch.id)
-        say_if_no_worker(producer, f"`replibatch watch {batch.id}`")
+        enqueuer = Enqueuer(plan, producer, Options(max_concurrent, max_cost, not no_fallback, fresh), name_of(file))
+        enqueuer.submit(made)
+        click.echo(enqueuer.batch.id)
+        say_if_no_worker(producer, f"`replibatch watch {enqueuer.batch.id}`")

@@ -20,6 +20,7 @@ from replibatch.errors import (
     OutputErased,
     PredictionCanceled,
     ReplibatchError,
+    RequestError,
 )
 from replibatch.fallback import GiveUp, NextModel, Retry, Wait, decide
 from replibatch.generation.create import create
@@ -79,6 +80,8 @@ def _run(work: Work) -> Outcome:
         return _after(work, failure)
     except Leave as leave:
         return leave.outcome
+    except RequestError as error:  # a reference image that is in the storage no more
+        return work.settle(State.FAILED, (), work.record.attempts, error=str(error))
     except RedisError:
         raise  # custody brings it back, to whoever reaches Redis again
     except Exception as error:  # a fault of ours must not leave a generation without its result

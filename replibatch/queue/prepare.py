@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from replibatch.catalog import Catalog
+from replibatch.errors import OutputPathError
 from replibatch.member import storage_for
 from replibatch.outputs.naming import made_up_name, safe_key
 from replibatch.requests import BatchRequest, BatchResult, OutputFile, RoutedRequest
@@ -28,7 +29,9 @@ class Preparer:
         self._catalog = catalog
         self._absolute = embedded and settings.storage_url is None
         self._storage = storage_for(settings, embedded=embedded)
-        self._elsewhere: dict[str, Path] = {}  # key -> the absolute path its file was asked for at
+        self._elsewhere: dict[
+            str, Path
+        ] = {}  # generation -> the folder outside the storage its files were asked for in
         self._checked: set[Version | None] = set()
         self._stored_as: dict[Version | None, str] = {}
         self._lock = threading.Lock()
@@ -80,7 +83,9 @@ class Preparer:
 
     def destination(self, key: str) -> Path:
         """Where on this machine a file is in the end."""
-        return self._elsewhere.get(key) or Path(key).absolute()
+        folder, _, name = key.partition("/")
+        asked = self._elsewhere.get(folder)
+        return asked / name if asked else Path(key).absolute()
 
     def at_home(self, result: BatchResult, place_in: Callable[[str], Path] | None = None) -> BatchResult:
         """The result with its files on this machine, fetched from the storage where that is another place.
@@ -99,13 +104,15 @@ class Preparer:
         return replace(file, path=str(path))
 
     def _key(self, name: str, generation_id: str) -> str:
+        path = Path(name)
         if self._absolute:
-            return str(Path(name).absolute())
-        if not Path(name).is_absolute():
+            _check_place(path.absolute())
+            return str(path.absolute())
+        if not path.is_absolute():
             return safe_key(name)
-        key = f"{generation_id}{Path(name).suffix}"
-        self._elsewhere[key] = Path(name)
-        return key
+        _check_place(path)
+        self._elsewhere[generation_id] = path.parent
+        return f"{generation_id}/{path.name}"
 
     def _stored(self, place: str) -> str:
         """A local file as content in the storage, named by its hash; each is stored once a process."""
@@ -114,6 +121,17 @@ class Preparer:
             if version not in self._stored_as:
                 self._stored_as[version] = self._storage.store_input(Path(place))
             return self._stored_as[version]
+
+
+def _check_place(path: Path) -> None:
+    """Look whether a file can be there, before it is paid for."""
+    if path.is_dir():
+        raise OutputPathError(f"the output {str(path)!r} is a folder; allowed: a file's path")
+    nearest = next(parent for parent in path.parents if parent.exists())
+    if not nearest.is_dir():
+        raise OutputPathError(
+            f"the output {str(path)!r}: {str(nearest)!r} is a file; allowed: a path through folders"
+        )
 
 
 Version = tuple[str, int, int]

@@ -196,14 +196,23 @@ def test_kill_9_costs_nothing_twice(sandbox: Sandbox, start: Start, monkeypatch:
     assert len(sandbox.books.create_times) == 20 and sandbox.books.paid_twice() == []
 
 
-def test_two_at_once_make_nothing_twice(sandbox: Sandbox, start: Start) -> None:
-    sandbox.settings.latency_seconds = 1.0
-    write_prompts(12)
-    both = [start("run", "prompts.txt", "-m", MODEL, "-o", "out") for _ in range(2)]
-    for process in both:
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 0, said
-    assert len(images()) == 12 and len(sandbox.books.create_times) == 12
+def test_two_at_once_make_nothing_twice_and_one_goes_on_when_the_other_is_paused(
+    sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "4")
+    sandbox.settings.latency_seconds = 0.8
+    write_prompts(16)
+    first = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    until(lambda: len(sandbox.books.create_times) >= 4, what="the first is at work")
+    second = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    until(lambda: len(sandbox.books.create_times) >= 8, what="they are in the midst of it")
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=30)
+    assert first.returncode == 130, said
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 0, said
+    assert len(images()) == 16 and len(sandbox.books.create_times) == 16
+    assert sandbox.books.peak_in_flight <= 4
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,9 @@ class GateMachine(RuleBasedStateMachine):
 
     redis: Redis
 
-    @initialize(concurrent=st.integers(1, 4), per_window=st.integers(1, 6), budget=st.none() | st.integers(0, 12))
+    @initialize(
+        concurrent=st.integers(1, 4), per_window=st.integers(1, 6), budget=st.sampled_from([None, None, 4, 9, 25])
+    )
     def begin(self, concurrent: int, per_window: int, budget: int | None) -> None:
         self.redis.flushall()
         self.now = 1_700_000_000.0
@@ -95,6 +97,12 @@ class GateMachine(RuleBasedStateMachine):
             seconds -= 2
         self.now += seconds
         self.call(self.gate.pump)
+
+    @precondition(lambda self: len(self.books.attempts) < 6)
+    @rule(crowd=st.lists(st.sampled_from(PROCESSES), min_size=2, max_size=6))
+    def acquire_many(self, crowd: list[str]) -> None:
+        for process in crowd:
+            self.acquire(process, 1, 3)
 
     @rule(process=st.sampled_from(PROCESSES), price=st.integers(0, 5), priority=st.sampled_from([0, 3, 6]))
     def acquire(self, process: str, price: int, priority: int) -> None:
@@ -142,7 +150,7 @@ class GateMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.having("claimed"))
     @rule(data=st.data())
     def created(self, data: st.DataObject) -> None:
-        attempt, seen = self.pick(data, "claimed")
+        _, seen = self.pick(data, "claimed")
         self.answer(lambda: self.gates[seen.process].created(seen.ticket))
         seen.state = "created"
         self.reconcile_books()
@@ -217,7 +225,7 @@ class GateMachine(RuleBasedStateMachine):
         self.gate.store_limits(dict(self.limits))
         self.beat("a")
 
-    @rule(lift=st.booleans())
+    @rule(lift=st.sampled_from([True, True, True, False]))
     def stop_or_resume(self, lift: bool) -> None:
         if lift:
             self.books.stopped = False
@@ -262,7 +270,7 @@ class GateMachine(RuleBasedStateMachine):
         for name in PROCESSES:
             self.beat(name)
         self.budget = None
-        for _ in range(400):
+        for _ in range(600):
             for name in PROCESSES:
                 self.beat(name)
             for attempt, seen in list(self.books.attempts.items()):

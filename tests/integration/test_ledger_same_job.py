@@ -1,0 +1,112 @@
+"""The same id in two batches, or in two runs, is the same job: followed, handed on, forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from replibatch.ledger import BatchLedger, Ledger, PendingEntry, Record
+from replibatch.ledger.batches import PAUSED
+from replibatch.requests import BatchResult, RoutedRequest, State
+from replibatch.scripts import run_together
+from replibatch.settings import load
+
+MODEL = "a/model"
+
+
+@pytest.fixture
+def ledger(redis_url: str) -> Iterator[Ledger]:
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        yield Ledger(redis, load(), "this/1/process")
+
+
+@pytest.fixture
+def batches(ledger: Ledger) -> BatchLedger:
+    return BatchLedger(ledger)
+
+
+def request(name: str) -> RoutedRequest:
+    return RoutedRequest(name, f"prompt {name}", MODEL, MODEL, {}, (), f"{name}.png")
+
+
+def open_batch(batches: BatchLedger, batch: str, *ids: str) -> list[str]:
+    """A batch of these generations; returns those that are to be published."""
+    batches.open(batch, max_concurrent=None, priority=6, about={"name": batch})
+    entries = [PendingEntry(name, index, request(name)) for index, name in enumerate(ids)]
+    messages = batches.append(batch, 0, entries, {})
+    batches.close(batch)
+    return [message.id for message in messages]
+
+
+def take(ledger: Ledger, name: str) -> Record:
+    record = ledger.take(name, 1)
+    assert record is not None
+    return record
+
+
+def succeed(ledger: Ledger, name: str) -> BatchResult:
+    result = BatchResult(name, f"prompt {name}", MODEL, MODEL, True, cost_usd=0.5)
+    run_together(ledger.redis, ledger.settle(take(ledger, name), State.SUCCEEDED, result))
+    return result
+
+
+def test_a_second_batch_follows_what_is_on_its_way_and_counts_what_succeeded(
+    ledger: Ledger, batches: BatchLedger
+) -> None:
+    assert open_batch(batches, "one", "a", "b") == ["a", "b"]
+    succeed(ledger, "a")
+    assert open_batch(batches, "two", "b", "a", "c") == ["c"]
+    assert batches.state("two").succeeded == 1 and batches.outstanding("two") == {"b", "c"}
+    succeed(ledger, "b")
+    succeed(ledger, "c")
+    assert batches.state("two").is_over and batches.state("two").succeeded == 3
+    assert batches.state("two").cost_usd == pytest.approx(0.5)  # of its own alone
+    assert [(each.id, each.place) for each in batches.finished("two")] == [("a", 1), ("b", 0), ("c", 2)]
+
+
+def test_what_one_batch_puts_back_its_follower_gets_as_its_own(ledger: Ledger, batches: BatchLedger) -> None:
+    open_batch(batches, "one", "a")
+    assert open_batch(batches, "two", "x", "a") == ["x"]
+    batches.hold("one", PAUSED)
+    assert batches.is_paused("one") and not batches.is_paused("two")
+    run_together(ledger.redis, ledger.put_back(take(ledger, "a"), PAUSED))
+    assert batches.state("one").pending == 1 and batches.state("one").held == PAUSED
+    assert batches.outstanding("two") == {"x"} and "two" in batches.feeding()
+    assert [message.id for message in batches.top_up("two")] == ["a"]
+    succeed(ledger, "a")
+    succeed(ledger, "x")
+    assert batches.state("two").is_over and batches.state("two").succeeded == 2
+    assert [message.id for message in batches.hold("one", "")] == []  # it has been made meanwhile
+    assert batches.state("one").succeeded == 1 and batches.state("one").is_over
+
+
+def test_only_what_has_its_result_is_forgotten(ledger: Ledger, batches: BatchLedger) -> None:
+    open_batch(batches, "one", "a", "b")
+    result = succeed(ledger, "a")
+    assert ledger.succeeded(["a", "b", "never"]) == {"a": result}
+    assert ledger.forget(["a", "b", "never"]) == 1
+    assert ledger.outcome("a")[0] == "" and ledger.outcome("b")[0] == "publishing"
+    assert open_batch(batches, "two", "a", "b") == ["a"]
+
+
+def test_in_flight_is_what_has_a_prediction_and_no_result(ledger: Ledger, batches: BatchLedger) -> None:
+    open_batch(batches, "one", "a", "b")
+    assert batches.in_flight("one") == 0
+    record = take(ledger, "a")
+    run_together(ledger.redis, ledger.created(record, "prediction-1"))
+    assert batches.in_flight("one") == 1
+    result = BatchResult("a", "prompt a", MODEL, MODEL, True)
+    run_together(ledger.redis, ledger.settle(record, State.SUCCEEDED, result))
+    assert batches.in_flight("one") == 0 and batches.outstanding("one") == {"b"}
+
+
+def test_the_newest_batches_come_first_and_expired_ones_are_forgotten(ledger: Ledger, batches: BatchLedger) -> None:
+    for number, batch in enumerate(("old", "gone", "new")):
+        open_batch(batches, batch, f"{batch}-1")
+        ledger.redis.zadd(f"{ledger.prefix}batches", {batch: 1000.0 * number})
+    ledger.redis.delete(f"{ledger.prefix}batch:gone")
+    assert batches.newest(5) == [("new", 2.0), ("old", 0.0)]
+    assert ledger.redis.zcard(f"{ledger.prefix}batches") == 2
+    assert batches.about("new") == {"name": "new"} and batches.about("gone") == {}
