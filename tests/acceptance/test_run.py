@@ -184,6 +184,7 @@ def test_a_second_ctrl_c_hands_over_what_is_in_flight(sandbox: Sandbox, start: S
 
 def test_kill_9_costs_nothing_twice(sandbox: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPLIBATCH_LEASE_SECONDS", "2")
+    monkeypatch.setenv("REPLIBATCH_SETTLE_SECONDS", "3")
     monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "5")
     sandbox.settings.latency_seconds = 0.5
     write_prompts(20)
