@@ -59,7 +59,8 @@ class Fleet:
         self._redis_command = [str(binary), str(write_config(self.folder, endpoint, durable=self._durable))]
         self.start_redis()
         self._start_sandbox()
-        self._before = dict(os.environ)
+        self._before = dict(os.environ), Path.cwd()
+        os.chdir(self.folder)  # where results are brought home to
         os.environ.update(
             REPLICATE_BASE_URL=self.sandbox_url,
             REPLICATE_API_TOKEN="r8_of_the_benchmarks",  # the stand-in takes any
@@ -87,8 +88,10 @@ class Fleet:
                 process.kill()
         self.sandbox.terminate()
         self.redis.terminate()
+        environment, folder = self._before
         os.environ.clear()
-        os.environ.update(self._before)
+        os.environ.update(environment)
+        os.chdir(folder)
         if kind is None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
