@@ -47,7 +47,7 @@ class Fleet:
         self.workers: list[subprocess.Popen[bytes]] = []
         self._count = workers
         self._concurrency = concurrency
-        self._sandbox_settings = sandbox or {}
+        self._sandbox_settings = {"long_edge_pixels": 64, **(sandbox or {})}  # pictures cost more than all the rest
         self._environment = environment or {}
         self._durable = durable
 

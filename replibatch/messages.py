@@ -65,6 +65,7 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
         redis_socket_timeout=30.0,
         redis_socket_connect_timeout=5.0,
         redis_retry_on_timeout=True,
+        result_backend_thread_safe=True,  # one client for all threads instead of one each
         task_default_queue=queue,
         task_queues=[Queue(queue, routing_key=queue)],  # type: ignore[no-untyped-call]  # kombu is untyped
         task_default_routing_key=queue,

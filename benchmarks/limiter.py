@@ -1,0 +1,246 @@
+"""The gate beside other limiters, in one run; then its memory and the time of a call at growing limits.
+
+Two processes of 150 threads want 60 slots, and hold each for 50 ms. The others need `pip install replibatch[bench]`.
+
+python -m benchmarks.limiter            all of it
+python -m benchmarks.limiter ours bare  those limiters alone
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing as mp
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from redis import ConnectionPool, Redis
+from redis.connection import UnixDomainSocketConnection
+
+from replibatch.limits import Gate, Gatekeeper, Standing, Ticket
+from replibatch.scripts import run_together
+from replibatch.settings import Settings
+from tests.conftest import RedisServer
+
+LIMIT, PROCESSES, WAITERS, HOLD_SECONDS = 60, 2, 150, 0.05
+WARM_SECONDS, RUN_SECONDS = 1.0, 10.0
+SIZES = ((60, 600), (1_000, 10_000), (10_000, 100_000))
+ROUNDS = 300
+
+Hold = Callable[[], AbstractContextManager[None]]
+
+
+class Counted(UnixDomainSocketConnection):
+    """Counts round trips: a pipeline is one."""
+
+    trips = itertools.count()
+
+    def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        """One more."""
+        next(self.trips)
+        super().send_packed_command(*args, **kwargs)
+
+
+def client(url: str) -> Redis:
+    """A client whose round trips are counted."""
+    pool = ConnectionPool(
+        connection_class=Counted,
+        path=unquote(urlsplit(url).path),
+        max_connections=4 * WAITERS,
+        socket_timeout=None,  # a token may be long in coming
+        decode_responses=True,
+    )
+    return Redis(connection_pool=pool)
+
+
+@contextmanager
+def ours(url: str) -> Iterator[Hold]:
+    """The gate with every check on."""
+    settings = Settings(global_max_concurrent=LIMIT, requests_per_minute=1_000_000, budget_usd=1e6)
+    redis, process = client(url), f"p{random.getrandbits(40)}"
+    gate = Gate(redis, settings, process)
+    keeper = Gatekeeper(gate, redis, settings.lease_seconds, lambda: {"budget": 10**12})
+    keeper.start()
+    numbers = itertools.count()
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        ticket = Ticket(f"{process}:{next(numbers)}", 1, 0.02)
+        assert keeper.acquire(ticket) == Standing.CLAIMED
+        yield
+        run_together(redis, gate.released(ticket, 0.02))
+
+    yield hold
+    keeper.stop()
+
+
+@contextmanager
+def bare(url: str) -> Iterator[Hold]:
+    """A list of tokens: no lease, no window, no budget."""
+    redis = client(url)
+    if redis.set("bare:made", 1, nx=True):
+        redis.rpush("bare", *range(LIMIT))
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        redis.blpop(["bare"])
+        yield
+        redis.rpush("bare", 1)
+
+    yield hold
+
+
+@contextmanager
+def steindamm(url: str) -> Iterator[Hold]:
+    """A list of tokens whose keys expire."""
+    from steindamm import SyncRedisSemaphore  # noqa: PLC0415
+
+    semaphore = SyncRedisSemaphore(
+        name="steindamm", connection=client(url), capacity=LIMIT, expiry=60, max_sleep=0
+    )
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        with semaphore:
+            yield
+
+    yield hold
+
+
+@contextmanager
+def dramatiq(url: str) -> Iterator[Hold]:
+    """A counter, asked again after a nap."""
+    from dramatiq.rate_limits import ConcurrentRateLimiter  # noqa: PLC0415
+    from dramatiq.rate_limits.backends import RedisBackend  # noqa: PLC0415
+
+    limiter = ConcurrentRateLimiter(RedisBackend(client=client(url)), "dramatiq", limit=LIMIT)
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        while True:
+            with limiter.acquire(raise_on_failure=False) as acquired:
+                if acquired:
+                    yield
+                    return
+            time.sleep(random.uniform(0.025, 0.075))
+
+    yield hold
+
+
+LIMITERS = {"ours": ours, "bare": bare, "steindamm": steindamm, "dramatiq": dramatiq}
+
+
+@dataclass
+class Seen:
+    """What one process saw after warming up."""
+
+    busy_seconds: float
+    waits: list[float]
+    trips: int
+
+
+def crowd(name: str, url: str, barrier: Barrier, answers: mp.Queue[Seen]) -> None:
+    """One process of waiters."""
+    waits: list[float] = []
+    busy: list[float] = []
+
+    def wait_and_hold(hold: Hold, begins: float, ends: float) -> None:
+        while (asked := time.monotonic()) < ends:
+            with hold():
+                got = time.monotonic()
+                time.sleep(HOLD_SECONDS)
+                over = time.monotonic()
+            busy.append(max(0.0, min(over, ends) - max(got, begins)))
+            if begins <= asked and got <= ends:
+                waits.append(got - asked)
+
+    with LIMITERS[name](url) as hold:
+        barrier.wait()
+        begins = time.monotonic() + WARM_SECONDS
+        ends = begins + RUN_SECONDS
+        threads = [threading.Thread(target=wait_and_hold, args=(hold, begins, ends)) for _ in range(WAITERS)]
+        for thread in threads:
+            thread.start()
+        time.sleep(begins - time.monotonic())
+        trips = -next(Counted.trips)
+        time.sleep(ends - time.monotonic())
+        trips += next(Counted.trips) - 1
+        for thread in threads:
+            thread.join()
+    answers.put(Seen(sum(busy), waits, trips))
+
+
+def compare(names: list[str], url: str) -> None:
+    """Run them one after the other, and print a table."""
+    spawn = mp.get_context("spawn")
+    print(f"{'':10} {'busy share':>10} {'max ÷ median wait':>18} {'round trips':>12} {'acquisitions':>13}")
+    for name in names:
+        with Redis.from_url(url) as redis:
+            redis.flushall()
+        barrier, answers = spawn.Barrier(PROCESSES), spawn.Queue()
+        processes = [spawn.Process(target=crowd, args=(name, url, barrier, answers)) for _ in range(PROCESSES)]
+        for process in processes:
+            process.start()
+        seen: list[Seen] = [answers.get() for _ in processes]
+        for process in processes:
+            process.join()
+        waits = [wait for one in seen for wait in one.waits]
+        share = sum(one.busy_seconds for one in seen) / (LIMIT * RUN_SECONDS)
+        fairness = max(waits) / statistics.median(waits)
+        trips = sum(one.trips for one in seen) / len(waits)
+        print(f"{name:10} {share:10.3f} {fairness:18.2f} {trips:12.2f} {len(waits):13}", flush=True)
+
+
+def grow(url: str) -> None:
+    """Fill the gate to its limits, and print what it takes."""
+    print(f"\n{'limits':>16} {'memory, KiB':>12} {'window, KiB':>12} {'µs a call, in Redis':>20}")
+    for concurrent, per_window in SIZES:
+        with Redis.from_url(url, decode_responses=True) as redis:
+            redis.flushall()
+            gate = Gate(redis, Settings(global_max_concurrent=concurrent, requests_per_minute=per_window), "p")
+            gate.heartbeat({})
+            answered = per_window - concurrent // 2
+            tickets = (Ticket(f"{number:032x}:1", 1, 0.02) for number in itertools.count())
+            holding = []
+            for _ in range(answered):
+                ticket = next(tickets)
+                assert gate.acquire(ticket)[0] == Standing.CLAIMED
+                run_together(redis, gate.created(ticket))
+                if len(holding) < concurrent - 1:
+                    holding.append(ticket)
+                else:
+                    run_together(redis, gate.released(ticket, 0.02))
+            kib = sum(redis.memory_usage(key, samples=0) for key in redis.scan_iter("rb:*")) / 1024
+            window = (redis.memory_usage(f"{gate.prefix}window", samples=0) or 0) / 1024
+            redis.config_resetstat()
+            for _ in range(ROUNDS):
+                ticket = next(tickets)
+                gate.acquire(ticket)
+                run_together(redis, gate.released(ticket, 0.02))
+            stats = redis.info("commandstats")["cmdstat_evalsha"]
+        print(f"{concurrent:>7,}/{per_window:>8,} {kib:12,.0f} {window:12,.1f} {stats['usec_per_call']:20.0f}", flush=True)
+
+
+def main(names: list[str]) -> None:
+    """All of it, or the limiters named."""
+    server = RedisServer(Path(tempfile.mkdtemp(prefix="rb-")))
+    try:
+        compare(names or list(LIMITERS), server.url)
+        if not names:
+            grow(server.url)
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
