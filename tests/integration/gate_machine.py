@@ -172,6 +172,16 @@ class GateMachine(RuleBasedStateMachine):
         seen.state = "waiting"
         self.reconcile_books()
 
+    @precondition(lambda self: len(self.having("claimed")) > 1)
+    @rule(waits=st.permutations([10.0, 0.5, 3.0, 0.5]))
+    def throttled_at_once(self, waits: list[float]) -> None:
+        for attempt, retry_after in zip(self.having("claimed"), waits, strict=False):
+            seen = self.books.attempts[attempt]
+            self.answer(lambda s=seen, wait=retry_after: self.gates[s.process].throttled(s.ticket, wait))
+            self.books.cooldown_until = max(self.books.cooldown_until, self.now + retry_after)
+            seen.state = "waiting"
+            self.reconcile_books()
+
     @precondition(lambda self: self.having("created"))
     @rule(data=st.data(), failed=st.booleans())
     def release(self, data: st.DataObject, failed: bool) -> None:
