@@ -71,6 +71,7 @@ def ours(url: str) -> Iterator[Hold]:
     gate = Gate(redis, settings, process)
     keeper = Gatekeeper(gate, redis, settings.lease_seconds, lambda: {"budget": 10**12})
     keeper.start()
+    gate.rebuild([])
     numbers = itertools.count()
 
     @contextmanager
@@ -105,9 +106,7 @@ def steindamm(url: str) -> Iterator[Hold]:
     """A list of tokens whose keys expire."""
     from steindamm import SyncRedisSemaphore  # noqa: PLC0415
 
-    semaphore = SyncRedisSemaphore(
-        name="steindamm", connection=client(url), capacity=LIMIT, expiry=60, max_sleep=0
-    )
+    semaphore = SyncRedisSemaphore(name="steindamm", connection=client(url), capacity=LIMIT, expiry=60, max_sleep=0)
 
     @contextmanager
     def hold() -> Iterator[None]:
@@ -209,13 +208,14 @@ def grow(url: str) -> None:
             redis.flushall()
             gate = Gate(redis, Settings(global_max_concurrent=concurrent, requests_per_minute=per_window), "p")
             gate.heartbeat({})
+            gate.rebuild([])
             answered = per_window - concurrent // 2
             tickets = (Ticket(f"{number:032x}:1", 1, 0.02) for number in itertools.count())
             holding = []
             for _ in range(answered):
                 ticket = next(tickets)
                 assert gate.acquire(ticket)[0] == Standing.CLAIMED
-                run_together(redis, gate.created(ticket))
+                run_together(redis, gate.created(ticket, ticket.attempt))
                 if len(holding) < concurrent - 1:
                     holding.append(ticket)
                 else:
@@ -228,7 +228,10 @@ def grow(url: str) -> None:
                 gate.acquire(ticket)
                 run_together(redis, gate.released(ticket, 0.02))
             stats = redis.info("commandstats")["cmdstat_evalsha"]
-        print(f"{concurrent:>7,}/{per_window:>8,} {kib:12,.0f} {window:12,.1f} {stats['usec_per_call']:20.0f}", flush=True)
+        print(
+            f"{concurrent:>7,}/{per_window:>8,} {kib:12,.0f} {window:12,.1f} {stats['usec_per_call']:20.0f}",
+            flush=True,
+        )
 
 
 def main(names: list[str]) -> None:

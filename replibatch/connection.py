@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
@@ -16,6 +16,7 @@ from replibatch.errors import SettingsError
 
 CALL_SECONDS = 5.0  # longer than any script takes, shorter than a lease
 BLOCKING_MARGIN_SECONDS = 5.0  # a blocking read may last this much longer than the time it asks for
+SENTINEL_PORT = 26379
 
 PAUSE_SECONDS = 0.5  # the longest between two tries of a call
 
@@ -44,33 +45,81 @@ def connect(url: str, *, longest_block_seconds: float = 0.0, patience_seconds: f
         ),
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],
     }
-    parts = urlsplit(url)
     try:
-        if parts.scheme == "sentinel":
-            return _by_sentinel(url, options)
-        if not parts.scheme.endswith(("unix", "socket")):
+        if url.startswith("sentinel://"):
+            return _by_sentinel(parse_sentinel(url), options)
+        if url.startswith("redis+socket://"):
+            url = url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
+        if not url.startswith("unix://"):
             options["socket_keepalive"] = True
-        return Redis.from_url(url.replace("redis+socket://", "unix://", 1), **options)
-    except ValueError as error:
-        raise SettingsError(f"REPLIBATCH_REDIS_URL: {error}; allowed: as in redis://:password@host:6379/0") from None
+        return Redis.from_url(url, **options)
+    except ValueError:
+        raise SettingsError(
+            "REPLIBATCH_REDIS_URL is not usable (not shown: it is a secret); allowed: "
+            "redis://[user:password@]host:port/database (rediss:// with TLS), unix:///path?db=0, or "
+            "sentinel://[user:password@]host:port,host:port/master/database; "
+            "in a password, signs such as / # ? as %2F %23 %3F"
+        ) from None
 
 
-def _by_sentinel(url: str, options: dict[str, object]) -> Redis:
-    """`sentinel://[:password@]host:26379[,host:26379…]/master[/db][?sentinel_password=…]`."""
+class SentinelAddress(NamedTuple):
+    """A master and the sentinels that know where it is.
+
+    Attributes:
+        sentinels: host and port of each.
+        master: its name.
+        database: its number.
+        username: for the master; empty for none.
+        password: for the master; empty for none.
+        sentinel_password: for the sentinels; None for none.
+    """
+
+    sentinels: list[tuple[str, int]]
+    master: str
+    database: int
+    username: str
+    password: str
+    sentinel_password: str | None
+
+
+def parse_sentinel(url: str) -> SentinelAddress:
+    """Read `sentinel://[user:password@]host[:26379][,host…]/master[/db][?sentinel_password=…]`.
+
+    Raises:
+        ValueError: it is malformed.
+    """
     parts = urlsplit(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
     master, _, database = parts.path.strip("/").partition("/")
-    if not master:
-        raise ValueError("a sentinel:// address names its master, as in sentinel://host:26379/mymaster")
-    nodes = [(host, int(port or 26379)) for host, _, port in (node.partition(":") for node in hosts.split(","))]
+    if not master or not hosts:
+        raise ValueError("no master, or no sentinel")
+    nodes = [node.partition(":") for node in hosts.split(",")]
     username, _, password = credentials.partition(":")
-    sentinel_password = parse_qs(parts.query).get("sentinel_password", [None])[0]
-    sentinel: Any = Sentinel(nodes, sentinel_kwargs={"password": sentinel_password}, socket_timeout=CALL_SECONDS)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+    return SentinelAddress(
+        [(host, int(port or SENTINEL_PORT)) for host, _, port in nodes],
+        unquote(master),
+        int(database or 0),
+        unquote(username),
+        unquote(password),
+        parse_qs(parts.query).get("sentinel_password", [None])[0],
+    )
+
+
+def _by_sentinel(address: SentinelAddress, options: dict[str, object]) -> Redis:
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        address.sentinels,
+        sentinel_kwargs={
+            "password": address.sentinel_password,
+            "socket_timeout": CALL_SECONDS,
+            "socket_connect_timeout": CALL_SECONDS,
+        },
+    )
     client: Redis = sentinel.master_for(
-        master,
-        username=unquote(username) or None,
-        password=unquote(password) or None,
-        db=int(database or 0),
+        address.master,
+        username=address.username or None,
+        password=address.password or None,
+        db=address.database,
+        socket_keepalive=True,
         **options,
     )
     return client

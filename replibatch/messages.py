@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import parse_qsl, quote
 
 from celery import Celery
 from kombu.entity import Queue
 
-from replibatch.errors import SettingsError
+from replibatch.connection import parse_sentinel
 from replibatch.ledger import Message
 from replibatch.settings import Settings
 
@@ -19,17 +20,33 @@ DAY_SECONDS = 86_400
 
 
 def celery_url(redis_url: str) -> str:
-    """The address as Celery spells it: a unix socket's scheme is `redis+socket`."""
+    """The address as Celery and kombu spell it.
+
+    A unix socket's scheme is `redis+socket`; each sentinel is an address of its own, and the master's name an option
+    of the transport; TLS has to say that it checks certificates.
+    """
     if redis_url.startswith("unix://"):
         address, _, query = redis_url.removeprefix("unix://").partition("?")
-        database = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair).get("db", "0")
+        database = dict(parse_qsl(query)).get("db", "0")
         return f"redis+socket://{address}?virtual_host={database}"
     if redis_url.startswith("sentinel://"):
-        address, _, master = redis_url.rpartition("/")
-        if not master:
-            raise SettingsError("REPLIBATCH_REDIS_URL: a sentinel:// address names its master at the end")
-        return address
+        master = parse_sentinel(redis_url)
+        user = f"{quote(master.username, safe='')}:{quote(master.password, safe='')}@" if master.password else ""
+        return ";".join(f"sentinel://{user}{host}:{port}/{master.database}" for host, port in master.sentinels)
+    if redis_url.startswith("rediss://") and "ssl_cert_reqs=" not in redis_url:
+        return f"{redis_url}{'&' if '?' in redis_url else '?'}ssl_cert_reqs=required"
     return redis_url
+
+
+def _sentinel_options(redis_url: str) -> dict[str, Any]:
+    """What the transport and the result backend want to know besides the address."""
+    if not redis_url.startswith("sentinel://"):
+        return {}
+    master = parse_sentinel(redis_url)
+    options: dict[str, Any] = {"master_name": master.master}
+    if master.sentinel_password:
+        options["sentinel_kwargs"] = {"password": master.sentinel_password}
+    return options
 
 
 def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Celery:
@@ -37,7 +54,7 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
 
     Args:
         settings: the account, and how long results are kept.
-        redis_url: broker and result backend.
+        redis_url: broker and result backend; one that `connect` takes.
         connections: of each pool; a worker needs more than its concurrency.
     """
     url = celery_url(redis_url)
@@ -52,14 +69,13 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
     }
     if not url.startswith("redis+socket"):
         transport["socket_keepalive"] = True
-    if redis_url.startswith("sentinel://"):
-        transport["master_name"] = redis_url.rpartition("/")[2]
+    sentinel = _sentinel_options(redis_url)
     app = Celery("replibatch", set_as_current=False)
     app.conf.update(
         broker_url=url,
         result_backend=url,
-        broker_transport_options=transport,
-        result_backend_transport_options={key: transport[key] for key in ("master_name",) if key in transport},
+        broker_transport_options=transport | sentinel,
+        result_backend_transport_options=sentinel,
         redis_max_connections=connections,
         broker_pool_limit=connections,
         redis_socket_timeout=30.0,

@@ -20,6 +20,7 @@ import structlog
 from replibatch.replicate_api import Prediction, ReplicateAPI
 
 LOOKS_AT_LEAST = 3
+LAST_LOOK_SECONDS = 1.0  # a look that takes longer is not waited for
 CLOCK_SLACK = timedelta(minutes=5)  # the list's clock is Replicate's
 
 log = structlog.get_logger(__name__)
@@ -31,11 +32,12 @@ class Unsettled:
 
     Attributes:
         attempt_key: the attempt it was for.
-        model: `owner/name`.
+        model: `owner/name`, or `owner/name:version`.
         inputs: exactly as sent.
         claim: called with a candidate; whether it is now this attempt's (nobody else had claimed it).
         on_found: called once, after a successful claim.
         on_absent: called once, when it surely was not created.
+        sent_at: no later than when it was sent, in seconds since the epoch; None for a moment ago.
     """
 
     attempt_key: str
@@ -44,6 +46,7 @@ class Unsettled:
     claim: Callable[[Prediction], bool]
     on_found: Callable[[Prediction], None]
     on_absent: Callable[[], None]
+    sent_at: float | None = None
 
 
 @dataclass
@@ -81,11 +84,12 @@ class Reconciler:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(self._settle_seconds)
+        self._thread.join(LAST_LOOK_SECONDS)
 
     def submit(self, item: Unsettled) -> None:
         """Look for a lost create; one of its callbacks will be called from the reconciler's thread."""
-        search = _Search(item, canonical(item.model, item.inputs), time.monotonic(), datetime.now(UTC) - CLOCK_SLACK)
+        sent_at = datetime.now(UTC) if item.sent_at is None else datetime.fromtimestamp(item.sent_at, UTC)
+        search = _Search(item, canonical(item.model, item.inputs), time.monotonic(), sent_at - CLOCK_SLACK)
         with self._changed:
             self._searches.setdefault(item.attempt_key, search)
             self._changed.notify()
@@ -116,18 +120,19 @@ class Reconciler:
                 if prediction.data_removed:
                     erased.add(prediction.model)
                 found = canonical(prediction.model, prediction.input)
-                match = next((search for search in open_searches if search.wanted == found), None)
-                if match and match.item.claim(prediction):
-                    open_searches.remove(match)
-                    self._done(match)
-                    match.item.on_found(prediction)
+                for search in [search for search in open_searches if search.wanted == found]:
+                    if search.item.claim(prediction):
+                        open_searches.remove(search)
+                        self._done(search)
+                        search.item.on_found(prediction)
+                        break
             if not open_searches:
                 return
         for search in open_searches:
             search.looks += 1
             if began - search.began < self._settle_seconds or search.looks < LOOKS_AT_LEAST:
                 continue
-            if search.item.model in erased:
+            if _name(search.item.model) in erased:
                 log.warning("a lost create may be among predictions already erased", attempt=search.item.attempt_key)
                 continue
             self._done(search)
@@ -139,5 +144,17 @@ class Reconciler:
 
 
 def canonical(model: str, inputs: dict[str, Any]) -> str:
-    """Model and input as one text, equal for equal requests."""
-    return f"{model} {json.dumps(inputs, sort_keys=True, separators=(',', ':'))}"
+    """Model and input as one text, equal for equal requests. No version, as the list has none; 1.0 is 1."""
+    return f"{_name(model)} {json.dumps(_plain(inputs), sort_keys=True, separators=(',', ':'))}"
+
+
+def _name(model: str) -> str:
+    return model.partition(":")[0]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,6 +43,17 @@ def new_id(length: int = 12) -> str:
     return "".join(ID_ALPHABET[byte & 31] for byte in secrets.token_bytes(length))
 
 
+def _is_text(value: object) -> bool:
+    """Whether it is a text with something in it that can be sent: half a surrogate pair cannot."""
+    if not isinstance(value, str) or not value.strip():
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass
 class BatchRequest:
     """One generation to make.
@@ -54,7 +66,7 @@ class BatchRequest:
         request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
 
     Raises:
-        RequestError: a field of the wrong type, or an empty prompt.
+        RequestError: a field of the wrong type, or a text that is empty or not Unicode.
     """
 
     prompt: str
@@ -66,22 +78,22 @@ class BatchRequest:
 
     def __post_init__(self) -> None:
         self.idempotent = self.request_id is not None
-        if isinstance(self.output_filepath, Path):
-            self.output_filepath = str(self.output_filepath)
+        if isinstance(self.output_filepath, PathLike):
+            self.output_filepath = fspath(self.output_filepath)
         for name, value, allowed in (
             ("prompt", self.prompt, "a text that is not empty"),
             ("model_name", self.model_name, "a model's name, as in 'qwen/qwen-image'"),
         ):
-            if not isinstance(value, str) or not value.strip():
+            if not _is_text(value):
                 raise RequestError(f"{name} is {value!r}; allowed: {allowed}")
         optional = {"output_filepath": self.output_filepath, "request_id": self.request_id}
         for name, text in optional.items():
-            if text is not None and (not isinstance(text, str) or not text.strip()):
+            if text is not None and not _is_text(text):
                 raise RequestError(f"{name} is {text!r}; allowed: a text that is not empty, or None")
-        if self.kwargs is None:
-            self.kwargs = {}
-        if not isinstance(self.kwargs, dict) or not all(isinstance(key, str) for key in self.kwargs):
-            raise RequestError(f"kwargs is {self.kwargs!r}; allowed: a dict of the model's inputs by name")
+        given: Any = {} if self.kwargs is None else self.kwargs
+        if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+            raise RequestError(f"kwargs is {given!r}; allowed: a dict of the model's inputs by name")
+        self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()
 

@@ -48,6 +48,9 @@ Step = tuple[Script, Sequence[str], Sequence[str | int | float]]
 
 def run_together(redis: Redis, *steps: Step) -> list[Any]:
     """Run several scripts in one round trip and one transaction; all of them again if Redis forgot one."""
+    if len(steps) == 1:
+        ((script, keys, args),) = steps
+        return [script(redis, keys, args)]
 
     def attempt() -> list[Any]:
         with redis.pipeline(transaction=True) as pipeline:

@@ -7,37 +7,57 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
 import platformdirs
+from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from replibatch.errors import SettingsError
 
 REPLICATE_URL = "https://api.replicate.com"
 REDIS_SCHEMES = ("redis", "rediss", "sentinel", "unix", "redis+socket")
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}
+VISIBLE = re.compile(r"[!-~]+")
 ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("allowed: an http:// or https:// address")
+        raise ValueError("an http:// or https:// address")
     return value.rstrip("/")
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in REDIS_SCHEMES:
-        raise ValueError("allowed: an address that starts with redis://, rediss://, sentinel:// or unix://")
+    if value.get_secret_value().partition("://")[0] not in REDIS_SCHEMES:
+        raise ValueError("an address that starts with redis://, rediss://, sentinel:// or unix://")
     return value
+
+
+def _token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value().strip()
+    # Anything else would end up in the words of the HTTP client's error.
+    if not VISIBLE.fullmatch(token):
+        raise ValueError("letters, digits and signs of ASCII, without spaces")
+    return SecretStr(token)
 
 
 def _account_name(value: str) -> str:
     if not ACCOUNT_NAME.fullmatch(value):
-        raise ValueError("allowed: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
+        raise ValueError("up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
     return value
+
+
+def _path(value: Path) -> Path:
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise ValueError("a path; after '~' the name of a user of this machine, or none") from None
 
 
 class Settings(BaseSettings):
@@ -55,7 +75,7 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    replicate_api_token: SecretStr | None = Field(
+    replicate_api_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
         None, alias="REPLICATE_API_TOKEN", description="The account's token; only workers need it."
     )
     replicate_base_url: Annotated[str, AfterValidator(_http_url)] = Field(
@@ -96,7 +116,7 @@ class Settings(BaseSettings):
         alias="REPLIBATCH_STORAGE_URL",
         description="Where outputs land: a folder or s3://bucket/prefix. Unset: the working directory.",
     )
-    state_dir: Path = Field(
+    state_dir: Annotated[Path, AfterValidator(_path)] = Field(
         Path(platformdirs.user_state_dir("replibatch")),
         alias="REPLIBATCH_STATE_DIR",
         description="Where the embedded Redis keeps its socket and data.",
@@ -136,7 +156,7 @@ class Settings(BaseSettings):
         le=3650,
         description="How long results of finished work stay in Redis.",
     )
-    catalog: Path | None = Field(
+    catalog: Annotated[Path, AfterValidator(_path)] | None = Field(
         None,
         alias="REPLIBATCH_CATALOG",
         description="The user's own models. Unset: replibatch.toml in the working directory, if there.",
@@ -196,13 +216,26 @@ def _one_line(error: ValidationError, given: dict[str, Any]) -> str:
         (key, field) for key, field in Settings.model_fields.items() if name in (key, field.alias)
     )
     label = field_name if field_name in given else str(field.alias)
-    found = "" if "Secret" in str(field.annotation) else f" is {str(problem['input'])!r}"
-    return f"{label}{found}: {_allowed(problem)}"
+    found = "is not usable (not shown: it is a secret)" if _is_secret(field) else f"is {str(problem['input'])!r}"
+    return f"{label} {found}; allowed: {_allowed(problem, field)}"
 
 
-def _allowed(problem: Any) -> str:
-    """What is allowed, in words: pydantic's own, or those of the validators above."""
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if message.startswith("allowed: "):
-        return message
-    return "allowed: " + message.removeprefix("Input should be ")
+def _is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
+
+
+def _allowed(problem: ErrorDetails, field: FieldInfo) -> str:
+    """What is allowed, in words: those of the validators above, or by the field's type and bounds."""
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    types = (field.annotation, *get_args(field.annotation))
+    words = next((words for kind, words in KINDS.items() if kind in types), "a text")
+    for bound in field.metadata:
+        match bound:
+            case Ge(ge=least):
+                words += f" from {least:.12g}"
+            case Gt(gt=least):
+                words += f" above {least:.12g}, up"
+            case Le(le=most):
+                words += f" to {most:.12g}"
+    return words

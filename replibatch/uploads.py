@@ -12,6 +12,7 @@ from redis import Redis
 FILE = "file:"
 KEPT_SECONDS = 23 * 3600  # Replicate keeps files for about 24 hours
 LOCK_SECONDS = 60
+AT_ONCE = 4  # uploads of one process: they share its line, and the API's connections
 
 
 class Uploads:
@@ -31,7 +32,7 @@ class Uploads:
         self._prefix = f"{prefix}upload:"
         self._open_input = open_input
         self._upload = upload
-        self._lock = threading.Lock()
+        self._uploading = threading.BoundedSemaphore(AT_ONCE)
 
     def with_urls(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The inputs as Replicate takes them: every `file:` reference replaced by its URL."""
@@ -48,8 +49,9 @@ class Uploads:
         key = self._prefix + reference.removeprefix(FILE)
         if url := self._redis.get(key):
             return str(url)
-        # One upload at a time in this process, and of this content in the fleet.
-        with self._lock, self._redis.lock(key + ":lock", timeout=LOCK_SECONDS):
+        # One upload of this content in the fleet; should it outlast the lock, another may begin, which costs nothing.
+        lock = self._redis.lock(key + ":lock", timeout=LOCK_SECONDS, raise_on_release_error=False)
+        with self._uploading, lock:
             if url := self._redis.get(key):
                 return str(url)
             url = self._upload(self._open_input(reference))

@@ -17,6 +17,7 @@ from replibatch.member import process_name, storage_for
 from replibatch.models import Model
 from replibatch.outputs.download import Downloader
 from replibatch.reconciler import Reconciler
+from replibatch.recovery import Recovery
 from replibatch.replicate_api import ReplicateAPI, Watcher
 from replibatch.settings import Settings
 from replibatch.uploads import Uploads
@@ -60,7 +61,9 @@ class Workshop:
         self.ledger = Ledger(self.redis, settings, self.process)
         self.batches = BatchLedger(self.ledger)
         listener = connect(redis_url, longest_block_seconds=LISTEN_SECONDS)
-        self.gatekeeper = Gatekeeper(self.gate, listener, settings.lease_seconds, lambda: report)
+        self.gatekeeper = Gatekeeper(
+            self.gate, listener, settings.lease_seconds, lambda: report, lambda: self.recovery.begin()
+        )
         self.api = ReplicateAPI(
             settings.replicate_base_url,
             settings.replicate_api_token,
@@ -69,6 +72,13 @@ class Workshop:
             settle_seconds=settings.settle_seconds,
         )
         self.watcher = Watcher(self.api)
+        self.recovery = Recovery(
+            self.api,
+            self.gate,
+            self.watcher,
+            prediction_timeout_seconds=settings.prediction_timeout_seconds,
+            window_seconds=settings.rate_window_seconds,
+        )
         self.reconciler = Reconciler(self.api, settings.settle_seconds)
         self.storage = storage_for(settings, embedded=embedded)
         self.downloader = Downloader(settings.replicate_base_url, settings.replicate_api_token)
@@ -90,6 +100,7 @@ class Workshop:
 
     def stop(self) -> None:
         """Hand everything over, take leave, close."""
+        self.recovery.stop()
         self.reconciler.stop()
         self.watcher.stop()
         self.ledger.give_back()

@@ -106,7 +106,7 @@ class Custodian:
 
     def _look_after(self, record: Record) -> None:
         """Watch its prediction, settle its lost create, or put it back to the queue."""
-        standing = self._shop.gate.adopt(record.attempt_key, record.fence)
+        standing = self._shop.gate.adopt(record.attempt_key, record.fence, record.prediction)
         if record.prediction:
             self._watch(record, record.prediction)
         elif standing == Standing.CLAIMED:
@@ -137,7 +137,7 @@ class Custodian:
 
         def claim(prediction: Prediction) -> bool:
             created = shop.ledger.created(record, prediction.id)
-            answer, _ = run_together(shop.redis, created, shop.gate.created(_ticket(record)))
+            answer, _ = run_together(shop.redis, created, shop.gate.created(_ticket(record), prediction.id))
             return bool(answer == "ok")
 
         def absent() -> None:

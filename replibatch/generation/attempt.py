@@ -95,7 +95,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
     """Wait until the prediction is over, give its slot back, and raise if it failed."""
     shop = work.shop
     if work.record.prediction:
-        shop.gate.adopt(work.record.attempt_key, work.record.fence)
+        shop.gate.adopt(work.record.attempt_key, work.record.fence, work.record.prediction)
     deadline = work.began + shop.settings.prediction_timeout_seconds
     prediction_id = prediction if isinstance(prediction, str) else prediction.id
     ends: list[Prediction] = []

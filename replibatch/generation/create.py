@@ -71,7 +71,7 @@ def _claim(work: Work, prediction: Prediction) -> bool:
     answer, _ = run_together(
         work.shop.redis,
         work.shop.ledger.created(work.record, prediction.id),
-        work.shop.gate.created(work.ticket),
+        work.shop.gate.created(work.ticket, prediction.id),
     )
     if answer == "fenced":
         raise Leave(SteppedAside())

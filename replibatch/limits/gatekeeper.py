@@ -1,25 +1,30 @@
-"""The gatekeeper: waits at the gate for a whole process, on one blocking connection.
+"""The gatekeeper: waits at the gate for a whole process, on one connection.
 
-Two threads: one listens for hand-offs and wakes the waiter concerned; one keeps the heartbeat and asks again when
-time alone may have freed something. The heartbeat also repairs what a lost message left behind.
+Two threads: one hears of hand-offs, claims them, all that have come at once, and wakes the waiters concerned; one keeps
+the heartbeat and asks again when time alone may have freed something. The heartbeat also repairs what a lost message
+left behind, and has the process say what it holds when the account's state was lost.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from redis import Redis
+from redis.client import PubSub
 from redis.exceptions import RedisError
 
 from replibatch.limits.gate import Gate, Standing, Ticket
+from replibatch.scripts import run_together
 
 LISTEN_SECONDS = 5.0
-SLOWEST_BEAT_SECONDS = 2.0
+SLOWEST_BEAT_SECONDS = 0.75  # below REPORT_SECONDS: a state that was lost is rebuilt with everybody's help
 REDIS_AWAY_SECONDS = 0.5
+MOST_CLAIMS = 100  # in one call
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +47,11 @@ class Gatekeeper:
 
     Args:
         gate: the account's gate.
-        listener: a Redis client whose sockets outlast a blocking read of `LISTEN_SECONDS`.
+        listener: a Redis client whose sockets outlast a read of `LISTEN_SECONDS`.
         lease_seconds: a process silent for this long is taken for dead.
         report: called at each heartbeat; what the process says of itself, explicit limits included.
+        recover: called when the account's state was lost and this process has reported; it may be called again while
+            it is under way.
 
     Attributes:
         beat_seconds: between two heartbeats.
@@ -57,16 +64,21 @@ class Gatekeeper:
         listener: Redis,
         lease_seconds: float,
         report: Callable[[], dict[str, Any]] = dict,
+        recover: Callable[[], None] = lambda: None,
     ) -> None:
         self._gate = gate
         self._listener = listener
         self._lease_seconds = lease_seconds
         self.beat_seconds = min(lease_seconds / 4, SLOWEST_BEAT_SECONDS)
         self._report = report
+        self._recover = recover
+        self._keepsake = ""
         self._waiters: dict[str, _Waiter] = {}
         self._lock = threading.Lock()
+        self._claiming = threading.Lock()
         self._clock = threading.Condition()
         self._ask_at: float | None = None
+        self._beat_at = float("-inf")
         self._last_beat = float("-inf")
         self._steady_since = float("inf")
         self.max_concurrent = 0
@@ -88,11 +100,10 @@ class Gatekeeper:
         with self._clock:
             self._clock.notify()
         try:
-            self._gate.redis.rpush(self._gate.wake_key, "")  # ends the listener's blocking read
+            self._gate.redis.publish(self._gate.wake_key, "")  # ends the listener's read
             for thread in self._threads:
                 thread.join(LISTEN_SECONDS + 1)
             self._gate.heartbeat({}, leaving=True)
-            self._gate.redis.delete(self._gate.wake_key)
         except RedisError as error:
             log.warning("could not take leave; the lease will lapse", error=str(error))
 
@@ -132,13 +143,13 @@ class Gatekeeper:
             standing, again = self._gate.acquire(ticket)
             while standing in (Standing.WAITING, Standing.UNKNOWN):
                 if self._draining.is_set():
+                    # Nothing is handed off to who is not there any more.
+                    run_together(self._gate.redis, self._gate.released(ticket, 0.0))
                     return Standing.WITHDRAWN
                 self._ask_again(again)
                 waiter.news.wait()
                 waiter.news.clear()
-                standing = waiter.standing
-                if standing == Standing.GRANTED:
-                    standing, again = self._gate.claim(ticket)
+                standing, again = waiter.standing, None
                 if standing == Standing.UNKNOWN:
                     standing, again = self._gate.acquire(ticket)
             return standing
@@ -156,36 +167,75 @@ class Gatekeeper:
                 self._clock.notify()
 
     def _listen(self) -> None:
+        channel: PubSub | None = None
         while not self._stopping.is_set():
             try:
-                message = self._listener.blpop([self._gate.wake_key], timeout=LISTEN_SECONDS)
+                if channel is None:
+                    channel = self._listener.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+                    channel.subscribe(self._gate.wake_key, self._gate.call_key)
+                self._hear(channel)
             except RedisError as error:
                 log.warning("redis is away", error=str(error))
+                channel = None
                 self._stopping.wait(REDIS_AWAY_SECONDS)
-                continue
-            if message and message[1]:
-                news, _, attempt = str(message[1]).partition("\t")
-                self._tell(attempt, Standing(news))
+        if channel:
+            with suppress(RedisError):
+                channel.close()
 
-    def _tell(self, attempt: str, standing: Standing) -> None:
+    def _hear(self, channel: PubSub) -> None:
+        """Wait for a message, and act on it and on all that have come with it."""
+        granted: list[str] = []
+        wait_seconds = LISTEN_SECONDS
+        while len(granted) < MOST_CLAIMS and (message := channel.get_message(timeout=wait_seconds)):
+            wait_seconds = 0.0
+            news, _, attempt = str(message["data"]).partition("\t")
+            if news == "report":
+                self._beat_now()
+            elif news == Standing.GRANTED:
+                granted.append(attempt)
+            elif news:
+                self._tell([attempt], Standing(news))
+        self._claim(granted)
+
+    def _claim(self, attempts: Iterable[str]) -> None:
+        """Claim hand-offs for the waiters they are for, and wake those."""
+        with self._claiming:  # two calls for the same waiter would each believe the other's news old
+            with self._lock:
+                waiters = [self._waiters[attempt] for attempt in attempts if attempt in self._waiters]
+            if not waiters:
+                return
+            standings, again = self._gate.claim([waiter.ticket for waiter in waiters])
+            for waiter, standing in zip(waiters, standings, strict=True):
+                if standing != Standing.WAITING:
+                    waiter.tell(standing)
+        self._ask_again(again)
+
+    def _tell(self, attempts: Iterable[str], standing: Standing) -> None:
         with self._lock:
-            waiter = self._waiters.get(attempt)
-        if waiter:
+            waiters = [self._waiters[attempt] for attempt in attempts if attempt in self._waiters]
+        for waiter in waiters:
             waiter.tell(standing)
 
+    def _beat_now(self) -> None:
+        with self._clock:
+            self._beat_at = float("-inf")
+            self._clock.notify()
+
     def _keep_time(self) -> None:
-        next_beat = time.monotonic() + self.beat_seconds
+        self._beat_at = time.monotonic() + self.beat_seconds
         while not self._stopping.is_set():
             with self._clock:
-                wake_at = min(next_beat, self._ask_at or next_beat)
+                wake_at = self._beat_at if self._ask_at is None else min(self._beat_at, self._ask_at)
                 self._clock.wait(max(0.0, wake_at - time.monotonic()))
                 now = time.monotonic()
                 asked = self._ask_at is not None and now >= self._ask_at
                 if asked:
                     self._ask_at = None
+                beat_due = now >= self._beat_at
+                if beat_due:
+                    self._beat_at = now + self.beat_seconds
             try:
-                if now >= next_beat:
-                    next_beat = now + self.beat_seconds
+                if beat_due:
                     self._beat()
                 elif asked and self._waiters:
                     self._ask_again(self._gate.pump())
@@ -194,18 +244,23 @@ class Gatekeeper:
 
     def _beat(self) -> None:
         began = time.monotonic()
-        known, unclaimed, again, self.max_concurrent = self._gate.heartbeat(self._report())
+        beat = self._gate.heartbeat(self._report())
         if began - self._last_beat > self._lease_seconds:
             self._steady_since = began
         self._last_beat = began
+        self.max_concurrent = beat.max_concurrent
         if self._waiters:
-            self._ask_again(again)
-        if not known:
-            # The account has forgotten this process (a long silence, or lost data): its waiters line up anew.
-            with self._lock:
-                unclaimed = list(self._waiters)
-            for attempt in unclaimed:
-                self._tell(attempt, Standing.UNKNOWN)
+            self._ask_again(beat.again_seconds)
+        if beat.must_report:
+            log.info("the account's state is being rebuilt")
+            self._gate.report(self._keepsake)
+            self._recover()
         else:
-            for attempt in unclaimed:
-                self._tell(attempt, Standing.GRANTED)
+            self._keepsake = beat.keepsake
+        if beat.must_report or not beat.known:
+            # Forgotten, after a long silence or with the state: whoever waits lines up anew; who has a place keeps it.
+            with self._lock:
+                attempts = list(self._waiters)
+            self._tell(attempts, Standing.UNKNOWN)
+        else:
+            self._claim(beat.unclaimed)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import mimetypes
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -17,8 +18,10 @@ from pydantic import SecretStr
 from replicate.client import Client
 
 from replibatch.errors import NotCreated
-from replibatch.replicate_api.faults import Refusal, of_create, of_read
+from replibatch.replicate_api.faults import Malformed, Refusal, of_create, of_read
 from replibatch.replicate_api.predictions import Prediction
+
+T = TypeVar("T")
 
 CONNECTIONS = 20  # the knee: a wider httpx pool costs more than it brings (quadratic in its width)
 LONGEST_POST_SECONDS = 15.0
@@ -82,6 +85,7 @@ class ReplicateAPI:
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             transport=_Transport(base_url),
         )
+        self._base_path = urlsplit(base_url).path.rstrip("/")
         self._client._client  # noqa: B018  # the client is made at first use, and threads that share it then race
         post_seconds = min(LONGEST_POST_SECONDS, 0.8 * settle_seconds)
         self._post_timeout = httpx.Timeout(post_seconds, connect=min(CONNECT_SECONDS, post_seconds))
@@ -109,55 +113,81 @@ class ReplicateAPI:
         with self._sending:
             try:
                 response = self._client._request("POST", path, json=body, headers=headers, extensions=extensions)
-            except (Refusal, httpx.HTTPError) as error:
+                return _parsed(response, Prediction.from_json)
+            except (Refusal, Malformed, httpx.HTTPError) as error:
                 raise of_create(error) from error
-        return Prediction.from_json(response.json())
 
     def get(self, prediction_id: str) -> Prediction:
-        """One prediction as it is now."""
-        return Prediction.from_json(self._read(f"/v1/predictions/{prediction_id}").json())
+        """One prediction as it is now.
 
-    def newest(self, *, created_after: datetime | None = None) -> Iterator[list[Prediction]]:
-        """The account's predictions, newest first, a page of up to 100 at a time; a page costs one read."""
-        query = ""
-        if created_after is not None:
-            query = "?" + urlencode({"created_after": created_after.astimezone(UTC).isoformat()})
-        path: str | None = "/v1/predictions" + query
+        Raises:
+            AttemptFailure: it could not be read; `Throttled` where the account has to wait.
+            AccountStopped: the token. Every other read raises the same.
+        """
+        return self._read(f"/v1/predictions/{prediction_id}", Prediction.from_json)
+
+    def newest(
+        self, *, created_after: datetime | None = None, created_before: datetime | None = None
+    ) -> Iterator[list[Prediction]]:
+        """The account's predictions, newest first, a page of up to 100 at a time; a page costs one read.
+
+        Args:
+            created_after: only those created at that time or later.
+            created_before: only those created earlier.
+        """
+        bounds = {"created_after": created_after, "created_before": created_before}
+        query = urlencode({name: at.astimezone(UTC).isoformat() for name, at in bounds.items() if at is not None})
+        path: str | None = "/v1/predictions" + (f"?{query}" if query else "")
         while path:
-            page = self._read(path).json()
-            yield [Prediction.from_json(row) for row in page["results"]]
-            following = page.get("next")
-            path = None if not following else "{0.path}?{0.query}".format(urlsplit(following))
+            rows, following = self._read(path, _page)
+            yield rows
+            path = self._path_of(following) if following else None
 
     def cancel(self, prediction_id: str) -> Prediction:
         """Cancel a prediction; its state after that (over already, perhaps)."""
-        return Prediction.from_json(self._read(f"/v1/predictions/{prediction_id}/cancel", method="POST").json())
+        return self._read(f"/v1/predictions/{prediction_id}/cancel", Prediction.from_json, method="POST")
 
     def account(self) -> str:
         """The user name of the account the token belongs to."""
-        return str(self._read("/v1/account").json()["username"])
+        return self._read("/v1/account", lambda account: str(account["username"]))
 
     def upload(self, path: Path) -> str:
         """Upload a file of at most 100 MB; returns its URL, good for about 24 hours."""
-        self._await_read()
-        try:
-            return str(self._client.files.create(path).urls["get"])
-        except (Refusal, httpx.HTTPError) as error:
-            raise of_read(error) from error
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        with path.open("rb") as file:
+            # The client's own `files.create` knows no time-out.
+            content = {"content": (path.name, file, kind)}
+            return self._read("/v1/files", lambda made: str(made["urls"]["get"]), method="POST", files=content)
 
     def close(self) -> None:
         """Close every connection."""
         self._client._client.close()
 
-    def _read(self, path: str, method: str = "GET") -> httpx.Response:
+    def _read(self, path: str, parse: Callable[[Any], T], *, method: str = "GET", **request: Any) -> T:
+        """Any request but a create, and what `parse` makes of the JSON that answers it."""
         self._await_read()
         try:
-            response: httpx.Response = self._client._request(method, path)
-        except (Refusal, httpx.HTTPError) as error:
+            return _parsed(self._client._request(method, path, **request), parse)
+        except (Refusal, Malformed, httpx.HTTPError) as error:
             raise of_read(error) from error
-        return response
+
+    def _path_of(self, url: str) -> str:
+        """A URL of the API as a path for this client, which puts the base URL's own path before it."""
+        parts = urlsplit(url)
+        return f"{parts.path.removeprefix(self._base_path)}?{parts.query}"
 
     def _check_before_sending(self, event: str, info: dict[str, Any]) -> None:  # noqa: ARG002  # httpcore's shape
         """A process that was stopped and continued must not send: by now the create may be somebody else's."""
         if event.endswith("send_request_headers.started") and not self._may_create():
             raise NotCreated("this process was silent for longer than its lease; the create was not sent")
+
+
+def _parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:
+    try:
+        return parse(response.json())
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Malformed(response) from error
+
+
+def _page(listing: dict[str, Any]) -> tuple[list[Prediction], str | None]:
+    return [Prediction.from_json(row) for row in listing["results"]], listing.get("next")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from email.utils import formatdate, parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -22,6 +24,7 @@ from replibatch.errors import (
 
 # "Request was throttled. Expected available in 1 second.", "Your rate limit resets in ~30s."
 _WAIT_IN_WORDS = re.compile(r"(?:available|resets) in ~?(\d+(?:\.\d+)?)\s*s", re.IGNORECASE)
+_TOO_LATE = (408, 425)  # the server gave up on the request, or did not begin
 # The request never left: no connection was made, or none was free.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -46,24 +49,43 @@ class Refusal(Exception):
         super().__init__(f"HTTP {self.status}: {self.detail}")
 
 
+class Malformed(Exception):
+    """An answer below 400 that is none of the API's: from something on the way, most likely."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(f"HTTP {response.status_code}")
+
+
 def wait_asked_for(refusal: Refusal) -> float | None:
     """The seconds a 429 asks to wait: its header, its body, or its words; None where it names none."""
-    for candidate in (refusal.headers.get("retry-after"), refusal.body.get("retry_after")):
+    header = refusal.headers.get("retry-after")
+    for candidate in (header, refusal.body.get("retry_after")):
         try:
-            return max(0.0, float(candidate))  # type: ignore[arg-type]  # None and dates are what the except is for
+            seconds = float(candidate)  # type: ignore[arg-type]  # None and dates are what the except is for
         except (TypeError, ValueError):
             continue
-    words = _WAIT_IN_WORDS.search(refusal.detail)
-    return float(words.group(1)) if words else None
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    try:
+        # By the server's own clock, where it tells its time.
+        now = parsedate_to_datetime(refusal.headers.get("date") or formatdate(usegmt=True))
+        return max(0.0, (parsedate_to_datetime(header or "") - now).total_seconds())
+    except (TypeError, ValueError):
+        words = _WAIT_IN_WORDS.search(refusal.detail)
+        return float(words.group(1)) if words else None
 
 
-def of_create(error: Refusal | httpx.HTTPError) -> ReplibatchError:
-    """What a failed create means. Everything that does not surely say "not created" is `MaybeCreated`."""
+def of_create(error: Refusal | Malformed | httpx.HTTPError) -> ReplibatchError:
+    """What a failed create means. Everything that does not surely say "not created" is `MaybeCreated`.
+
+    Args:
+        error: what the client raised.
+    """
     if isinstance(error, Refusal):
-        return _of_refusal(error)
+        return NotCreated(str(error)) if error.status in _TOO_LATE else _of_refusal(error)
     if isinstance(error, _NEVER_SENT):
         return NotCreated(f"no connection to Replicate ({_name(error)})")
-    return MaybeCreated(f"no answer from Replicate ({_name(error)})")
+    return MaybeCreated(_without_answer(error))
 
 
 def _of_refusal(refusal: Refusal) -> ReplibatchError:
@@ -91,13 +113,23 @@ def _field_words(refusal: Refusal) -> str:
     return "; ".join([refusal.detail, *missing])
 
 
-def of_read(error: Refusal | httpx.HTTPError) -> ReplibatchError:
-    """What a failed read means: `TokenRefused`, `Throttled`, or a plain `AttemptFailure` to try again."""
+def of_read(error: Refusal | Malformed | httpx.HTTPError) -> ReplibatchError:
+    """What a failed read means: `TokenRefused`, `NoCredit`, `Throttled`, or an `AttemptFailure` to try again.
+
+    Args:
+        error: what the client raised.
+    """
     if isinstance(error, Refusal):
         if error.status in (401, 402, 429):
             return _of_refusal(error)
         return AttemptFailure(str(error))
-    return NotCreated(f"no answer from Replicate ({_name(error)})")
+    return NotCreated(_without_answer(error))
+
+
+def _without_answer(error: Malformed | httpx.HTTPError) -> str:
+    if isinstance(error, Malformed):
+        return f"an answer that is not one of Replicate's API ({error})"
+    return f"no answer from Replicate ({_name(error)})"
 
 
 def _name(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from replibatch.errors import (
@@ -38,7 +38,8 @@ class Prediction:
         output: JSON; null until there is one, and once erased.
         error: the model's words, for a failure.
         source: `api` or `web`.
-        created_at: None where the API leaves it out.
+        created_at: None where the API leaves it out, as is `completed_at`.
+        completed_at: None as long as it is not over, too.
         data_removed: whether Replicate has erased input and output.
     """
 
@@ -50,12 +51,12 @@ class Prediction:
     error: str | None = None
     source: str = "api"
     created_at: datetime | None = None
+    completed_at: datetime | None = None
     data_removed: bool = False
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """Read an answer of the API; only `id` and `status` must be there."""
-        created = data.get("created_at")
         return cls(
             id=data["id"],
             status=data["status"],
@@ -64,7 +65,8 @@ class Prediction:
             output=data.get("output"),
             error=None if data.get("error") is None else str(data["error"]),
             source=data.get("source") or "api",
-            created_at=datetime.fromisoformat(created) if created else None,
+            created_at=_time(data.get("created_at")),
+            completed_at=_time(data.get("completed_at")),
             data_removed=bool(data.get("data_removed")),
         )
 
@@ -90,3 +92,11 @@ class Prediction:
             if pattern.search(words):
                 return kind(words)
         return PredictionFailed(words)
+
+
+def _time(text: str | None) -> datetime | None:
+    """A time of the API; one that names no zone is UTC."""
+    if not text:
+        return None
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

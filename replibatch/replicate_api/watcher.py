@@ -1,38 +1,42 @@
-"""The watcher: one thread a process that sees every prediction of the process end, at a pace that suits their models.
+"""The watcher: one thread a process that sees every prediction of the process end.
 
-It lists the account's newest predictions, up to 100 a request, and asks singly only for those the list has not shown.
+It looks when a look is worth a read: when so many seconds have been lost, by what is known of the models' durations,
+on predictions that are over and that nobody has seen end. A look is one page of the account's list, 100 predictions,
+turned to where most is lost; only what the list does not show is asked for singly. So the ends of a model cost about
+as many reads in the time it usually takes, few or many though they are.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from replibatch.errors import AttemptFailure, Throttled, TokenRefused
+from replibatch.errors import AccountStopped, AttemptFailure, Throttled
 from replibatch.replicate_api.client import ReplicateAPI
+from replibatch.replicate_api.durations import Durations
 from replibatch.replicate_api.predictions import Prediction
+from replibatch.replicate_api.watched import NEARLY, PAGE_ROWS, Watched, best_page, best_single
 
-FASTEST_LOOK_SECONDS = 0.1
-SLOWEST_LOOK_SECONDS = 5.0
-PACE = 0.1  # of a model's usual time passes between two looks
-SINGLES = 2  # this few stragglers are asked for singly before another page is turned
-MOST_SINGLES = 20  # a look costs no more reads than this, even if the list is out of order
-TROUBLE_SECONDS = 1.0
+READS_PER_SECOND = 50.0  # what Replicate allows an account
+READS_SHARE = 0.7  # of those, for watching
+LOST_SHARE = 0.001  # a look is worth a read when this share of all the time that is watched is lost: √(2 · 0.001) …
+LEAST_WATCHED = 3  # … = 4.5 % of a model's usual time between two looks, more where fewer than these are watched …
+LOST_ALONE = 0.25  # … and in any case when this share of one prediction's usual time is lost
+SHORTEST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 30.0
+RARE_READ_SECONDS = 5.0  # a lone prediction of a model that takes longer is asked for singly: a list can be large
+SINGLES = 2  # this few of unknown age are asked for singly before a page is turned
+MOST_SINGLES = 20  # in a row, before the others are looked at again
+TROUBLE_SECONDS = 1.0  # until what could not be read is tried again; without the list, all are asked for singly
+STOPPED_SECONDS = 5.0
+LAST_LOOK_SECONDS = 1.0  # a look that takes longer is not waited for
+TICK = timedelta(milliseconds=10)  # `created_before` is turned up by this, lest rounding hides a row
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass
-class _Watched:
-    on_end: Callable[[Prediction], None]
-    model: str
-    began: float
-    look_at: float
-    pace: float
 
 
 class Watcher:
@@ -40,12 +44,18 @@ class Watcher:
 
     Args:
         api: the account's API.
+        reads_per_second: how many the account allows, over all processes.
     """
 
-    def __init__(self, api: ReplicateAPI) -> None:
+    def __init__(self, api: ReplicateAPI, reads_per_second: float = READS_PER_SECOND) -> None:
         self._api = api
-        self._watched: dict[str, _Watched] = {}
-        self._usual_seconds: dict[str, float] = {}
+        self._reads_per_second = READS_SHARE * reads_per_second
+        self._watched: dict[str, Watched] = {}
+        self._durations: dict[str, Durations] = {}
+        self._page_seconds = float("inf")
+        self._share = 1.0  # of the account's predictions in flight that are watched here
+        self._list_again_at = 0.0
+        self._wake_at = 0.0
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -59,31 +69,34 @@ class Watcher:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(SLOWEST_LOOK_SECONDS)
+        self._thread.join(LAST_LOOK_SECONDS)
 
     def watch(
         self, prediction: Prediction | str, model: str, typical_seconds: float, on_end: Callable[[Prediction], None]
     ) -> None:
-        """Call `on_end` once, from the watcher's thread, when the prediction is over.
+        """Call `on_end` once when the prediction is over: from the watcher's thread, or at once if it is already.
 
         Args:
-            prediction: it, or its id.
-            model: its model, whose usual time is learned from what ends.
+            prediction: it, just created; or the id of one that may be of any age.
+            model: its model, whose durations are learned from what ends.
             typical_seconds: the model's usual time, as long as none has been seen.
-            on_end: must return quickly.
+            on_end: must return quickly. A later `watch` of the same prediction takes its place.
         """
         if isinstance(prediction, Prediction) and prediction.is_over:
             on_end(prediction)
             return
-        prediction_id = prediction if isinstance(prediction, str) else prediction.id
-        usual = self._usual_seconds.get(model, typical_seconds)
-        pace = min(max(PACE * usual, FASTEST_LOOK_SECONDS), SLOWEST_LOOK_SECONDS)
         now = time.monotonic()
-        # One whose beginning nobody here saw may be over already.
-        first_look = now + (min(pace, FASTEST_LOOK_SECONDS) if isinstance(prediction, str) else pace)
         with self._changed:
-            self._watched[prediction_id] = _Watched(on_end, model, now, first_look, pace)
-            self._changed.notify()
+            durations = self._durations.setdefault(model, Durations(typical_seconds))
+            if isinstance(prediction, str):
+                item, look_at = Watched(prediction, on_end, durations, now), now
+            else:
+                created_at = prediction.created_at.timestamp() if prediction.created_at else None
+                item = Watched(prediction.id, on_end, durations, now, now, created_at, listed=created_at is not None)
+                look_at = now + durations.first_look_seconds
+            self._watched[item.id] = item
+            if look_at < self._wake_at or len(self._watched) == 1:
+                self._changed.notify()
 
     def forget(self, prediction_id: str) -> None:
         """Stop watching one prediction; its `on_end` will not be called, unless that has begun."""
@@ -91,78 +104,158 @@ class Watcher:
             self._watched.pop(prediction_id, None)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._stopping and (wait := self._until_next_look()) != 0:
-                    self._changed.wait(wait)
-                if self._stopping:
-                    return
+        pause = 0.0
+        while self._wait(pause):
+            began = time.monotonic()
             try:
-                self._look()
+                self._look(began)
             except Throttled as error:
-                self._pause(error.retry_after_seconds or TROUBLE_SECONDS, error)
-            except TokenRefused as error:
-                self._pause(SLOWEST_LOOK_SECONDS, error)
+                pause = self._trouble(error, error.retry_after_seconds or TROUBLE_SECONDS)
+            except AccountStopped as error:
+                pause = self._trouble(error, STOPPED_SECONDS)
             except Exception as error:  # noqa: BLE001  # nobody would see predictions end if this thread died
-                self._pause(TROUBLE_SECONDS, error)
+                pause = self._trouble(error, TROUBLE_SECONDS)
+            else:
+                # Processes that share the account share its reads, and where reads have to wait all make fewer.
+                took = time.monotonic() - began
+                fair = 1 / (self._reads_per_second * self._share)
+                pause = max(SHORTEST_PAUSE_SECONDS, fair - took, min(took, TROUBLE_SECONDS))
 
-    def _until_next_look(self) -> float | None:
-        if not self._watched:
-            return None
-        return max(0.0, min(item.look_at for item in self._watched.values()) - time.monotonic())
-
-    def _pause(self, seconds: float, error: Exception) -> None:
+    def _trouble(self, error: Exception, seconds: float) -> float:
         log.warning("could not look after predictions", error=str(error), again_in_seconds=seconds)
+        return seconds
+
+    def _wait(self, pause: float) -> bool:
+        """Wait at least `pause` seconds, then until a look is worth a read; False once it is time to stop."""
+        not_before = time.monotonic() + pause
         with self._changed:
-            if not self._stopping:
-                self._changed.wait(seconds)
+            while not self._stopping:
+                now = time.monotonic()
+                if now >= not_before:
+                    wait = self._until_worth_a_look(now)
+                    if wait <= 0:
+                        return True
+                else:
+                    wait = not_before - now
+                self._wake_at = now + wait
+                self._changed.wait(min(wait, threading.TIMEOUT_MAX))
+            return False
 
-    def _look(self) -> None:
-        """One look at all that are due: pages of the list while that is cheaper than asking singly."""
-        now = time.monotonic()
-        due = {key for key, item in self._watched.copy().items() if item.look_at <= now}
-        horizon = len(self._watched)
-        if horizon > SINGLES:
-            try:
-                self._look_through_list(due, 2 * horizon + 100)
-            except Throttled:
-                raise
-            except AttemptFailure as error:
-                log.warning("could not list predictions", error=str(error))
-        for prediction_id in list(due)[:MOST_SINGLES]:
-            try:
-                self._seen(self._api.get(prediction_id))
-            except Throttled:
-                raise
-            except AttemptFailure as error:
-                log.warning("could not read a prediction", prediction_id=prediction_id, error=str(error))
-                self._look_later(prediction_id)
+    def _until_worth_a_look(self, now: float) -> float:
+        """Seconds; found by looking ahead in strides that double, then between the last two."""
+        if not self._watched:
+            return float("inf")
+        items = self._watched.values()
+        usual = [item.durations.usual_seconds for item in items]
+        worth = LOST_SHARE * sum(usual) * max(1.0, LEAST_WATCHED / len(usual), len(usual) / PAGE_ROWS)
+        worth_alone = min(worth, LOST_ALONE * sum(usual) / len(usual))
+        before, part_before, ahead = 0.0, 0.0, 0.0
+        while ahead < LONGEST_PAUSE_SECONDS:
+            page, single = best_page(items, now + ahead, self._page_seconds), best_single(items, now + ahead)
+            part = max(page.unseen_seconds / worth, single.unseen_seconds / worth_alone)
+            if part >= 1:
+                return before + (ahead - before) * (1 - part_before) / (part - part_before)
+            before, part_before = ahead, part
+            ahead = 2 * ahead or SHORTEST_PAUSE_SECONDS / 4
+        return LONGEST_PAUSE_SECONDS
 
-    def _look_through_list(self, due: set[str], most_rows: int) -> None:
-        """Turn pages until nearly all of `due` were on one; takes those out of `due`."""
-        rows = 0
-        for page in self._api.newest():
-            rows += len(page)
-            for prediction in page:
-                due.discard(prediction.id)
-                self._seen(prediction)
-            if len(due) <= SINGLES or rows >= most_rows:
-                return
+    def _look(self, now: float) -> None:
+        """The one read, or the few for those of unknown age, that tell most."""
+        with self._changed:
+            items = list(self._watched.values())
+        if unknown := [item for item in items if item.began is None and item.not_before <= now]:
+            self._find(unknown, now)
+        elif items:
+            page, single = best_page(items, now, self._page_seconds), best_single(items, now)
+            lone = len(page.items) == 1 and page.items[0].durations.usual_seconds > RARE_READ_SECONDS
+            if lone or page.unseen_seconds < NEARLY * single.unseen_seconds or now < self._list_again_at:
+                self._ask_for(single.items, now)
+            else:
+                self._turn_to(page.items, now)
 
-    def _seen(self, prediction: Prediction) -> None:
-        if not prediction.is_over:
-            self._look_later(prediction.id)
+    def _turn_to(self, items: Sequence[Watched], now: float) -> None:
+        """Read the page of the list that begins with the first of `items`."""
+        newest = datetime.fromtimestamp(items[0].created_at or 0.0, UTC)
+        rows = self._page(self._api.newest(created_before=newest + TICK))
+        if rows is None:
             return
-        with self._changed:
-            item = self._watched.pop(prediction.id, None)
+        oldest = min((row.created_at.timestamp() for row in rows if row.created_at), default=float("inf"))
+        self._learn_from(rows)
+        shown = {row.id for row in rows}
+        for item in items:
+            if item.id not in shown and (len(rows) < PAGE_ROWS or (item.created_at or 0.0) > oldest):
+                item.listed = False
+        for row in rows:
+            self._seen(row, now)
+
+    def _find(self, unknown: list[Watched], now: float) -> None:
+        """See those of unknown age for the first time: on the list's first pages, or singly."""
+        left = {item.id: item for item in unknown}
+        if len(left) > SINGLES and now >= self._list_again_at:
+            pages = self._api.newest()
+            most_rows = 2 * len(self._watched) + PAGE_ROWS
+            while len(left) > SINGLES and most_rows > 0 and (rows := self._page(pages)):
+                most_rows -= len(rows)
+                for row in rows:
+                    left.pop(row.id, None)
+                    self._seen(row, now)
+        self._ask_for(list(left.values())[:MOST_SINGLES], now)
+
+    def _ask_for(self, items: Iterable[Watched], now: float) -> None:
+        """Read each singly."""
+        for item in items:
+            try:
+                self._seen(self._api.get(item.id), now)
+            except Throttled:
+                raise
+            except AttemptFailure as error:
+                log.warning("could not read a prediction", prediction=item.id, error=str(error))
+                item.not_before = time.monotonic() + TROUBLE_SECONDS
+
+    def _page(self, pages: Iterator[list[Prediction]]) -> list[Prediction] | None:
+        """The next page; None where there is none, or it could not be read."""
+        try:
+            return next(pages, None)
+        except Throttled:
+            raise
+        except AttemptFailure as error:
+            log.warning("could not list predictions", error=str(error))
+            self._list_again_at = time.monotonic() + TROUBLE_SECONDS
+            return None
+
+    def _learn_from(self, rows: list[Prediction]) -> None:
+        """How much time a page spans, and how much of what is in flight others watch."""
+        times = [row.created_at.timestamp() for row in rows if row.created_at]
+        if len(rows) == PAGE_ROWS and times:
+            self._page_seconds = max(times) - min(times)
+        running = [row.id in self._watched for row in rows if not row.is_over]
+        share = max(1, sum(running)) / max(1, len(running))
+        self._share += 0.2 * (share - self._share)
+
+    def _seen(self, prediction: Prediction, now: float) -> None:
+        """What a read has shown of a prediction; `now` is when the read began."""
+        item = self._watched.get(prediction.id)
         if item is None:
             return
-        if prediction.status == "succeeded":
-            took = time.monotonic() - item.began
-            self._usual_seconds[item.model] = 0.7 * self._usual_seconds.get(item.model, took) + 0.3 * took
-        item.on_end(prediction)
+        if prediction.is_over:
+            self._end(item, prediction)
+            return
+        if item.began is None:
+            created = prediction.created_at.timestamp() if prediction.created_at else None
+            item.created_at, item.listed = created, created is not None
+            item.began = min(item.since, now - (time.time() - created)) if created else item.since
+        item.seen_seconds = now - item.began
+        item.durations.seen_running(item.seen_seconds, len(self._watched))
 
-    def _look_later(self, prediction_id: str) -> None:
+    def _end(self, item: Watched, prediction: Prediction) -> None:
         with self._changed:
-            if item := self._watched.get(prediction_id):
-                item.look_at = time.monotonic() + item.pace
+            if self._watched.get(item.id) is not item:
+                return
+            del self._watched[item.id]
+        if prediction.status == "succeeded" and prediction.created_at and prediction.completed_at:
+            took = (prediction.completed_at - prediction.created_at).total_seconds()
+            item.durations.learn(took)
+        try:
+            item.on_end(prediction)
+        except Exception as error:  # the others' ends must not wait for it
+            log.exception("unexpected", prediction=item.id, error=str(error))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -45,13 +45,18 @@ def fleet(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def start_worker(fleet: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts `replibatch worker` processes of the fleet, each ready when this returns; ends them afterwards."""
+    """Starts `replibatch worker` processes of the fleet, each ready when this returns; ends them afterwards.
+
+    `by` names another module and its arguments that run the worker.
+    """
     workers: list[subprocess.Popen[bytes]] = []
 
-    def start(*options: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start(
+        *options: str, by: Sequence[str] = ("replibatch", "worker"), **environment: str
+    ) -> subprocess.Popen[bytes]:
         before = _processes(fleet)
         log = tmp_path / f"worker-{len(workers)}.log"
-        command = [sys.executable, "-P", "-m", "replibatch", "worker", *options]
+        command = [sys.executable, "-P", "-m", *by, *options]
         with log.open("wb") as said:
             worker = subprocess.Popen(command, stdout=said, stderr=said, env={**os.environ, **environment})
         workers.append(worker)

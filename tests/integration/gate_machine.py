@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from redis import Redis
 
-from replibatch.limits.gate import CLAIM_SECONDS, MICRO, POST_SECONDS, SLOT_MARGIN_SECONDS, Gate, Standing, Ticket
+from replibatch.limits.gate import (
+    CLAIM_SECONDS,
+    MICRO,
+    POST_SECONDS,
+    SLOT_MARGIN_SECONDS,
+    Gate,
+    Row,
+    Standing,
+    Ticket,
+)
 from replibatch.scripts import run_together
 from replibatch.settings import Settings
 
@@ -36,12 +45,21 @@ class Seen:
     price: int = 0
 
 
+def prediction_of(seen: Seen) -> str:
+    """What Replicate calls it."""
+    return (
+        seen.ticket.attempt.removeprefix("prediction:")
+        if seen.ticket.attempt.startswith("prediction:")
+        else f"of {seen.ticket.attempt}"
+    )
+
+
 @dataclass
 class Books:
     """What happened, by the machine's own account."""
 
     attempts: dict[str, Seen] = field(default_factory=dict)
-    answers: list[float] = field(default_factory=list)
+    answers: list[tuple[float, str]] = field(default_factory=list)  # with the prediction; refused ones have none
     cooldown_until: float = 0.0
     stopped: bool = False
     settled: int = 0
@@ -67,12 +85,15 @@ class GateMachine(RuleBasedStateMachine):
             lease_seconds=LEASE,
             prediction_timeout_seconds=TIMEOUT,
         )
-        self.gates = {name: Gate(self.redis, settings, name, lambda: self.now) for name in PROCESSES}
+        self.open_gate = lambda name: Gate(self.redis, settings, name, lambda: self.now)
+        self.gates = {name: self.open_gate(name) for name in PROCESSES}
+        self.keepsakes = dict.fromkeys(PROCESSES, "")
         self.beats = dict.fromkeys(PROCESSES, 0.0)
         self.books = Books()
         self.arrivals = itertools.count(1)
         self.ids = itertools.count(1)
         self.gate = self.gates["a"]
+        assert self.gate.rebuild([]) == (None, []), "a new account waits for nobody"
         if budget is not None:
             self.gate.store_limits({"budget": budget})
         for name in PROCESSES:
@@ -84,7 +105,9 @@ class GateMachine(RuleBasedStateMachine):
     def beat(self, process: str) -> None:
         self.beats[process] = self.now
         unclaimed_before = {k for k in self.having("granted") if self.books.attempts[k].process == process}
-        _, unclaimed, _, _ = self.call(lambda: self.gates[process].heartbeat({}))
+        beat = self.call(lambda: self.gates[process].heartbeat({}))
+        self.keepsakes[process] = beat.keepsake or self.keepsakes[process]
+        unclaimed = beat.unclaimed
         still = unclaimed_before & set(self.having("granted"))
         assert still <= set(unclaimed), "a heartbeat names the hand-offs its process has not claimed"
 
@@ -135,7 +158,7 @@ class GateMachine(RuleBasedStateMachine):
     def claim(self, data: st.DataObject) -> None:
         attempt, seen = self.pick(data, "granted")
         cooling = self.now < self.books.cooldown_until
-        standing, _ = self.call(lambda: self.gates[seen.process].claim(seen.ticket))
+        (standing,), _ = self.call(lambda: self.gates[seen.process].claim([seen.ticket]))
         if standing == Standing.CLAIMED:
             assert not cooling and not self.books.stopped
             self.note_claim(attempt)
@@ -151,7 +174,7 @@ class GateMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def created(self, data: st.DataObject) -> None:
         _, seen = self.pick(data, "claimed")
-        self.answer(lambda: self.gates[seen.process].created(seen.ticket))
+        self.answer(lambda: self.gates[seen.process].created(seen.ticket, prediction_of(seen)), prediction_of(seen))
         seen.state = "created"
         self.reconcile_books()
 
@@ -212,7 +235,8 @@ class GateMachine(RuleBasedStateMachine):
         seen.process = heir
         standing = self.gates[heir].adopt(attempt, seen.ticket.fence)
         assert standing != Standing.UNKNOWN
-        for step in (self.gates[stale_process].released(stale, 1.0), self.gates[stale_process].created(stale)):
+        stale_gate = self.gates[stale_process]
+        for step in (stale_gate.released(stale, 1.0), stale_gate.created(stale, "another")):
             assert run_together(self.redis, step)[0][0] == 0, "who lost custody changes nothing"
         self.reconcile_books()
 
@@ -222,6 +246,7 @@ class GateMachine(RuleBasedStateMachine):
         attempt, seen = self.pick(data, "claimed")
         if heir == seen.process:
             return
+        assert run_together(self.redis, self.gates[seen.process].refused(Ticket(attempt, 0, 0.0)))[0][0] == 0
         seen.ticket = Ticket(attempt, seen.ticket.fence + 1, seen.ticket.price_usd, "", seen.ticket.priority)
         seen.process = heir
         standing, _ = self.gates[heir].acquire(seen.ticket)
@@ -238,12 +263,69 @@ class GateMachine(RuleBasedStateMachine):
     @rule(lift=st.sampled_from([True, True, True, False]))
     def stop_or_resume(self, lift: bool) -> None:
         if lift:
+            if self.books.stopped:
+                self.books.cooldown_until = 0.0
             self.books.stopped = False
-            self.books.cooldown_until = 0.0
             self.call(self.gate.resume)
         else:
             self.books.stopped = True
             self.call(lambda: self.gate.stop("TokenRefused: no"))
+        self.reconcile_books()
+
+    @rule(dead=st.sampled_from([None, None, *PROCESSES[1:]]))
+    def lose_the_state(self, dead: str | None) -> None:
+        for name in PROCESSES:
+            self.beat(name)
+        self.redis.flushall()
+        runs = {prediction_of(seen) for seen in self.books.attempts.values() if seen.state == "created"}
+        if dead and not any(
+            seen.process == dead and seen.state == "claimed" for seen in self.books.attempts.values()
+        ):
+            self.gates[dead] = self.open_gate(dead)
+            for attempt, seen in list(self.books.attempts.items()):
+                if seen.process == dead:
+                    del self.books.attempts[attempt]
+        # A refused POST is in no list; the account goes on gently.
+        self.books.answers = [(at, prediction) for at, prediction in self.books.answers if prediction]
+        for name in PROCESSES:
+            beat = self.gates[name].heartbeat({})
+            assert beat.must_report and not beat.keepsake
+            self.beats[name] = self.now
+        for name in PROCESSES:
+            gate = self.gates[name]
+            for ticket in [ticket for ticket, _ in gate._held.values() if ticket.attempt not in self.books.attempts]:
+                gate.released(ticket, 0.0)  # past its hard deadline
+            gate.report(self.keepsakes[name])
+        lost = [seen for seen in self.books.attempts.values() if seen.state in ("waiting", "granted")]
+        for seen in sorted(lost, key=lambda seen: seen.arrival):
+            standing, _ = self.gates[seen.process].acquire(seen.ticket)
+            if standing in (Standing.STOPPED, Standing.UNAFFORDABLE):
+                del self.books.attempts[seen.ticket.attempt]
+            else:
+                assert standing == Standing.WAITING, "nothing is granted before the state is trusted"
+                seen.state = "waiting"
+        rows = {
+            prediction: Row(prediction, prediction in runs, self.now - at) for at, prediction in self.books.answers
+        }
+        rows |= {prediction: rows.get(prediction, Row(prediction, True, 20.0)) for prediction in runs}
+        for name in PROCESSES:
+            self.beat(name)
+        wait, orphans = self.gate.rebuild(rows.values())
+        if wait is not None:
+            self.now += wait
+            for name in PROCESSES:
+                self.beat(name)
+            wait, orphans = self.gate.rebuild(rows.values())
+        assert wait is None
+        assert set(orphans) == runs - {prediction_of(seen) for seen in self.books.attempts.values()}
+        for prediction in orphans:
+            ticket = self.gate.orphan(prediction)
+            self.books.attempts[ticket.attempt] = Seen(ticket, "a", 0, "created", self.now - 25.0)
+        orders = self.redis.hgetall(self.gate.prefix + "tickets")
+        for attempt, seen in self.books.attempts.items():
+            if attempt in orders:
+                seen.arrival = int(orders[attempt].split("\t")[4]) % 2**42
+        self.arrivals = itertools.count(max((seen.arrival for seen in self.books.attempts.values()), default=0) + 1)
         self.reconcile_books()
 
     # -- what must always hold ------------------------------------------------------------------------------
@@ -274,7 +356,7 @@ class GateMachine(RuleBasedStateMachine):
 
     def every_waiter_is_served(self) -> None:
         self.books.stopped = False
-        self.books.cooldown_until = 0.0
+        self.now = max(self.now, self.books.cooldown_until)
         self.gate.store_limits({"budget": None})
         self.call(self.gate.resume)
         for name in PROCESSES:
@@ -285,10 +367,12 @@ class GateMachine(RuleBasedStateMachine):
                 self.beat(name)
             for attempt, seen in list(self.books.attempts.items()):
                 gate = self.gates[seen.process]
-                if seen.state == "granted" and self.call(lambda g=gate, s=seen: g.claim(s.ticket))[0] == "claimed":
-                    self.note_claim(attempt)
+                if seen.state == "granted":
+                    (standing,), _ = self.call(lambda g=gate, s=seen: g.claim([s.ticket]))
+                    if standing == Standing.CLAIMED:
+                        self.note_claim(attempt)
                 if seen.state == "claimed":
-                    self.answer(lambda g=gate, s=seen: g.created(s.ticket))
+                    self.answer(lambda g=gate, s=seen: g.created(s.ticket, prediction_of(s)), prediction_of(seen))
                     seen.state = "created"
                 if seen.state == "created":
                     self.step(lambda g=gate, s=seen: g.released(s.ticket, 0.0))
@@ -322,9 +406,9 @@ class GateMachine(RuleBasedStateMachine):
         next(calls)
         assert again == 0 and self.snapshot() == before
 
-    def answer(self, make) -> None:
+    def answer(self, make, prediction: str = "") -> None:
         self.step(make)
-        self.books.answers.append(self.now)
+        self.books.answers.append((self.now, prediction))
 
     def snapshot(self):
         key = self.gate.prefix
@@ -386,7 +470,7 @@ class GateMachine(RuleBasedStateMachine):
         states = [seen.state for seen in self.books.attempts.values()]
         busy = sum(state != "waiting" for state in states)
         open_posts = sum(state in ("granted", "claimed") for state in states)
-        recent = sum(answer > self.now - WINDOW for answer in self.books.answers)
+        recent = sum(answered > self.now - WINDOW for answered, _ in self.books.answers)
         if raised:
             assert busy <= self.limits["max_concurrent"], "slots"
             assert open_posts + recent <= self.limits["per_window"], "a create counts until a window after its answer"

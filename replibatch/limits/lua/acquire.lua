@@ -1,7 +1,8 @@
 -- Asks for a slot and a place in the window, both or neither.
 -- call: attempt, process, fence, price (micro-dollars), purse ('' for none), priority (0 first)
 -- Returns {standing, ms until asking again is of use or -1}; standing: claimed (POST now), waiting,
--- created (it has its prediction), unsettled, stopped, unaffordable, fenced (a later owner has it).
+-- created (it has its prediction), unsettled, stopped, unaffordable, fenced (a later owner has it), unknown (the
+-- caller's own heartbeat is too old to be granted anything).
 -- An attempt that waits or holds already keeps its place; a new owner (a later fence) takes it over. Taken over
 -- with its POST unanswered it is `unsettled`: whether something was created must be found out first.
 
@@ -15,7 +16,7 @@ else
   if state.stopped then return { 'stopped', -1 } end
   set('arrivals', number('arrivals') + 1)
   ticket = { process = call.process, fence = call.fence, price = call.price, purse = call.purse,
-    order = call.priority * 4398046511104 + number('arrivals') }
+    order = call.priority * 4398046511104 + number('arrivals'), prediction = '' }
   if not affordable(ticket) then return { 'unaffordable', -1 } end
   redis.call('ZADD', WAITERS, whole(ticket.order), call.attempt)
 end
@@ -26,7 +27,7 @@ if result == 'granted' then
   result = claim(call.attempt, ticket)
   save()
 elseif result == 'unknown' then
-  result = caller_refused
+  result = caller_refused or 'unknown'
 elseif result == 'claimed' and new_owner then
   result = 'unsettled'
 end

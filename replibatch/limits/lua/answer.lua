@@ -1,51 +1,71 @@
 -- A POST was answered: it moves from the intents to the window.
--- call: attempt, process, fence, created (bool), requeue (bool: wait again, at the same place),
---       throttled (bool), retry_after_ms (-1: the reply named none)
+-- call: attempt, process, fence, created (bool), prediction (its id, or ''), requeue (bool: wait again, at the same
+--       place), throttled (bool), retry_after_ms (-1: the reply named none)
 -- Returns {whether this call was the one that counted it (1 or 0), ms until asking again is of use or -1}.
+--
+-- A server whose limit is lower than the one in force is learned from its refusals. The first one tells it: what was
+-- accepted within the last window. From then on creates are spaced evenly, and a limit refused again is one too many.
+-- An account with little credit has 6 a minute and no burst at all, so no less than that is assumed; where the spacing
+-- itself is refused, the pause between two creates begins with the answer of the first. After `probe_after` creates
+-- without a refusal twice as many are tried, for as long as all of a window go through; a probe that fails
+-- falls back to what held, and the next is twice as far away: never more than one refusal in 150 creates.
+
+local FIRST_PROBE, LAST_PROBE = 150, 9600
+local LITTLE_CREDIT_MS = 10000
 
 local ticket = ticket_of(call.attempt)
 if not owns(ticket) or not redis.call('ZSCORE', CREATING, call.attempt) then return { 0, pump() } end
 
--- The true limit is at least what was accepted within one window, and, for a server that spaces creates,
--- what the wait it asks for amounts to.
+local function accepted() return number('posts') - number('refused') end
+
 local function learn()
-  local accepted = number('posts') - number('refused')
-  local spaced = call.retry_after_ms > 0 and math.floor(config.window_ms / call.retry_after_ms) or 1
-  if now >= number('cooldown_until') then
-    local guess = accepted > 1 and accepted or math.max(1, spaced)
-    if guess < (state.per_window or config.per_window) then set('learned', guess) end
-    set('probe_after', state.probe_step and math.min(6400, 2 * (state.probe_after or 150)) or 150)
-    set('probe_step', 1)
-    set('streak', number('streak') + 1)
-  end
   set('since_throttled', 0)
+  if now < number('cooldown_until') then return end -- of the same burst
+  set('streak', number('streak') + 1)
+  local least = math.max(1, math.floor(config.window_ms / LITTLE_CREDIT_MS))
+  local guess = math.max(accepted(), least)
+  if state.good then
+    guess = math.max(state.good, math.min(guess, state.learned - 1))
+    set('probe_after', math.min(LAST_PROBE, 2 * number('probe_after')))
+    set('good', nil)
+  elseif state.learned then
+    local may_be_spacing = not state.spaced and state.learned <= 2 * least
+    guess = math.max(1, math.min(guess, may_be_spacing and state.learned or state.learned - 1))
+    if may_be_spacing then set('spaced', 1) end
+  else
+    if accepted() <= least then set('spaced', 1) end
+    set('probe_after', FIRST_PROBE)
+  end
+  if guess < (state.per_window or config.per_window) then set('learned', guess) end
 end
 
 local function cool_down()
   local wait = call.retry_after_ms
-  if wait < 0 then wait = math.min(60000, 1000 * 2 ^ (math.max(1, number('streak')) - 1)) end
+  if wait <= 0 then wait = math.min(60000, 1000 * 2 ^ (math.max(1, number('streak')) - 1)) end
   set('cooldown_until', math.max(number('cooldown_until'), now + wait))
   set('ramp', 1)
 end
 
 -- A create went through: open up step by step, and try for more than was learned now and then.
 local function carry_on()
-  local accepted = number('posts') - number('refused')
   local limit = state.per_window or config.per_window
   set('streak', nil)
   if state.ramp then set('ramp', state.ramp < limit and state.ramp * 2 or nil) end
   if not state.learned then return end
-  if accepted > state.learned then set('learned', accepted) end
-  set('since_throttled', number('since_throttled') + 1)
-  if number('since_throttled') >= (state.probe_after or 150) then
-    set('since_throttled', 0)
-    set('learned', state.learned + (state.probe_step or 1))
-    set('probe_step', 2 * (state.probe_step or 1))
+  if now < number('cooldown_until') then
+    set('learned', math.max(state.learned, accepted())) -- of the same burst, answered after the refusal
+  else
+    set('since_throttled', number('since_throttled') + 1)
+    if number('since_throttled') >= (state.good and state.learned or number('probe_after')) then
+      set('since_throttled', 0)
+      set('good', state.learned)
+      set('learned', 2 * state.learned)
+    end
   end
   if state.learned >= limit then
-    for _, field in ipairs({ 'learned', 'paced_until', 'probe_after', 'probe_step', 'since_throttled' }) do
-      set(field, nil)
-    end
+    forget_what_was_learned()
+  elseif state.spaced then
+    set('paced_until', now + interval())
   end
 end
 
@@ -53,6 +73,14 @@ forget_old_posts()
 redis.call('ZREM', CREATING, call.attempt)
 count_post(not call.created)
 if call.created then
+  ticket.prediction = call.prediction
+  write_ticket(call.attempt, ticket)
+  -- Listed while its answer was under way, it was taken for nobody's.
+  local orphan = ticket_of('prediction:' .. call.prediction)
+  if orphan then
+    free_slot('prediction:' .. call.prediction, orphan)
+    drop('prediction:' .. call.prediction)
+  end
   carry_on()
 elseif call.requeue then
   back_in_line(call.attempt, ticket)

@@ -5,22 +5,23 @@
 -- KEYS[3]  creating   zset  attempt -> claimed at (ms): POSTs sent, or about to be, and not answered (the intent)
 -- KEYS[4]  window     list  "time:posts:refused", oldest first: answered POSTs by the time of their answer
 -- KEYS[5]  waiters    zset  attempt -> priority and arrival: first come, first served
--- KEYS[6]  tickets    hash  attempt -> process, fence, price, purse, order: of every waiter and holder
+-- KEYS[6]  tickets    hash  attempt -> process, fence, price, purse, order, prediction: of every waiter and holder
 -- KEYS[7]  limits     hash  the limits in force, cooldown, what was learned, counters
 -- KEYS[8]  processes  zset  process -> last heartbeat (ms)
 -- KEYS[9]  spend      hash  month (UTC) -> micro-dollars spent; "reserved" -> micro-dollars of the slots
 -- ARGV[1]  the gate's configuration, JSON   ARGV[2]  this call's arguments, JSON
 --
--- Made up from the prefix: "<prefix>wake:<process>" (list of hand-offs), "<prefix>purse:<name>" (hash cap, spent,
--- reserved: the budget of a batch). Times are Redis' own, in whole milliseconds. A repeated call changes nothing twice.
+-- Made up from the prefix: "<prefix>wake:<process>" (channel of hand-offs), "<prefix>wake" (channel to all processes),
+-- "<prefix>purse:<name>" (hash cap, spent, reserved: the budget of a batch). Times are Redis' own, in whole
+-- milliseconds. A repeated call changes nothing twice.
 
 local SLOTS, GRANTED, CREATING, WINDOW, WAITERS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local TICKETS, LIMITS, PROCESSES, SPEND = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local config, call = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 
 local FIELDS = { 'clock', 'max_concurrent', 'per_window', 'budget', 'posts', 'refused', 'arrivals', 'cooldown_until',
-  'ramp', 'learned', 'paced_until', 'probe_after', 'probe_step', 'since_throttled', 'streak', 'stopped',
-  'total', 'peak', 'throttled' }
+  'ramp', 'learned', 'spaced', 'paced_until', 'good', 'probe_after', 'since_throttled', 'streak', 'stopped',
+  'total', 'peak', 'throttled', 'epoch', 'suspect', 'suspect_since', 'restored' }
 local state, dirty = {}, {}
 do
   local values = redis.call('HMGET', LIMITS, unpack(FIELDS))
@@ -41,6 +42,7 @@ local function whole(value) return string.format('%.0f', value) end
 
 -- A clock that stepped back is stood still through: nothing granted for a later time is forgotten early.
 local now
+local clock_before = number('clock')
 do
   if config.now_ms then
     now = config.now_ms
@@ -51,10 +53,33 @@ do
   if now > number('clock') then set('clock', now) else now = number('clock') end
 end
 
+-- The state is trusted as long as it is there and the same server process keeps it. Lost (a flush, a restart without
+-- data), or another's (a restart, a failover to an older copy), it grants nothing until it is rebuilt: report.lua.
+local function server()
+  local info = redis.pcall('INFO', 'server')
+  return 'run ' .. (type(info) == 'string' and string.match(info, 'run_id:(%x+)') or '')
+end
+local epoch = server()
+local function is_trusted() return state.epoch == epoch end
+
+local function suspect()
+  if is_trusted() or state.suspect == epoch then return end
+  set('suspect', epoch)
+  set('suspect_since', now)
+  set('restored', clock_before)
+  redis.call('PUBLISH', config.prefix .. 'wake', 'report\t')
+end
+
 local function max_concurrent() return state.max_concurrent or config.max_concurrent end
 local function per_window()
   local limit = state.per_window or config.per_window
   return state.learned and math.min(limit, state.learned) or limit
+end
+
+local function forget_what_was_learned()
+  for _, field in ipairs({ 'learned', 'spaced', 'paced_until', 'good', 'probe_after', 'since_throttled' }) do
+    set(field, nil)
+  end
 end
 
 local function save()
@@ -77,13 +102,15 @@ end
 local function ticket_of(attempt)
   local packed = redis.call('HGET', TICKETS, attempt)
   if not packed then return nil end
-  local process, fence, price, purse, order = string.match(packed, '^([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)$')
-  return { process = process, fence = tonumber(fence), price = tonumber(price), purse = purse, order = tonumber(order) }
+  local process, fence, price, purse, order, prediction =
+    string.match(packed, '^([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)$')
+  return { process = process, fence = tonumber(fence), price = tonumber(price), purse = purse, order = tonumber(order),
+    prediction = prediction }
 end
 
 local function write_ticket(attempt, ticket)
   redis.call('HSET', TICKETS, attempt, table.concat(
-    { ticket.process, whole(ticket.fence), whole(ticket.price), ticket.purse, whole(ticket.order) }, '\t'))
+    { ticket.process, whole(ticket.fence), whole(ticket.price), ticket.purse, whole(ticket.order), ticket.prediction }, '\t'))
 end
 
 local function owns(ticket)
@@ -160,9 +187,9 @@ local function forget_old_posts()
   end
 end
 
-local function count_post(was_refused)
+local function count_post(was_refused, at)
   local bucket_ms = math.max(1, math.floor(config.window_ms / 1000))
-  local time = math.ceil(now / bucket_ms) * bucket_ms
+  local time = math.ceil((at or now) / bucket_ms) * bucket_ms
   local newest = redis.call('LINDEX', WINDOW, -1)
   local posts, refused = 1, was_refused and 1 or 0
   if newest then
@@ -180,17 +207,19 @@ end
 -- Slots ----------------------------------------------------------------------------------------------------------
 
 local function tell(process, attempt, what)
-  local key = config.prefix .. 'wake:' .. process
-  redis.call('RPUSH', key, what .. '\t' .. attempt)
-  redis.call('PEXPIRE', key, whole(2 * config.lease_ms))
+  redis.call('PUBLISH', config.prefix .. 'wake:' .. process, what .. '\t' .. attempt)
 end
+
+-- Between two creates where a limit was learned. A server that allows no burst counts from one arrival to the next:
+-- there the pause begins with the answer (answer.lua), at the latest when the POST has timed out.
+local function interval() return math.ceil(config.window_ms / per_window()) end
 
 local function grant(attempt, ticket)
   redis.call('ZREM', WAITERS, attempt)
   redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)
   redis.call('ZADD', GRANTED, whole(now + config.claim_ms), attempt)
   reserve(ticket, 1)
-  if state.learned then set('paced_until', now + math.ceil(config.window_ms / per_window())) end
+  if state.learned then set('paced_until', now + interval() + (state.spaced and config.post_ms or 0)) end
   local busy = redis.call('ZCARD', SLOTS)
   if busy > number('peak') then set('peak', busy) end
 end
@@ -241,6 +270,11 @@ end
 
 -- Grants to the heads of the line as long as every limit allows; returns when to ask again (ms), if time will help.
 local function pump()
+  if not is_trusted() then
+    suspect()
+    save()
+    return -1
+  end
   sweep()
   local posts_leave = forget_old_posts()
   local again
@@ -290,7 +324,7 @@ local function claim(attempt, ticket)
     drop(attempt)
     return 'stopped'
   end
-  if now < number('cooldown_until') then
+  if now < number('cooldown_until') or not is_trusted() then
     back_in_line(attempt, ticket)
     return 'waiting'
   end

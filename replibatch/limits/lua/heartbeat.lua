@@ -2,11 +2,12 @@
 -- KEYS[10] reports  hash  process -> JSON of what it says of itself
 -- KEYS[11] stored   hash  limits set by an operator: max_concurrent, per_window, budget (micro-dollars)
 -- call: process, report (JSON text; may hold max_concurrent, per_window, budget), leaving (bool)
--- Returns {whether the process was known (1 or 0), its unclaimed hand-offs, ms until asking again is of use or -1,
--- the concurrency limit in force}.
+-- Returns {whether the process was alive to the others until now (1 or 0), whether it must report (1 or 0: the state is
+-- not trusted), its unclaimed hand-offs, ms until asking again is of use or -1, the keepsake: what to hand back with a
+-- report should the state be lost, the concurrency limit in force}.
 
 local REPORTS, STORED = KEYS[10], KEYS[11]
-local known = redis.call('ZSCORE', PROCESSES, call.process) and 1 or 0
+local known = is_alive(call.process) and 1 or 0
 if call.leaving then
   redis.call('ZREM', PROCESSES, call.process)
   redis.call('HDEL', REPORTS, call.process)
@@ -41,4 +42,11 @@ for _, attempt in ipairs(redis.call('ZRANGE', GRANTED, 0, -1)) do
   local ticket = ticket_of(attempt)
   if ticket.process == call.process then unclaimed[#unclaimed + 1] = attempt end
 end
-return { known, unclaimed, pump(), max_concurrent() }
+local again = pump()
+local keepsake = cjson.encode({
+  clock = now,
+  limits = redis.call('HGETALL', LIMITS),
+  stored = redis.call('HGETALL', STORED),
+  spend = redis.call('HGETALL', SPEND),
+})
+return { known, is_trusted() and 0 or 1, unclaimed, again, is_trusted() and keepsake or '', max_concurrent() }

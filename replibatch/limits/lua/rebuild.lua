@@ -1,0 +1,61 @@
+-- Trusts the state again: what the processes reported, and what the account's own list has besides.
+-- call: process, rows (the account's predictions that run, or were created within a window:
+--       a list of {id, whether it runs (1 or 0), age (ms)})
+-- Returns {ms to wait for the reports of others before listing again, or -1 when done, ids of the predictions nobody
+-- answers for, which now hold a slot as "prediction:<id>" in the caller's name}.
+
+local CLOCKS_APART_MS = 1000 -- the list's ages are by the clocks of others
+local QUIET_MS = 10000 -- nothing runs, and nothing was created for so long: there is nobody to wait for
+
+suspect()
+if is_trusted() then
+  save()
+  return { -1, {} }
+end
+
+local is_quiet = redis.call('ZCARD', SLOTS) == 0
+for _, row in ipairs(call.rows) do
+  if row[2] == 1 or row[3] < QUIET_MS then is_quiet = false end
+end
+local wait = number('suspect_since') + config.report_ms - now
+if wait > 0 and not is_quiet then
+  save()
+  return { wait, {} }
+end
+
+local attempt_of = {}
+for _, attempt in ipairs(redis.call('ZRANGE', SLOTS, 0, -1)) do
+  local ticket = ticket_of(attempt)
+  if ticket.prediction ~= '' then attempt_of[ticket.prediction] = attempt end
+end
+
+local orphans, posts = {}, {}
+for _, row in ipairs(call.rows) do
+  local id, runs, age = row[1], row[2] == 1, row[3]
+  if runs and not attempt_of[id] then
+    orphans[#orphans + 1] = id
+    write_ticket('prediction:' .. id,
+      { process = call.process, fence = 0, price = 0, purse = '', order = 0, prediction = id })
+    redis.call('ZADD', SLOTS, whole(now + config.slot_ms - age), 'prediction:' .. id)
+  end
+  if age < config.window_ms then posts[#posts + 1] = math.min(now, now - age + CLOCKS_APART_MS) end
+  attempt_of[id] = nil
+end
+for _ in pairs(attempt_of) do posts[#posts + 1] = now end -- created since, or beyond the list
+
+-- The fuller of the two windows: the one that is there, or the one the list tells of.
+forget_old_posts()
+if #posts > number('posts') then
+  table.sort(posts)
+  redis.call('DEL', WINDOW)
+  set('posts', 0)
+  set('refused', 0)
+  for _, time in ipairs(posts) do count_post(false, time) end
+end
+set('epoch', epoch)
+set('suspect', nil)
+set('suspect_since', nil)
+set('restored', nil)
+if not is_quiet then set('ramp', 1) end -- whatever wait a 429 asked for may be forgotten
+pump()
+return { -1, orphans }

@@ -1,0 +1,137 @@
+"""`replibatch worker`, hit by a signal at a named point of an attempt.
+
+    python -m tests.acceptance.crashing_worker POINT SIGNAL MARK [options of the worker]
+
+The first thread to come to POINT creates the file MARK and raises SIGNAL in its own process; with MARK there, nobody
+is hit any more, so one process of a fleet is, once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from replibatch import generation, messages
+from replibatch.cli import main
+from replibatch.generation import Done, Next
+from replibatch.generation.work import Work
+from replibatch.ledger import Ledger
+from replibatch.limits import Gate, Gatekeeper, Standing
+from replibatch.outputs.download import _Download
+from replibatch.outputs.staging import Staged
+from replibatch.reconciler import Reconciler
+from replibatch.replicate_api import ReplicateAPI, Watcher
+
+DRAIN_BEGINS_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """Before or after a call of one function of the product.
+
+    Attributes:
+        owner: the class or module that has it.
+        name: its name there.
+        after: whether it is hit when the call has returned, instead of before it.
+        when: given the call's arguments and what it returned (None before), whether this call is the one.
+    """
+
+    owner: Any
+    name: str
+    after: bool = False
+    when: Callable[[tuple[Any, ...], Any], object] = lambda arguments, returned: True
+
+
+def _has_begun(event: str) -> Callable[[tuple[Any, ...], Any], bool]:
+    return lambda arguments, _: str(arguments[1]).endswith(event)
+
+
+# In the order of an attempt.
+POINTS = {
+    "before custody": Point(Ledger, "take"),
+    "in custody, before the gate": Point(Gatekeeper, "acquire"),
+    "in the line": Point(Gate, "acquire", True, lambda _, returned: returned[0] == Standing.WAITING),
+    "handed a slot, before the claim": Point(Gate, "claim"),
+    "after the grant": Point(Gatekeeper, "acquire", True, lambda _, returned: returned == Standing.CLAIMED),
+    "right before the POST is written": Point(
+        ReplicateAPI, "_check_before_sending", when=_has_begun("send_request_headers.started")
+    ),
+    "the POST half written": Point(
+        ReplicateAPI, "_check_before_sending", True, _has_begun("send_request_body.started")
+    ),
+    "the POST sent": Point(ReplicateAPI, "_check_before_sending", True, _has_begun("receive_response_headers.started")),
+    "the reply on its way": Point(
+        ReplicateAPI, "_check_before_sending", True, _has_begun("receive_response_body.started")
+    ),
+    "after the reply, before it is recorded": Point(ReplicateAPI, "create", True),
+    "looking for a lost create": Point(Reconciler, "submit", True),
+    "waiting for the prediction": Point(Watcher, "watch", True),
+    "during the download": Point(_Download, "write", True),
+    "before the rename": Point(Staged, "commit"),
+    "after the rename": Point(Staged, "commit", True),
+    "before the announcement": Point(Work, "settle"),
+    "between announcement and settle": Point(Ledger, "settle"),
+    "between settle and publishing the next": Point(messages, "publish", when=lambda arguments, _: arguments[1]),
+    "between publishing the next and noting it": Point(messages, "publish", True, lambda _, returned: returned),
+    "after settle, before the task ends": Point(
+        generation, "generate", True, lambda _, returned: isinstance(returned, Done)
+    ),
+    "before the next attempt is recorded": Point(Ledger, "advance"),
+    "between advance and publishing the next attempt": Point(
+        generation, "generate", True, lambda _, returned: isinstance(returned, Next)
+    ),
+    "between publishing the next attempt and noting it": Point(Ledger, "published"),
+    # Of a worker that goes, or that takes over.
+    "before handing over": Point(Ledger, "give_back"),
+    "after handing over": Point(Ledger, "give_back", True),
+    "taking over": Point(Ledger, "take_over", True, lambda _, returned: returned),
+    "putting back what was taken over": Point(Ledger, "requeue", True, lambda _, returned: returned),
+}
+
+
+def arm(point: Point, strike: Callable[[], None]) -> None:
+    """Have `strike` called whenever this process comes to the point."""
+    original = getattr(point.owner, point.name)
+
+    @functools.wraps(original)
+    def armed(*arguments: Any, **named: Any) -> Any:
+        if not point.after and point.when(arguments, None):
+            strike()
+        returned = original(*arguments, **named)
+        if point.after and point.when(arguments, returned):
+            strike()
+        return returned
+
+    setattr(point.owner, point.name, armed)
+
+
+def hit_once(number: signal.Signals, mark: Path) -> Callable[[], None]:
+    """Raises a signal in this process, if nobody has yet."""
+    draining = threading.Event()
+    if number == signal.SIGTERM:
+        arm(Point(Gatekeeper, "drain", after=True), draining.set)
+
+    def strike() -> None:
+        try:
+            mark.touch(exist_ok=False)
+        except FileExistsError:
+            return
+        os.kill(os.getpid(), number)
+        if number == signal.SIGTERM:  # the step is to be taken by a process that drains
+            draining.wait(DRAIN_BEGINS_SECONDS)
+
+    return strike
+
+
+if __name__ == "__main__":
+    point, number, mark, *options = sys.argv[1:]
+    arm(POINTS[point], hit_once(signal.Signals[number], Path(mark)))
+    sys.argv[1:] = ["worker", *options]
+    main()

@@ -1,0 +1,105 @@
+"""A worker dies, is told to stop, or stands still, at every step of an attempt: one result, one payment, one file.
+
+Told by the stand-in's books, the results and the files alone.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+import replibatch
+from replibatch import Batch, BatchRequest, BatchResult
+from replibatch.sandbox import Sandbox
+from tests.acceptance.conftest import until
+from tests.acceptance.crashing_worker import POINTS
+
+MODEL = "qwen/qwen-image"
+LEASE_SECONDS, SETTLE_SECONDS = 2, 2
+LIMIT, PROMPTS = 3, 6
+DEADLINE_SECONDS = 20.0
+
+Worker = subprocess.Popen[bytes]
+Start = Callable[..., Worker]
+
+# What the stand-in must do for a step to be taken at all.
+FAULTS = {
+    "looking for a lost create": "[[drop-after:1]]",
+    "before the next attempt is recorded": f"[[failed@{MODEL}]]",
+    "between advance and publishing the next attempt": f"[[failed@{MODEL}]]",
+    "between publishing the next attempt and noting it": f"[[failed@{MODEL}]]",
+}
+OF_AN_ATTEMPT = [
+    point
+    for point in POINTS
+    if point not in ("before handing over", "after handing over", "taking over", "putting back what was taken over")
+]
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Short leases, few slots, short predictions."""
+    monkeypatch.setenv("REPLIBATCH_LEASE_SECONDS", str(LEASE_SECONDS))
+    monkeypatch.setenv("REPLIBATCH_SETTLE_SECONDS", str(SETTLE_SECONDS))
+    monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", str(LIMIT))
+    monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "files"))
+    sandbox.settings.latency_seconds = 0.3
+
+
+@pytest.fixture
+def start_crashing(start_worker: Start, tmp_path: Path) -> Callable[..., Worker]:
+    """Starts a worker that a signal hits at a point."""
+
+    def start(point: str, number: signal.Signals, mark: str = "hit") -> Worker:
+        launcher = ("tests.acceptance.crashing_worker", point, number.name, str(tmp_path / mark))
+        return start_worker("--concurrency", "4", by=launcher)
+
+    return start
+
+
+def submit(fault: str = "") -> Batch:
+    """A batch of more generations than slots, and than either worker has threads."""
+    return replibatch.enqueue_batch(
+        BatchRequest(f"p{number} {fault}", MODEL, f"{number}.webp") for number in range(PROMPTS)
+    )
+
+
+def check(batch: Batch, sandbox: Sandbox, files: Path, redis_url: str) -> None:
+    """Every request has its one result, was paid for once and has its one file; nothing is left behind."""
+    results: list[BatchResult] = batch.results(DEADLINE_SECONDS)
+    assert [result.error for result in results] == [None] * PROMPTS
+    assert sandbox.books.paid_twice() == []
+    assert set(sandbox.books.billed_by_prompt().values()) == {1}
+    assert len(sandbox.books.billed_by_prompt()) == PROMPTS
+    assert sandbox.books.peak_in_flight <= LIMIT
+    made = sorted(path.name for path in files.iterdir() if not path.name.startswith("."))
+    assert made == [f"{number}.webp" for number in range(PROMPTS)]
+    assert all(result.cost_usd == pytest.approx(0.025) for result in results)
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        until(lambda: leftovers(redis) == [], 10, f"nothing is left: {leftovers(redis)}")
+
+
+def leftovers(redis: Redis) -> list[str]:
+    """The account's keys that are there only while there is work."""
+    kinds = ("slots", "granted", "creating", "waiters", "tickets", "queued", "canceling", "batches:feeding")
+    return [
+        key
+        for key in redis.scan_iter("rb:*")
+        if key.rpartition(":")[2] in kinds or ":custody:" in key or ":queued:" in key or key.endswith(":feeding")
+    ]
+
+
+@pytest.mark.parametrize("point", OF_AN_ATTEMPT)
+def test_killed_with_another_worker_alive(
+    point: str, start_worker: Start, start_crashing: Start, sandbox: Sandbox, tmp_path: Path, fleet: str
+) -> None:
+    start_worker("--concurrency", "2")
+    victim = start_crashing(point, signal.SIGKILL)
+    batch = submit(FAULTS.get(point, ""))
+    assert victim.wait(DEADLINE_SECONDS) == -signal.SIGKILL
+    check(batch, sandbox, tmp_path / "files", fleet)
