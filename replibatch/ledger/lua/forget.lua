@@ -3,8 +3,9 @@
 
 local forgotten = 0
 for _, id in ipairs(call.ids) do
-  if redis.call('HEXISTS', record_key(id), 'result') == 1 then
-    redis.call('DEL', record_key(id), key('done', id))
+  local record = read(id)
+  if record and record.result then
+    clear(id, record)
     forgotten = forgotten + 1
   end
 end

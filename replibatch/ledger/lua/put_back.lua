@@ -5,15 +5,16 @@
 local record = read(call.id)
 if not has(record) then return 0 end
 release(call.id, record)
+local first_model = cjson.decode(record.request).model
 redis.call('SREM', key('batch', record.batch, 'out'), call.id)
 redis.call('LPUSH', key('batch', record.batch, 'pending'),
-  table.concat({ call.id, record.index, record.model, record.request }, '\t'))
+  table.concat({ call.id, record.index, first_model, record.request }, '\t'))
 redis.call('DEL', record_key(call.id))
 -- A batch that follows it is not held: it gets it back as its own.
 for follower, index in string.gmatch(record.followers or '', '([^/ ]+)/(%d+)') do
   redis.call('SREM', key('batch', follower, 'out'), call.id)
   redis.call('LPUSH', key('batch', follower, 'pending'),
-    table.concat({ call.id, index, record.model, record.request }, '\t'))
+    table.concat({ call.id, index, first_model, record.request }, '\t'))
   redis.call('SADD', key('batches', 'feeding'), follower)
 end
 redis.call('HSET', key('batch', record.batch), 'held', call.held)

@@ -7,7 +7,7 @@ for _, id in ipairs(call.ids) do
     redis.call('HINCRBY', key('batch', call.batch), record.state, -1)
     redis.call('LPUSH', key('batch', call.batch, 'pending'),
       table.concat({ id, record.index, cjson.decode(record.request).model, record.request }, '\t'))
-    redis.call('DEL', record_key(id), key('done', id))
+    clear(id, record)
   end
 end
 redis.call('HSET', key('batch', call.batch), 'held', '')
