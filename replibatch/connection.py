@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -81,6 +81,16 @@ class SentinelAddress(NamedTuple):
     password: str
     sentinel_password: str | None
 
+    @property
+    def sentinel_options(self) -> dict[str, Any]:
+        """How to connect to the sentinels: one that is away is not tried again, as there are others."""
+        return {
+            "password": self.sentinel_password,
+            "socket_timeout": CALL_SECONDS,
+            "socket_connect_timeout": CALL_SECONDS,
+            "retry": Retry(NoBackoff(), 0),
+        }
+
 
 def parse_sentinel(url: str) -> SentinelAddress:
     """Read `sentinel://[user:password@]host[:26379][,host…]/master[/db][?sentinel_password=…]`.
@@ -106,14 +116,7 @@ def parse_sentinel(url: str) -> SentinelAddress:
 
 
 def _by_sentinel(address: SentinelAddress, options: dict[str, object]) -> Redis:
-    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-        address.sentinels,
-        sentinel_kwargs={
-            "password": address.sentinel_password,
-            "socket_timeout": CALL_SECONDS,
-            "socket_connect_timeout": CALL_SECONDS,
-        },
-    )
+    sentinel: Any = Sentinel(address.sentinels, sentinel_kwargs=address.sentinel_options)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
     client: Redis = sentinel.master_for(
         address.master,
         username=address.username or None,

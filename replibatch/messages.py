@@ -16,6 +16,8 @@ from replibatch.settings import Settings
 TASK = "replibatch.generate"
 HEAD, SINGLE, BULK = 0, 3, 6  # priorities of the queue and of the gate: 0 is first
 
+SEPARATOR = "\x06\x16"  # between the queue and the priority, in the name of a list in Redis
+
 DAY_SECONDS = 86_400
 
 
@@ -42,11 +44,14 @@ def _sentinel_options(redis_url: str) -> dict[str, Any]:
     """What the transport and the result backend want to know besides the address."""
     if not redis_url.startswith("sentinel://"):
         return {}
-    master = parse_sentinel(redis_url)
-    options: dict[str, Any] = {"master_name": master.master}
-    if master.sentinel_password:
-        options["sentinel_kwargs"] = {"password": master.sentinel_password}
-    return options
+    address = parse_sentinel(redis_url)
+    return {"master_name": address.master, "sentinel_kwargs": address.sentinel_options}
+
+
+def queue_lists(settings: Settings) -> dict[int, str]:
+    """The Redis lists of the account's queue by priority, as kombu names them; the first is the queue's own name."""
+    queue = f"replibatch:{settings.account_key}"
+    return {priority: f"{queue}{SEPARATOR}{priority}" if priority else queue for priority in (HEAD, SINGLE, BULK)}
 
 
 def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Celery:
@@ -58,10 +63,11 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
         connections: of each pool; a worker needs more than its concurrency.
     """
     url = celery_url(redis_url)
-    queue = f"replibatch:{settings.account_key}"
+    queue = queue_lists(settings)[HEAD]
     transport: dict[str, Any] = {
         "queue_order_strategy": "priority",
         "priority_steps": [HEAD, SINGLE, BULK],
+        "sep": SEPARATOR,
         "socket_timeout": 30,
         "socket_connect_timeout": 5,
         "health_check_interval": 30,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from redis import Redis
 
-FILE = "file:"
+REFERENCE = re.compile(r"file:([0-9a-f]{64}\.[a-z0-9]+)")  # a prompt may begin with `file:`, too
 KEPT_SECONDS = 23 * 3600  # Replicate keeps files for about 24 hours
 LOCK_SECONDS = 60
 AT_ONCE = 4  # uploads of one process: they share its line, and the API's connections
@@ -35,18 +36,18 @@ class Uploads:
         self._uploading = threading.BoundedSemaphore(AT_ONCE)
 
     def with_urls(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """The inputs as Replicate takes them: every `file:` reference replaced by its URL."""
+        """The inputs as Replicate takes them: every `file:<sha256>.<ext>` replaced by its URL."""
         return {name: self._resolve(value) for name, value in inputs.items()}
 
     def _resolve(self, value: Any) -> Any:
         if isinstance(value, list):
             return [self._resolve(item) for item in value]
-        if isinstance(value, str) and value.startswith(FILE):
-            return self._url(value)
+        if isinstance(value, str) and (reference := REFERENCE.fullmatch(value)):
+            return self._url(value, reference[1])
         return value
 
-    def _url(self, reference: str) -> str:
-        key = self._prefix + reference.removeprefix(FILE)
+    def _url(self, reference: str, name: str) -> str:
+        key = self._prefix + name
         if url := self._redis.get(key):
             return str(url)
         # One upload of this content in the fleet; should it outlast the lock, another may begin, which costs nothing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -32,10 +33,12 @@ class Running:
     Attributes:
         news: set when there is something to look at: an end, a cancel, a drain.
         canceled: whether its owner wants it canceled.
+        superseded: whether custody was lost, and another thread of this process has it now.
     """
 
     news: threading.Event = field(default_factory=threading.Event)
     canceled: bool = False
+    superseded: bool = False
 
 
 class Workshop:
@@ -68,7 +71,7 @@ class Workshop:
             settings.replicate_base_url,
             settings.replicate_api_token,
             await_read=self.gate.await_read,
-            may_create=lambda: self.gatekeeper.is_fresh,
+            may_create=lambda: self.gatekeeper.lived_since(self._custody.confirmed_at),
             settle_seconds=settings.settle_seconds,
         )
         self.watcher = Watcher(self.api)
@@ -84,6 +87,7 @@ class Workshop:
         self.downloader = Downloader(settings.replicate_base_url, settings.replicate_api_token)
         self.uploads = Uploads(self.redis, self.gate.prefix, self.storage.open_input, self.api.upload)
         self.running: dict[str, Running] = {}
+        self._custody = threading.local()
         self._catalog_of_batch = lru_cache(maxsize=256)(self._read_catalog)
 
     def start(self) -> None:
@@ -91,6 +95,24 @@ class Workshop:
         self.gatekeeper.start()
         self.watcher.start()
         self.reconciler.start()
+
+    def confirm_custody(self, record: Record) -> bool:
+        """Whether the record is still this process's; the thread's next create is sent only while that is certain."""
+        self._custody.confirmed_at = time.monotonic()
+        return self.ledger.holds(record)
+
+    def begin(self, generation_id: str, running: Running) -> None:
+        """A thread works on a generation now; one that does so in an earlier custody is told to leave."""
+        earlier = self.running.get(generation_id)
+        self.running[generation_id] = running
+        if earlier:
+            earlier.superseded = True
+            earlier.news.set()
+
+    def end(self, generation_id: str, running: Running) -> None:
+        """The thread works on it no more."""
+        if not running.superseded:
+            del self.running[generation_id]
 
     def drain(self) -> None:
         """Wake every generation: this process is on its way out, and none may wait here any longer."""
@@ -101,9 +123,9 @@ class Workshop:
     def stop(self) -> None:
         """Hand everything over, take leave, close."""
         self.recovery.stop()
+        self.ledger.give_back()
         self.reconciler.stop()
         self.watcher.stop()
-        self.ledger.give_back()
         self.gatekeeper.stop()
         self.api.close()
         self.downloader.close()

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
 from celery import Celery
+from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from replibatch.errors import AttemptFailure
 from replibatch.ledger import Message, Record
 from replibatch.limits import Standing, Ticket
-from replibatch.messages import capacity_for, publish
+from replibatch.messages import capacity_for, publish, queue_lists
 from replibatch.reconciler import Unsettled
 from replibatch.replicate_api import Prediction
 from replibatch.routing import inputs_for
@@ -55,14 +57,31 @@ class Custodian:
         self._thread.join(5)
 
     def _run(self) -> None:
+        rounds_at = 0.0
         while not self._stopping.is_set():
             try:
-                try:
-                    self._jobs.get(timeout=self._shop.gatekeeper.beat_seconds)()
-                except queue.Empty:
+                if time.monotonic() >= rounds_at:
+                    rounds_at = time.monotonic() + self._shop.gatekeeper.beat_seconds
                     self._make_rounds()
-            except RedisError as error:
+                self._jobs.get(timeout=max(0.0, rounds_at - time.monotonic()))()
+            except queue.Empty:
+                continue
+            except (RedisError, OperationalError) as error:
                 log.warning("redis is away", error=str(error))
+            except Exception:  # without its custodian a process would forget what it answers for
+                log.exception("unexpected")
+
+    def _soon(self, record: Record, step: Callable[[], None]) -> None:
+        """Take a step for what is looked after, in the custodian's thread; if it fails, a stranger is picked up."""
+
+        def job() -> None:
+            try:
+                step()
+            except Exception:
+                self._looked_after.pop(record.id, None)
+                raise
+
+        self._jobs.put(job)
 
     def _make_rounds(self) -> None:
         shop = self._shop
@@ -71,6 +90,7 @@ class Custodian:
         shop.ledger.capacity = capacity_for(shop.gatekeeper.max_concurrent)
         self._pass_on_cancels()
         self._find_strangers()
+        self._publish(shop.ledger.lost(queue_lists(shop.settings), shop.settings.lease_seconds))
         for batch in shop.batches.feeding():
             self._publish(shop.batches.top_up(batch))
         for process in shop.ledger.other_custodians():
@@ -109,9 +129,11 @@ class Custodian:
         standing = self._shop.gate.adopt(record.attempt_key, record.fence, record.prediction)
         if record.prediction:
             self._watch(record, record.prediction)
-        elif standing == Standing.CLAIMED:
+        elif standing in (Standing.CLAIMED, Standing.CREATED):
             self._reconcile(record)
         else:
+            # It lines up anew: a place that no thread of this process waits at would only hold up the line.
+            run_together(self._shop.redis, self._shop.gate.released(_ticket(record), 0.0))
             self._requeue(record)
 
     def _watch(self, record: Record, prediction_id: str) -> None:
@@ -125,7 +147,7 @@ class Custodian:
             self._requeue(record)
 
         self._shop.watcher.watch(
-            prediction_id, model.name, model.typical_seconds, lambda ended: self._jobs.put(lambda: over(ended))
+            prediction_id, model.name, model.typical_seconds, lambda ended: self._soon(record, lambda: over(ended))
         )
 
     def _reconcile(self, record: Record) -> None:
@@ -151,8 +173,8 @@ class Custodian:
                 model.name,
                 inputs,
                 claim,
-                lambda prediction: self._jobs.put(lambda: self._watch(record, prediction.id)),
-                lambda: self._jobs.put(absent),
+                lambda prediction: self._soon(record, lambda: self._watch(record, prediction.id)),
+                lambda: self._soon(record, absent),
             )
         )
 

@@ -9,6 +9,8 @@ import structlog
 from celery import signals, states
 from celery.app.task import Task
 from celery.exceptions import Ignore, Retry
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from replibatch.errors import ReplibatchError
 from replibatch.generation import Done, Left, Next, generate
@@ -26,6 +28,13 @@ _epilogues: dict[str, Step] = {}  # by task id: what must wait until Celery has 
 @app.task(name=TASK, bind=True, throws=(ReplibatchError,))  # type: ignore[untyped-decorator]  # celery is untyped
 def generate_one(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
     """Make one attempt of a generation; a failed one replaces itself with the next, under the same id."""
+    try:
+        return _attempt(task, generation_id, attempt)
+    except (RedisError, OperationalError) as error:  # the custodian brings it back, once Redis is
+        raise Retry("redis is away", exc=ReplibatchError(str(error))) from error
+
+
+def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
     shop = lifecycle.shop()
     outcome = generate(
         shop,

@@ -56,18 +56,16 @@ def generate(
         on_custody: called once the generation is this process's.
         announce: called with the result just before it is settled.
     """
-    running = Running()
-    if shop.running.setdefault(generation_id, running) is not running:
+    record = shop.ledger.take(generation_id, attempt)
+    if record is None:
         return SteppedAside()
+    running = Running(canceled=record.canceling)
+    shop.begin(generation_id, running)
     try:
-        record = shop.ledger.take(generation_id, attempt)
-        if record is None:
-            return SteppedAside()
         on_custody()
-        running.canceled = running.canceled or record.canceling
         return _run(Work(shop, record, running, announce))
     finally:
-        del shop.running[generation_id]
+        shop.end(generation_id, running)
 
 
 def _run(work: Work) -> Outcome:
@@ -113,7 +111,8 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
                 if overdue or work.running.canceled:
                     _cancel(work, prediction_id, on_end)
     finally:
-        shop.watcher.forget(prediction_id)
+        if not work.running.superseded:  # else another thread watches it
+            shop.watcher.forget(prediction_id)
     ended = ends[0]
     if ended.status in ("succeeded", "canceled"):  # a canceled one is charged for the time it ran
         work.cost_usd = work.ticket.price_usd

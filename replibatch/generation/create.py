@@ -31,7 +31,7 @@ def create(work: Work) -> Prediction:
         raise Leave(_stopped(work, stop)) from stop
     while True:
         standing = shop.gatekeeper.acquire(work.ticket)
-        if standing == Standing.UNSETTLED:
+        if standing in (Standing.UNSETTLED, Standing.CREATED):  # taken over before its prediction was recorded
             return _reconcile(work, inputs)
         if standing != Standing.CLAIMED:
             raise Leave(_turned_away(work, standing))
@@ -41,6 +41,9 @@ def create(work: Work) -> Prediction:
         if _is_paused(work):
             work.gate(shop.gate.released(work.ticket, 0.0))
             raise Leave(Left("paused", shop.ledger.put_back(work.record, PAUSED)))
+        if not shop.confirm_custody(work.record):  # this process stood still, and the later owner has finished
+            work.gate(shop.gate.released(work.ticket, 0.0))
+            raise Leave(SteppedAside())
         work.began = time.time()
         try:
             prediction = shop.api.create(work.model.name, inputs, shop.settings.prediction_timeout_seconds)
@@ -122,7 +125,7 @@ def _turned_away(work: Work, standing: Standing) -> Outcome:
         return SteppedAside()
     stopped = standing == Standing.STOPPED
     why = str(work.shop.gate.status().get("stopped")) if stopped else "not started: it would exceed the budget"
-    if work.record.batch and (stopped or not work.record.attempts):
+    if work.record.batch:
         held = f"stopped: {why}" if stopped else "budget"
         return Left(why, work.shop.ledger.put_back(work.record, held))
     return work.settle(State.FAILED, (), work.record.attempts, error=why)

@@ -88,11 +88,13 @@ class Work:
             raise Leave(self.canceled())
 
     def leave_if_draining(self) -> None:
-        """Go no further where the process is on its way out; others take over.
+        """Go no further where others take over: the process is on its way out, or the generation was taken from it.
 
         Raises:
             Leave: with what that comes to.
         """
+        if self.running.superseded:
+            raise Leave(SteppedAside())
         if self.shop.gatekeeper.draining:
             raise Leave(Left("handed over: the worker stops"))
 

@@ -7,19 +7,19 @@ Every write to a record is fenced: who has lost custody changes nothing. `lua/le
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, cast
 
 from redis import Redis
 
-from replibatch.requests import Attempt, BatchResult, RoutedRequest, State
+from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_id
 from replibatch.scripts import Script, Step
 from replibatch.settings import Settings
 
 _NAMES = (
     "enqueue", "published", "take", "created", "advance", "requeue", "settle", "put_back", "give_back", "take_over",
-    "forget",
+    "forget", "lost",
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
 
@@ -157,7 +157,7 @@ class Ledger:
 
     def take(self, generation_id: str, attempt: int) -> Record | None:
         """Take custody for a task that starts; None where it must step aside."""
-        flat = self._call("take", id=generation_id, attempt=attempt)
+        flat = self._call("take", id=generation_id, attempt=attempt, taker=new_id())
         return Record.parse(generation_id, flat) if flat else None
 
     def created(self, record: Record, prediction_id: str) -> Step:
@@ -211,6 +211,16 @@ class Ledger:
         rows = self._call("take_over", dead=dead, most=TAKE_OVER_AT_ONCE)
         return [Record.parse(row[0], row[1:]) for row in rows]
 
+    def lost(self, lists: Mapping[int, str], grace_seconds: float) -> list[Message]:
+        """What the queue has lost, now in this process's publishing custody, as messages for the queue's head.
+
+        Args:
+            lists: the queue's Redis lists by priority.
+            grace_seconds: how long publishing a message, or starting its task, may take.
+        """
+        rows = self._call("lost", lists=lists, grace_ms=int(grace_seconds * 1000), most=TAKE_OVER_AT_ONCE)
+        return [Message(*row) for row in rows]
+
     def ask_to_cancel(self, generation_id: str) -> None:
         """Ask whoever has the generation to cancel it; forgotten when it is over."""
         self.redis.sadd(self._key("canceling"), generation_id)
@@ -225,6 +235,11 @@ class Ledger:
         if flat.get("process") != self.process:
             return None
         return Record.parse(generation_id, [text for pair in flat.items() for text in pair])
+
+    def holds(self, record: Record) -> bool:
+        """Whether the record is still in this process's custody, under the fence it was taken with."""
+        owner = self.redis.hmget(self._key("gen", record.id), ["state", "process", "fence"])
+        return owner == [record.state, self.process, str(record.fence)]
 
     def to_cancel(self) -> set[str]:
         """Those of them somebody wants canceled."""

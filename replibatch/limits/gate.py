@@ -195,7 +195,9 @@ class Gate:
 
     def created(self, ticket: Ticket, prediction_id: str) -> Step:
         """The POST was answered with a prediction; the slot is now the prediction's."""
-        self._hold(ticket, prediction_id)
+        with self._memory:
+            if ticket.attempt in self._held:  # or it was given up here, and is another's
+                self._held[ticket.attempt] = ticket, prediction_id
         return self._answer(ticket, created=True, prediction=prediction_id)
 
     def refused(self, ticket: Ticket) -> Step:
@@ -351,11 +353,8 @@ class Gate:
 
     def _remember(self, ticket: Ticket, standing: Standing, prediction_id: str = "") -> None:
         if standing in (Standing.CLAIMED, Standing.UNSETTLED, Standing.CREATED):
-            self._hold(ticket, prediction_id)
-
-    def _hold(self, ticket: Ticket, prediction_id: str) -> None:
-        with self._memory:
-            self._held[ticket.attempt] = ticket, prediction_id
+            with self._memory:
+                self._held[ticket.attempt] = ticket, prediction_id
 
     def _let_go(self, ticket: Ticket) -> None:
         with self._memory:

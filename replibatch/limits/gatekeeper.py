@@ -125,6 +125,10 @@ class Gatekeeper:
         """Whether the last confirmed heartbeat is younger than a lease: only then may a POST be sent."""
         return time.monotonic() - self._last_beat < self._lease_seconds
 
+    def lived_since(self, moment: float) -> bool:
+        """Whether nobody can have taken this process for dead since a moment of the monotonic clock."""
+        return self.is_fresh and self._steady_since <= moment
+
     @property
     def is_steady(self) -> bool:
         """Whether heartbeats have arrived for a full lease without a gap: only then may others be called dead."""
@@ -143,15 +147,15 @@ class Gatekeeper:
             standing, again = self._gate.acquire(ticket)
             while standing in (Standing.WAITING, Standing.UNKNOWN):
                 if self._draining.is_set():
-                    # Nothing is handed off to who is not there any more.
-                    run_together(self._gate.redis, self._gate.released(ticket, 0.0))
-                    return Standing.WITHDRAWN
+                    waiter.tell(Standing.WITHDRAWN)
                 self._ask_again(again)
                 waiter.news.wait()
                 waiter.news.clear()
                 standing, again = waiter.standing, None
                 if standing == Standing.UNKNOWN:
                     standing, again = self._gate.acquire(ticket)
+            if standing == Standing.WITHDRAWN:  # nothing is handed off to who is not there any more
+                run_together(self._gate.redis, self._gate.released(ticket, 0.0))
             return standing
         finally:
             with self._lock:
@@ -245,8 +249,9 @@ class Gatekeeper:
     def _beat(self) -> None:
         began = time.monotonic()
         beat = self._gate.heartbeat(self._report())
-        if began - self._last_beat > self._lease_seconds:
-            self._steady_since = began
+        confirmed = time.monotonic()
+        if confirmed - self._last_beat > self._lease_seconds:  # stopped before or within the call: a gap to others
+            self._steady_since = confirmed
         self._last_beat = began
         self.max_concurrent = beat.max_concurrent
         if self._waiters:

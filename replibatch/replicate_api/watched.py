@@ -10,7 +10,7 @@ from replibatch.replicate_api.durations import CERTAIN_SECONDS, Durations
 from replibatch.replicate_api.predictions import Prediction
 
 PAGE_ROWS = 100
-NEARLY = 0.9
+NEARLY = 0.97
 
 
 @dataclass(eq=False)

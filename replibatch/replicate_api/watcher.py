@@ -32,8 +32,9 @@ RARE_READ_SECONDS = 5.0  # a lone prediction of a model that takes longer is ask
 SINGLES = 2  # this few of unknown age are asked for singly before a page is turned
 MOST_SINGLES = 20  # in a row, before the others are looked at again
 TROUBLE_SECONDS = 1.0  # until what could not be read is tried again; without the list, all are asked for singly
-STOPPED_SECONDS = 5.0
+STOPPED_SECONDS = 2.0
 LAST_LOOK_SECONDS = 1.0  # a look that takes longer is not waited for
+LATELY = 0.2  # what the last page weighs in a moving average
 TICK = timedelta(milliseconds=10)  # `created_before` is turned up by this, lest rounding hides a row
 
 log = structlog.get_logger(__name__)
@@ -53,7 +54,7 @@ class Watcher:
         self._watched: dict[str, Watched] = {}
         self._durations: dict[str, Durations] = {}
         self._page_seconds = float("inf")
-        self._share = 1.0  # of the account's predictions in flight that are watched here
+        self._running = self._running_here = 1.0  # in flight on a page of late: all, and those watched here
         self._list_again_at = 0.0
         self._wake_at = 0.0
         self._changed = threading.Condition()
@@ -118,7 +119,7 @@ class Watcher:
             else:
                 # Processes that share the account share its reads, and where reads have to wait all make fewer.
                 took = time.monotonic() - began
-                fair = 1 / (self._reads_per_second * self._share)
+                fair = self._running / (self._running_here * self._reads_per_second)
                 pause = max(SHORTEST_PAUSE_SECONDS, fair - took, min(took, TROUBLE_SECONDS))
 
     def _trouble(self, error: Exception, seconds: float) -> float:
@@ -229,8 +230,8 @@ class Watcher:
         if len(rows) == PAGE_ROWS and times:
             self._page_seconds = max(times) - min(times)
         running = [row.id in self._watched for row in rows if not row.is_over]
-        share = max(1, sum(running)) / max(1, len(running))
-        self._share += 0.2 * (share - self._share)
+        self._running += LATELY * (max(1, len(running)) - self._running)
+        self._running_here += LATELY * (max(1, sum(running)) - self._running_here)
 
     def _seen(self, prediction: Prediction, now: float) -> None:
         """What a read has shown of a prediction; `now` is when the read began."""

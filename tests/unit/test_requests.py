@@ -21,12 +21,12 @@ class TestBatchRequest:
 
     @pytest.mark.parametrize("model", [None, "", 7])
     def test_a_model_is_named(self, model):
-        with pytest.raises(RequestError, match="^model_name is .*; allowed: "):
+        with pytest.raises(RequestError, match=r"^model_name is .*; allowed: "):
             BatchRequest("a cat", model)
 
     @pytest.mark.parametrize("kwargs", [[], "seed=1", {1: 2}, [("seed", 1)]])
     def test_inputs_are_a_dict_by_name(self, kwargs):
-        with pytest.raises(RequestError, match="^kwargs is .*; allowed: a dict"):
+        with pytest.raises(RequestError, match=r"^kwargs is .*; allowed: a dict"):
             BatchRequest("a cat", "qwen/qwen-image", kwargs=kwargs)
 
     @pytest.mark.parametrize("field", ["output_filepath", "request_id"])
@@ -78,7 +78,7 @@ class TestJSON:
     def test_a_result_comes_back_whole(self):
         result = BatchResult(
             "r", "p", "a/b", None, False, (OutputFile("o.png", None, "00", 1),), "a/b: no", 1.5, ("w",),
-            (Attempt("a/b", None, "failed", "sensitive", "no", 0.5, 0.0),), 0.04, True, State.PLACEHOLDER, {"seed": 1},
+            (Attempt("a/b", None, "failed", "sensitive", "no", 0.5, 0.0),), 0.04, True, State.PLACEHOLDER, {"n": 1},
         )  # fmt: skip
         data = json.loads(json.dumps(result.to_json()))
         assert data["file_paths"] == ["o.png"]

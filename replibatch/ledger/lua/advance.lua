@@ -1,5 +1,5 @@
--- The next attempt, in the caller's publishing custody.
--- call: id, process, fence, attempt, model, attempts (JSON text), not_before_ms
+-- The next attempt, in the caller's publishing custody; its message goes to the head of the queue.
+-- call: id, process, fence, attempt, model, attempts (JSON text), pause_ms
 -- Returns 1; 0 where the caller has lost custody.
 
 local record = read(call.id)
@@ -9,6 +9,7 @@ if not has(record) then
     and tonumber(record.attempt) == call.attempt and 1 or 0
 end
 redis.call('HDEL', record_key(call.id), 'prediction', 'created')
-redis.call('HSET', record_key(call.id), 'state', 'publishing', 'attempt', whole(call.attempt), 'model', call.model,
+redis.call('HSET', record_key(call.id), 'attempt', whole(call.attempt), 'model', call.model,
   'attempts', call.attempts, 'pause', whole(call.pause_ms))
+publish_at_head(call.id, record)
 return 1

@@ -7,7 +7,7 @@
 --                              attempts (JSON), batch, index, priority, result (JSON), followers (batches)
 -- custody:<process>    set     generations a process answers for, publishing or running; custody:- has no process
 -- custodians           set     the processes that may have custody of something
--- queued               zset    generation -> published at (ms): messages that should be in the Celery queue
+-- queued:<priority>    zset    generation -> since when (ms) its message should be in that list of the queue
 -- canceling            set     generations somebody wants canceled while they run
 -- prediction:<id>      string  the attempt a prediction belongs to: claimed once
 -- batch:<id>           hash    total, counters by state, cost, max_concurrent, held, catalog, created, closed
@@ -17,8 +17,7 @@
 -- batch:<id>:finished  stream  id and index of each, as they finish
 -- batches              zset    batch -> created at (ms)     batches:feeding  set  batches with pending requests
 --
--- Every script is idempotent; every write to a record is fenced. Fences start at the time, so that a generation made
--- again never repeats one.
+-- Every script is idempotent; every write to a record is fenced.
 
 local PREFIX = KEYS[1]
 local call = cjson.decode(ARGV[1])
@@ -57,14 +56,30 @@ end
 local function put_in_custody(id, record, process, state)
   redis.call('SREM', custody_key(record.process or ''), id)
   add_to_custody(id, process)
-  redis.call('ZREM', key('queued'), id)
   redis.call('HSET', record_key(id), 'process', process, 'state', state)
+end
+
+-- From now on a message is on its way to that list of the queue, or in it, until a task takes custody.
+local function expect_message(id, priority)
+  redis.call('ZADD', key('queued', priority), whole(now), id)
+end
+
+local function expect_no_message(id, record)
+  redis.call('ZREM', key('queued', record.priority), id)
+end
+
+-- Has the caller publish a message at the head of the queue.
+local function publish_at_head(id, record)
+  expect_no_message(id, record)
+  put_in_custody(id, record, call.process, 'publishing')
+  redis.call('HSET', record_key(id), 'priority', '0')
+  expect_message(id, '0')
+  record.priority = '0'
 end
 
 -- Out of everybody's hands.
 local function release(id, record)
   redis.call('SREM', custody_key(record.process or ''), id)
-  redis.call('ZREM', key('queued'), id)
   redis.call('SREM', key('canceling'), id)
 end
 
@@ -94,16 +109,6 @@ local function expire_if_over(batch, keep_ms)
   end
 end
 
--- Makes room for a generation that is made again: the predictions of its earlier life are nobody's any more.
-local function clear(id, record)
-  for _, attempt in ipairs(cjson.decode(record.result).attempts) do
-    if type(attempt.prediction_id) == 'string' then
-      redis.call('SET', key('prediction', attempt.prediction_id), 'over', 'XX', 'KEEPTTL')
-    end
-  end
-  redis.call('DEL', record_key(id), key('done', id))
-end
-
 -- The same id is the same job: one that succeeded counts at once, one on its way is followed. One that failed is
 -- made again: returns false.
 local function join_existing(id, batch, index)
@@ -113,10 +118,7 @@ local function join_existing(id, batch, index)
     finish_in_batch(batch, index, id, record.state, 0)
     return true
   end
-  if record.result then
-    clear(id, record)
-    return false
-  end
+  if record.result then return false end
   redis.call('SADD', key('batch', batch, 'out'), id)
   redis.call('HSET', record_key(id), 'followers', (record.followers or '') .. batch .. '/' .. index .. ' ')
   return true
@@ -144,9 +146,11 @@ local function top_up(batch)
     end
     local id, index, model, request = string.match(entry, '^([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$')
     if not join_existing(id, batch, index) then
-      redis.call('HSET', record_key(id), 'v', '1', 'state', 'publishing', 'process', call.process, 'fence', whole(now),
+      redis.call('DEL', record_key(id), key('done', id))
+      redis.call('HSET', record_key(id), 'v', '1', 'state', 'publishing', 'process', call.process, 'fence', '0',
         'attempt', '1', 'model', model, 'request', request, 'batch', batch, 'index', index, 'priority', meta[3])
       add_to_custody(id, call.process)
+      expect_message(id, meta[3])
       redis.call('SADD', out, id)
       messages[#messages + 1] = message(id, { attempt = '1', model = model, priority = meta[3] })
     end

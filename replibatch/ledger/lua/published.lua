@@ -1,10 +1,10 @@
 -- Messages are in the queue now, and in nobody's custody. call: process, ids
 for _, id in ipairs(call.ids) do
-  local owner = redis.call('HMGET', record_key(id), 'state', 'process')
+  local owner = redis.call('HMGET', record_key(id), 'state', 'process', 'priority')
   if owner[1] == 'publishing' and owner[2] == call.process then
     redis.call('HSET', record_key(id), 'state', 'queued', 'process', '')
     redis.call('SREM', custody_key(call.process), id)
-    redis.call('ZADD', key('queued'), whole(now), id)
+    expect_message(id, owner[3])
   end
 end
 return 1

@@ -3,6 +3,5 @@
 
 local record = read(call.id)
 if not record or record.process ~= call.process or tonumber(record.fence) ~= call.fence then return {} end
-redis.call('HSET', record_key(call.id), 'state', 'publishing', 'priority', '0')
-record.priority = '0'
+publish_at_head(call.id, record)
 return message(call.id, record)

@@ -3,9 +3,12 @@
 -- Returns {1, messages to publish}; {0, {}} where the caller has lost custody.
 
 local record = read(call.id)
-if not has(record) then return { 0, {} } end
+if not has(record) then
+  -- This very step, already taken.
+  return { record and record.result and tonumber(record.fence) == call.fence and 1 or 0, {} }
+end
 release(call.id, record)
-redis.call('HDEL', record_key(call.id), 'process', 'catalog', 'attempts', 'pause', 'priority', 'followers')
+redis.call('HDEL', record_key(call.id), 'process', 'taker', 'catalog', 'attempts', 'pause', 'priority', 'followers')
 redis.call('HSET', record_key(call.id), 'state', call.state, 'result', call.result)
 redis.call('PEXPIRE', record_key(call.id), whole(call.keep_ms))
 local messages = {}

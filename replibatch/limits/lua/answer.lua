@@ -5,8 +5,8 @@
 --
 -- A server whose limit is lower than the one in force is learned from its refusals. The first one tells it: what was
 -- accepted within the last window. From then on creates are spaced evenly, and a limit refused again is one too many.
--- An account with little credit has 6 a minute and no burst at all, so no less than that is assumed; where the spacing
--- itself is refused, the pause between two creates begins with the answer of the first. After `probe_after` creates
+-- An account with little credit has 6 a minute and no burst at all, so no less than that is assumed (or what the wait
+-- it is told amounts to); where the spacing itself is refused, the pause between two creates begins with the answer of the first. After `probe_after` creates
 -- without a refusal twice as many are tried, for as long as all of a window go through; a probe that fails
 -- falls back to what held, and the next is twice as far away: never more than one refusal in 150 creates.
 
@@ -33,7 +33,10 @@ local function learn()
     guess = math.max(1, math.min(guess, may_be_spacing and state.learned or state.learned - 1))
     if may_be_spacing then set('spaced', 1) end
   else
-    if accepted() <= least then set('spaced', 1) end
+    if accepted() <= least then
+      set('spaced', 1)
+      if call.retry_after_ms > 0 then guess = math.max(guess, math.floor(config.window_ms / call.retry_after_ms)) end
+    end
     set('probe_after', FIRST_PROBE)
   end
   if guess < (state.per_window or config.per_window) then set('learned', guess) end
