@@ -210,9 +210,11 @@ def grow(url: str) -> None:
             gate.heartbeat({})
             gate.rebuild([])
             answered = per_window - concurrent // 2
-            tickets = (Ticket(f"{number:032x}:1", 1, 0.02) for number in itertools.count())
+            tickets = (Ticket(f"{serial:032x}:1", 1, 0.02) for serial in itertools.count())
             holding = []
-            for _ in range(answered):
+            for number in range(answered):
+                if number % 1000 == 0:
+                    gate.heartbeat({})
                 ticket = next(tickets)
                 assert gate.acquire(ticket)[0] == Standing.CLAIMED
                 run_together(redis, gate.created(ticket, ticket.attempt))

@@ -46,7 +46,8 @@ def run(name: str) -> None:
     good = sum(result.success for result in results)
     print(
         f"{name:14} {good} of {prompts} good; in the first window {creates_at_first} creates, {throttled_at_first} "
-        f"429s; after it {later} creates, {refused} 429s ({refused / later:.2%}); {max(created) - min(created):.0f} s",
+        f"429s; after it {later} creates, {refused} 429s ({refused / later:.2%}); "
+        f"{max(created) - min(created):.0f} s in all",
         flush=True,
     )
 

@@ -65,7 +65,11 @@ class Workshop:
         self.batches = BatchLedger(self.ledger)
         listener = connect(redis_url, longest_block_seconds=LISTEN_SECONDS)
         self.gatekeeper = Gatekeeper(
-            self.gate, listener, settings.lease_seconds, lambda: report, lambda: self.recovery.begin()
+            self.gate,
+            listener,
+            settings.lease_seconds,
+            lambda: report,
+            lambda: self.recovery.begin(),  # noqa: PLW0108  # it is made below, of what needs the gatekeeper
         )
         self.api = ReplicateAPI(
             settings.replicate_base_url,

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 from celery import Celery
@@ -105,9 +106,13 @@ class Custodian:
                 running.news.set()
             elif record and record.prediction:
                 try:
-                    self._shop.api.cancel(record.prediction)
+                    canceled = self._shop.api.cancel(record.prediction)
                 except AttemptFailure as failure:
                     log.warning("could not cancel", generation=generation_id, error=str(failure))
+                    continue
+                if canceled.is_over:
+                    self._shop.watcher.forget(canceled.id)
+                    self._over(record, canceled)
 
     def _find_strangers(self) -> None:
         """What this process answers for and neither works on nor looks after, in two rounds running: pick it up."""
@@ -138,17 +143,20 @@ class Custodian:
 
     def _watch(self, record: Record, prediction_id: str) -> None:
         model = self._shop.models_of(record)[record.model]
-        self._looked_after[record.id] = record
+        self._looked_after[record.id] = replace(record, prediction=prediction_id)
 
-        def over(ended: Prediction) -> None:
-            charged = ended.status in ("succeeded", "canceled")
-            cost_usd = model.cost_usd(inputs_for(model, record.request)[0]) if charged else 0.0
-            run_together(self._shop.redis, self._shop.gate.released(_ticket(record), cost_usd))
-            self._requeue(record)
+        def on_end(ended: Prediction) -> None:
+            self._soon(record, lambda: self._over(record, ended))
 
-        self._shop.watcher.watch(
-            prediction_id, model.name, model.typical_seconds, lambda ended: self._soon(record, lambda: over(ended))
-        )
+        self._shop.watcher.watch(prediction_id, model.name, model.typical_seconds, on_end)
+
+    def _over(self, record: Record, ended: Prediction) -> None:
+        """Free the slot of a prediction that has ended; saving it, or the next attempt, is a task's work."""
+        model = self._shop.models_of(record)[record.model]
+        charged = ended.status in ("succeeded", "canceled")
+        cost_usd = model.cost_usd(inputs_for(model, record.request)[0]) if charged else 0.0
+        run_together(self._shop.redis, self._shop.gate.released(_ticket(record), cost_usd))
+        self._requeue(record)
 
     def _reconcile(self, record: Record) -> None:
         shop = self._shop

@@ -1,8 +1,8 @@
 """The gatekeeper: waits at the gate for a whole process, on one connection.
 
-Two threads: one hears of hand-offs, claims them, all that have come at once, and wakes the waiters concerned; one keeps
-the heartbeat and asks again when time alone may have freed something. The heartbeat also repairs what a lost message
-left behind, and has the process say what it holds when the account's state was lost.
+Two threads: one hears of hand-offs, claims all that have come at once and wakes the waiters concerned; one keeps the
+heartbeat and asks again when time alone may have freed something. The heartbeat also repairs what a lost message left
+behind, and has the process say what it holds when the account's state was lost.
 """
 
 from __future__ import annotations
@@ -263,7 +263,7 @@ class Gatekeeper:
         else:
             self._keepsake = beat.keepsake
         if beat.must_report or not beat.known:
-            # Forgotten, after a long silence or with the state: whoever waits lines up anew; who has a place keeps it.
+            # Forgotten, after a long silence or with the state: who waits lines up anew; who has a place keeps it.
             with self._lock:
                 attempts = list(self._waiters)
             self._tell(attempts, Standing.UNKNOWN)

@@ -66,7 +66,9 @@ POINTS = {
     "the POST half written": Point(
         ReplicateAPI, "_check_before_sending", True, _has_begun("send_request_body.started")
     ),
-    "the POST sent": Point(ReplicateAPI, "_check_before_sending", True, _has_begun("receive_response_headers.started")),
+    "the POST sent": Point(
+        ReplicateAPI, "_check_before_sending", True, _has_begun("receive_response_headers.started")
+    ),
     "the reply on its way": Point(
         ReplicateAPI, "_check_before_sending", True, _has_begun("receive_response_body.started")
     ),

@@ -273,7 +273,7 @@ class GateMachine(RuleBasedStateMachine):
         self.reconcile_books()
 
     @rule(dead=st.sampled_from([None, None, *PROCESSES[1:]]))
-    def lose_the_state(self, dead: str | None) -> None:
+    def lose_the_state(self, dead: str | None) -> None:  # noqa: PLR0912  # one story, told in order
         for name in PROCESSES:
             self.beat(name)
         self.redis.flushall()

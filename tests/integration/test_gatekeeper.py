@@ -285,5 +285,5 @@ def test_a_true_limit_below_the_configured_one_is_learned(
 def test_a_limit_that_was_raised_is_found_again(redis_url: str) -> None:
     server = Server(6, 60.0, spaced=True)
     with Redis.from_url(redis_url, decode_responses=True) as redis:
-        drive(redis, server, 3600.0, configured=600, change=(600.0, 600))
-    assert sum(at > 1_700_003_540.0 for at in server.admitted) > 500, "the last minute is at the full rate"
+        drive(redis, server, 3600.0, configured=120, change=(600.0, 120))
+    assert sum(at > 1_700_003_540.0 for at in server.admitted) > 100, "the last minute is at the full rate"
