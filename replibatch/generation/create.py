@@ -125,7 +125,7 @@ def _turned_away(work: Work, standing: Standing) -> Outcome:
         return SteppedAside()
     stopped = standing == Standing.STOPPED
     why = str(work.shop.gate.status().get("stopped")) if stopped else "not started: it would exceed the budget"
-    if work.record.batch:
+    if work.record.batch and (stopped or not work.record.attempts):
         held = f"stopped: {why}" if stopped else "budget"
         return Left(why, work.shop.ledger.put_back(work.record, held))
     return work.settle(State.FAILED, (), work.record.attempts, error=why)

@@ -265,6 +265,8 @@ class Gate:
             process=self.process,
             rows=[(row.id, int(row.runs), max(0, int(row.age_seconds * 1000))) for row in rows],
         )
+        for prediction_id in orphans:
+            self._remember(self.orphan(prediction_id), Standing.CREATED, prediction_id)
         return _seconds(wait), list(orphans)
 
     @staticmethod

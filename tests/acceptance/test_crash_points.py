@@ -21,6 +21,8 @@ from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
 from tests.acceptance.crashing_worker import POINTS
 
+pytestmark = pytest.mark.chaos
+
 MODEL = "qwen/qwen-image"
 LEASE_SECONDS, SETTLE_SECONDS = 2, 2
 LIMIT, PROMPTS = 3, 12

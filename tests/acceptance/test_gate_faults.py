@@ -16,6 +16,8 @@ from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
 from tests.conftest import RedisServer
 
+pytestmark = pytest.mark.chaos
+
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 MODEL, LIMIT, LEASE = "qwen/qwen-image", 6, 2
 

@@ -1,4 +1,4 @@
-"""A server that answers what it is told to, byte by byte if need be: what the stand-in for Replicate never would."""
+"""A server that answers what it is told to: what the stand-in for Replicate never would."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-Answer = bytes | Callable[[socket.socket], None]
+Answer = bytes | Callable[[bytes], bytes]  # ready, or made of the request
 
 
 class OddServer:
@@ -43,12 +43,10 @@ class OddServer:
     def _answer(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             connection.settimeout(10)
-            self.requests.append(_read(connection))
+            request = _read(connection)
+            self.requests.append(request)
             answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-            if callable(answer):
-                answer(connection)
-            else:
-                connection.sendall(answer)
+            connection.sendall(answer(request) if callable(answer) else answer)
 
 
 def _read(connection: socket.socket) -> bytes:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 import pytest
 from pydantic import SecretStr
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from replibatch.replicate_api import Prediction, ReplicateAPI, Watcher
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.integration.account import TOKEN, account, inputs
+from tests.integration.odd_server import OddServer, answer
 from tests.integration.sandbox_caller import FLUX, QWEN, VEO, wait_for
 
 PLENTY = 1_000_000
@@ -174,10 +176,10 @@ class TestPace:
         assert worker.reads / seconds < 50
 
     def test_many_in_flight_cost_few_reads_each(self, sandbox, worker):
-        sandbox.settings.latency_seconds = 1.0
-        worker.keep_in_flight(120, 240, typical_seconds=1.0)
-        assert worker.reads / 240 < 0.4
-        assert statistics.mean(worker.delays) < 0.25 * 1.0
+        sandbox.settings.latency_seconds = 1.6
+        worker.keep_in_flight(100, 200, typical_seconds=1.6)
+        assert worker.reads / 200 < 0.55
+        assert statistics.mean(worker.delays) < 0.25 * 1.6
 
     def test_a_slow_one_costs_a_few_reads_around_its_usual_end(self, sandbox, worker):
         sandbox.settings.latency_seconds = 0.4
@@ -242,6 +244,24 @@ class TestTrouble:
         assert sandbox.books.most_reads(0.5) <= 25
         sandbox.settings.fault_rates = {}
         wait_for(lambda: len(worker.seen) == 20, 10)
+
+    def test_without_the_list_all_are_asked_for_singly(self):
+        def no_list(request: bytes) -> bytes:
+            prediction_id = request.split()[1].decode().removeprefix("/v1/predictions").strip("/")
+            if not prediction_id or prediction_id.startswith("?"):
+                return answer(503, "<html>")
+            return answer(200, f'{{"id": "{prediction_id}", "status": "succeeded"}}')
+
+        seen: list[str] = []
+        with OddServer(no_list) as server, account(server.url) as api:
+            watcher = Watcher(api)
+            watcher.start()
+            for number in range(5):
+                made = Prediction(f"id{number}", "starting", FLUX, created_at=datetime.now(UTC))
+                watcher.watch(made, FLUX, 0.1, lambda ended: seen.append(ended.id))
+            wait_for(lambda: len(seen) == 5)
+            watcher.stop()
+        assert sorted(seen) == [f"id{number}" for number in range(5)]
 
     def test_throttled_reads_wait_as_told(self, worker, sandbox):
         sandbox.settings.reads_per_minute = 0

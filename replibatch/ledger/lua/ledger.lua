@@ -17,7 +17,8 @@
 -- batch:<id>:finished  stream  id and index of each, as they finish
 -- batches              zset    batch -> created at (ms)     batches:feeding  set  batches with pending requests
 --
--- Every script is idempotent; every write to a record is fenced.
+-- Every script is idempotent; every write to a record is fenced. Fences start at the time, so that a generation made
+-- again never repeats one.
 
 local PREFIX = KEYS[1]
 local call = cjson.decode(ARGV[1])
@@ -109,6 +110,16 @@ local function expire_if_over(batch, keep_ms)
   end
 end
 
+-- Makes room for a generation that is made again: the predictions of its earlier life are nobody's any more.
+local function clear(id, record)
+  for _, attempt in ipairs(cjson.decode(record.result).attempts) do
+    if type(attempt.prediction_id) == 'string' then
+      redis.call('SET', key('prediction', attempt.prediction_id), 'over', 'XX', 'KEEPTTL')
+    end
+  end
+  redis.call('DEL', record_key(id), key('done', id))
+end
+
 -- The same id is the same job: one that succeeded counts at once, one on its way is followed. One that failed is
 -- made again: returns false.
 local function join_existing(id, batch, index)
@@ -118,7 +129,10 @@ local function join_existing(id, batch, index)
     finish_in_batch(batch, index, id, record.state, 0)
     return true
   end
-  if record.result then return false end
+  if record.result then
+    clear(id, record)
+    return false
+  end
   redis.call('SADD', key('batch', batch, 'out'), id)
   redis.call('HSET', record_key(id), 'followers', (record.followers or '') .. batch .. '/' .. index .. ' ')
   return true
@@ -146,8 +160,7 @@ local function top_up(batch)
     end
     local id, index, model, request = string.match(entry, '^([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$')
     if not join_existing(id, batch, index) then
-      redis.call('DEL', record_key(id), key('done', id))
-      redis.call('HSET', record_key(id), 'v', '1', 'state', 'publishing', 'process', call.process, 'fence', '0',
+      redis.call('HSET', record_key(id), 'v', '1', 'state', 'publishing', 'process', call.process, 'fence', whole(now),
         'attempt', '1', 'model', model, 'request', request, 'batch', batch, 'index', index, 'priority', meta[3])
       add_to_custody(id, call.process)
       expect_message(id, meta[3])
