@@ -78,7 +78,7 @@ class Workshop:
             may_create=lambda: self.gatekeeper.lived_since(self._custody.confirmed_at),
             settle_seconds=settings.settle_seconds,
         )
-        self.watcher = Watcher(self.api)
+        self.watcher = Watcher(self.api, reads_per_second=settings.reads_per_minute / 60)
         self.recovery = Recovery(
             self.api,
             self.gate,

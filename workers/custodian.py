@@ -183,6 +183,7 @@ class Custodian:
                 claim,
                 lambda prediction: self._soon(record, lambda: self._watch(record, prediction.id)),
                 lambda: self._soon(record, absent),
+                sent_at=record.started_seconds,
             )
         )
 

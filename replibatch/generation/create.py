@@ -99,7 +99,15 @@ def _reconcile(work: Work, inputs: dict[str, Any]) -> Prediction:
             return False
 
     work.shop.reconciler.submit(
-        Unsettled(work.record.attempt_key, work.model.name, inputs, claim, settled, lambda: settled(None))
+        Unsettled(
+            work.record.attempt_key,
+            work.model.name,
+            inputs,
+            claim,
+            settled,
+            lambda: settled(None),
+            sent_at=work.record.started_seconds,
+        )
     )
     while not found:
         work.await_news()

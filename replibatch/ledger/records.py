@@ -108,6 +108,11 @@ class Record:
         )
 
     @property
+    def started_seconds(self) -> float | None:
+        """When the first attempt began, in seconds since the epoch: no POST of it is older."""
+        return None if self.started_ms is None else self.started_ms / 1000
+
+    @property
     def attempt_key(self) -> str:
         """The current attempt's name at the gate and on predictions."""
         return f"{self.id}:{self.attempt}"

@@ -23,6 +23,7 @@ from redis import Redis
 from replibatch.scripts import Script, Step, run_together
 from replibatch.settings import Settings
 
+MINUTE_MS = 60_000
 MICRO = 1_000_000  # money is counted in whole micro-dollars
 CLAIM_SECONDS = 2.0  # a hand-off nobody claims for this long goes to the next in line
 POST_SECONDS = 20.0  # the longest a create may take from its claim to its answer
@@ -139,7 +140,7 @@ class Gate:
         self._asking: set[str] = set()
         self._since_report: list[Step] | None = None  # answers and releases, while a report is under way
         self._memory = threading.Lock()
-        self._reads = (settings.rate_window_seconds, settings.reads_per_minute)
+        self._reads_per_minute = settings.reads_per_minute
         self._keys = [
             self.prefix + name
             for name in (
@@ -314,8 +315,7 @@ class Gate:
 
     def await_read(self) -> None:
         """Wait until the account may make one more read of the API, and count it."""
-        window_seconds, limit = self._reads
-        args = (int(window_seconds * 1000), limit)
+        args = (MINUTE_MS, self._reads_per_minute)
         while wait_ms := int(_READ(self.redis, [self.prefix + "reads"], args)):
             time.sleep(wait_ms / 1000)
 

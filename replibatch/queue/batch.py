@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -160,12 +161,14 @@ class Batch:
             ResultTimeout: they were not all there in time; the batch goes on.
             AccountStopped: the token is refused, or the credit used up.
         """
-        ends = None if timeout is None else time.monotonic() + timeout
-        results: dict[int, BatchResult] = {}
-        for index, result in self.finished():
-            results[index] = result
-            if ends is not None and time.monotonic() > ends:
+        ends = math.inf if timeout is None else time.monotonic() + timeout
+
+        def is_late(_: BatchState) -> bool:
+            if time.monotonic() > ends:
                 raise ResultTimeout(f"batch {self.id} is not over after {timeout} s; it goes on")
+            return False
+
+        results = dict(self.finished(stop=is_late))
         results.update(self.not_started())
         return [results[index] for index in sorted(results)]
 

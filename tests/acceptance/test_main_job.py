@@ -13,7 +13,7 @@ from PIL import Image
 
 import replibatch
 from replibatch import BatchRequest
-from replibatch.errors import AllModelsFailed, ReferenceImageError, SettingsError, UnsupportedModel
+from replibatch.errors import AllModelsFailed, ReferenceImageError, ResultTimeout, SettingsError, UnsupportedModel
 from replibatch.requests import State
 from replibatch.sandbox import Sandbox
 
@@ -177,6 +177,14 @@ def test_results_of_a_batch_come_in_the_order_of_its_requests_and_to_the_callbac
         assert [done for done, _, _ in seen] == list(range(1, 10)) and {total for _, total, _ in seen} == {9}
     status = processor.global_manager.get_global_status()
     assert status["total_requests"] == 18 and status["current_concurrent"] == 0
+
+
+def test_results_that_are_not_there_in_time_are_said_to_be_late(sandbox: Sandbox) -> None:
+    sandbox.settings.latency_seconds = 30.0
+    batch = replibatch.enqueue_batch([BatchRequest("slow", "qwen/qwen-image")])
+    with pytest.raises(ResultTimeout, match="goes on"):
+        batch.results(timeout=1)
+    batch.cancel()
 
 
 def test_a_budget_is_kept_and_the_rest_says_so(sandbox: Sandbox) -> None:

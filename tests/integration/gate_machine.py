@@ -233,7 +233,8 @@ class GateMachine(RuleBasedStateMachine):
             return
         seen.ticket = Ticket(attempt, stale.fence + 1, stale.price_usd, "", stale.priority)
         seen.process = heir
-        standing = self.gates[heir].adopt(attempt, seen.ticket.fence)
+        prediction = prediction_of(seen) if seen.state == "created" else None
+        standing = self.gates[heir].adopt(attempt, seen.ticket.fence, prediction)
         assert standing != Standing.UNKNOWN
         stale_gate = self.gates[stale_process]
         for step in (stale_gate.released(stale, 1.0), stale_gate.created(stale, "another")):
