@@ -43,6 +43,7 @@ class Seen:
     claimed_at: float = 0.0
     granted_at: float = 0.0
     price: int = 0
+    place_lost: bool = False  # with the state: should it wait again, it lines up anew
 
 
 def prediction_of(seen: Seen) -> str:
@@ -322,6 +323,8 @@ class GateMachine(RuleBasedStateMachine):
         for prediction in orphans:
             ticket = self.gate.orphan(prediction)
             self.books.attempts[ticket.attempt] = Seen(ticket, "a", 0, "created", self.now - 25.0)
+        for seen in self.books.attempts.values():
+            seen.place_lost = seen.place_lost or seen.state in ("claimed", "created")  # it has a slot, but no arrival
         orders = self.redis.hgetall(self.gate.prefix + "tickets")
         for attempt, seen in self.books.attempts.items():
             if attempt in orders:
@@ -456,6 +459,8 @@ class GateMachine(RuleBasedStateMachine):
             assert self.alive(seen.process), "nothing is granted to the dead"
             assert not self.books.stopped and self.now >= self.books.cooldown_until
             for other, rival in self.books.attempts.items():
+                if seen.place_lost or rival.place_lost:
+                    continue
                 if rival.state == "waiting" and other not in fresh and self.alive(rival.process):
                     assert self.turn(attempt) < self.turn(other), "first come, first served"
             seen.state, seen.granted_at = "granted", self.now
