@@ -15,12 +15,19 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.request import Request, urlopen
 
+import psutil
 from redis import Redis
 
+from benchmarks.rivals import MODEL, Run, Task
+from replibatch import BatchRequest, enqueue_batch
 from replibatch.local.server import choose_endpoint, find_server, write_config
 
 PROJECT = Path(__file__).parent.parent
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
+RESULT_SECONDS = 600.0
+LATE_WORK_SECONDS = 0.5  # after the last result, until what it cost is counted: events, states, acknowledgements
+MIB = 2**20
+TOKEN = "r8_of_the_benchmarks"  # the stand-in takes any
 
 
 class Fleet:
@@ -52,6 +59,7 @@ class Fleet:
         self._durable = durable
 
     def __enter__(self) -> Self:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a benchmark that is ended takes its processes along
         binary = find_server(self.folder)
         assert binary is not None
         endpoint = choose_endpoint(self.folder)
@@ -63,7 +71,7 @@ class Fleet:
         os.chdir(self.folder)  # where results are brought home to
         os.environ.update(
             REPLICATE_BASE_URL=self.sandbox_url,
-            REPLICATE_API_TOKEN="r8_of_the_benchmarks",  # the stand-in takes any
+            REPLICATE_API_TOKEN=TOKEN,
             REPLIBATCH_REDIS_URL=self.redis_url,
             REPLIBATCH_STORAGE_URL=str(self.folder / "files"),
             REPLIBATCH_STATE_DIR=str(self.folder / "state"),
@@ -78,16 +86,12 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for process in self.workers:
             process.send_signal(signal.SIGCONT)
-            process.terminate()
-        for process in self.workers:
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        self.sandbox.terminate()
-        self.redis.terminate()
+        _end(*self.workers)
+        _end(self.sandbox, self.redis)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         environment, folder = self._before
         os.environ.clear()
         os.environ.update(environment)
@@ -111,6 +115,45 @@ class Fleet:
     def await_workers(self, count: int) -> None:
         """Wait until that many processes have said hello."""
         _until(lambda: self._known() >= count, f"{count} workers")
+
+    def run(self, task: Task) -> Run:
+        """Make the task's generations as a batch, from this process; its files are at home when this returns."""
+        before, began = self.cpu_seconds(), time.perf_counter()
+        batch = enqueue_batch([BatchRequest(prompt, MODEL) for prompt in task.prompts])
+        results = batch.results(timeout=RESULT_SECONDS)
+        wall_seconds = time.perf_counter() - began
+        time.sleep(LATE_WORK_SECONDS)
+        spent = {kind: seconds - before[kind] for kind, seconds in self.cpu_seconds().items()}
+        return Run(wall_seconds, spent, sum(result.success for result in results))
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """What has been used so far, by the producer (this process), the workers with their children, and Redis."""
+        own = psutil.Process().cpu_times()
+        return {
+            "producer": own.user + own.system,
+            "workers": sum(_cpu_seconds(psutil.Process(worker.pid)) for worker in self.workers),
+            "Redis": _cpu_seconds(psutil.Process(self.redis.pid)),
+        }
+
+    def worker_rss_mib(self) -> float:
+        """The resident memory of all workers with their children."""
+        trees = (psutil.Process(worker.pid) for worker in self.workers)
+        return sum(one.memory_info().rss for tree in trees for one in (tree, *tree.children(recursive=True))) / MIB
+
+    def predictions(self) -> dict[str, dict[str, Any]]:
+        """What the stand-in's list shows, by prompt; each page counts as a read."""
+        found: dict[str, dict[str, Any]] = {}
+        page: str | None = f"{self.sandbox_url}/v1/predictions"
+        while page:
+            with urlopen(Request(page, headers={"Authorization": f"Bearer {TOKEN}"})) as answer:
+                listing = json.load(answer)
+            found |= {row["input"]["prompt"]: row for row in listing["results"]}
+            page = listing["next"]
+        return found
+
+    def reset_books(self) -> None:
+        """Start new books."""
+        urlopen(Request(f"{self.sandbox_url}/books/reset", method="POST")).close()
 
     def books(self, window_seconds: float = 60.0) -> dict[str, Any]:
         """The stand-in's books."""
@@ -155,6 +198,24 @@ class Fleet:
             return sum(
                 "pid" in json.loads(report) for key in redis.scan_iter("rb:*:reports") for report in redis.hvals(key)
             )
+
+
+def _end(*processes: subprocess.Popen[Any]) -> None:
+    """Ask them to end, and see that they do."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """Of a process, its children and theirs, those that have ended included."""
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return sum(each.user + each.system + each.children_user + each.children_system for each in times)
 
 
 def _until(condition: Any, what: str) -> None:

@@ -27,7 +27,9 @@ from urllib.parse import unquote, urlsplit
 from redis import ConnectionPool, Redis
 from redis.connection import UnixDomainSocketConnection
 
-from replibatch.limits import Gate, Gatekeeper, Standing, Ticket
+from benchmarks.report import Table, publish
+from replibatch.limits import Gate, Standing, Ticket
+from replibatch.limits.gatekeeper import Gatekeeper
 from replibatch.scripts import run_together
 from replibatch.settings import Settings
 from tests.conftest import RedisServer
@@ -179,10 +181,10 @@ def crowd(name: str, url: str, barrier: Barrier, answers: mp.Queue[Seen]) -> Non
     answers.put(Seen(sum(busy), waits, trips))
 
 
-def compare(names: list[str], url: str) -> None:
-    """Run them one after the other, and print a table."""
+def compare(names: list[str], url: str) -> Table:
+    """Run them one after the other."""
     spawn = mp.get_context("spawn")
-    print(f"{'':10} {'busy share':>10} {'max ÷ median wait':>18} {'round trips':>12} {'acquisitions':>13}")
+    rows = []
     for name in names:
         with Redis.from_url(url) as redis:
             redis.flushall()
@@ -197,12 +199,14 @@ def compare(names: list[str], url: str) -> None:
         share = sum(one.busy_seconds for one in seen) / (LIMIT * RUN_SECONDS)
         fairness = max(waits) / statistics.median(waits)
         trips = sum(one.trips for one in seen) / len(waits)
-        print(f"{name:10} {share:10.3f} {fairness:18.2f} {trips:12.2f} {len(waits):13}", flush=True)
+        rows.append([name, f"{share:.3f}", f"{fairness:.2f}", f"{trips:.2f}", f"{len(waits):,}"])
+    columns = ["limiter", "busy share", "longest ÷ median wait", "round trips an acquisition", "acquisitions"]
+    return Table(columns, rows)
 
 
-def grow(url: str) -> None:
-    """Fill the gate to its limits, and print what it takes."""
-    print(f"\n{'limits':>16} {'memory, KiB':>12} {'window, KiB':>12} {'µs a call, in Redis':>20}")
+def grow(url: str) -> Table:
+    """Fill the gate to its limits, and see what it takes."""
+    rows = []
     for concurrent, per_window in SIZES:
         with Redis.from_url(url, decode_responses=True) as redis:
             redis.flushall()
@@ -230,19 +234,19 @@ def grow(url: str) -> None:
                 gate.acquire(ticket)
                 run_together(redis, gate.released(ticket, 0.02))
             stats = redis.info("commandstats")["cmdstat_evalsha"]
-        print(
-            f"{concurrent:>7,}/{per_window:>8,} {kib:12,.0f} {window:12,.1f} {stats['usec_per_call']:20.0f}",
-            flush=True,
-        )
+        size = f"{concurrent:,} slots, {per_window:,} a minute"
+        rows.append([size, f"{kib:,.0f}", f"{window:,.1f}", f"{stats['usec_per_call']:.0f}"])
+    return Table(["limits", "memory, KiB", "window of that, KiB", "a call, µs in Redis"], rows)
 
 
 def main(names: list[str]) -> None:
     """All of it, or the limiters named."""
     server = RedisServer(Path(tempfile.mkdtemp(prefix="rb-")))
     try:
-        compare(names or list(LIMITERS), server.url)
-        if not names:
-            grow(server.url)
+        if names:
+            print(compare(names, server.url))
+        else:
+            publish("limiter", __doc__, compare(list(LIMITERS), server.url), grow(server.url))
     finally:
         server.stop()
 

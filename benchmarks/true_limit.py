@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.fleet import Fleet
+from benchmarks.report import Table, publish
 from replibatch import BatchRequest, enqueue_batch
 
 WORKERS, CONFIGURED, WINDOW_SECONDS = 3, 60, 10.0
@@ -18,8 +19,8 @@ SERVERS: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
-def run(name: str) -> None:
-    """One server; a line of figures."""
+def run(name: str) -> list[str]:
+    """One server; its row of figures."""
     sandbox, prompts = SERVERS[name]
     with Fleet(
         workers=WORKERS,
@@ -44,18 +45,21 @@ def run(name: str) -> None:
     later = len(created) - (creates_at_first or 0)
     refused = books["throttled"] - (throttled_at_first or 0)
     good = sum(result.success for result in results)
-    print(
-        f"{name:14} {good} of {prompts} good; in the first window {creates_at_first} creates, {throttled_at_first} "
-        f"429s; after it {later} creates, {refused} 429s ({refused / later:.2%}); "
-        f"{max(created) - min(created):.0f} s in all",
-        flush=True,
-    )
+    return [
+        name,
+        f"{good} of {prompts}",
+        str(creates_at_first),
+        str(throttled_at_first),
+        str(later),
+        f"{refused} ({refused / later:.2%})",
+        f"{max(created) - min(created):.0f}",
+    ]
 
 
 def main() -> None:
     """Both servers."""
-    for name in SERVERS:
-        run(name)
+    columns = ["server", "files", "creates in the first window", "429s in it", "creates after it", "429s after it"]
+    publish("true_limit", __doc__, Table([*columns, "first create to last, s"], [run(name) for name in SERVERS]))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
@@ -83,11 +83,12 @@ class Catalog:
         return found
 
 
-def load(user_toml: Path | None = None) -> Catalog:
+def load(user_toml: Path | None = None, *, published: Callable[[str], Tables] = lambda _: {}) -> Catalog:
     """The built-in catalogue with the user's own laid over it.
 
     Args:
         user_toml: the user's file; None takes `replibatch.toml` in the working directory, if it is there.
+        published: gives the inputs that a model of the user's own publishes itself.
 
     Raises:
         SettingsError: naming the file, the model, the key, what was found and what is allowed.
@@ -97,7 +98,7 @@ def load(user_toml: Path | None = None) -> Catalog:
         user_toml = USER_FILE
     if user_toml is not None:
         source = str(user_toml)
-        tables = _laid_over(tables, _read(user_toml), source)
+        tables = _laid_over(tables, _read(user_toml), source, published)
     models = {name: _model(name, table, source) for name, table in tables.items() if name != REFERENCE_IMAGES}
     for model in models.values():
         _check_edges(model, models, source)
@@ -124,7 +125,7 @@ def _read(path: Path) -> Tables:
         raise SettingsError(f'{path}: not TOML ({error}); a model\'s name goes in quotes: ["owner/name"]') from None
 
 
-def _laid_over(base: Tables, user: Tables, source: str) -> Tables:
+def _laid_over(base: Tables, user: Tables, source: str, published: Callable[[str], Tables]) -> Tables:
     """The built-in tables with the user's laid over them; `base` stays as it is."""
     laid = dict(base)
     for name, table in user.items():
@@ -132,7 +133,7 @@ def _laid_over(base: Tables, user: Tables, source: str) -> Tables:
             raise SettingsError(
                 f'{source}: {name!r} is no model; allowed: tables named ["owner/name"], and [{REFERENCE_IMAGES}]'
             )
-        below = base.get(name, {})
+        below = base.get(name) or {"inputs": published(name)}
         laid[name] = {**below, **table}
         if isinstance(table.get("inputs"), dict):
             laid[name]["inputs"] = _inputs_laid_over(below.get("inputs", {}), table["inputs"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import threading
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
@@ -19,15 +20,41 @@ BLOCKING_MARGIN_SECONDS = 5.0  # a blocking read may last this much longer than 
 SENTINEL_PORT = 26379
 
 PAUSE_SECONDS = 0.5  # the longest between two tries of a call
+SHORTEST_PAUSE_SECONDS = 0.02
 
 
-def connect(url: str, *, longest_block_seconds: float = 0.0, patience_seconds: float = 1.0) -> Redis:
+class _Pauses(ExponentialBackoff):
+    """Pauses between the tries of a call, until patience is at an end: then there is one more try, at once."""
+
+    def __init__(self, out_of_patience: threading.Event) -> None:
+        super().__init__(cap=PAUSE_SECONDS, base=SHORTEST_PAUSE_SECONDS)
+        self._out_of_patience = out_of_patience
+
+    def __deepcopy__(self, memo: object) -> Self:  # each connection copies its client's, and shares the event
+        return self
+
+    def compute(self, failures: int) -> float:
+        if not self._out_of_patience.is_set():
+            return super().compute(failures)
+        if failures > 1:
+            raise RedisConnectionError("redis is away, and is waited for no longer")
+        return 0.0
+
+
+def connect(
+    url: str,
+    *,
+    longest_block_seconds: float = 0.0,
+    patience_seconds: float = 1.0,
+    out_of_patience: threading.Event | None = None,
+) -> Redis:
     """A client for `url` (`redis://`, `rediss://`, `unix://` or `sentinel://host:port,host:port/master/db`).
 
     Args:
         url: the address, with its password.
         longest_block_seconds: the longest blocking read this client will make; its socket waits longer than that.
         patience_seconds: how long a call is tried again while Redis is away.
+        out_of_patience: set it to have calls fail at once in which Redis does not answer.
 
     Raises:
         SettingsError: the address is malformed.
@@ -41,7 +68,7 @@ def connect(url: str, *, longest_block_seconds: float = 0.0, patience_seconds: f
         "health_check_interval": 30,
         # Every script of ours may be repeated: a connection that broke is made again and the call repeated.
         "retry": Retry(
-            ExponentialBackoff(cap=PAUSE_SECONDS, base=0.02), retries=3 + round(patience_seconds / PAUSE_SECONDS)
+            _Pauses(out_of_patience or threading.Event()), retries=3 + round(patience_seconds / PAUSE_SECONDS)
         ),
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],
     }

@@ -9,6 +9,7 @@
     │   ├── ReferenceImageError            a reference image is missing, empty, not an image, or one too many
     │   ├── OutputPathError                a file cannot be written where the request asks for it
     │   └── ManifestError                  lines of a list of prompts are malformed
+    ├── StorageError (OSError)             the storage of outputs and reference images cannot be read or written
     ├── NoSuchWork (LookupError)           no job or batch of that id
     ├── ResultTimeout (TimeoutError)       a result was not there in the time the caller gave
     ├── AccountStopped                     nothing can be generated for this account at present
@@ -25,6 +26,7 @@
         ├── InvalidInput                   422: Replicate refused the input
         ├── ModelMissing                   404: Replicate has no such model
         ├── Interrupted                    the model was overloaded or interrupted and says: try again
+        ├── InputDropped                   Replicate has dropped an uploaded file before the model read it
         ├── Sensitive                      the input or the output was flagged as sensitive
         ├── PredictionFailed               the model failed
         ├── PredictionTimedOut             not finished in the time it was given
@@ -81,6 +83,10 @@ class ManifestError(RequestError):
         self.source = source
         self.problems = problems
         super().__init__("\n".join(f"{source}, line {number}: {reason}" for number, reason in problems))
+
+
+class StorageError(ReplibatchError, OSError):
+    """The storage cannot be read or written; what is in it stays there."""
 
 
 class NoSuchWork(ReplibatchError, LookupError):
@@ -198,6 +204,13 @@ class Interrupted(AttemptFailure):
     """The model was overloaded or interrupted (E003, E004, PA …) and asks to be tried again."""
 
     reason = "interrupted"
+    verdict = Verdict.RETRY
+
+
+class InputDropped(AttemptFailure):
+    """Replicate has dropped an uploaded file before the model read it; it is uploaded again."""
+
+    reason = "input_dropped"
     verdict = Verdict.RETRY
 
 

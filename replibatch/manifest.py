@@ -1,12 +1,13 @@
 """Lists of prompts: `.txt`, `.csv` and `.jsonl`, read as a stream.
 
-A list may be longer than memory: nothing is kept of a line but its id and the name of its output. Values of CSV cells
-and of `-i key=value` stay text; routing reads them as the model's input asks for.
+A list may be longer than memory: what is kept of a line, its id and the name of its output, is kept on disk. Values
+of CSV cells and of `-i key=value` stay text; routing reads them as the model's input asks for.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import shutil
@@ -20,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
 from replibatch.errors import ManifestError, RequestError
+from replibatch.ondisk import DiskMap
 from replibatch.requests import BatchRequest
 
 Format = Literal["txt", "csv", "jsonl"]
@@ -113,8 +115,7 @@ def read(
         RequestError: the list cannot be read, or its format is not known.
     """
     mistakes = _Mistakes(_name(source))
-    seen: dict[tuple[str, str], int] = {}
-    with _opened(source) as (file, folder):
+    with DiskMap() as seen, _opened(source) as (file, folder):
         try:
             for number, fields in _records(_raw_lines(file), format or _format(source), mistakes):
                 try:
@@ -345,11 +346,14 @@ def _check_output(output: str) -> None:
         raise RequestError(f"output is {output!r}; allowed: a file's name, not a folder's")
 
 
-def _check_unique(line: ManifestLine, seen: dict[tuple[str, str], int]) -> None:
+def _check_unique(line: ManifestLine, seen: DiskMap) -> None:
     """Refuse an id or an output that an earlier line has."""
     output = line.request.output_filepath
     for name, value in (("id", line.id), ("output", output and str(PurePosixPath(output)))):
-        if value is not None and (earlier := seen.setdefault((name, value), line.number)) != line.number:
+        if value is None:
+            continue
+        key = hashlib.sha256(f"{name} {value}".encode()).digest()[:16]
+        if (earlier := seen.setdefault(key, line.number)) != line.number:
             raise RequestError(f"{name} {value!r} is that of line {earlier} already")
 
 

@@ -7,8 +7,9 @@ import secrets
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from replibatch.limits.gate import MICRO
+from replibatch.limits.words import MICRO
 from replibatch.outputs.storage import Storage, open_storage
 from replibatch.settings import Settings
 
@@ -19,10 +20,15 @@ def process_name() -> str:
 
 
 def storage_for(settings: Settings, *, embedded: bool) -> Storage:
-    """Where outputs and reference images are; in embedded mode names may be absolute, and images are kept aside."""
+    """Where outputs and reference images are; in embedded mode names may be absolute, and images are kept aside.
+
+    Reference images are each account's own: no account's records tell whether another still needs one.
+    """
     return open_storage(
         settings.storage_url,
         Path.cwd(),
+        account=quote(settings.account_key, safe="@").replace("%", "="),
+        scratch=settings.state_dir / "scratch",
         inputs_root=settings.state_dir / "inputs" if embedded else None,
         absolute_ok=embedded,
     )

@@ -7,10 +7,11 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from celery import Celery
-from kombu.entity import Queue
+from celery.app.amqp import AMQP
+from kombu.entity import Exchange, Queue
 
 from replibatch.connection import parse_sentinel
-from replibatch.ledger import Message
+from replibatch.ledger import Call, Message
 from replibatch.settings import Settings
 
 TASK = "replibatch.generate"
@@ -76,7 +77,7 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
     if not url.startswith("redis+socket"):
         transport["socket_keepalive"] = True
     sentinel = _sentinel_options(redis_url)
-    app = Celery("replibatch", set_as_current=False)
+    app = Celery("replibatch", set_as_current=False, amqp=_Named)
     app.conf.update(
         broker_url=url,
         result_backend=url,
@@ -89,7 +90,8 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
         redis_retry_on_timeout=True,
         result_backend_thread_safe=True,  # one client for all threads instead of one each
         task_default_queue=queue,
-        task_queues=[Queue(queue, routing_key=queue)],  # type: ignore[no-untyped-call]  # kombu is untyped
+        # Nothing is acknowledged, and so nothing delivered twice: custody brings back what a worker loses.
+        task_queues=[Queue(queue, routing_key=queue, no_ack=True)],  # type: ignore[no-untyped-call]  # kombu is untyped
         task_default_routing_key=queue,
         task_serializer="json",
         result_serializer="json",
@@ -101,6 +103,16 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
         broker_connection_max_retries=None,
     )
     return app
+
+
+class _Named(AMQP):  # type: ignore[misc]  # celery is untyped
+    """Says in the event of a sent task what the worker says in all later ones: its shadow name, with the model."""
+
+    def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
+        message = super().as_task_v2(*args, **kwargs)
+        if message.sent_event and message.headers.get("shadow"):
+            message.sent_event["name"] = message.headers["shadow"]
+        return message
 
 
 def publish(app: Celery, messages: Iterable[Message]) -> list[str]:
@@ -119,6 +131,29 @@ def publish(app: Celery, messages: Iterable[Message]) -> list[str]:
     return ids
 
 
+def call_linked(app: Celery, calls: Iterable[Call]) -> list[Call]:
+    """Call applications' own tasks with results, as their own code would; returns the calls.
+
+    The queue is given as an object: under its bare name Celery would add it to the app's own, and a worker that
+    reconnects would consume what is the application's.
+    """
+    made = []
+    for call in calls:
+        queue = call.link.queue
+        app.send_task(
+            call.link.task,
+            args=(call.result,),
+            task_id=call.task_id,
+            root_id=call.id,
+            parent_id=call.id,
+            queue=Queue(queue, Exchange(queue), routing_key=queue),  # type: ignore[no-untyped-call]  # kombu is untyped
+            priority=HEAD,
+            add_to_parent=False,
+        )
+        made.append(call)
+    return made
+
+
 def capacity_for(max_concurrent: int) -> int:
     """How many generations a fleet can make use of: those in flight, and some to be saved or to come."""
     return max_concurrent + max(4, max_concurrent // 4)
@@ -130,6 +165,6 @@ def options(message: Message) -> dict[str, Any]:
         "priority": message.priority,
         "retries": message.attempt - 1,
         "shadow": f"generate[{message.model}]",
-        "argsrepr": f"({message.id!r}, attempt {message.attempt} on {message.model})",
+        "argsrepr": f"(attempt {message.attempt} on {message.model})",
         "ignore_result": False,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator
@@ -132,7 +133,7 @@ class Model:
         spec = self.input("seed")
         return spec.name if spec else None
 
-    @property
+    @cached_property
     def output_formats(self) -> tuple[str, ...]:
         """The file formats it can be asked for; empty where it cannot."""
         spec = self.inputs.get("output_format")

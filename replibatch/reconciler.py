@@ -37,6 +37,8 @@ class Unsettled:
         claim: called with a candidate; whether it is now this attempt's (nobody else had claimed it).
         on_found: called once, after a successful claim.
         on_absent: called once, when it surely was not created.
+        given_up: asked where it may be among predictions Replicate has erased, which nobody can tell any more; with
+            True it counts as not created: its owner has canceled, so nothing is made in its place.
         sent_at: no later than when it was sent, in seconds since the epoch; None for a moment ago.
     """
 
@@ -46,6 +48,7 @@ class Unsettled:
     claim: Callable[[Prediction], bool]
     on_found: Callable[[Prediction], None]
     on_absent: Callable[[], None]
+    given_up: Callable[[], bool] = lambda: False
     sent_at: float | None = None
 
 
@@ -87,11 +90,14 @@ class Reconciler:
         self._thread.join(LAST_LOOK_SECONDS)
 
     def submit(self, item: Unsettled) -> None:
-        """Look for a lost create; one of its callbacks will be called from the reconciler's thread."""
+        """Look for a lost create; one of its callbacks will be called from the reconciler's thread.
+
+        A later search for the same attempt takes the place of an earlier one, whose owner has lost custody since.
+        """
         sent_at = datetime.now(UTC) if item.sent_at is None else datetime.fromtimestamp(item.sent_at, UTC)
         search = _Search(item, canonical(item.model, item.inputs), time.monotonic(), sent_at - CLOCK_SLACK)
         with self._changed:
-            self._searches.setdefault(item.attempt_key, search)
+            self._searches[item.attempt_key] = search
             self._changed.notify()
 
     def _run(self) -> None:
@@ -132,15 +138,19 @@ class Reconciler:
             search.looks += 1
             if began - search.began < self._settle_seconds or search.looks < LOOKS_AT_LEAST:
                 continue
-            if _name(search.item.model) in erased:
-                log.warning("a lost create may be among predictions already erased", attempt=search.item.attempt_key)
+            if _name(search.item.model) in erased and not search.item.given_up():
+                log.warning(
+                    "a lost create may be among predictions already erased; it waits until it is canceled",
+                    attempt=search.item.attempt_key,
+                )
                 continue
             self._done(search)
             search.item.on_absent()
 
     def _done(self, search: _Search) -> None:
         with self._changed:
-            self._searches.pop(search.item.attempt_key, None)
+            if self._searches.get(search.item.attempt_key) is search:
+                del self._searches[search.item.attempt_key]
 
 
 def canonical(model: str, inputs: dict[str, Any]) -> str:

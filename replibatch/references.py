@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from PIL import Image
 
+from replibatch.data_uris import decoded
 from replibatch.errors import ReferenceImageError
+from replibatch.requests import OutputFile
 
 LARGEST_BYTES = 100_000_000  # Replicate's files API takes 100 MB
+SHOWN_CHARACTERS = 60  # of a data URI
 ALLOWED = "a path, an http(s) URL or a data URI"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
@@ -24,7 +30,7 @@ def places(name: str, value: Any, folder: Path) -> list[str]:
 
     Args:
         name: the input's.
-        value: a path, a URL, a data URI, an open file, or a list of these.
+        value: a path, a URL, a data URI, an open file, an output (ours, or the client's `FileOutput`), or a list.
         folder: where relative paths start.
 
     Raises:
@@ -36,8 +42,10 @@ def places(name: str, value: Any, folder: Path) -> list[str]:
 
 
 def _place(name: str, value: Any, folder: Path) -> str:
-    if hasattr(value, "read"):  # an open file
-        value = getattr(value, "name", value)
+    if isinstance(value, OutputFile):
+        value = value.path if Path(value.path).is_file() else value.url
+    elif hasattr(value, "read"):  # an open file, or a FileOutput
+        value = getattr(value, "name", None) or getattr(value, "url", value)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, str) or not value.strip() or "\0" in value:
@@ -45,7 +53,7 @@ def _place(name: str, value: Any, folder: Path) -> str:
     if value.startswith("data:"):
         if value.partition(",")[2]:
             return value
-        raise ReferenceImageError(f"{name} is {value[:60]!r}, a data URI without data")
+        raise ReferenceImageError(f"{name} is {shown(value)!r}, a data URI without data")
     if not (scheme := _SCHEME.match(value)):
         return os.path.abspath(folder / value)  # noqa: PTH100  # `resolve` would follow links
     address = urlsplit(value)
@@ -62,38 +70,73 @@ def is_local(place: str) -> bool:
     return Path(place).is_absolute()
 
 
-def check_local_file(path: str | Path) -> None:
-    """Refuse a file that cannot be sent.
+def check_file(place: str | Path) -> None:
+    """Refuse a file that cannot be sent; what is behind a URL is for the model to say.
+
+    Args:
+        place: a path, a URL or a data URI.
 
     Raises:
-        ReferenceImageError: it is missing, no file, empty, unreadable or past 100 MB.
+        ReferenceImageError: it is missing, no file, empty, unreadable, malformed or past 100 MB.
     """
-    path = Path(path)
+    with _opened(place):
+        pass
+
+
+def check_image(place: str | Path) -> None:
+    """Refuse a file that is no image.
+
+    Raises:
+        ReferenceImageError: as `check_file`, or it is not an image.
+    """
+    with _opened(place) as file:
+        if file is None:
+            return
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # large or oddly tagged, yet an image
+                with Image.open(file) as image:
+                    image.verify()
+        except Exception as error:  # noqa: BLE001  # Pillow's plugins raise what they like on malformed files
+            raise ReferenceImageError(f"{shown(place)}: not an image ({type(error).__name__})") from None
+
+
+def shown(place: str | Path) -> str:
+    """A place for people: no more than the head of a data URI."""
+    text = str(place)
+    return f"{text[:SHOWN_CHARACTERS]}…" if text.startswith("data:") and len(text) > SHOWN_CHARACTERS else text
+
+
+@contextmanager
+def _opened(place: str | Path) -> Iterator[BinaryIO | None]:
+    """A file, found fit to be sent; None for one behind a URL."""
+    if isinstance(place, str) and place.startswith("data:"):
+        try:
+            content: BinaryIO = BytesIO(b"".join(decoded(place)))
+        except ValueError as error:
+            raise ReferenceImageError(f"{shown(place)}: a malformed data URI ({error})") from None
+    elif isinstance(place, str) and _SCHEME.match(place):
+        yield None
+        return
+    else:
+        content = _opened_path(Path(place))
+    with content:
+        size = content.seek(0, os.SEEK_END)
+        content.seek(0)
+        if size == 0:
+            raise ReferenceImageError(f"{shown(place)}: an empty file")
+        if size > LARGEST_BYTES:
+            most = f"at most {LARGEST_BYTES / 1e6:.0f} MB"
+            raise ReferenceImageError(f"{shown(place)}: {size / 1e6:.0f} MB; allowed: {most}")
+        yield content
+
+
+def _opened_path(path: Path) -> BinaryIO:
     if path.is_dir():
         raise ReferenceImageError(f"{path}: a folder; allowed: a file")
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
+        return path.open("rb")
     except FileNotFoundError:
         raise ReferenceImageError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise ReferenceImageError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
-    if size == 0:
-        raise ReferenceImageError(f"{path}: an empty file")
-    if size > LARGEST_BYTES:
-        raise ReferenceImageError(f"{path}: {size / 1e6:.0f} MB; allowed: at most {LARGEST_BYTES / 1e6:.0f} MB")
-
-
-def check_local_image(path: str | Path) -> None:
-    """Refuse a file that is no image.
-
-    Raises:
-        ReferenceImageError: as `check_local_file`, or it is not an image.
-    """
-    check_local_file(path)
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # large or oddly tagged, yet an image
-            image.verify()
-    except Exception as error:  # noqa: BLE001  # Pillow's plugins raise what they like on malformed files
-        raise ReferenceImageError(f"{path}: not an image ({type(error).__name__})") from None

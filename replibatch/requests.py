@@ -126,9 +126,7 @@ class RoutedRequest:
 
     def to_json(self) -> dict[str, Any]:
         """A dict for JSON, without what has its default."""
-        data = asdict(self)
-        for name in ("references", "warnings"):
-            data[name] = list(data[name])
+        data = {**vars(self), "references": list(self.references), "warnings": list(self.warnings)}
         return {
             key: value for key, value in data.items() if value not in ([], {}) and not (key == "fallback" and value)
         }
@@ -183,7 +181,7 @@ class OutputFile:
 
     def read(self) -> bytes:
         """The whole file."""
-        return Path(self.path).read_bytes()
+        return b"".join(self)
 
     async def aread(self) -> bytes:
         """The whole file, read in a thread."""
@@ -197,9 +195,9 @@ class OutputFile:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The same chunks, read in a thread."""
-        with await asyncio.to_thread(Path(self.path).open, "rb") as file:
-            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-                yield chunk
+        chunks = iter(self)
+        while chunk := await asyncio.to_thread(next, chunks, b""):
+            yield chunk
 
 
 @dataclass(frozen=True)

@@ -6,23 +6,24 @@ the seed. `inputs_for` runs before every attempt, on whichever model: the same r
 
 from __future__ import annotations
 
+import posixpath
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from replibatch.errors import OutputPathError, ReferenceImageError, RequestError
 from replibatch.inputs import InputSpec, listed
 from replibatch.models import UNSUPPORTED_INPUTS, Model
-from replibatch.references import check_local_file, check_local_image, is_local, places
+from replibatch.references import check_file, check_image, is_local, places
 from replibatch.requests import BatchRequest, RoutedRequest
 
 if TYPE_CHECKING:
     from replibatch.catalog import Catalog
 
-__all__ = ["Routed", "check_local_image", "inputs_for", "located", "route"]
+__all__ = ["Routed", "inputs_for", "located", "route"]
 
 # What a reference image is called here and there; every model's own reference parameter is added to these.
 REFERENCE_NAMES = frozenset(
@@ -57,26 +58,31 @@ class Routed:
     warnings: list[str]
 
     @property
-    def files(self) -> list[str]:
-        """Every local file that has to travel: reference images, and those in the model's other file inputs."""
+    def places(self) -> list[str]:
+        """Where its files are, each once: reference images, and those in the model's other file inputs."""
         others = (place for name in self._file_inputs() for place in _as_list(self.inputs[name]))
-        return [place for place in dict.fromkeys([*self.references, *others]) if is_local(place)]
+        return list(dict.fromkeys([*self.references, *others]))
+
+    @property
+    def files(self) -> list[str]:
+        """Those of its files that are on this machine."""
+        return [place for place in self.places if is_local(place)]
 
     def check_files(self) -> None:
-        """Look at every local file.
+        """Look at every file that is here, on the disk or in a data URI.
 
         Raises:
             ReferenceImageError: one is missing, empty, too large, or no image where an image is wanted.
         """
-        for place in filter(is_local, self.references):
-            check_local_image(place)
+        for place in self.references:
+            check_image(place)
         for name in self._file_inputs():
-            check = check_local_image if any(word in name for word in PICTURE_WORDS) else check_local_file
-            for place in filter(is_local, _as_list(self.inputs[name])):
+            check = check_image if any(word in name for word in PICTURE_WORDS) else check_file
+            for place in _as_list(self.inputs[name]):
                 check(place)
 
     def with_files(self, stored: Mapping[str, str]) -> Routed:
-        """The same with every local file replaced by what it is stored as (`file:<sha256>.<extension>`)."""
+        """The same with files replaced by what they are stored as (`file:<sha256>.<extension>`)."""
 
         def moved(value: Any) -> Any:
             return [stored.get(each, each) for each in value] if isinstance(value, list) else stored.get(value, value)
@@ -106,16 +112,15 @@ def route(request: BatchRequest, catalog: Catalog, *, folder: Path | None = None
     given = {name: value for name, value in (request.kwargs or {}).items() if value is not None}
     if "prompt" in given:
         raise RequestError("prompt is given twice: as the prompt, and among the inputs")
-    folder = folder or Path.cwd()
     names = _reference_names(catalog)
     references: list[str] = []
     inputs: dict[str, Any] = {}
     for name, value in given.items():
         spec = asked.input(name)
         if name == asked.reference_param or (spec is None and name in names):
-            references += places(name, listed(value), folder)
+            references += places(name, listed(value), folder or Path.cwd())
         elif spec is not None and spec.is_file:
-            found = places(name, listed(value), folder)
+            found = places(name, listed(value), folder or Path.cwd())
             inputs[name] = found if spec.type == "array" else _only(name, found)
         else:
             inputs[name] = value
@@ -289,7 +294,7 @@ def _takes(model: Model, name: str, value: Any) -> bool:
 
 
 def _extension(output: str | None) -> str:
-    return _plain(PurePosixPath(output or "").suffix.removeprefix("."))
+    return _plain(posixpath.splitext(output or "")[1].removeprefix("."))
 
 
 def _plain(extension: str) -> str:

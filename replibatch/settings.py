@@ -6,6 +6,7 @@ An argument of a call wins over the environment, the environment over `.env`; an
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from replibatch.errors import SettingsError
 
@@ -154,7 +155,7 @@ class Settings(BaseSettings):
         alias="REPLIBATCH_KEEP_DAYS",
         gt=0,
         le=3650,
-        description="How long results of finished work stay in Redis.",
+        description="How long results stay in Redis once their batch is over; a single job's, once it is.",
     )
     catalog: Annotated[Path, AfterValidator(_path)] | None = Field(
         None,
@@ -207,6 +208,36 @@ def load(**arguments: Any) -> Settings:
         raise SettingsError(_one_line(error, given)) from None
     except UnicodeDecodeError as error:
         raise SettingsError(f".env: not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+
+class _Given(Settings):
+    """Nothing but what it is given."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def check(values: Mapping[str, str]) -> None:
+    """Look at values before they are written down anywhere; an empty one is an unset one.
+
+    Args:
+        values: by variable name.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    given: dict[str, Any] = {name: value for name, value in values.items() if value}
+    try:
+        _Given(**given)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, {})) from None
 
 
 def _one_line(error: ValidationError, given: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,50 @@ class Uploads:
     Args:
         redis: the fleet's Redis.
         prefix: the account's.
-        open_input: gives the local path of a `file:<sha256>.<ext>` reference.
-        upload: uploads a file and returns its URL.
+        open_input: opens a `file:<sha256>.<ext>` reference as a local file.
+        upload: uploads a file under a name and returns its URL.
+        is_there: whether Replicate still has the file of a URL.
     """
 
     def __init__(
-        self, redis: Redis, prefix: str, open_input: Callable[[str], Path], upload: Callable[[Path], str]
+        self,
+        redis: Redis,
+        prefix: str,
+        open_input: Callable[[str], AbstractContextManager[Path]],
+        upload: Callable[[Path, str], str],
+        is_there: Callable[[str], bool],
     ) -> None:
         self._redis = redis
         self._prefix = f"{prefix}upload:"
         self._open_input = open_input
         self._upload = upload
+        self._is_there = is_there
         self._uploading = threading.BoundedSemaphore(AT_ONCE)
 
     def with_urls(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The inputs as Replicate takes them: every `file:<sha256>.<ext>` replaced by its URL."""
         return {name: self._resolve(value) for name, value in inputs.items()}
+
+    def dropped(self, inputs: dict[str, Any], sent: dict[str, Any]) -> bool:
+        """Whether Replicate had dropped a file of these inputs; its URL is forgotten, so that it is uploaded again.
+
+        Args:
+            inputs: with `file:…` references.
+            sent: the same as `with_urls` made them.
+        """
+        pairs = [pair for name in inputs for pair in _pairs(inputs[name], sent.get(name))]
+        return bool([pair for pair in pairs if self._is_dropped(*pair)])  # each of them is looked at
+
+    def _is_dropped(self, reference: Any, url: Any) -> bool:
+        if reference == url or not isinstance(reference, str) or not (match := REFERENCE.fullmatch(reference)):
+            return False
+        key = self._prefix + match[1]
+        if self._redis.get(key) != url:
+            return True  # somebody else has found out
+        if self._is_there(url):
+            return False
+        self._redis.delete(key)
+        return True
 
     def _resolve(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -55,6 +84,14 @@ class Uploads:
         with self._uploading, lock:
             if url := self._redis.get(key):
                 return str(url)
-            url = self._upload(self._open_input(reference))
+            with self._open_input(reference) as path:
+                url = self._upload(path, name)
             self._redis.set(key, url, ex=KEPT_SECONDS)
             return url
+
+
+def _pairs(value: Any, sent: Any) -> list[tuple[Any, Any]]:
+    """An input's files, each with what was sent for it."""
+    if isinstance(value, list) and isinstance(sent, list):
+        return list(zip(value, sent, strict=False))
+    return [(value, sent)]

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import structlog
+from redis.exceptions import RedisError
+
 from replibatch.connection import connect
+from replibatch.credentials import Credentials
 from replibatch.errors import SettingsError
 from replibatch.ledger import BatchLedger, Ledger, Record
-from replibatch.limits import Gate, Gatekeeper
-from replibatch.limits.gatekeeper import LISTEN_SECONDS
+from replibatch.limits import Gate
+from replibatch.limits.gatekeeper import LISTEN_SECONDS, Gatekeeper
 from replibatch.member import process_name, storage_for
 from replibatch.models import Model
 from replibatch.outputs.download import Downloader
@@ -23,7 +28,10 @@ from replibatch.replicate_api import ReplicateAPI, Watcher
 from replibatch.settings import Settings
 from replibatch.uploads import Uploads
 
+log = structlog.get_logger(__name__)
+
 PATIENCE_SECONDS = 120.0  # a worker waits this long for a Redis that is away
+OVERDUE_SECONDS = 15.0  # past its deadline a prediction is canceled here, should Replicate not have done it
 
 
 @dataclass
@@ -31,11 +39,13 @@ class Running:
     """A generation a thread of this process works on.
 
     Attributes:
+        attempt_key: what it is called at the gate.
         news: set when there is something to look at: an end, a cancel, a drain.
         canceled: whether its owner wants it canceled.
         superseded: whether custody was lost, and another thread of this process has it now.
     """
 
+    attempt_key: str
     news: threading.Event = field(default_factory=threading.Event)
     canceled: bool = False
     superseded: bool = False
@@ -49,17 +59,30 @@ class Workshop:
         redis_url: the fleet's Redis.
         embedded: whether producer and worker are processes of one user on one machine.
         report: what the process says of itself with each heartbeat.
+        leave: called when this worker must hand its work back and end.
+
+    Attributes:
+        out_of_patience: set it to wait no longer for a Redis that is away.
 
     Raises:
         SettingsError: there is no token.
     """
 
-    def __init__(self, settings: Settings, redis_url: str, *, embedded: bool, report: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redis_url: str,
+        *,
+        embedded: bool,
+        report: dict[str, Any],
+        leave: Callable[[], None],
+    ) -> None:
         if settings.replicate_api_token is None:
             raise SettingsError("REPLICATE_API_TOKEN is not set; a worker needs the account's token")
         self.settings = settings
         self.process = process_name()
-        self.redis = connect(redis_url, patience_seconds=PATIENCE_SECONDS)
+        self.out_of_patience = threading.Event()
+        self.redis = connect(redis_url, patience_seconds=PATIENCE_SECONDS, out_of_patience=self.out_of_patience)
         self.gate = Gate(self.redis, settings, self.process)
         self.ledger = Ledger(self.redis, settings, self.process)
         self.batches = BatchLedger(self.ledger)
@@ -77,7 +100,9 @@ class Workshop:
             await_read=self.gate.await_read,
             may_create=lambda: self.gatekeeper.lived_since(self._custody.confirmed_at),
             settle_seconds=settings.settle_seconds,
+            on_token_refused=lambda why: self.credentials.refused(why),  # noqa: PLW0108  # it is made below
         )
+        self.credentials = Credentials(self.gate, report, leave)
         self.watcher = Watcher(self.api, reads_per_second=settings.reads_per_minute / 60)
         self.recovery = Recovery(
             self.api,
@@ -89,7 +114,9 @@ class Workshop:
         self.reconciler = Reconciler(self.api, settings.settle_seconds)
         self.storage = storage_for(settings, embedded=embedded)
         self.downloader = Downloader(settings.replicate_base_url, settings.replicate_api_token)
-        self.uploads = Uploads(self.redis, self.gate.prefix, self.storage.open_input, self.api.upload)
+        self.uploads = Uploads(
+            self.redis, self.gate.prefix, self.storage.open_input, self.api.upload, self.api.has_file
+        )
         self.running: dict[str, Running] = {}
         self._custody = threading.local()
         self._catalog_of_batch = lru_cache(maxsize=256)(self._read_catalog)
@@ -124,10 +151,18 @@ class Workshop:
         for running in list(self.running.values()):
             running.news.set()
 
+    def hand_over(self) -> None:
+        """Leave everything this process answers for to the others."""
+        self.ledger.give_back()
+        self.gate.heartbeat({}, leaving=True)
+
     def stop(self) -> None:
         """Hand everything over, take leave, close."""
         self.recovery.stop()
-        self.ledger.give_back()
+        try:
+            self.ledger.give_back()
+        except RedisError as error:
+            log.warning("could not hand over; the lease will lapse", error=str(error))
         self.reconciler.stop()
         self.watcher.stop()
         self.gatekeeper.stop()

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
+from hypothesis import settings as hypothesis_settings
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from replibatch.local.server import choose_endpoint, find_server, write_config
 
 PROJECT = Path(__file__).parent.parent
+
+# A busy machine fails no test, and none fails by luck; `python -m tests.histories` draws new histories each time.
+hypothesis_settings.register_profile("any-machine", hypothesis_settings(), deadline=None, derandomize=True)
+hypothesis_settings.load_profile("any-machine")
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +34,7 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     Child processes inherit all of it, and find the package wherever they run.
     """
     for name in list(os.environ):
-        if name.startswith(("REPLICATE_", "REPLIBATCH_")):
+        if name.startswith(("REPLICATE_", "REPLIBATCH_", "AWS_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("REPLIBATCH_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
@@ -41,18 +50,28 @@ class RedisServer:
     Args:
         folder: where it keeps its socket and data; short enough for a socket's path.
         durable: with AOF, as in production; otherwise a restart forgets everything.
+        directives: of `redis.conf`, besides: another place to listen, for instance.
+        within: what its command line begins with, where it does not run as it is.
 
     Attributes:
         url: its address, `unix://…`.
         process: the server's process at present.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        durable: bool = False,
+        directives: Sequence[tuple[str, str]] = (),
+        within: Sequence[str] = (),
+    ) -> None:
         binary = find_server(folder)
         assert binary is not None, "no redis-server: install the project's requirements"
         endpoint = choose_endpoint(folder)
         self.url = endpoint.url
-        self._command = [str(binary), str(write_config(folder, endpoint, durable=durable))]
+        endpoint = replace(endpoint, directives=(*endpoint.directives, *directives))
+        self._command = [*within, str(binary), str(write_config(folder, endpoint, durable=durable))]
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -105,6 +124,30 @@ def redis_url(redis_server: RedisServer) -> str:
     with Redis.from_url(redis_server.url) as redis:
         redis.flushall()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """A server that speaks S3 for the whole run; its address. Take `bucket` for an empty bucket on it."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty bucket, `s3://…`, with the credentials for it in the environment."""
+    name = f"bucket-{secrets.token_hex(6)}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATHEKEYOFTHETESTS")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret-of-the-tests")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    httpx.put(f"{s3_server}/{name}").raise_for_status()
+    return f"s3://{name}"
 
 
 @pytest.fixture

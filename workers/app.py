@@ -15,6 +15,8 @@ from replibatch import local
 from replibatch.member import explicit_limits
 from replibatch.messages import make_app
 from replibatch.settings import Settings, load
+from workers import transport
+from workers.events import PacedEvents
 
 CONCURRENCY = 100
 CONNECTIONS_TO_SPARE = 20
@@ -33,8 +35,12 @@ def make_worker_app(settings: Settings, redis_url: str) -> Celery:
         worker_send_task_events=True,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        imports=["workers.tasks"],
+        imports=["workers.tasks", "workers.control"],
+        broker_url=transport.with_lasting_clients(app.conf.broker_url),
+        broker_transport=None if redis_url.startswith("sentinel://") else transport.NAME,
+        task_send_sent_event=False,  # of a batch's next, which are received within moments
     )
+    app.steps["consumer"].add(PacedEvents)
     return app
 
 

@@ -17,15 +17,16 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from replibatch.errors import AttemptFailure
+from replibatch.errors import ReplibatchError
 from replibatch.ledger import Message, Record
 from replibatch.limits import Standing, Ticket
-from replibatch.messages import capacity_for, publish, queue_lists
+from replibatch.messages import call_linked, capacity_for, publish, queue_lists
 from replibatch.reconciler import Unsettled
 from replibatch.replicate_api import Prediction
 from replibatch.routing import inputs_for
 from replibatch.scripts import run_together
-from replibatch.workshop import Workshop
+from replibatch.workshop import OVERDUE_SECONDS, Workshop
+from workers import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class Custodian:
         self._app = app
         self._looked_after: dict[str, Record] = {}  # taken over; no thread of this process works on them
         self._strangers: set[str] = set()
+        self._overdue_at = 0.0
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="custodian", daemon=True)
@@ -79,7 +81,7 @@ class Custodian:
             try:
                 step()
             except Exception:
-                self._looked_after.pop(record.id, None)
+                self._let_go(record)
                 raise
 
         self._jobs.put(job)
@@ -92,6 +94,8 @@ class Custodian:
         self._pass_on_cancels()
         self._find_strangers()
         self._publish(shop.ledger.lost(queue_lists(shop.settings), shop.settings.lease_seconds))
+        shop.ledger.called(call_linked(self._app, shop.ledger.owed(shop.settings.lease_seconds)))
+        shop.batches.tidy()
         for batch in shop.batches.feeding():
             self._publish(shop.batches.top_up(batch))
         for process in shop.ledger.other_custodians():
@@ -104,15 +108,30 @@ class Custodian:
             if running := self._shop.running.get(generation_id):
                 running.canceled = True
                 running.news.set()
+                self._shop.gatekeeper.withdraw(running.attempt_key)
             elif record and record.prediction:
-                try:
-                    canceled = self._shop.api.cancel(record.prediction)
-                except AttemptFailure as failure:
-                    log.warning("could not cancel", generation=generation_id, error=str(failure))
-                    continue
-                if canceled.is_over:
-                    self._shop.watcher.forget(canceled.id)
-                    self._over(record, canceled)
+                self._cancel(record, record.prediction)
+        self._cancel_overdue()
+
+    def _cancel_overdue(self) -> None:
+        """Cancel what is looked after and has outlived its time at Replicate."""
+        if time.monotonic() < self._overdue_at:
+            return
+        self._overdue_at = time.monotonic() + OVERDUE_SECONDS
+        oldest = time.time() - self._shop.settings.prediction_timeout_seconds - OVERDUE_SECONDS
+        for record in list(self._looked_after.values()):
+            if record.prediction and record.created_ms and record.created_ms / 1000 < oldest:
+                self._cancel(record, record.prediction)
+
+    def _cancel(self, record: Record, prediction_id: str) -> None:
+        try:
+            canceled = self._shop.api.cancel(prediction_id)
+        except ReplibatchError as failure:
+            log.warning("could not cancel", generation=record.id, error=str(failure))
+            return
+        if canceled.is_over:
+            self._shop.watcher.forget(canceled.id)
+            self._over(record, canceled)
 
     def _find_strangers(self) -> None:
         """What this process answers for and neither works on nor looks after, in two rounds running: pick it up."""
@@ -120,30 +139,41 @@ class Custodian:
         strangers = self._shop.ledger.custody() - known
         for generation_id in strangers & self._strangers:
             if record := self._shop.ledger.record(generation_id):
-                self._look_after(record)
+                self._pick_up(record)
         self._strangers = strangers
 
     def _take_over(self, process: str) -> None:
         while records := self._shop.ledger.take_over(process):
             log.warning("taken over", generations=len(records), from_process=process or "one that left")
+            metrics.TAKEN_OVER.inc(len(records))
             for record in records:
-                self._look_after(record)
+                self._pick_up(record)
+
+    def _pick_up(self, record: Record) -> None:
+        """Look after one. What is wrong with it keeps no others waiting: it is tried again, as a stranger."""
+        try:
+            self._look_after(record)
+        except (RedisError, OperationalError):
+            raise
+        except Exception:
+            log.exception("could not be looked after", generation=record.id)
 
     def _look_after(self, record: Record) -> None:
         """Watch its prediction, settle its lost create, or put it back to the queue."""
-        standing = self._shop.gate.adopt(record.attempt_key, record.fence, record.prediction)
+        standing = self._shop.gate.adopt(self._ticket(record), record.prediction)
         if record.prediction:
             self._watch(record, record.prediction)
         elif standing in (Standing.CLAIMED, Standing.CREATED):
             self._reconcile(record)
         else:
             # It lines up anew: a place that no thread of this process waits at would only hold up the line.
-            run_together(self._shop.redis, self._shop.gate.released(_ticket(record), 0.0))
+            run_together(self._shop.redis, self._shop.gate.released(self._ticket(record), 0.0))
             self._requeue(record)
 
     def _watch(self, record: Record, prediction_id: str) -> None:
         model = self._shop.models_of(record)[record.model]
-        self._looked_after[record.id] = replace(record, prediction=prediction_id)
+        created_ms = record.created_ms or int(time.time() * 1000)
+        self._looked_after[record.id] = replace(record, prediction=prediction_id, created_ms=created_ms)
 
         def on_end(ended: Prediction) -> None:
             self._soon(record, lambda: self._over(record, ended))
@@ -152,11 +182,10 @@ class Custodian:
 
     def _over(self, record: Record, ended: Prediction) -> None:
         """Free the slot of a prediction that has ended; saving it, or the next attempt, is a task's work."""
-        model = self._shop.models_of(record)[record.model]
-        charged = ended.status in ("succeeded", "canceled")
-        cost_usd = model.cost_usd(inputs_for(model, record.request)[0]) if charged else 0.0
-        run_together(self._shop.redis, self._shop.gate.released(_ticket(record), cost_usd))
-        self._requeue(record)
+        ticket = self._ticket(record)
+        cost_usd = ticket.price_usd if ended.status in ("succeeded", "canceled") else 0.0
+        run_together(self._shop.redis, self._shop.gate.released(ticket, cost_usd))
+        self._requeue(record, paid_usd=cost_usd)
 
     def _reconcile(self, record: Record) -> None:
         shop = self._shop
@@ -167,11 +196,11 @@ class Custodian:
 
         def claim(prediction: Prediction) -> bool:
             created = shop.ledger.created(record, prediction.id)
-            answer, _ = run_together(shop.redis, created, shop.gate.created(_ticket(record), prediction.id))
+            answer, _ = run_together(shop.redis, created, shop.gate.created(self._ticket(record), prediction.id))
             return bool(answer == "ok")
 
         def absent() -> None:
-            ticket = _ticket(record)
+            ticket = self._ticket(record)
             run_together(shop.redis, shop.gate.refused(ticket), shop.gate.released(ticket, 0.0))
             self._requeue(record)
 
@@ -183,19 +212,28 @@ class Custodian:
                 claim,
                 lambda prediction: self._soon(record, lambda: self._watch(record, prediction.id)),
                 lambda: self._soon(record, absent),
+                lambda: record.id in shop.ledger.to_cancel(),
                 sent_at=record.started_seconds,
             )
         )
 
-    def _requeue(self, record: Record) -> None:
-        self._looked_after.pop(record.id, None)
-        if message := self._shop.ledger.requeue(record):
+    def _requeue(self, record: Record, *, paid_usd: float = 0.0) -> None:
+        self._let_go(record)
+        if message := self._shop.ledger.requeue(record, paid_usd=paid_usd):
             self._publish([message])
+
+    def _let_go(self, record: Record) -> None:
+        """Look after it no more, unless it came back in a later custody."""
+        known = self._looked_after.get(record.id)
+        if known and known.fence == record.fence:
+            del self._looked_after[record.id]
 
     def _publish(self, messages: list[Message]) -> None:
         if messages:
             self._shop.ledger.published(publish(self._app, messages))
 
-
-def _ticket(record: Record) -> Ticket:
-    return Ticket(record.attempt_key, record.fence, 0.0, record.batch, record.priority)
+    def _ticket(self, record: Record) -> Ticket:
+        """With its price: it is reserved again should the account's state be lost."""
+        model = self._shop.models_of(record)[record.model]
+        price_usd = model.cost_usd(inputs_for(model, record.request)[0])
+        return Ticket(record.attempt_key, record.fence, price_usd, record.purse, record.priority)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -12,12 +13,13 @@ from celery.exceptions import Ignore, Retry
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from replibatch.cli import logs
 from replibatch.errors import ReplibatchError
 from replibatch.generation import Done, Left, Next, generate
-from replibatch.messages import TASK, options, publish
-from replibatch.requests import BatchResult
+from replibatch.messages import TASK, call_linked, options, publish
+from replibatch.requests import BatchResult, State
 from replibatch.scripts import Step, run_together
-from workers import lifecycle
+from workers import lifecycle, metrics
 from workers.app import app
 
 log = structlog.get_logger(__name__)
@@ -44,9 +46,14 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
         announce=lambda result: _announce(task, result),
     )
     if isinstance(outcome, Done):
+        metrics.count(outcome.result)
         shop.ledger.published(publish(app, outcome.messages))
+        shop.ledger.called(call_linked(app, outcome.calls))
         if outcome.result.success:
             return outcome.result.to_json()
+        if outcome.result.state == State.CANCELED:
+            task.send_event("task-revoked", terminated=True, signum=None, expired=False)
+            raise Ignore  # its state is written
         raise ReplibatchError(outcome.result.error)
     if isinstance(outcome, Next):
         failed = f"{outcome.failure.reason}: {outcome.failure}; next: {outcome.message.model}"
@@ -80,12 +87,19 @@ def _run_epilogue(task_id: str, **_: Any) -> None:
 
 
 def _open(**_: Any) -> None:
+    if not structlog.is_configured():  # started by Celery's own command
+        logs.configure("lines", level=logging.INFO, others=logging.WARNING)
     lifecycle.open_shop()
+
+
+def _keep_logging(loglevel: int, **_: Any) -> None:
+    """Celery's lines go where ours go; how many of them, its own option says."""
+    logging.getLogger().setLevel(loglevel)
 
 
 def _drain(**_: Any) -> None:
     # Called from a signal handler: locks may be held by the very thread it interrupted.
-    threading.Thread(target=lifecycle.shop().drain, name="drain", daemon=True).start()
+    threading.Thread(target=lifecycle.drain, name="drain", daemon=True).start()
 
 
 def _close(**_: Any) -> None:
@@ -93,6 +107,7 @@ def _close(**_: Any) -> None:
 
 
 signals.task_postrun.connect(_run_epilogue)
+signals.setup_logging.connect(_keep_logging)
 signals.worker_init.connect(_open)
 signals.worker_shutting_down.connect(_drain)
 signals.worker_shutdown.connect(_close)

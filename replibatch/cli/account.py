@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from replibatch.errors import SettingsError
-from replibatch.settings import Settings, load
 
 if TYPE_CHECKING:
     from replibatch.queue import Producer
+    from replibatch.settings import Settings
 
 
 def open_account() -> Producer:
@@ -47,6 +47,8 @@ def _answering(producer: Producer) -> Producer:
 
 def redis_address(settings: Settings | None = None) -> str:
     """Where Redis is, without its password."""
+    from replibatch.settings import load  # noqa: PLC0415  # heavy
+
     url = (settings or load()).redis_url
     if url is None:
         return "embedded"

@@ -13,6 +13,7 @@ from replibatch.cli.mistakes import explained
 
 _MODULES = {
     "demo": "demo",
+    "init": "init",
     "run": "run",
     "submit": "submit",
     "watch": "batches",
@@ -26,6 +27,8 @@ _MODULES = {
     "limits": "limits",
     "models": "models",
     "worker": "worker",
+    "flower": "flower",
+    "doctor": "doctor",
     "sandbox": "sandbox",
 }  # in the order of `--help`
 

@@ -10,6 +10,7 @@ import click
 
 from replibatch.cli.account import open_account
 from replibatch.cli.mistakes import FAILED
+from replibatch.cli.options import Dollars
 from replibatch.cli.words import count, dollars
 
 if TYPE_CHECKING:
@@ -92,9 +93,17 @@ def watch(batch_id: str) -> None:
     from replibatch.cli.words import closing  # noqa: PLC0415
 
     producer, batch = _open(batch_id)
-    tally = Tally(batch.progress().total)
-    with Progress(tally, producer.gate.status, stderr()) as progress:
-        for _, result in batch.finished(stop=_is_held, bring_files=False):
+    tally = Tally(
+        batch.progress().total,
+        per_window=producer.status()["requests_per_minute"],
+        window_seconds=producer.settings.rate_window_seconds,
+    )
+
+    def look() -> dict[str, Any]:
+        return {**producer.gate.status(), "held": producer.batches.held(batch_id)}
+
+    with Progress(tally, look, stderr()) as progress:
+        for _, _, result in batch.follow(stop=_is_held, bring_files=False):
             tally.add(result)
             if not result.success:
                 progress.tell(result)
@@ -116,7 +125,7 @@ def pause(batch_id: str) -> None:
 
 @click.command(short_help="Go on with a batch that was paused or held.")
 @batch_id
-@click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="A new budget for all of the batch.")
+@click.option("--max-cost", type=Dollars(), metavar="USD", help="A new budget for all of the batch.")
 def resume(batch_id: str, max_cost: float | None) -> None:
     """Go on with a batch that was paused, or held by its budget or a stop of the account."""
     from replibatch.cli.runner import say_if_no_worker  # noqa: PLC0415  # heavy

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import cast
 
-from replibatch.cli.plan import KEY_BYTES, Item, Plan
+from replibatch.cli.plan import Item, Plan
 from replibatch.errors import NoSuchWork
+from replibatch.messages import BULK
 from replibatch.queue import Batch, Producer
-from replibatch.queue.batch import CHUNK, submit
-from replibatch.requests import BatchRequest, BatchResult, new_id
+from replibatch.queue.submit import CHUNK, Ask, append_all
+from replibatch.requests import BatchResult, new_id
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Options:
 
     Attributes:
         max_concurrent: the most of it in flight at once; None for the account's limit.
-        max_cost_usd: nothing of it is started that could take its cost past this.
+        max_cost_usd: nothing is started that could take the cost of the list past this, earlier runs included.
         fallback: whether other models may stand in.
         fresh: make everything again.
     """
@@ -51,17 +52,17 @@ class Enqueuer:
         self._producer = producer
         self._options = options
         self._name = name
-        self._indexes = array("Q")
-        self._keys = bytearray()
         self._remembered = f"{producer.gate.prefix}run:{plan.folder.identity}"
         self.batch = Batch(producer, new_id(8))
 
     def put_off_earlier(self) -> None:
         """What an earlier run, which nobody follows any more, had not started waits in this one instead."""
+        ledger = self._producer.batches
         for batch_id in cast("set[str]", self._producer.redis.smembers(self._remembered)):
             try:
-                if not self._producer.batches.state(batch_id).is_over:
-                    self._producer.batches.drop(batch_id)
+                if not ledger.state(batch_id).is_over:
+                    ledger.drop(batch_id, forget=True)
+                    ledger.close(batch_id)  # a run that was killed had no time to
             except NoSuchWork:
                 pass
         self._producer.redis.delete(self._remembered)
@@ -71,48 +72,47 @@ class Enqueuer:
         self._producer.redis.sadd(self._remembered, self.batch.id)
         self._producer.redis.pexpire(self._remembered, self._producer.ledger.keep_ms)
 
-    def submit(
+    def open(self) -> None:
+        """Make the batch, empty. All runs of a list into a folder draw on one purse, also those at once."""
+        options = self._options
+        purse = hashlib.sha256(f"{self._folder.identity}/{self._name}".encode()).hexdigest()[:32]
+        self._producer.gate.fill_purse(purse, options.max_cost_usd, afresh=options.fresh)
+        self._producer.batches.open(
+            self.batch.id,
+            max_concurrent=options.max_concurrent,
+            priority=BULK,
+            purse=purse,
+            about={"name": self._name, "folder": str(self._folder.path), "root": self._folder.root},
+        )
+
+    def append(
         self,
-        made: set[bytes],
+        made: Container[bytes],
         *,
         stop: Callable[[], bool] = lambda: False,
         tell: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """Enqueue what is to be made; returns when all of it is durable.
+        """Append what is to be made to the open batch; returns when all of it is durable.
 
         Args:
             made: keys of the items that are made already.
             stop: True leaves out the rest of the plan.
-            tell: called with the number of items enqueued, now and then.
+            tell: called with the number of items appended, now and then.
         """
-        submit(
-            self._producer,
-            self._requests(made, stop, tell),
-            max_concurrent=self._options.max_concurrent,
-            max_cost_usd=self._options.max_cost_usd,
-            fallback=self._options.fallback,
-            about={"name": self._name, "folder": str(self._folder.path), "root": self._folder.root},
-            id_for=lambda place, _: f"r{self.item_at(place)[1].hex()}",
-            batch_id=self.batch.id,
-        )
+        asks = self._asks(made, stop, tell)
+        append_all(self.batch, self._producer, asks, fallback=self._options.fallback)
 
-    def item_at(self, place: int) -> tuple[int, bytes]:
-        """The item at a place in the batch: its place in the plan, and its key."""
-        return self._indexes[place], bytes(self._keys[place * KEY_BYTES : (place + 1) * KEY_BYTES])
-
-    def _requests(
-        self, made: set[bytes], stop: Callable[[], bool], tell: Callable[[int], object]
-    ) -> Iterator[BatchRequest]:
+    def _asks(self, made: Container[bytes], stop: Callable[[], bool], tell: Callable[[int], object]) -> Iterator[Ask]:
         wanted = (item for item in self._plan.items() if item.key not in made)
+        told = 0
         while chunk := list(islice(wanted, CHUNK)):
             self._forget(chunk)
-            tell(len(self._indexes))
+            tell(told)
+            told += len(chunk)
             for item in chunk:
                 if stop():
                     return
-                self._indexes.append(item.index)
-                self._keys += item.key
-                yield item.request
+                yield Ask(item.index, item.id, item.request, item.routed)
 
     def _forget(self, items: list[Item]) -> None:
         """What is to be made again: everything, or what was made and is nowhere to be found."""

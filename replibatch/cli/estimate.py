@@ -20,12 +20,16 @@ class Estimate:
         strategy: how it is fed.
         seconds: how long it takes, if nothing else works on the account.
         at_once: predictions in flight, at most.
+        per_window: creates that the account is allowed in a window.
+        window_seconds: its length.
     """
 
     survey: Survey
     strategy: str
     seconds: float
     at_once: int
+    per_window: int
+    window_seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -78,10 +82,7 @@ def estimate(survey: Survey, producer: Producer, max_concurrent: int | None) -> 
     per_window = now["requests_per_minute"]
     free_now = max(0, per_window - now["requests_in_window"])
     at_once = min(now["global_max_concurrent"], max_concurrent or now["global_max_concurrent"])
-    seconds = survey.seconds(
-        at_once=at_once,
-        free_now=free_now,
-        per_window=per_window,
-        window_seconds=producer.settings.rate_window_seconds,
-    )
-    return Estimate(survey, strategy_for(survey.count, free_now, per_window), seconds, at_once)
+    window_seconds = producer.settings.rate_window_seconds
+    seconds = survey.seconds(at_once=at_once, free_now=free_now, per_window=per_window, window_seconds=window_seconds)
+    strategy = strategy_for(survey.count, free_now, per_window)
+    return Estimate(survey, strategy, seconds, at_once, per_window, window_seconds)

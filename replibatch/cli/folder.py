@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from replibatch.errors import OutputPathError
+from replibatch.ondisk import DiskMap
 from replibatch.outputs.naming import safe_key
-from replibatch.requests import BatchResult
 from replibatch.settings import Settings
 
 if sys.platform != "win32":
@@ -40,12 +40,14 @@ class OutputFolder:
         root: what the keys of its files start with, in the storage.
         results: the file with a line for each result.
         gallery: the page that shows them.
+        read_to: the size of `results` when it was read for what had been made, in bytes; None if it was not.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100  # the same folder by any way to it, links as they are
         self.results = self.path / RESULTS
         self.gallery = self.path / GALLERY
+        self.read_to: int | None = None
         self.identity = hashlib.sha256(str(self.path).encode()).hexdigest()[:32]
         embedded = settings.redis_url is None
         self.is_direct = embedded and settings.storage_url is None
@@ -90,23 +92,30 @@ class OutputFolder:
                 f"-o {self.path}: {error.strerror}; allowed: a folder that can be written"
             ) from None
 
-    def succeeded(self) -> set[bytes]:
-        """The keys of the items that `results.jsonl` has as made, and whose files are still there."""
-        made: set[bytes] = set()
-        for line in self._lines():
-            key = _key(line["key"])
-            if line["success"] and all(Path(path).exists() for path in line["file_paths"]):
-                made.add(key)
-            else:
-                made.discard(key)
-        return made
+    @contextmanager
+    def made(self, *, fresh: bool = False) -> Iterator[DiskMap]:
+        """The keys of the items that `results.jsonl` has as made, and whose files are still there.
+
+        Args:
+            fresh: none of them counts.
+        """
+        with DiskMap() as made:
+            for line in () if fresh else self._lines():
+                key = _key(line["key"])
+                if line["success"] and all(Path(path).exists() for path in line["file_paths"]):
+                    made[key] = 1
+                else:
+                    made.discard(key)
+            yield made
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         """Its lines that can be read."""
+        self.read_to = 0
         if not self.results.exists():
             return
         with self.results.open("rb") as file:
             for raw in file:
+                self.read_to += len(raw)
                 try:
                     line = json.loads(raw)
                 except ValueError:
@@ -139,23 +148,6 @@ class OutputFolder:
         """Let others in, who will follow what this process does."""
         if sys.platform != "win32":
             fcntl.flock(self._lock, fcntl.LOCK_SH)
-
-
-class ResultsFile:
-    """Appends results to `results.jsonl`, a whole line each, there as soon as `add` returns."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab", buffering=0)
-
-    def add(self, result: BatchResult, index: int, key: bytes) -> dict[str, Any]:
-        """Append one; returns what was written."""
-        line = {"index": index, "key": key.hex(), **result.to_json()}
-        self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        return line
-
-    def close(self) -> None:
-        """No more will come."""
-        self._file.close()
 
 
 def _key(written: str) -> bytes:

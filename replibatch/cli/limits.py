@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from replibatch.cli.account import open_account
+from replibatch.cli.options import Dollars
 
 if TYPE_CHECKING:
     from replibatch.queue import Producer
@@ -26,7 +27,7 @@ def limits() -> None:
 @limits.command("set")
 @click.option("--max-concurrent", type=click.IntRange(1, 100_000), metavar="N", help="Predictions in flight.")
 @click.option("--per-minute", type=click.IntRange(1, 1_000_000), metavar="N", help="Predictions created in a window.")
-@click.option("--budget", type=click.FloatRange(0, 1e9), metavar="USD", help="Spend in a calendar month (UTC).")
+@click.option("--budget", type=Dollars(), metavar="USD", help="Spend in a calendar month (UTC).")
 def set_limits(max_concurrent: int | None, per_minute: int | None, budget: float | None) -> None:
     """Set limits; those not named stay."""
     given = {

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="All of it, inputs included, for machines.")
 def models(as_json: bool) -> None:
     """Show the models: price, kind, reference images, inputs, fallback."""
-    from replibatch import catalog  # noqa: PLC0415  # heavy
+    from replibatch.published import load_catalog  # noqa: PLC0415  # heavy
     from replibatch.settings import load  # noqa: PLC0415
 
-    known = catalog.load(load().catalog).models
+    known = load_catalog(load()).models
     if as_json:
         click.echo(json.dumps({name: model.to_json() for name, model in known.items()}, ensure_ascii=False))
         return

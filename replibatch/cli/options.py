@@ -1,7 +1,8 @@
-"""The options that `run` and `submit` share."""
+"""The options that `run` and `submit` share, and the type of an amount of money."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,22 @@ from typing import Any
 import click
 
 Command = Callable[..., Any]
+
+LARGEST_USD = 1e9
+
+
+class Dollars(click.FloatRange):
+    """An amount of money: from 0 up, neither `inf` nor `nan`, which compares with no bound."""
+
+    def __init__(self) -> None:
+        super().__init__(0, LARGEST_USD)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        amount = float(super().convert(value, param, ctx))
+        if math.isnan(amount):
+            self.fail(f"{value!r} is no amount", param, ctx)
+        return amount
+
 
 _SHARED = (
     click.argument("file", metavar="FILE"),
@@ -29,9 +46,9 @@ _SHARED = (
     ),
     click.option(
         "--max-cost",
-        type=click.FloatRange(min=0),
+        type=Dollars(),
         metavar="USD",
-        help="Nothing is started that could take the cost past this.",
+        help="Nothing is started that could take the cost of this list past this, earlier runs of it included.",
     ),
     click.option("--no-fallback", is_flag=True, help="No other model stands in for one that fails."),
     click.option("--fresh", is_flag=True, help="Make everything again, what succeeded before too."),

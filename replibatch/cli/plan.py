@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from replibatch.catalog import Catalog
 from replibatch.cli.folder import OutputFolder
 from replibatch.errors import RequestError
 from replibatch.manifest import ManifestLine
+from replibatch.ondisk import DiskMap
 from replibatch.outputs.naming import made_up_name
 from replibatch.requests import BatchRequest
 from replibatch.routing import Routed, located, route
@@ -45,6 +46,11 @@ class Item:
     def id(self) -> str:
         """The generation's: the same key is the same job."""
         return f"r{self.key.hex()}"
+
+    @staticmethod
+    def key_of(generation_id: str) -> bytes:
+        """The key of the item that a generation is of."""
+        return bytes.fromhex(generation_id[1:])
 
 
 @dataclass
@@ -112,7 +118,7 @@ class Plan:
     folder: OutputFolder
     catalog: Catalog
 
-    def survey(self, made: set[bytes]) -> Survey:
+    def survey(self, made: Container[bytes]) -> Survey:
         """Check the whole list and count what is to be made.
 
         Args:
@@ -136,16 +142,16 @@ class Plan:
         """The items in order, as a stream; malformed lines are left out, and raised together at the end."""
         items: deque[Item] = deque(maxlen=1)
         indexes = itertools.count()
-        times_seen: Counter[bytes] = Counter()
-
-        def check(line: ManifestLine) -> None:
-            items.append(self._item(line, next(indexes), times_seen))
-
         defaults = located(self.inputs, self.catalog, Path.cwd())
-        for _ in manifest.read(self.source, default_model=self.model, defaults=defaults, check=check):
-            yield items[0]
+        with DiskMap() as times_seen:
 
-    def _item(self, line: ManifestLine, index: int, times_seen: Counter[bytes]) -> Item:
+            def check(line: ManifestLine) -> None:
+                items.append(self._item(line, next(indexes), times_seen))
+
+            for _ in manifest.read(self.source, default_model=self.model, defaults=defaults, check=check):
+                yield items[0]
+
+    def _item(self, line: ManifestLine, index: int, times_seen: DiskMap) -> Item:
         """The item of a line.
 
         Raises:
@@ -156,8 +162,7 @@ class Plan:
         routed = route(replace(asked, kwargs=inputs), self.catalog)
         routed.check_files()
         same = _key(self.folder.identity, line.id, asked, inputs, routed)
-        times_seen[same] += 1
-        key = hashlib.sha256(same + times_seen[same].to_bytes(8, "big")).digest()[:KEY_BYTES]
+        key = hashlib.sha256(same + times_seen.count(same).to_bytes(8, "big")).digest()[:KEY_BYTES]
         name = asked.output_filepath or made_up_name(
             index, asked.prompt, key.hex()[:8], routed.model.extension(routed.inputs)
         )

@@ -39,7 +39,8 @@ class Progress:
 
     Args:
         tally: counted elsewhere.
-        look: the account's state (see `Gate.status`), asked once a second in a thread of its own.
+        look: the account's state (see `Gate.status`), and why the batch is `held`; asked once a second in a thread of
+            its own.
         console: from `stderr()`.
         hush: show nothing.
     """
@@ -150,8 +151,8 @@ class Progress:
 
 def waiting_for(now: dict[str, Any]) -> str:
     """What keeps the next prediction from starting, if something does and something waits."""
-    if now.get("stopped"):
-        return f"stopped: {now['stopped']}"
+    if now.get("stopped") or now.get("held") == "budget":
+        return f"stopped: {now['stopped']}" if now.get("stopped") else "the budget is used up"
     if now["cooling_down_ms"]:
         return f"Replicate asks for a pause: {duration(now['cooling_down_ms'] / 1000)}"
     if not now["waiting"]:

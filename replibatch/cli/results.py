@@ -47,12 +47,13 @@ def _results(producer: Producer, batch_id: str) -> Iterator[tuple[int, BatchResu
     from replibatch.queue import Batch  # noqa: PLC0415  # heavy
 
     state = producer.batches.state(batch_id)
-    mark = "0"
-    while found := producer.batches.finished(batch_id, mark):
-        mark = found[-1].mark
-        yield from ((each.place, each.result) for each in found if each.result)
+    batch = Batch(producer, batch_id)
+    for page in producer.batches.pages(batch_id):
+        for each in page:
+            if result := each.result or batch.gone(each):
+                yield each.place, result
     if state.is_over:
-        yield from Batch(producer, batch_id).not_started()
+        yield from batch.not_started()
 
 
 def _into(folder: Path, root: str) -> Callable[[str], Path]:

@@ -80,10 +80,9 @@ def _run(
 
     if not dry_run and settings.redis_url is None and settings.replicate_api_token is None:
         raise SettingsError(NO_ACCOUNT)
-    with planned_for(settings, file, **planned) as plan:
+    with planned_for(settings, file, **planned) as plan, plan.folder.made(fresh=fresh) as made:
         console = stderr()
         with console.status("Checking the list"):
-            made = set() if fresh else plan.folder.succeeded()
             survey = plan.survey(made)
             producer = producer or open_account()
             ahead = estimate(survey, producer, max_concurrent)
@@ -95,7 +94,7 @@ def _run(
         options = Options(max_concurrent, max_cost, not no_fallback, fresh)
         name = name_of(file)
         enqueuer = Enqueuer(plan, producer, options, name)
-        tally = Tally(survey.count, survey.made, ahead.seconds)
+        tally = Tally(survey.count, survey.made, ahead.seconds, ahead.per_window, ahead.window_seconds)
         return Runner(plan.folder, producer, enqueuer, tally, name, console, as_json=as_json).run(made)
 
 
@@ -113,11 +112,12 @@ def planned_for(
     Raises:
         RequestError, SettingsError: an argument is malformed.
     """
-    from replibatch import catalog, manifest  # noqa: PLC0415
+    from replibatch import manifest  # noqa: PLC0415
     from replibatch.cli.folder import OutputFolder  # noqa: PLC0415
     from replibatch.cli.plan import Plan  # noqa: PLC0415
+    from replibatch.published import load_catalog  # noqa: PLC0415
 
-    models = catalog.load(settings.catalog)
+    models = load_catalog(settings)
     if model is not None:
         models.get(model)
     given = manifest.parse_inputs(inputs)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import ExitStack
 from typing import Any
 
 import click
 from rich.console import Console
 
+from replibatch.cli.background import Background
 from replibatch.cli.enqueuer import Enqueuer
-from replibatch.cli.folder import OutputFolder, ResultsFile
+from replibatch.cli.folder import OutputFolder
 from replibatch.cli.interrupts import Interrupts
 from replibatch.cli.mistakes import FAILED, INTERRUPTED
+from replibatch.cli.plan import Item
 from replibatch.cli.progress import Progress
+from replibatch.cli.results_file import ResultsFile
 from replibatch.cli.tally import Tally
 from replibatch.cli.words import closing
 from replibatch.ledger.batches import PAUSED, BatchState
 from replibatch.outputs.gallery import write_gallery
 from replibatch.queue import Producer
+from replibatch.queue.batch import BUDGET
 from replibatch.requests import BatchResult
 
 FINISH_SECONDS = 300.0  # after Ctrl-C, for what is in flight
@@ -69,7 +73,7 @@ class Runner:
         self._gallery_due = time.monotonic() + GALLERY_SECONDS
         self._lines_left = LINES_SHOWN
 
-    def run(self, made: set[bytes]) -> int:
+    def run(self, made: Container[bytes]) -> int:
         """Make it, follow it, and tell; returns the exit code.
 
         Args:
@@ -82,35 +86,46 @@ class Runner:
         with ExitStack() as stack:
             if stack.enter_context(self._folder.occupied()):
                 self._enqueuer.put_off_earlier()
-            results = ResultsFile(self._folder.results)
+            results = ResultsFile(self._folder.results, self._folder.read_to)
             stack.callback(results.close)
             stack.callback(self._finish)
             stack.enter_context(self._progress)
             stack.enter_context(self._interrupts)
             if self._tally.total:
                 self._producer.bring_worker()
+                self._producer.check_storage()
+                self._enqueuer.open()
                 self._enqueuer.remember()
                 self._folder.settle_in()
-                self._enqueuer.submit(made, stop=lambda: bool(self._interrupts), tell=self._note_queueing)
                 say_if_no_worker(self._producer)
-                self._follow(results)
+                self._make(made, results)
         if self._interrupts:
             return INTERRUPTED
         return 0 if self._tally.succeeded == self._tally.total else FAILED
+
+    def _make(self, made: Container[bytes], results: ResultsFile) -> None:
+        """Queue the list, and follow meanwhile what is made of it."""
+
+        def queue() -> None:
+            self._enqueuer.append(made, stop=lambda: bool(self._interrupts), tell=self._note_queueing)
+            self._note_queueing(0)
+
+        queueing = Background(queue, "queueing")
+        self._follow(results)
+        queueing.join()
 
     def _note_queueing(self, count: int) -> None:
         if not self._interrupts:
             self._progress.note = f"Queueing: {count:,} so far." if count else ""
 
     def _follow(self, results: ResultsFile) -> None:
-        self._note_queueing(0)
         place_in = None if self._folder.is_direct else self._folder.place_of
-        for place, result in self._batch.finished(stop=self._may_leave, place_in=place_in):
-            line = results.add(result, *self._enqueuer.item_at(place))
-            self._tally.add(result)
+        for ended in self._batch.follow(stop=self._may_leave, place_in=place_in):
+            line = results.add(ended.result, ended.place, Item.key_of(ended.id))
+            self._tally.add(ended.result)
             if self._as_json:
                 click.echo(json.dumps(line, ensure_ascii=False))
-            self._tell(result)
+            self._tell(ended.result)
             self._refresh_gallery()
 
     def _tell(self, result: BatchResult) -> None:
@@ -123,7 +138,7 @@ class Runner:
 
     def _look(self) -> dict[str, Any]:
         self._producer.present()
-        return self._producer.gate.status()
+        return {**self._producer.gate.status(), "held": self._producer.batches.held(self._batch.id)}
 
     def _pause(self) -> None:
         self._paused_at = time.monotonic()
@@ -155,13 +170,17 @@ class Runner:
         self._write_gallery()
         if self._on_result:
             return
+        held = self._producer.batches.held(self._batch.id)
         if self._as_json:
-            summary = {"batch": self._batch.id, **self._tally.to_json(), "gallery": str(self._folder.gallery)}
+            summary = {"batch": self._batch.id, **self._tally.to_json(), "held": held}
+            summary["gallery"] = str(self._folder.gallery)
             click.echo(json.dumps({"summary": summary}, ensure_ascii=False))
             return
         click.echo(closing(self._tally))
         if self._interrupts:
             click.echo("Paused. The same command goes on from here.", err=True)
+        elif held == BUDGET:
+            click.echo("The budget is used up. With a higher --max-cost it goes on from here.", err=True)
         click.echo(self._folder.gallery)
 
 

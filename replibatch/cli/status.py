@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,10 +12,21 @@ import click
 from replibatch.cli.account import open_account
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
     from replibatch.queue import Producer
 
 MICRO = 1_000_000
 LOOK_SECONDS = 1.0
+CAUSES = {
+    "slots": "for a slot",
+    "window": "for the window",
+    "cooldown": "for the pause Replicate asked for",
+    "pacing": "their turn: Replicate lets fewer through than configured",
+    "stopped": "for the account to go on",
+    "rebuild": "until what is in flight is known again",
+}  # what the first in line waits for, by `waiting_for`
 
 
 @click.command(short_help="Show the account: limits, work under way, spend.")
@@ -37,75 +50,163 @@ def status(watch: bool, as_json: bool) -> None:
 
     console = stdout()
     if not watch or not console.is_terminal:
-        for line in lines(snapshot(producer)):
-            console.print(line, soft_wrap=True, markup=False)
+        console.print(picture(snapshot(producer)), soft_wrap=True)
         return
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
-            live.update("\n".join(lines(snapshot(producer))), refresh=True)
+            live.update(picture(snapshot(producer)), refresh=True)
             time.sleep(LOOK_SECONDS)
 
 
 def snapshot(producer: Producer) -> dict[str, Any]:
     """The fields of `get_global_status`, and what operators want to know beside them."""
+    from replibatch.cli.words import how_to_go_on  # noqa: PLC0415
+    from replibatch.member import explicit_limits  # noqa: PLC0415
+
     now = producer.gate.status()
-    budget = now.get("budget")
+    own = explicit_limits(producer.settings)
+    budget, stopped = now.get("budget"), now.get("stopped")
     return {
         **producer.status(),
         "account": producer.settings.account_key,
-        "sources": {name: source(now, name) for name in ("max_concurrent", "per_window", "budget")},
+        "sources": {name: source(now, name, own) for name in ("max_concurrent", "per_window", "budget")},
         "window_seconds": producer.settings.rate_window_seconds,
         "learned_per_window": now.get("learned_per_window"),
+        "reads_in_minute": now["reads"],
+        "reads_per_minute": producer.settings.reads_per_minute,
         "budget_usd": None if budget is None else budget / MICRO,
         "reserved_usd": now["reserved"] / MICRO,
-        "stopped": now.get("stopped"),
+        "waiting_for": now.get("waiting_for"),
+        "stopped": stopped,
+        "to_go_on": how_to_go_on(stopped) if stopped else None,
         "throttled": now["throttled"],
-        "workers": sorted(name for name, report in now["processes"].items() if "pid" in report),
+        "workers": _workers(producer, now),
     }
 
 
-def source(now: dict[str, Any], limit: str) -> str:
-    """Who set a limit: `limits set`, a live process by its name, or `default`.
+def _workers(producer: Producer, now: dict[str, Any]) -> list[dict[str, Any]]:
+    holders = producer.gate.holders()
+    return [
+        {
+            "name": name,
+            "in_flight": holders.get(name, (0, 0))[0],
+            "waiting": holders.get(name, (0, 0))[1],
+            "silent_seconds": now["beats_ms"][name] / 1000,
+        }
+        for name in workers_of(now)
+    ]
+
+
+def workers_of(now: dict[str, Any]) -> list[str]:
+    """The live worker processes of `Gate.status`, by name; producers report no process id."""
+    return sorted(name for name, report in now["processes"].items() if "pid" in report)
+
+
+def source(now: dict[str, Any], limit: str, own: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Who set a limit: `limits set`, a live process by its name, `this process`, or `default`.
 
     Args:
         now: from `Gate.status`.
         limit: `max_concurrent`, `per_window` or `budget`.
+        own: the limits this process was given, which hold where no other has a say.
     """
     if now["stored"].get(limit) is not None:
         return "limits set"
     given = {name: report[limit] for name, report in now["processes"].items() if report.get(limit) is not None}
-    return min(given, key=lambda name: (given[name], name)) if given else "default"
+    if given:
+        return str(min(given, key=lambda name: (given[name], name)))
+    return "this process" if limit in own and limit != "budget" else "default"
 
 
-def lines(now: dict[str, Any]) -> list[str]:
+def picture(now: dict[str, Any]) -> RenderableType:
     """The snapshot for people."""
+    from rich.console import Group  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    title = Text.assemble(("account ", "dim"), now["account"])
+    return Group(title, Text(), _limits(now), Text(), _facts(now), Text(), _who_works(now))
+
+
+def _limits(now: dict[str, Any]) -> Table:
+    """What is used of each limit, and who set it."""
     from replibatch.cli.words import dollars, duration  # noqa: PLC0415
 
-    sources = now["sources"]
-    window = f"{now['requests_in_window']:,} of {now['requests_per_minute']:,} in {duration(now['window_seconds'])}"
-    if now["learned_per_window"]:
-        window += f"; Replicate lets {now['learned_per_window']:,} through"
-    spent = f"{dollars(now['spent_usd'])} this month"
-    if now["budget_usd"] is not None:
-        spent += f" of {dollars(now['budget_usd'])} ({sources['budget']})"
-    if now["reserved_usd"]:
-        spent += f", {dollars(now['reserved_usd'])} reserved"
-    rows = [
-        ("account", now["account"]),
+    sources, learned, budget = now["sources"], now["learned_per_window"], now["budget_usd"]
+    rows = (
         (
             "in flight",
-            f"{now['current_concurrent']:,} of {now['global_max_concurrent']:,} ({sources['max_concurrent']}); "
+            f"{now['current_concurrent']:,}",
+            f"{now['global_max_concurrent']:,}",
+            sources["max_concurrent"],
             f"at most {now['max_concurrent_reached']:,} so far",
         ),
-        ("window", f"{window} ({sources['per_window']})"),
-        ("waiting", f"{now['waiting']:,}"),
-        ("created", f"{now['total_requests']:,}, throttled {now['throttled']:,} times"),
-        ("spent", spent),
+        (
+            f"created in {duration(now['window_seconds'])}",
+            f"{now['requests_in_window']:,}",
+            f"{now['requests_per_minute']:,}",
+            sources["per_window"],
+            f"Replicate lets {learned:,} through" if learned else "",
+        ),
+        ("reads in 1 min", f"{now['reads_in_minute']:,}", f"{now['reads_per_minute']:,}", "", ""),
+        (
+            "spent this month",
+            dollars(now["spent_usd"]),
+            "no budget" if budget is None else dollars(budget),
+            "" if budget is None else sources["budget"],
+            f"{dollars(now['reserved_usd'])} reserved" if now["reserved_usd"] else "",
+        ),
+    )
+    table = _table("", ">used", ">limit", "set by", "")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _facts(now: dict[str, Any]) -> Table:
+    """What the account does and waits for, and what to do about it."""
+    from rich.table import Table  # noqa: PLC0415
+
+    from replibatch.cli.words import duration  # noqa: PLC0415
+
+    cause = CAUSES.get(now["waiting_for"] or "", "") if now["waiting"] else ""
+    facts = [
+        ("waiting", f"{now['waiting']:,} {cause}".rstrip()),
+        ("created", f"{now['total_requests']:,} in all, throttled {now['throttled']:,} times"),
     ]
     if now["cooling_down_seconds"]:
-        rows.append(("pause", f"Replicate asked for {duration(now['cooling_down_seconds'])}"))
+        facts.append(("pause", f"Replicate asked for {duration(now['cooling_down_seconds'])} more"))
     if now["stopped"]:
-        rows.append(("stopped", f"{now['stopped']}; mend it, then start a worker or run again"))
-    workers = now["workers"] or ["none answers; start one with `replibatch worker`"]
-    rows += [("workers" if number == 0 else "", worker) for number, worker in enumerate(workers)]
-    return [f"{name:<10} {value}" for name, value in rows]
+        facts += [("stopped", now["stopped"]), ("to go on", now["to_go_on"])]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for name, fact in facts:
+        grid.add_row(name, _plain(fact))
+    return grid
+
+
+def _who_works(now: dict[str, Any]) -> RenderableType:
+    from rich.text import Text  # noqa: PLC0415
+
+    if not now["workers"]:
+        return Text("no worker answers; start one with `replibatch worker`")
+    table = _table("worker", ">in flight", ">waiting", ">heard of")
+    for worker in now["workers"]:
+        heard = f"{worker['silent_seconds']:.1f} s ago"
+        table.add_row(_plain(worker["name"]), f"{worker['in_flight']:,}", f"{worker['waiting']:,}", heard)
+    return table
+
+
+def _table(*headings: str) -> Table:
+    """A table without lines; a heading that begins with `>` is a column of figures."""
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for heading in headings:
+        table.add_column(heading.removeprefix(">"), justify="right" if heading.startswith(">") else "left")
+    return table
+
+
+def _plain(text: str) -> Any:
+    """What others wrote is no markup."""
+    from rich.text import Text  # noqa: PLC0415
+
+    return Text(text)

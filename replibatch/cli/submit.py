@@ -21,16 +21,20 @@ def submit(
     """
     from replibatch.cli.account import open_account  # noqa: PLC0415  # here, and below: `--help` needs none of this
     from replibatch.cli.enqueuer import Enqueuer, Options  # noqa: PLC0415
+    from replibatch.cli.estimate import estimate  # noqa: PLC0415
     from replibatch.cli.run import name_of, planned_for  # noqa: PLC0415
     from replibatch.cli.runner import say_if_no_worker  # noqa: PLC0415
     from replibatch.settings import load  # noqa: PLC0415
 
-    with planned_for(load(), file, **planned) as plan:
-        made = set() if fresh else plan.folder.succeeded()
-        if not plan.survey(made).count:
+    with planned_for(load(), file, **planned) as plan, plan.folder.made(fresh=fresh) as made:
+        survey = plan.survey(made)
+        if not survey.count:
             raise Failure(f"nothing to submit: {plan.folder.path} has all of it")
         producer = open_account()
-        enqueuer = Enqueuer(plan, producer, Options(max_concurrent, max_cost, not no_fallback, fresh), name_of(file))
-        enqueuer.submit(made)
+        click.echo(estimate(survey, producer, max_concurrent).headline(), err=True)
+        options = Options(max_concurrent, max_cost, not no_fallback, fresh)
+        enqueuer = Enqueuer(plan, producer, options, name_of(file))
+        enqueuer.open()
+        enqueuer.append(made)
         click.echo(enqueuer.batch.id)
         say_if_no_worker(producer, f"`replibatch watch {enqueuer.batch.id}`")

@@ -28,6 +28,8 @@ class Tally:
         total: items to be made.
         skipped: items made by an earlier run, not among `total`.
         expected_seconds: an estimate for all of it, from the limits; None for none.
+        per_window: creates the account is allowed in a window; None where that is not known.
+        window_seconds: the window's length.
         succeeded: those that another model than the first made are `fallbacks`, too.
         clock: seconds, for tests.
     """
@@ -35,6 +37,8 @@ class Tally:
     total: int
     skipped: int = 0
     expected_seconds: float | None = None
+    per_window: int | None = None
+    window_seconds: float = 60.0
     succeeded: int = 0
     fallbacks: int = 0
     placeholders: int = 0
@@ -82,13 +86,23 @@ class Tally:
         return 60 * recent / max(0.001, self.clock() - since) if recent else None
 
     def seconds_left(self) -> float | None:
-        """Until all are done: by the rate so far, or at first by the estimate; None where neither tells."""
+        """Until all are done: by the rate so far, or at first by the estimate; None where neither tells.
+
+        Never less than the window allows: a burst at the beginning says nothing about the pace to come.
+        """
         rate = self.per_minute()
         if rate and (self.done >= TELLING_ENDS or self.expected_seconds is None):
-            return (self.total - self.done) * 60 / rate
+            return max(self._seconds_by_window(), (self.total - self.done) * 60 / rate)
         if self.expected_seconds is None:
             return None
         return max(1.0, self.expected_seconds - self.seconds)
+
+    def _seconds_by_window(self) -> float:
+        """How long the creates to come take, by the limit alone."""
+        if self.per_window is None:
+            return 0.0
+        beyond_one_window = max(0, self.total - self.done - self.per_window)
+        return beyond_one_window / self.per_window * self.window_seconds
 
     def to_json(self) -> dict[str, Any]:
         """The counts, for machines."""

@@ -69,3 +69,16 @@ def closing(tally: Tally) -> str:
     if tally.skipped:
         parts.append(f"{tally.skipped:,} made before")
     return f"{', '.join(parts)}; {dollars(tally.cost_usd)} in {duration(tally.seconds)}"
+
+
+def how_to_go_on(stopped: str) -> str:
+    """What to do about an account that is stopped.
+
+    Args:
+        stopped: why, from `Gate.status`: the error's name and its words.
+    """
+    ways = {
+        "TokenRefused": "put a valid token in the workers' REPLICATE_API_TOKEN and start them again",
+        "NoCredit": "add credit at https://replicate.com/account/billing, then `replibatch resume ID`",
+    }
+    return ways.get(stopped.partition(":")[0], "mend it, then start a worker again")

@@ -7,13 +7,11 @@ import secrets
 import socket
 import sys
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-import replibatch
+from replibatch.cli.own_workers import own_workers
 from replibatch.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -39,7 +37,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Lines for people, or one JSON object a line.",
 )
-def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat) -> None:
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65_535),
+    metavar="PORT",
+    help="Tell Prometheus of this process's work, on every address.",
+)
+def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat, metrics_port: int | None) -> None:
     """Work on what is queued, until SIGTERM or Ctrl-C.
 
     Start as many as there are machines: the account's limits hold over all of them. What one has in flight
@@ -49,6 +53,7 @@ def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat) 
     import warnings  # noqa: PLC0415
 
     from celery import signals  # noqa: PLC0415
+    from celery.apps import worker as celery_worker  # noqa: PLC0415
     from celery.exceptions import SecurityWarning  # noqa: PLC0415
 
     from replibatch import local  # noqa: PLC0415
@@ -61,15 +66,18 @@ def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat) 
         level=logging.WARNING if quiet else logging.INFO,
         others=logging.INFO if verbose else logging.WARNING,
     )
-    app = _own_workers_app()
+    app = own_workers("app")
     if app.settings.replicate_api_token is None:
         raise SettingsError("REPLICATE_API_TOKEN is not set; a worker needs the account's token")
-    _await_redis(app.settings, app.redis_url)
+    if metrics_port is not None:
+        import_module("workers.metrics").serve(metrics_port)
     for pool in ("redis_max_connections", "broker_pool_limit"):
         app.app.conf[pool] = concurrency + app.CONNECTIONS_TO_SPARE
-    signals.setup_logging.connect(lambda **_: None, weak=False)  # Celery leaves logging alone
+    celery_worker.safe_say = lambda *_: None  # its words at a signal would stand among ours in neither format
+    signals.worker_shutting_down.connect(_say_stopping, weak=False)
     signals.worker_ready.connect(lambda **_: _say_ready(app.settings, concurrency), weak=False)
-    sys.exit(app.app.worker_main(_celery_arguments(concurrency, verbose=verbose)))
+    app.app.worker_main(_celery_arguments(concurrency, verbose=verbose))
+    sys.exit(import_module("workers.lifecycle").exit_code())  # Celery keeps it to itself
 
 
 def _celery_arguments(concurrency: int, *, verbose: bool) -> list[str]:
@@ -80,34 +88,6 @@ def _celery_arguments(concurrency: int, *, verbose: bool) -> list[str]:
     ]
 
 
-def _own_workers_app() -> Any:
-    """The module `workers.app` of this installation, whatever `workers` the working directory may hold."""
-    home = Path(replibatch.__file__).parent.parent / "workers"
-    spec = spec_from_file_location("workers", home / "__init__.py", submodule_search_locations=[str(home)])
-    if spec is None or spec.loader is None or not home.is_dir():
-        raise SettingsError(f"the package `workers` is missing from {home.parent}; install replibatch again")
-    package = sys.modules["workers"] = module_from_spec(spec)
-    spec.loader.exec_module(package)
-    return import_module("workers.app")
-
-
-def _await_redis(settings: Settings, url: str) -> None:
-    """Wait for a Redis that is still being started, and say so."""
-    import structlog  # noqa: PLC0415
-    from redis.exceptions import RedisError  # noqa: PLC0415
-
-    from replibatch.cli.account import redis_address  # noqa: PLC0415
-    from replibatch.connection import connect  # noqa: PLC0415
-    from replibatch.workshop import PATIENCE_SECONDS  # noqa: PLC0415
-
-    try:
-        connect(url).ping()
-    except RedisError as error:
-        log = structlog.get_logger("replibatch")
-        log.warning("waiting for redis", redis=redis_address(settings), error=str(error))
-        connect(url, patience_seconds=PATIENCE_SECONDS).ping()
-
-
 def _say_ready(settings: Settings, concurrency: int) -> None:
     import structlog  # noqa: PLC0415
 
@@ -116,3 +96,9 @@ def _say_ready(settings: Settings, concurrency: int) -> None:
     structlog.get_logger("replibatch").info(
         "ready", account=settings.account_key, concurrency=concurrency, redis=redis_address(settings)
     )
+
+
+def _say_stopping(sig: str, **_: Any) -> None:
+    import structlog  # noqa: PLC0415
+
+    structlog.get_logger("replibatch").info("stopping", signal=sig)

@@ -14,11 +14,13 @@ from redis.exceptions import RedisError
 
 from replibatch.errors import (
     AttemptFailure,
+    InputDropped,
     InvalidInput,
     NoOutput,
     NotSaved,
     OutputErased,
     PredictionCanceled,
+    PredictionFailed,
     ReplibatchError,
     RequestError,
 )
@@ -32,9 +34,9 @@ from replibatch.outputs.save import save, save_placeholder
 from replibatch.replicate_api import Prediction
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
 from replibatch.scripts import run_together
-from replibatch.workshop import Running, Workshop
+from replibatch.workshop import OVERDUE_SECONDS, Running, Workshop
 
-OVERDUE_SECONDS = 15.0  # past its deadline a prediction is canceled here, should Replicate not have done it
+CANCEL_AGAIN_SECONDS = 5.0  # where a cancel did not end it
 SAVE_TRIES = 4
 THROTTLED_SECONDS = 1.0  # before another try, where a throttled upload named no wait
 
@@ -59,7 +61,7 @@ def generate(
     record = shop.ledger.take(generation_id, attempt)
     if record is None:
         return SteppedAside()
-    running = Running(canceled=record.canceling)
+    running = Running(record.attempt_key, canceled=record.canceling)
     shop.begin(generation_id, running)
     try:
         on_custody()
@@ -75,7 +77,7 @@ def _run(work: Work) -> Outcome:
         files = _save(work, ended)
         return work.settle(State.SUCCEEDED, files, work.attempts(None))
     except AttemptFailure as failure:
-        return _after(work, failure)
+        return _after(work, _for_a_dropped_input(work, failure) or failure)
     except Leave as leave:
         return leave.outcome
     except RequestError as error:  # a reference image that is in the storage no more
@@ -93,7 +95,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
     """Wait until the prediction is over, give its slot back, and raise if it failed."""
     shop = work.shop
     if work.record.prediction:
-        shop.gate.adopt(work.record.attempt_key, work.record.fence, work.record.prediction)
+        shop.gate.adopt(work.ticket, work.record.prediction)
     deadline = work.began + shop.settings.prediction_timeout_seconds
     prediction_id = prediction if isinstance(prediction, str) else prediction.id
     ends: list[Prediction] = []
@@ -105,7 +107,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
     shop.watcher.watch(prediction, work.model.name, work.model.typical_seconds, on_end)
     try:
         while not ends:
-            overdue = not work.await_news(max(0.1, deadline + OVERDUE_SECONDS - time.time()))
+            overdue = not work.await_news(max(CANCEL_AGAIN_SECONDS, deadline + OVERDUE_SECONDS - time.time()))
             if not ends:
                 work.leave_if_draining()
                 if overdue or work.running.canceled:
@@ -128,7 +130,7 @@ def _cancel(work: Work, prediction_id: str, on_end: Callable[[Prediction], None]
     try:
         canceled = work.shop.api.cancel(prediction_id)
     except AttemptFailure as failure:
-        work.log.warning("could not cancel", prediction=prediction_id, error=str(failure))
+        work.log.warning("could not cancel", error=str(failure))
         work.await_news(1.0)
         work.running.news.set()  # to try again
         return
@@ -157,6 +159,15 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
     raise AssertionError("unreachable")
 
 
+def _for_a_dropped_input(work: Work, failure: AttemptFailure) -> AttemptFailure | None:
+    """The same failure for what it was, where Replicate had dropped a file that was uploaded for the model."""
+    if work.sent and type(failure) in (PredictionFailed, InvalidInput):
+        with suppress(ReplibatchError):  # whether it is there could not be asked
+            if work.shop.uploads.dropped(work.inputs, work.sent):
+                return InputDropped(f"an uploaded file was dropped before the model read it: {failure}")
+    return None
+
+
 def _after(work: Work, failure: AttemptFailure) -> Outcome:
     """What follows a failed attempt."""
     record, settings = work.record, work.shop.settings
@@ -172,7 +183,8 @@ def _after(work: Work, failure: AttemptFailure) -> Outcome:
         max_retries=settings.max_retries,
     )
     if isinstance(failure, OutputErased) and settings.regenerate_erased:
-        decision = Retry(0.0)
+        erased = sum(attempt.reason == OutputErased.reason for attempt in attempts)
+        decision = Retry(0.0) if erased <= settings.max_retries else decision
     model, pause_seconds = work.model.name, 0.0
     match decision:
         case GiveUp():

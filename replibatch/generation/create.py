@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from replibatch.errors import AccountStopped, AttemptFailure, MaybeCreated, NotCreated, Throttled
+from replibatch.errors import AccountStopped, AttemptFailure, MaybeCreated, NotCreated, Throttled, TokenRefused
 from replibatch.generation.outcomes import Leave, Left, Outcome, SteppedAside
 from replibatch.generation.work import Work
 from replibatch.ledger.batches import PAUSED
@@ -26,7 +26,7 @@ def create(work: Work) -> Prediction:
     shop = work.shop
     work.pause(work.record.pause_seconds)
     try:
-        inputs = shop.uploads.with_urls(work.inputs)
+        inputs = work.sent = shop.uploads.with_urls(work.inputs)
     except AccountStopped as stop:
         raise Leave(_stopped(work, stop)) from stop
     while True:
@@ -79,8 +79,8 @@ def _claim(work: Work, prediction: Prediction) -> bool:
     if answer == "fenced":
         raise Leave(SteppedAside())
     if answer == "ok":
-        work.prediction_id = prediction.id
-        work.log.info("created", prediction=prediction.id)
+        work.has_created(prediction.id)
+        work.log.info("created")
     return bool(answer == "ok")
 
 
@@ -106,6 +106,7 @@ def _reconcile(work: Work, inputs: dict[str, Any]) -> Prediction:
             claim,
             settled,
             lambda: settled(None),
+            lambda: work.running.canceled,
             sent_at=work.record.started_seconds,
         )
     )
@@ -120,8 +121,12 @@ def _reconcile(work: Work, inputs: dict[str, Any]) -> Prediction:
 
 
 def _stopped(work: Work, stop: AccountStopped) -> Outcome:
-    """Replicate accepts nothing from this account at present: neither will the gate."""
-    work.shop.gate.stop(f"{type(stop).__name__}: {stop}")
+    """Replicate accepts nothing from this worker, or nothing from this account: then the gate will not either."""
+    if isinstance(stop, TokenRefused):
+        if not work.shop.gate.status().get("stopped"):
+            return Left("handed over: Replicate does not accept this worker's token")
+    else:
+        work.shop.gate.stop(f"{type(stop).__name__}: {stop}")
     return _turned_away(work, Standing.STOPPED)
 
 
@@ -132,7 +137,9 @@ def _turned_away(work: Work, standing: Standing) -> Outcome:
     if standing not in (Standing.STOPPED, Standing.UNAFFORDABLE):
         return SteppedAside()
     stopped = standing == Standing.STOPPED
-    why = str(work.shop.gate.status().get("stopped")) if stopped else "not started: it would exceed the budget"
+    why = work.shop.gate.status().get("stopped") if stopped else "not started: it would exceed the budget"
+    if why is None:
+        return Left("the account goes on")  # the custodian brings it back
     if work.record.batch and (stopped or not work.record.attempts):
         held = f"stopped: {why}" if stopped else "budget"
         return Left(why, work.shop.ledger.put_back(work.record, held))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 
 from replibatch.errors import AttemptFailure, PredictionCanceled
 from replibatch.generation.outcomes import Done, Leave, Left, Outcome, SteppedAside
-from replibatch.ledger import Message, Record
+from replibatch.ledger import Call, Message, Record
 from replibatch.limits import Ticket
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
 from replibatch.routing import inputs_for
@@ -32,6 +33,7 @@ class Work:
         model: the attempt's.
         models: those of the whole chain, by name.
         inputs: what the model is given; reference images still as they are in the storage.
+        sent: the same as it is sent, with the URLs of uploaded files; None until then.
         ticket: for the gate.
         began: when the attempt began, seconds since the epoch.
         prediction_id: once there is one.
@@ -50,14 +52,22 @@ class Work:
         safety_off = shop.settings.fallback_safety_off and record.model != record.request.model
         self.inputs, self.warnings = inputs_for(self.model, record.request, safety_off=safety_off)
         self.ticket = Ticket(
-            record.attempt_key, record.fence, self.model.cost_usd(self.inputs), record.batch, record.priority
+            record.attempt_key, record.fence, self.model.cost_usd(self.inputs), record.purse, record.priority
         )
+        self.sent: dict[str, Any] | None = None
         self.began = record.created_ms / 1000 if record.created_ms else time.time()
         self.prediction_id = record.prediction
         self.cost_usd = 0.0
         self.log = log.bind(
             generation=record.id, batch=record.batch or None, model=record.model, attempt=record.attempt
         )
+        if record.prediction:
+            self.has_created(record.prediction)
+
+    def has_created(self, prediction_id: str) -> None:
+        """From now on the attempt has a prediction."""
+        self.prediction_id = prediction_id
+        self.log = self.log.bind(prediction=prediction_id)
 
     def gate(self, *steps: Step) -> None:
         """Take steps at the gate."""
@@ -140,9 +150,12 @@ class Work:
             state=state,
             inputs=self.inputs,
         )
+        # A success announced twice is the same; a failure must not be told over what a later owner has made of it.
+        if not result.success and not self.shop.ledger.holds(record):
+            return SteppedAside()
         self._announce(result)
-        ((settled, messages),) = run_together(self.shop.redis, self.shop.ledger.settle(record, state, result))
+        ((settled, messages, calls),) = run_together(self.shop.redis, self.shop.ledger.settle(record, state, result))
         if not settled:
             return SteppedAside()
         self.log.info("settled", state=state.value, cost_usd=result.cost_usd)
-        return Done(result, [Message(*message) for message in messages])
+        return Done(result, [Message(*message) for message in messages], [Call.parse(call) for call in calls])

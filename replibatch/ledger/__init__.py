@@ -1,6 +1,8 @@
 """The ledger: what was asked for, who works on it, what came of it."""
 
-from replibatch.ledger.batches import BatchLedger, PendingEntry
+from replibatch.ledger.batches import BatchLedger
+from replibatch.ledger.links import Call, Link
+from replibatch.ledger.packing import Packer, PendingEntry
 from replibatch.ledger.records import Ledger, Message, Record
 
-__all__ = ["BatchLedger", "Ledger", "Message", "PendingEntry", "Record"]
+__all__ = ["BatchLedger", "Call", "Ledger", "Link", "Message", "Packer", "PendingEntry", "Record"]

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 from redis import Redis
 
 from replibatch.errors import NoSuchWork
-from replibatch.ledger.records import MICRO, Ledger, Message, compact
-from replibatch.requests import BatchResult, RoutedRequest
+from replibatch.ledger.packing import PendingEntry, compact, read_attempts, unpack
+from replibatch.ledger.records import MICRO, Ledger, Message
+from replibatch.requests import BatchResult
 from replibatch.scripts import Script
 
 PAUSED = "paused"  # why a batch is held, when its owner wants it so
 
-_NAMES = ("open_batch", "append", "close_batch", "hold_batch", "top_up", "cancel_batch", "retry")
+PAGE = 500  # entries read at a time
+QUIET_MS = 3_600_000  # a submitter silent for so long is gone, unless it comes back
+
+_NAMES = ("open_batch", "append", "close_batch", "hold_batch", "top_up", "cancel_batch", "retry", "tidy_batches")
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
-
-
-@dataclass(frozen=True, slots=True)
-class PendingEntry:
-    """One request that waits in its batch."""
-
-    id: str
-    index: int
-    request: RoutedRequest
-
-    def packed(self) -> str:
-        """As it lies in the list."""
-        return "\t".join((self.id, str(self.index), self.request.model, compact(self.request.to_json())))
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,7 @@ class BatchState:
 
 
 class Finished(NamedTuple):
-    """One generation of a batch that is over; `result` is None where it is being made again."""
+    """One generation of a batch that is over; `result` is None where its record is gone, or it is made again."""
 
     mark: str
     id: str
@@ -89,21 +81,37 @@ class BatchLedger:
         self._ledger = ledger
         self._redis: Redis = ledger.redis
 
-    def open(self, batch: str, *, max_concurrent: int | None, priority: int, about: dict[str, Any]) -> None:
-        """Begin a batch."""
+    def open(
+        self, batch: str, *, max_concurrent: int | None, priority: int, about: dict[str, Any], purse: str = ""
+    ) -> None:
+        """Begin a batch; `purse` names a budget it shares with others, empty for one of its own."""
         self._call(
-            "open_batch", batch=batch, max_concurrent=max_concurrent or -1, priority=priority, about=compact(about)
+            "open_batch",
+            batch=batch,
+            max_concurrent=max_concurrent or -1,
+            priority=priority,
+            purse=purse,
+            about=compact(about),
         )
 
-    def append(self, batch: str, offset: int, entries: list[PendingEntry], catalog: dict[str, Any]) -> list[Message]:
-        """Add requests after the first `offset`; returns the messages to publish."""
-        packed = [entry.packed() for entry in entries]
+    def append(
+        self, batch: str, offset: int, entries: list[str], shapes: dict[str, str], catalog: dict[str, Any]
+    ) -> list[Message]:
+        """Add requests; returns the messages to publish.
+
+        Args:
+            batch: the batch.
+            offset: how many it had before.
+            entries: packed.
+            shapes: the packer's.
+            catalog: the models of their chains, by name.
+        """
         models = {name: compact(model) for name, model in catalog.items()}
-        return self._messages("append", batch=batch, offset=offset, entries=packed, catalog=models)
+        return self._messages("append", batch=batch, offset=offset, entries=entries, shapes=shapes, catalog=models)
 
     def close(self, batch: str) -> None:
         """Say that no more requests will come."""
-        self._call("close_batch", batch=batch, keep_ms=self._ledger.keep_ms)
+        self._call("close_batch", batch=batch)
 
     def hold(self, batch: str, reason: str) -> list[Message]:
         """Start nothing new, for `reason`; `""` lets it go on, and returns the messages to publish."""
@@ -113,18 +121,17 @@ class BatchLedger:
         """Feed a batch what it may have outstanding; returns the messages to publish."""
         return self._messages("top_up", batch=batch)
 
+    def tidy(self) -> int:
+        """Close batches whose submitter is gone, forget those that have expired; returns how many were closed."""
+        return int(self._call("tidy_batches", quiet_ms=QUIET_MS))
+
     def feeding(self) -> set[str]:
         """The batches that have requests waiting."""
         return cast("set[str]", self._redis.smembers(f"{self._ledger.prefix}batches:feeding"))
 
     def catalog(self, batch: str) -> dict[str, Any]:
         """The models of a batch's chains, by name."""
-        fields = cast("dict[str, str]", self._redis.hgetall(self._key(batch)))
-        return {
-            name.removeprefix("model:"): json.loads(text)
-            for name, text in fields.items()
-            if name.startswith("model:")
-        }
+        return {name: json.loads(text) for name, text in self._fields(batch, "model:").items()}
 
     def state(self, batch: str) -> BatchState:
         """The batch now.
@@ -152,9 +159,17 @@ class BatchLedger:
             **counts,
         )
 
+    def held(self, batch: str) -> str:
+        """Why nothing new of it starts; empty where it goes on, or is not there."""
+        return str(self._redis.hget(self._key(batch), "held") or "")
+
+    def purse(self, batch: str) -> str:
+        """The name of its budget: its own id, or of one that it shares."""
+        return str(self._redis.hget(self._key(batch), "purse") or batch)
+
     def is_paused(self, batch: str) -> bool:
         """Whether its owner wants nothing new of it to start."""
-        return self._redis.hget(self._key(batch), "held") == PAUSED
+        return self.held(batch) == PAUSED
 
     def in_flight(self, batch: str) -> int:
         """How many of it are at Replicate, or were, and are not finished."""
@@ -180,6 +195,16 @@ class BatchLedger:
                 self._redis.zrem(key, batch)
         return found
 
+    def oldest_opened(self) -> float:
+        """When the oldest batch that has not expired was opened, in Unix seconds; infinity where there is none."""
+        key = f"{self._ledger.prefix}batches"
+        while oldest := cast("list[tuple[str, float]]", self._redis.zrange(key, 0, 0, withscores=True)):
+            ((batch, opened_ms),) = oldest
+            if self._redis.exists(self._key(batch)):
+                return opened_ms / 1000
+            self._redis.zrem(key, batch)
+        return math.inf
+
     def running(self, batch: str) -> int:
         """How many of it some worker has in custody."""
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -200,8 +225,19 @@ class BatchLedger:
             block_seconds: how long to wait for the first one; 0 for not at all.
         """
         block = max(1, int(block_seconds * 1000)) if block_seconds else None
-        answer: Any = self._redis.xread({self._key(batch, "finished"): after}, count=500, block=block)
-        entries = [entry for _, entries in answer or [] for entry in entries]
+        answer: Any = self._redis.xread({self._key(batch, "finished"): after}, count=PAGE, block=block)
+        return self._with_results([entry for _, entries in answer or [] for entry in entries])
+
+    def pages(self, batch: str) -> Iterator[list[Finished]]:
+        """Everything that has finished by now, in the order it did, a page at a time."""
+        stream = self._key(batch, "finished")
+        last: Any = self._redis.xrevrange(stream, count=1)
+        after = "-"
+        while last and (entries := cast("list[Any]", self._redis.xrange(stream, after, last[0][0], count=PAGE))):
+            yield self._with_results(entries)
+            after = f"({entries[-1][0]}"
+
+    def _with_results(self, entries: list[Any]) -> list[Finished]:
         with self._redis.pipeline(transaction=False) as pipeline:
             for _, fields in entries:
                 pipeline.hget(f"{self._ledger.prefix}gen:{fields['id']}", "result")
@@ -211,23 +247,54 @@ class BatchLedger:
             for (mark, fields), result in zip(entries, results, strict=True)
         ]
 
-    def unstarted(self, batch: str) -> Iterator[tuple[int, RoutedRequest]]:
-        """The requests that wait in its list, or were dropped from it by a cancel, with their index."""
+    def is_told(self, batch: str, mark: str) -> bool:
+        """Whether a mark stands; what this batch makes again gives it up, and gets another when it is over."""
+        return bool(self._redis.xrange(self._key(batch, "finished"), mark, mark))
+
+    def unstarted(self, batch: str) -> Iterator[PendingEntry]:
+        """The requests that wait in its list, or were dropped from it by a cancel."""
+        shapes = self._fields(batch, "shape:")
         for part in ("pending", "dropped"):
             start = 0
-            while entries := cast("list[str]", self._redis.lrange(self._key(batch, part), start, start + 499)):
+            while entries := cast("list[str]", self._redis.lrange(self._key(batch, part), start, start + PAGE - 1)):
                 start += len(entries)
-                for entry in entries:
-                    _, index, _, request = entry.split("\t", 3)
-                    yield int(index), RoutedRequest.from_json(json.loads(request))
+                unpacked = [unpack(entry, shapes) for entry in entries]
+                begun = cast(
+                    "list[str | None]", self._redis.hmget(self._key(batch, "begun"), [each.id for each in unpacked])
+                )
+                for each, text in zip(unpacked, begun, strict=True):
+                    yield replace(each, attempts=read_attempts(json.loads(text)["attempts"])) if text else each
 
-    def drop(self, batch: str) -> int:
-        """See that nothing of it that still waits will start; returns how many requests that were."""
-        return int(self._call("cancel_batch", batch=batch, keep_ms=self._ledger.keep_ms))
+    def drop(self, batch: str, *, forget: bool = False) -> int:
+        """See that nothing of it that still waits, or is still to be appended, will start.
 
-    def retry(self, batch: str, ids: list[str]) -> list[Message]:
-        """Make again those of `ids` that ended without success; returns the messages to publish."""
-        return self._messages("retry", batch=batch, ids=ids, keep_ms=self._ledger.keep_ms)
+        Args:
+            batch: the batch.
+            forget: nobody will want to know which requests that were, or have them made after all.
+
+        Returns:
+            How many requests waited.
+        """
+        return int(self._call("cancel_batch", batch=batch, forget=forget))
+
+    def retry(self, batch: str, finished: list[Finished]) -> tuple[int, int, list[Message]]:
+        """Make again those of a page of results that ended without success, and a page of what was dropped.
+
+        Returns:
+            How many that is, how many dropped ones are left, and the messages to publish.
+        """
+        again, left, rows = self._call(
+            "retry",
+            batch=batch,
+            finished=[(item.mark, item.id, item.place) for item in finished],
+            dropped=PAGE,
+        )
+        return again, left, [Message(*row) for row in rows]
+
+    def _fields(self, batch: str, kind: str) -> dict[str, str]:
+        """What the batch keeps of a kind (`model:`, `shape:`), by name."""
+        fields = cast("dict[str, str]", self._redis.hgetall(self._key(batch)))
+        return {name.removeprefix(kind): text for name, text in fields.items() if name.startswith(kind)}
 
     def _key(self, batch: str, *parts: str) -> str:
         return ":".join((f"{self._ledger.prefix}batch", batch, *parts))
@@ -236,5 +303,6 @@ class BatchLedger:
         return [Message(*row) for row in self._call(name, **call)]
 
     def _call(self, name: str, **call: Any) -> Any:
-        arguments = {"process": self._ledger.process, "capacity": self._ledger.capacity, **call}
+        mine = {"process": self._ledger.process, "capacity": self._ledger.capacity, "keep_ms": self._ledger.keep_ms}
+        arguments = {**mine, **call}
         return _SCRIPTS[name](self._redis, [self._ledger.prefix], (compact(arguments),))

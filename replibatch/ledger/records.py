@@ -7,19 +7,23 @@ Every write to a record is fenced: who has lost custody changes nothing. `lua/le
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, cast
 
 from redis import Redis
 
+from replibatch.ledger.counts import counted
+from replibatch.ledger.links import Call, Link
+from replibatch.ledger.packing import compact, read_attempts, read_request
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_id
 from replibatch.scripts import Script, Step
 from replibatch.settings import Settings
 
 _NAMES = (
     "enqueue", "published", "take", "created", "advance", "requeue", "settle", "put_back", "give_back", "take_over",
-    "forget", "lost",
+    "forget", "lost", "owed",
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
 
@@ -50,13 +54,14 @@ class Record:
         request: what was asked for.
         attempts: those that are over.
         prediction: the current attempt's, once created.
+        paid_usd: what it cost, where it ended while no task had the generation.
         created_ms: when it was created, by Redis' clock.
         started_ms: when the first attempt began.
         pause_seconds: how long to wait before this attempt.
         batch: its batch; empty for a single job.
+        purse: the budget it also draws on; empty for none but the account's.
         index: its place in the batch, from 0.
         catalog: of a single job: the models of its chain, JSON by name.
-        link: a Celery task of the application's own to call with the result.
         priority: of its messages, 0 first.
         canceling: whether its owner wants it canceled.
     """
@@ -69,13 +74,14 @@ class Record:
     request: RoutedRequest
     attempts: tuple[Attempt, ...]
     prediction: str | None
+    paid_usd: float
     created_ms: int | None
     started_ms: int | None
     pause_seconds: float
     batch: str
+    purse: str
     index: int
     catalog: str
-    link: str
     priority: int
     canceling: bool
 
@@ -93,16 +99,17 @@ class Record:
             fence=int(fields["fence"]),
             attempt=int(fields["attempt"]),
             model=fields["model"],
-            request=RoutedRequest.from_json(json.loads(fields["request"])),
-            attempts=tuple(Attempt(**attempt) for attempt in json.loads(fields.get("attempts", "[]"))),
+            request=read_request(generation_id, fields["request"]),
+            attempts=read_attempts(fields.get("attempts", "[]")),
             prediction=fields.get("prediction"),
+            paid_usd=int(fields.get("paid", 0)) / MICRO,
             created_ms=number("created"),
             started_ms=number("started"),
             pause_seconds=int(fields.get("pause", 0)) / 1000,
             batch=fields.get("batch", ""),
+            purse=fields.get("purse") or fields.get("batch", ""),
             index=int(fields.get("index", 0)),
             catalog=fields.get("catalog", ""),
-            link=fields.get("link", ""),
             priority=int(fields.get("priority", 0)),
             canceling="canceling" in fields,
         )
@@ -141,7 +148,7 @@ class Ledger:
         catalog: dict[str, Any],
         *,
         priority: int,
-        link: str = "",
+        link: Link | None = None,
     ) -> bool:
         """Record a single job, in this process's publishing custody. False where the id is known already."""
         return bool(
@@ -152,7 +159,7 @@ class Ledger:
                 priority=priority,
                 request=compact(request.to_json()),
                 catalog=compact(catalog),
-                link=link,
+                link=link.packed() if link else "",
             )
         )
 
@@ -170,9 +177,9 @@ class Ledger:
         return self._step(
             "created",
             **self._custody(record),
+            attempt=record.attempt,
             attempt_key=record.attempt_key,
             prediction=prediction_id,
-            keep_ms=self.keep_ms,
         )
 
     def advance(self, record: Record, model: str, attempts: Iterable[Attempt], pause_seconds: float) -> Step:
@@ -186,21 +193,26 @@ class Ledger:
             pause_ms=int(pause_seconds * 1000),
         )
 
-    def requeue(self, record: Record) -> Message | None:
-        """Put a generation no thread works on back to the queue's head; None if it is no longer ours."""
-        answer = self._call("requeue", **self._custody(record))
+    def requeue(self, record: Record, *, paid_usd: float = 0.0) -> Message | None:
+        """Put a generation no thread works on back to the queue's head; None if it is no longer ours.
+
+        Args:
+            record: the generation's.
+            paid_usd: what its prediction has cost; 0 before that has ended.
+        """
+        answer = self._call("requeue", **self._custody(record), paid=round(paid_usd * MICRO))
         return Message(*answer) if answer else None
 
     def settle(self, record: Record, state: State, result: BatchResult) -> Step:
-        """Write the one result. The script answers `[1, messages to publish]`, or `[0, []]` if fenced."""
+        """Write the one result. The script answers `[1, messages, calls]`, to publish, or `[0, [], []]` if fenced."""
         return self._step(
             "settle",
             **self._custody(record),
             state=state.value,
             result=compact(result.to_json()),
             cost=round(result.cost_usd * MICRO),
-            keep_ms=self.keep_ms,
             capacity=self.capacity,
+            counts=counted(result),
         )
 
     def put_back(self, record: Record, held: str) -> Step:
@@ -225,6 +237,25 @@ class Ledger:
         """
         rows = self._call("lost", lists=lists, grace_ms=int(grace_seconds * 1000), most=TAKE_OVER_AT_ONCE)
         return [Message(*row) for row in rows]
+
+    def owed(self, grace_seconds: float) -> list[Call]:
+        """Calls of applications' own tasks that nobody has published, for this process to publish.
+
+        Args:
+            grace_seconds: how long whoever sets out to publish one may take.
+        """
+        rows = self._call("owed", grace_ms=int(grace_seconds * 1000), most=TAKE_OVER_AT_ONCE)
+        return [Call.parse(row) for row in rows]
+
+    def called(self, calls: Iterable[Call]) -> None:
+        """Note that these have been published."""
+        if owed := [call.owed for call in calls]:
+            self.redis.zrem(self._key("calls"), *owed)
+
+    def oldest_asked(self) -> float:
+        """When the oldest single job without a result was asked for, in Unix seconds; infinity if there is none."""
+        oldest = cast("list[tuple[str, float]]", self.redis.zrange(self._key("asked"), 0, 0, withscores=True))
+        return oldest[0][1] / 1000 if oldest else math.inf
 
     def ask_to_cancel(self, generation_id: str) -> None:
         """Ask whoever has the generation to cancel it; forgotten when it is over."""
@@ -290,13 +321,8 @@ class Ledger:
         return self.prefix + ":".join(parts)
 
     def _step(self, name: str, **call: Any) -> Step:
-        return _SCRIPTS[name], [self.prefix], (compact({"process": self.process, **call}),)
+        return _SCRIPTS[name], [self.prefix], (compact({"process": self.process, "keep_ms": self.keep_ms, **call}),)
 
     def _call(self, name: str, **call: Any) -> Any:
         script, keys, args = self._step(name, **call)
         return script(self.redis, keys, args)
-
-
-def compact(value: Any) -> str:
-    """JSON without a space, non-ASCII text as it is: what is kept in Redis."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,6 +1,9 @@
-"""The account's limits: who may create a prediction, and when."""
+"""The account's limits: who may create a prediction, and when.
 
-from replibatch.limits.gate import Beat, Gate, Row, Standing, Ticket
-from replibatch.limits.gatekeeper import Gatekeeper
+Who waits there needs `gatekeeper`, which producers do not import.
+"""
 
-__all__ = ["Beat", "Gate", "Gatekeeper", "Row", "Standing", "Ticket"]
+from replibatch.limits.gate import Gate
+from replibatch.limits.words import Beat, Row, Standing, Ticket
+
+__all__ = ["Beat", "Gate", "Row", "Standing", "Ticket"]

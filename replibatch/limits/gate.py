@@ -14,109 +14,30 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 from redis import Redis
 
+from replibatch.limits.words import MICRO, Beat, Row, Standing, Ticket
 from replibatch.scripts import Script, Step, run_together
 from replibatch.settings import Settings
 
 MINUTE_MS = 60_000
-MICRO = 1_000_000  # money is counted in whole micro-dollars
 CLAIM_SECONDS = 2.0  # a hand-off nobody claims for this long goes to the next in line
 POST_SECONDS = 20.0  # the longest a create may take from its claim to its answer
 SLOT_MARGIN_SECONDS = 120.0  # after Cancel-After, before a slot is given up without anybody having seen the end
 REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process had this long to say what it holds
 
 _PACKAGE = "replibatch.limits"
-_SCRIPTS = {
-    name: Script(_PACKAGE, "gate", name)
-    for name in (
-        "acquire",
-        "claim",
-        "answer",
-        "release",
-        "adopt",
-        "heartbeat",
-        "report",
-        "rebuild",
-        "pump",
-        "stop",
-        "resume",
-        "status",
-    )
+_FILES = {
+    **{
+        name: ("gate", name)
+        for name in ("acquire", "claim", "answer", "release", "adopt", "report", "rebuild", "pump", "stop", "resume")
+    },
+    **{name: ("gate", "blocked", "in_force", name) for name in ("heartbeat", "status")},
 }
+_SCRIPTS = {name: Script(_PACKAGE, *files) for name, files in _FILES.items()}
 _READ = Script(_PACKAGE, "read")
-
-
-class Standing(StrEnum):
-    """Where an attempt stands at the gate."""
-
-    CLAIMED = "claimed"  # the caller may send its POST, now
-    CREATED = "created"  # it holds a slot, and its prediction was created
-    WAITING = "waiting"
-    UNSETTLED = "unsettled"  # taken over with its POST unanswered: find out first
-    STOPPED = "stopped"  # the account is stopped (token, credit)
-    UNAFFORDABLE = "unaffordable"  # its price does not fit a budget
-    FENCED = "fenced"  # a later owner has it
-    GRANTED = "granted"  # handed off, not yet claimed
-    UNKNOWN = "unknown"  # neither waits nor holds
-    WITHDRAWN = "withdrawn"  # its process is draining
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """What an attempt brings to the gate.
-
-    Attributes:
-        attempt: `generation:number`, the holder of the slot.
-        fence: the custody's fencing number; a later one wins.
-        price_usd: reserved with the slot, settled when it is released.
-        purse: the batch whose budget it also draws on; empty for none.
-        priority: 0 is first.
-    """
-
-    attempt: str
-    fence: int
-    price_usd: float
-    purse: str = ""
-    priority: int = 5
-
-
-class Beat(NamedTuple):
-    """What a heartbeat learns.
-
-    Attributes:
-        known: whether the process was alive to the others until now.
-        must_report: whether the account's state was lost, and the process must say what it holds.
-        unclaimed: its hand-offs not yet claimed.
-        again_seconds: until asking again helps, if time will.
-        keepsake: to be handed back with a report; empty while the state is not trusted.
-        max_concurrent: the limit in force.
-    """
-
-    known: bool
-    must_report: bool
-    unclaimed: list[str]
-    again_seconds: float | None
-    keepsake: str
-    max_concurrent: int
-
-
-class Row(NamedTuple):
-    """A prediction of the account's own list.
-
-    Attributes:
-        id: Replicate's.
-        runs: whether it is not over.
-        age_seconds: since its creation.
-    """
-
-    id: str
-    runs: bool
-    age_seconds: float
 
 
 class Gate:
@@ -138,19 +59,12 @@ class Gate:
         self._clock = clock
         self._held: dict[str, tuple[Ticket, str]] = {}  # with the prediction, once there is one
         self._asking: set[str] = set()
+        self._is_new = True  # until the account's state was seen
         self._since_report: list[Step] | None = None  # answers and releases, while a report is under way
         self._memory = threading.Lock()
         self._reads_per_minute = settings.reads_per_minute
-        self._keys = [
-            self.prefix + name
-            for name in (
-                "slots", "granted", "creating", "window", "waiters", "tickets", "limits", "processes", "spend",
-                "reports", "limits:stored",
-            )
-        ]  # fmt: skip
         slot_seconds = POST_SECONDS + settings.prediction_timeout_seconds + SLOT_MARGIN_SECONDS
         self._config: dict[str, Any] = {
-            "prefix": self.prefix,
             "window_ms": int(settings.rate_window_seconds * 1000),
             "lease_ms": int(settings.lease_seconds * 1000),
             "claim_ms": int(min(CLAIM_SECONDS, settings.lease_seconds) * 1000),
@@ -217,10 +131,10 @@ class Gate:
         self._let_go(ticket)
         return self._step("release", **self._identity(ticket), cost=_micro(cost_usd))
 
-    def adopt(self, attempt: str, fence: int, prediction_id: str | None = None) -> Standing:
+    def adopt(self, ticket: Ticket, prediction_id: str | None = None) -> Standing:
         """Make this process the owner of an attempt's place, whatever it is."""
-        standing = Standing(self._call("adopt", attempt=attempt, process=self.process, fence=fence))
-        self._remember(Ticket(attempt, fence, 0.0), standing, prediction_id or "")
+        standing = Standing(self._call("adopt", **self._identity(ticket)))
+        self._remember(ticket, standing, prediction_id or "")
         return standing
 
     def heartbeat(self, report: dict[str, Any], *, leaving: bool = False) -> Beat:
@@ -228,22 +142,28 @@ class Gate:
         known, must_report, unclaimed, again, keepsake, max_concurrent = self._call(
             "heartbeat", process=self.process, report=json.dumps(report), leaving=leaving
         )
+        self._is_new = self._is_new and not keepsake
         return Beat(
             bool(known), bool(must_report), list(unclaimed), _seconds(again), str(keepsake), int(max_concurrent)
         )
 
-    def report(self, keepsake: str) -> None:
-        """Say what this process holds, for a state that was lost; `keepsake` is of its last trusted heartbeat."""
+    def report(self, keepsake: str, waiting: Iterable[str]) -> None:
+        """Say what this process holds, for a state that was lost.
+
+        Args:
+            keepsake: of its last trusted heartbeat.
+            waiting: the attempts its threads wait for; any other it seems to have, it has given back since.
+        """
         with self._memory:
             held = list(self._held.values())
-            knows = [*self._held, *self._asking]
+            asks = list(self._asking)
             self._since_report = []
         holds = [
             (ticket.attempt, ticket.fence, _micro(ticket.price_usd), ticket.purse, ticket.priority, prediction)
             for ticket, prediction in held
         ]
         try:
-            self._call("report", process=self.process, keepsake=keepsake, knows=knows, holds=holds)
+            self._call("report", process=self.process, keepsake=keepsake, asks=asks, waits=list(waiting), holds=holds)
         finally:
             with self._memory:
                 missed, self._since_report = self._since_report, None
@@ -264,6 +184,7 @@ class Gate:
         wait, orphans = self._call(
             "rebuild",
             process=self.process,
+            is_new=self._is_new,
             rows=[(row.id, int(row.runs), max(0, int(row.age_seconds * 1000))) for row in rows],
         )
         for prediction_id in orphans:
@@ -277,7 +198,7 @@ class Gate:
 
     def alive(self, process: str) -> bool:
         """Whether a process has been heard of within its lease."""
-        beat = self.redis.zscore(self._keys[7], process)
+        beat = self.redis.zscore(f"{self.prefix}processes", process)
         seconds, microseconds = self.redis.time()
         now_ms = seconds * 1000 + microseconds // 1000
         return beat is not None and float(beat) > now_ms - self._config["lease_ms"]
@@ -299,19 +220,49 @@ class Gate:
         snapshot: dict[str, Any] = json.loads(self._call("status"))
         return snapshot
 
+    def holders(self) -> dict[str, tuple[int, int]]:
+        """By process: how many slots it answers for, and how many of its attempts wait in the line."""
+        with self.redis.pipeline(transaction=True) as pipeline:
+            for place in ("slots", "waiters"):
+                pipeline.zrange(self.prefix + place, 0, -1)
+            held, waiting = pipeline.execute()
+        counts: dict[str, list[int]] = {}
+        for column, attempts in enumerate((held, waiting)):
+            tickets = self.redis.hmget(f"{self.prefix}tickets", attempts) if attempts else []
+            for ticket in cast("list[str | None]", tickets):
+                if ticket is not None:  # else it has just gone
+                    counts.setdefault(ticket.partition("\t")[0], [0, 0])[column] += 1
+        return {process: (slots, line) for process, (slots, line) in counts.items()}
+
     def store_limits(self, changes: dict[str, int | None]) -> None:
         """Set, or with None clear, the operator's `max_concurrent`, `per_window` and `budget` (micro-dollars)."""
+        stored = f"{self.prefix}limits:stored"
         with self.redis.pipeline() as pipeline:
             for name, value in changes.items():
                 if value is None:
-                    pipeline.hdel(self._keys[10], name)
+                    pipeline.hdel(stored, name)
                 else:
-                    pipeline.hset(self._keys[10], name, value)
+                    pipeline.hset(stored, name, value)
             pipeline.execute()
 
-    def fill_purse(self, purse: str, cap_usd: float) -> None:
-        """Set what a batch may cost; nothing of it is granted that could take it past that."""
-        self.redis.hset(f"{self.prefix}purse:{purse}", "cap", round(cap_usd * MICRO))
+    def fill_purse(self, purse: str, cap_usd: float | None, *, afresh: bool = False) -> None:
+        """Set what a batch, or those that share a purse, may cost; nothing is granted that could go past that.
+
+        Args:
+            purse: its name.
+            cap_usd: what may be spent, with what was spent before; None for any amount.
+            afresh: forget what was spent before.
+        """
+        name = f"{self.prefix}purse:{purse}"
+        with self.redis.pipeline(transaction=True) as pipeline:
+            if cap_usd is None:
+                pipeline.hdel(name, "cap")
+            else:
+                pipeline.hset(name, "cap", round(cap_usd * MICRO))
+            if afresh:
+                pipeline.hdel(name, "spent")
+            pipeline.persist(name)
+            pipeline.execute()
 
     def await_read(self) -> None:
         """Wait until the account may make one more read of the API, and count it."""
@@ -366,7 +317,7 @@ class Gate:
         config = self._config_json
         if self._clock is not None:
             config = json.dumps({**self._config, "now_ms": int(self._clock() * 1000)})
-        step = _SCRIPTS[name], self._keys, (config, json.dumps(call))
+        step = _SCRIPTS[name], [self.prefix], (config, json.dumps(call))
         if name in ("answer", "release"):
             with self._memory:
                 if self._since_report is not None:

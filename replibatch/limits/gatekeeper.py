@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any
 
 import structlog
@@ -18,7 +19,8 @@ from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import RedisError
 
-from replibatch.limits.gate import Gate, Standing, Ticket
+from replibatch.limits.gate import Gate
+from replibatch.limits.words import Standing, Ticket
 from replibatch.scripts import run_together
 
 LISTEN_SECONDS = 5.0
@@ -34,12 +36,7 @@ class _Waiter:
 
     def __init__(self, ticket: Ticket) -> None:
         self.ticket = ticket
-        self.news = threading.Event()
-        self.standing = Standing.WAITING
-
-    def tell(self, standing: Standing) -> None:
-        self.standing = standing
-        self.news.set()
+        self.news: SimpleQueue[Standing] = SimpleQueue()  # wakes its reader in one step, where an Event takes two
 
 
 class Gatekeeper:
@@ -81,6 +78,7 @@ class Gatekeeper:
         self._beat_at = float("-inf")
         self._last_beat = float("-inf")
         self._steady_since = float("inf")
+        self._look_at = float("-inf")
         self.max_concurrent = 0
         self._stopping = threading.Event()
         self._draining = threading.Event()
@@ -113,7 +111,7 @@ class Gatekeeper:
         with self._lock:
             waiters = list(self._waiters.values())
         for waiter in waiters:
-            waiter.tell(Standing.WITHDRAWN)
+            waiter.news.put(Standing.WITHDRAWN)
 
     @property
     def draining(self) -> bool:
@@ -134,6 +132,11 @@ class Gatekeeper:
         """Whether heartbeats have arrived for a full lease without a gap: only then may others be called dead."""
         return self.is_fresh and time.monotonic() - self._steady_since >= self._lease_seconds
 
+    @property
+    def waiting(self) -> int:
+        """How many attempts of this process stand at the gate."""
+        return len(self._waiters)
+
     def acquire(self, ticket: Ticket) -> Standing:
         """Wait until the attempt may create its prediction, or never will.
 
@@ -142,16 +145,19 @@ class Gatekeeper:
         """
         waiter = _Waiter(ticket)
         with self._lock:
+            other = self._waiters.get(ticket.attempt)
+            if other and other.ticket.fence > ticket.fence:
+                return Standing.FENCED
             self._waiters[ticket.attempt] = waiter
+        if other:  # it waited in an earlier custody, and nobody else would tell it
+            other.news.put(Standing.FENCED)
         try:
             standing, again = self._gate.acquire(ticket)
             while standing in (Standing.WAITING, Standing.UNKNOWN):
                 if self._draining.is_set():
-                    waiter.tell(Standing.WITHDRAWN)
+                    waiter.news.put(Standing.WITHDRAWN)
                 self._ask_again(again)
-                waiter.news.wait()
-                waiter.news.clear()
-                standing, again = waiter.standing, None
+                standing, again = waiter.news.get(), None
                 if standing == Standing.UNKNOWN:
                     standing, again = self._gate.acquire(ticket)
             if standing == Standing.WITHDRAWN:  # nothing is handed off to who is not there any more
@@ -159,7 +165,14 @@ class Gatekeeper:
             return standing
         finally:
             with self._lock:
-                self._waiters.pop(ticket.attempt, None)
+                if self._waiters.get(ticket.attempt) is waiter:
+                    del self._waiters[ticket.attempt]
+
+    def withdraw(self, attempt: str) -> None:
+        """Send the waiter of an attempt away, if there is one, with `Standing.WITHDRAWN`."""
+        with self._claiming, self._lock:  # no claim is under way for it, and none will be made
+            if waiter := self._waiters.pop(attempt, None):
+                waiter.news.put(Standing.WITHDRAWN)
 
     def _ask_again(self, seconds: float | None) -> None:
         if seconds is None:
@@ -211,14 +224,14 @@ class Gatekeeper:
             standings, again = self._gate.claim([waiter.ticket for waiter in waiters])
             for waiter, standing in zip(waiters, standings, strict=True):
                 if standing != Standing.WAITING:
-                    waiter.tell(standing)
+                    waiter.news.put(standing)
         self._ask_again(again)
 
     def _tell(self, attempts: Iterable[str], standing: Standing) -> None:
         with self._lock:
             waiters = [self._waiters[attempt] for attempt in attempts if attempt in self._waiters]
         for waiter in waiters:
-            waiter.tell(standing)
+            waiter.news.put(standing)
 
     def _beat_now(self) -> None:
         with self._clock:
@@ -258,7 +271,9 @@ class Gatekeeper:
             self._ask_again(beat.again_seconds)
         if beat.must_report:
             log.info("the account's state is being rebuilt")
-            self._gate.report(self._keepsake)
+            with self._lock:
+                waiting = list(self._waiters)
+            self._gate.report(self._keepsake, waiting)
             self._recover()
         else:
             self._keepsake = beat.keepsake
@@ -269,3 +284,14 @@ class Gatekeeper:
             self._tell(attempts, Standing.UNKNOWN)
         else:
             self._claim(beat.unclaimed)
+            self._ask_for_all()
+
+    def _ask_for_all(self) -> None:
+        """Once a lease, ask for every waiter: one whose message was lost would wait for ever."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + self._lease_seconds
+        with self._lock:
+            attempts = list(self._waiters)
+        for first in range(0, len(attempts), MOST_CLAIMS):
+            self._claim(attempts[first : first + MOST_CLAIMS])

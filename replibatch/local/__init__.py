@@ -9,6 +9,7 @@ import atexit
 from replibatch.local.attachment import attach, detach
 from replibatch.local.server import celery_url
 from replibatch.local.worker import (
+    DEFAULT_CONCURRENCY,
     PARENT_DESCRIPTOR,
     EmbeddedWorker,
     ensure_worker,
@@ -18,6 +19,7 @@ from replibatch.local.worker import (
 )
 
 __all__ = [
+    "DEFAULT_CONCURRENCY",
     "PARENT_DESCRIPTOR",
     "EmbeddedWorker",
     "attach",

@@ -16,9 +16,9 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
 from replibatch.errors import SettingsError
+from replibatch.redis_checks import OLDEST_VERSION
 
 SERVER_NAMES = ("redis-server", "valkey-server")
-OLDEST_VERSION = (6, 2)  # the Lua scripts and the commands they call need it
 MULTI_PART_AOF_VERSION = (7, 0)  # from here on the data is a folder, which older servers overlook
 LONGEST_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 

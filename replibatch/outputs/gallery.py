@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import os
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 from urllib.parse import quote
 
+from replibatch.ondisk import DiskMap
 from replibatch.outputs.staging import staged
 from replibatch.requests import BatchResult, State
 
 MOST_SHOWN = 20_000  # what a browser opens without effort; the totals count all
+LAST = 1 << 62  # the place of a result that names none
 LONGEST_INPUT = 200  # characters; a reference image may be a data: URI
 
 _FIELDS = {each.name for each in fields(BatchResult)}
@@ -26,7 +29,7 @@ def write_gallery(results_jsonl: Path, destination: Path, title: str) -> None:
     """Write the page, whole or not at all.
 
     The files it shows are not copied: it names them relative to its own place, so a folder can be moved as a whole.
-    Memory grows with the number of requests by an id and two numbers each, not with their results.
+    Memory does not grow with the number of results.
 
     Args:
         results_jsonl: lines of `BatchResult.to_json()` plus `index`; of one request the newest counts, and a line
@@ -86,26 +89,30 @@ def _write_page(page: TextIO, results: Iterator[BatchResult], places: _Places, t
 
 def _in_order(lines: BinaryIO) -> Iterator[BatchResult]:
     """The newest result of each request, by index: found in one pass, read in another."""
-    newest: dict[str, tuple[float, int]] = {}
-    offset = 0
-    for line in lines:
-        if (found := _parsed(line)) is not None:
-            index, result = found
-            newest[result.request_id] = (index, offset)
-        offset += len(line)
-    for _, place in sorted(newest.values()):
-        lines.seek(place)
-        if (found := _parsed(lines.readline())) is not None:
-            yield found[1]
+    with DiskMap() as indexes, DiskMap() as offsets:
+        offset = 0
+        for line in lines:
+            if (found := _parsed(line)) is not None:
+                index, result = found
+                request = hashlib.sha256(result.request_id.encode()).digest()[:16]
+                if (earlier := indexes.get(request)) is not None:
+                    offsets.discard(earlier.to_bytes(8, "big") + request)
+                indexes[request] = index
+                offsets[index.to_bytes(8, "big") + request] = offset
+            offset += len(line)
+        for key in offsets:
+            lines.seek(offsets.get(key) or 0)
+            if (found := _parsed(lines.readline())) is not None:
+                yield found[1]
 
 
-def _parsed(line: bytes) -> tuple[float, BatchResult] | None:
+def _parsed(line: bytes) -> tuple[int, BatchResult] | None:
     """A line's index and result; None where it is not whole."""
     try:
         data = json.loads(line)
         result = BatchResult.from_json({name: value for name, value in data.items() if name in _FIELDS})
-        return float(data.get("index", "inf")), result
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return min(max(0, int(data.get("index", LAST))), LAST), result
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePath
 
 from replibatch.errors import OutputPathError
 
@@ -15,6 +15,7 @@ NAME_BYTES = 250  # the usual file systems take 255; several outputs add a numbe
 KEY_BYTES = 1024  # the longest key that S3 takes
 
 _DRIVE = re.compile(r"[A-Za-z]:")
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
 
 
 def safe_key(name: str) -> str:
@@ -38,7 +39,7 @@ def safe_key(name: str) -> str:
         raise _refused(name, "'..' could leave the output folder")
     if "\\" in name:
         raise _refused(name, "it has a backslash; write '/' between folders")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+    if not name.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         raise _refused(name, "it has control characters")
     if folders[0].casefold() == PRIVATE_FOLDER:
         raise _refused(name, f"{PRIVATE_FOLDER} is replibatch's own")
@@ -75,7 +76,8 @@ def made_up_name(index: int, prompt: str, generation_id: str, extension: str) ->
     """
     words = [f"{index + 1:04d}", slug(prompt), generation_id]
     name = "-".join(word for word in words if word) + "." + extension.lstrip(".")
-    return str(PurePosixPath(shard(index), name))
+    folder = shard(index)
+    return f"{folder}/{name}" if folder else name
 
 
 def shard(index: int) -> str:
@@ -91,7 +93,10 @@ def shard(index: int) -> str:
 def slug(text: str) -> str:
     """At most 40 characters of a text's words, in any script, with hyphens between: `a-red-fox-in-snow`."""
     normal = unicodedata.normalize("NFKC", text[: 8 * SLUG_CHARACTERS]).lower()
-    words = "".join(character if _is_of_a_word(character) else " " for character in normal).split()
+    if normal.isascii():
+        words = _ASCII_WORD.findall(normal)
+    else:
+        words = "".join(character if _is_of_a_word(character) else " " for character in normal).split()
     whole = "-".join(words)
     if len(whole) <= SLUG_CHARACTERS:
         return whole

@@ -15,8 +15,7 @@ from replibatch.outputs.images import STILLS, Format, NotConverted, agrees, conv
 from replibatch.outputs.naming import numbered
 from replibatch.outputs.placeholder import placeholder
 from replibatch.outputs.shapes import DataPart, Part, TextPart, UrlPart, parts
-from replibatch.outputs.staging import Staged
-from replibatch.outputs.storage import Storage
+from replibatch.outputs.storage import Stage, Storage
 from replibatch.requests import OutputFile
 
 
@@ -43,7 +42,7 @@ def save(
     found = parts(output)
     with ExitStack() as stack:
 
-        def new_stage(name: str) -> Staged:
+        def new_stage(name: str) -> Stage:
             return stack.enter_context(storage.staging(name))
 
         try:
@@ -70,27 +69,32 @@ def save_placeholder(*, key: str, storage: Storage) -> OutputFile | None:
     try:
         with storage.staging(key) as stage:
             stage.path.write_bytes(content)
-            if not stage.commit(overwrite=False) and not _holds(stage.target, content):
+            if not stage.commit(overwrite=False) and not _holds(storage, key, content):
                 return None
     except OutputPathError:
         return None
     return OutputFile(key, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
 
 
-def _holds(path: Path, content: bytes) -> bool:
-    return path.stat().st_size == len(content) and path.read_bytes() == content
+def _holds(storage: Storage, key: str, content: bytes) -> bool:
+    place = 0
+    for chunk in storage.chunks(key):
+        if content[place : place + len(chunk)] != chunk:
+            return False
+        place += len(chunk)
+    return place == len(content)
 
 
 @dataclass(frozen=True)
 class _Finished:
     """An output ready to be put in its place."""
 
-    stage: Staged
+    stage: Stage
     file: OutputFile
     warning: str | None
 
 
-def _finish(part: Part, name: str, new_stage: Callable[[str], Staged], downloader: Downloader) -> _Finished:
+def _finish(part: Part, name: str, new_stage: Callable[[str], Stage], downloader: Downloader) -> _Finished:
     """Bring one part into staging, in the format that its name promises where that can be."""
     stage = new_stage(name)
     sha256 = _bring(part, stage.path, downloader)

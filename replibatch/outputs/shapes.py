@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
+from replibatch.data_uris import decoded, is_data_uri
 from replibatch.errors import NoOutput
-
-CHUNK_CHARACTERS = 256 * 1024  # a multiple of 4: base64 is decoded in whole groups
-
-_DATA_HEADER = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(;[\w.+-]+(=[^;,\s]*)?)*,", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,18 +31,9 @@ class DataPart:
         Raises:
             NoOutput: it is malformed, so there is nothing to save.
         """
-        header, _, payload = self.uri.partition(",")
-        if not header.lower().endswith(";base64"):
-            yield unquote_to_bytes(payload)
-            return
-        if "%" in payload:
-            payload = unquote_to_bytes(payload).decode("ascii", "replace")
-        payload = "".join(payload.split()).rstrip("=").translate(str.maketrans("-_", "+/"))
-        payload += "=" * (-len(payload) % 4)
         try:
-            for start in range(0, len(payload), CHUNK_CHARACTERS):
-                yield base64.b64decode(payload[start : start + CHUNK_CHARACTERS], validate=True)
-        except (binascii.Error, ValueError) as error:
+            yield from decoded(self.uri)
+        except ValueError as error:
             raise NoOutput(f"the output is a malformed data: URI: {error}") from error
 
 
@@ -102,7 +87,7 @@ def _file(leaf: Any) -> UrlPart | DataPart | None:
     if not isinstance(leaf, str):
         return None
     text = leaf.strip()
-    if _DATA_HEADER.match(text):
+    if is_data_uri(text):
         return DataPart(text)
     if text[:8].lower().startswith(("http://", "https://")) and len(text.split()) == 1 and _has_host(text):
         return UrlPart(text)

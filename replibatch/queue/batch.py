@@ -6,19 +6,17 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import NamedTuple, Self
 
 from replibatch.errors import ResultTimeout
 from replibatch.ledger import PendingEntry
-from replibatch.ledger.batches import PAUSED, BatchState
-from replibatch.messages import BULK
+from replibatch.ledger.batches import PAUSED, BatchState, Finished
 from replibatch.queue.producer import Producer, open_producer, stop_error
-from replibatch.requests import BatchRequest, BatchResult, RoutedRequest, State, new_id
+from replibatch.requests import BatchResult, State
 
-CHUNK = 500  # requests appended in one call: memory stays flat, however many there are
 LOOK_SECONDS = 1.0
 BUDGET, STOPPED = "budget", "stopped"
 
@@ -52,6 +50,14 @@ class Progress:
     def finished(self) -> int:
         """How many have their result."""
         return self.succeeded + self.placeholder + self.failed + self.canceled
+
+
+class Ended(NamedTuple):
+    """A generation of a batch that is over: its id, its request's place in the batch, its result."""
+
+    id: str
+    place: int
+    result: BatchResult
 
 
 class Batch:
@@ -122,19 +128,24 @@ class Batch:
         while (result := await asyncio.to_thread(next, results, None)) is not None:
             yield result
 
-    def finished(
+    def finished(self, *, stop: Callable[[BatchState], bool] | None = None) -> Iterator[tuple[int, BatchResult]]:
+        """Results as they finish, each with its request's place in the batch; arguments as of `follow`."""
+        for each in self.follow(stop=stop):
+            yield each.place, each.result
+
+    def follow(
         self,
         *,
         stop: Callable[[BatchState], bool] | None = None,
         place_in: Callable[[str], Path] | None = None,
         bring_files: bool = True,
-    ) -> Iterator[tuple[int, BatchResult]]:
-        """Results as they finish, each with its request's place in the batch.
+    ) -> Iterator[Ended]:
+        """What finishes, as it does.
 
         Args:
             stop: asked when nothing has finished for a second; True ends the iteration, and the batch goes on.
             place_in: where a stored file goes on this machine, by its key; None for the place it was asked for at.
-            bring_files: False leaves them where they are stored.
+            bring_files: False leaves them where they are stored, to be read from there.
         """
         self._producer.bring_worker()
         mark = "0"
@@ -142,14 +153,32 @@ class Batch:
             state = self._producer.batches.state(self.id)
             block_seconds = 0.0 if state.is_over else LOOK_SECONDS
             found = self._producer.batches.finished(self.id, mark, block_seconds)
-            for mark, _, place, result in found:  # noqa: B007  # the last mark is where the next look begins
-                if result:
-                    yield place, self._producer.at_home(result, place_in) if bring_files else result
+            for each in found:
+                mark = each.mark
+                if result := each.result:
+                    at_home = self._producer.at_home(result, place_in) if bring_files else None
+                    yield Ended(each.id, each.place, at_home or self._producer.in_storage(result))
+                elif gone := self.gone(each):
+                    yield Ended(each.id, each.place, gone)
             if found:
                 continue
             if state.is_over or self._is_stuck(state) or (stop and stop(state)):
                 return
             self._producer.raise_if_stopped()
+
+    def gone(self, item: Finished) -> BatchResult | None:
+        """What there is to tell where the record of a finished one is gone; None where this batch makes it again."""
+        if not self._producer.batches.is_told(self.id, item.mark):
+            return None
+        return BatchResult(
+            request_id=item.id,
+            prompt="",
+            model_name="",
+            model_used=None,
+            success=False,
+            error="its result is kept no more: it has expired, or the same id is made again elsewhere",
+            state=State.FAILED,
+        )
 
     def results(self, timeout: float | None = None) -> list[BatchResult]:
         """All results in the order of the requests, those that could not start included.
@@ -182,8 +211,8 @@ class Batch:
         why = {"": "canceled before it started", BUDGET: "not started: it would exceed the budget"}.get(
             held, f"not started: {held}"
         )
-        for place, request in self._producer.batches.unstarted(self.id):
-            yield place, _not_started(request, why)
+        for entry in self._producer.batches.unstarted(self.id):
+            yield entry.index, _not_started(entry, why)
 
     def pause(self) -> None:
         """Start nothing new; what runs goes on."""
@@ -193,10 +222,11 @@ class Batch:
         """Go on, after a pause, a stop of the account, or with a higher budget.
 
         Args:
-            max_cost_usd: the batch's new budget; None keeps the old one.
+            max_cost_usd: the new budget of the batch, and of those that share it (runs of one list into one folder);
+                None keeps the old one.
         """
         if max_cost_usd is not None:
-            self._producer.gate.fill_purse(self.id, max_cost_usd)
+            self._producer.gate.fill_purse(self._producer.batches.purse(self.id), max_cost_usd)
         self._producer.gate.resume()
         self._producer.publish(self._producer.batches.hold(self.id, ""))
 
@@ -208,80 +238,20 @@ class Batch:
 
     def retry_failed(self) -> int:
         """Make again what failed, was canceled or got a placeholder; returns how many."""
-        ids: list[str] = []
-        mark = "0"
-        while found := self._producer.batches.finished(self.id, mark):
-            mark = found[-1].mark
-            ids += [item.id for item in found if item.result and not item.result.success]
-        self._producer.publish(self._producer.batches.retry(self.id, ids))
-        return len(ids)
+        again, left = 0, 1
+        pages = self._producer.batches.pages(self.id)
+        while (page := next(pages, [])) or left:
+            failed = [item for item in page if item.result and not item.result.success]
+            count, left, messages = self._producer.batches.retry(self.id, failed)
+            self._producer.publish(messages)
+            again += count
+        return again
 
     def _is_stuck(self, state: BatchState) -> bool:
         """Whether it is held for a reason that waiting will not mend, with nothing of it on its way."""
         if state.held.startswith(STOPPED):
             raise stop_error(state.held.removeprefix(f"{STOPPED}: "))
         return state.held == BUDGET and state.outstanding == 0
-
-
-def submit(
-    producer: Producer,
-    requests: Iterable[BatchRequest],
-    *,
-    max_concurrent: int | None = None,
-    max_cost_usd: float | None = None,
-    fallback: bool = True,
-    folder: str = "",
-    about: dict[str, Any] | None = None,
-    id_for: Callable[[int, BatchRequest], str] | None = None,
-    batch_id: str | None = None,
-) -> Batch:
-    """Enqueue a batch; returns when all of it is durable in Redis. Its first requests are under way by then.
-
-    Args:
-        producer: the process's.
-        requests: a list is checked whole before anything starts; any other iterable is taken in chunks.
-        max_concurrent: the most of this batch in flight at once, over the whole fleet.
-        max_cost_usd: nothing of it is started that could take its cost past this.
-        fallback: whether other models may stand in.
-        folder: where files with no name of their own go.
-        about: what to call it in lists.
-        id_for: makes the generation's id of place and request, where the caller knows when two are the same job.
-        batch_id: its id, where the caller must know it before; None makes one.
-
-    Raises:
-        RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
-    """
-    if isinstance(requests, Sequence):
-        for request in requests:  # all of it, before any of it is paid for
-            producer.prepare.check(request)
-    batch = Batch(producer, batch_id or new_id(8))
-    if max_cost_usd is not None:
-        producer.gate.fill_purse(batch.id, max_cost_usd)
-    producer.present()
-    producer.batches.open(batch.id, max_concurrent=max_concurrent, priority=BULK, about=about or {})
-    source, offset = iter(requests), 0
-    try:
-        while chunk := list(itertools.islice(source, CHUNK)):
-            entries = []
-            models: dict[str, Any] = {}
-            for index, request in enumerate(chunk, start=offset):
-                known_id = id_for(index, request) if id_for else producer.id_of(request)
-                generation_id = known_id or f"{batch.id}-{index}"
-                prepared = producer.prepare(request, generation_id, index, fallback=fallback, folder=folder)
-                entries.append(PendingEntry(generation_id, index, prepared))
-                if prepared.model not in models:
-                    models |= {
-                        name: model.to_json() for name, model in producer.catalog.subset(prepared.model).items()
-                    }
-            producer.present()
-            producer.publish(producer.batches.append(batch.id, offset, entries, models))
-            offset += len(entries)
-    except BaseException:
-        batch.cancel()
-        raise
-    finally:
-        producer.batches.close(batch.id)
-    return batch
 
 
 def strategy_for(total: int, free_now: int, per_window: int) -> str:
@@ -291,7 +261,8 @@ def strategy_for(total: int, free_now: int, per_window: int) -> str:
     return "window" if total <= per_window else "dynamic queue"
 
 
-def _not_started(request: RoutedRequest, why: str) -> BatchResult:
+def _not_started(entry: PendingEntry, why: str) -> BatchResult:
+    request = entry.request
     return BatchResult(
         request_id=request.request_id,
         prompt=request.prompt,
@@ -299,5 +270,7 @@ def _not_started(request: RoutedRequest, why: str) -> BatchResult:
         model_used=None,
         success=False,
         error=why,
+        attempts=entry.attempts,
+        cost_usd=round(sum(attempt.cost_usd for attempt in entry.attempts), 6),
         state=State.PENDING,
     )

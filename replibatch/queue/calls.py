@@ -15,29 +15,38 @@ from replibatch.errors import (
     RequestError,
     SettingsError,
 )
+from replibatch.ledger import Link
+from replibatch.ledger.links import APPLICATION_QUEUE
 from replibatch.messages import SINGLE
-from replibatch.queue.batch import Batch, submit
+from replibatch.queue.batch import Batch
 from replibatch.queue.job import Job
 from replibatch.queue.producer import Producer, open_producer
+from replibatch.queue.submit import submit
 from replibatch.requests import BatchRequest, BatchResult, State
 
 ProgressCallback = Callable[[int, int, BatchResult], object]
 
 
-def enqueue(request: BatchRequest, *, link: str = "", fallback: bool = True) -> Job:
+def enqueue(
+    request: BatchRequest, *, link: str | None = None, link_queue: str = APPLICATION_QUEUE, fallback: bool = True
+) -> Job:
     """Ask for one generation and go on; durable in Redis when this returns.
 
     Args:
         request: what to make.
-        link: a Celery task of the application's own, called with the result (a dict) when it is done.
+        link: the name of a Celery task of the application's own, as in `"app.task"`. It is called once there is a
+            result, whatever that is, with the fields of `BatchResult` as a dict. At least once: its task id is the
+            job's with `-link` after it, by which a second call can be told; its parent's is the job's.
+        link_queue: the queue the application's own workers listen to, in the Redis database of the fleet.
         fallback: whether another model may stand in.
 
     Raises:
         RequestError: it cannot be done as asked; nothing was spent.
         SettingsError: a setting, or the set-up, is not usable.
     """
+    linked = _link(link, link_queue)
     producer = open_producer()
-    job_id = producer.enqueue(request, fallback=fallback, link=link, priority=SINGLE)
+    job_id = producer.enqueue(request, fallback=fallback, link=linked, priority=SINGLE)
     _start_or_say_who_will(producer)
     return Job(producer, job_id)
 
@@ -89,6 +98,7 @@ def replicate_model_calling(
     request = BatchRequest(prompt, model_name, output_filepath, inputs)
     producer = open_producer()
     producer.bring_worker()
+    producer.check_storage()
     result = Job(producer, producer.enqueue(request, priority=SINGLE)).result()
     if not result.success:
         raise _failure(result)
@@ -232,6 +242,7 @@ class IntelligentBatchProcessor:
     ) -> list[BatchResult]:
         producer = open_producer(**self._arguments)
         producer.bring_worker()
+        producer.check_storage()
         batch = submit(
             producer,
             requests,
@@ -291,6 +302,13 @@ def _start_or_say_who_will(producer: Producer) -> None:
 def _check_limit(name: str, value: int | None) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise SettingsError(f"{name} is {value!r}; allowed: a whole number from 1")
+
+
+def _link(task: str | None, queue: str) -> Link | None:
+    for name, text in (("link", task), ("link_queue", queue)):
+        if text is not None and not (isinstance(text, str) and text.strip()):
+            raise RequestError(f"{name} is {text!r}; allowed: a name, as in 'app.task'")
+    return None if task is None else Link(task, queue)
 
 
 def _failure(result: BatchResult) -> GenerationFailed:

@@ -49,13 +49,16 @@ class Job:
             raise NoSuchWork(f"no job {self.id!r}: never submitted to this account, or its records have expired")
         return State.QUEUED if state == "publishing" else State(state)
 
-    def result(self, timeout: float | None = None) -> BatchResult:
+    def result(self, timeout: float | None = None, *, bring_files: bool = True) -> BatchResult:
         """Wait for its one result. In embedded mode this process's own worker does the work.
 
         Args:
             timeout: seconds; None waits as long as it takes.
+            bring_files: whether its files come to this machine, where they were asked for; without, they stay in
+                the workers' storage, and `files[0].read()` and its chunks come from there.
 
         Raises:
+            StorageError: a file cannot be brought; it stays in the storage.
             ResultTimeout: it was not there in time; the generation goes on.
             AccountStopped: the token is refused, or the credit used up.
             NoSuchWork: its records have expired.
@@ -65,7 +68,7 @@ class Job:
         while True:
             state, _, result = self._producer.ledger.outcome(self.id)
             if result:
-                return self._producer.at_home(result)
+                return self._producer.at_home(result) if bring_files else self._producer.in_storage(result)
             if not state:
                 raise NoSuchWork(f"no job {self.id!r}: its records have expired")
             left = LOOK_SECONDS if ends is None else ends - time.monotonic()
@@ -74,9 +77,9 @@ class Job:
             self._producer.raise_if_stopped()
             self._producer.ledger.await_done(self.id, min(left, LOOK_SECONDS))
 
-    async def aresult(self, timeout: float | None = None) -> BatchResult:
+    async def aresult(self, timeout: float | None = None, *, bring_files: bool = True) -> BatchResult:
         """`result`, without blocking the event loop."""
-        return await asyncio.to_thread(self.result, timeout)
+        return await asyncio.to_thread(self.result, timeout, bring_files=bring_files)
 
     async def astatus(self) -> State:
         """`status`, without blocking the event loop."""

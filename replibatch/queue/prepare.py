@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from replibatch.catalog import Catalog
-from replibatch.errors import OutputPathError
+from replibatch.data_uris import decoded, extension_of
+from replibatch.errors import OutputPathError, StorageError
 from replibatch.member import storage_for
 from replibatch.outputs.naming import made_up_name, safe_key
+from replibatch.outputs.storage import CHUNK_BYTES
+from replibatch.outputs.stored import StoredFile
+from replibatch.references import is_local
 from replibatch.requests import BatchRequest, BatchResult, OutputFile, RoutedRequest
 from replibatch.routing import Routed, route
 from replibatch.settings import Settings
+
+INLINE_CHARACTERS = 8192  # a longer data URI travels as a file
+KEPT_ANEW_SECONDS = 3600.0  # a file still in use is kept again, so that it is never the oldest
+REMEMBERED = 4096  # files; a process may see any number of them
 
 
 class Preparer:
@@ -23,21 +35,33 @@ class Preparer:
         settings: where outputs land.
         catalog: the models.
         embedded: whether relative names are relative to this process's working directory.
+        check_storage: called before the storage is given a file; raises where no worker would find it there.
+
+    Attributes:
+        storage: the process's way to it.
     """
 
-    def __init__(self, settings: Settings, catalog: Catalog, *, embedded: bool) -> None:
+    def __init__(
+        self, settings: Settings, catalog: Catalog, *, embedded: bool, check_storage: Callable[[], None]
+    ) -> None:
         self._catalog = catalog
         self._absolute = embedded and settings.storage_url is None
-        self._storage = storage_for(settings, embedded=embedded)
-        self._elsewhere: dict[
-            str, Path
-        ] = {}  # generation -> the folder outside the storage its files were asked for in
+        self.storage = storage_for(settings, embedded=embedded)
+        self._check_storage = check_storage
+        self._elsewhere: dict[str, Path] = {}  # by name in the storage: folders outside it that files go to
         self._checked: set[Version | None] = set()
-        self._stored_as: dict[Version | None, str] = {}
+        self._stored_as: dict[Version | None, tuple[str, float]] = {}
         self._lock = threading.Lock()
 
     def __call__(
-        self, request: BatchRequest, generation_id: str, index: int, *, fallback: bool = True, folder: str = ""
+        self,
+        request: BatchRequest,
+        generation_id: str,
+        index: int,
+        *,
+        routed: Routed | None = None,
+        fallback: bool = True,
+        folder: str = "",
     ) -> RoutedRequest:
         """Check and route one request.
 
@@ -45,18 +69,21 @@ class Preparer:
             request: what was asked.
             generation_id: its id.
             index: its place in its batch.
+            routed: the same, where it was routed and its files were looked at before.
             fallback: whether another model may stand in.
             folder: where a file with no name of its own goes.
 
         Raises:
             RequestError: it cannot be done as asked; nothing was spent.
         """
-        routed = self.check(request)
-        routed = routed.with_files({place: self._stored(place) for place in routed.files})
+        routed = routed or self.check(request)
+        if stored := {place: self._stored(place) for place in routed.places if _must_travel(place)}:
+            routed = routed.with_files(stored)
         name = request.output_filepath
         if name is None:
             extension = routed.model.extension(routed.inputs)
-            name = str(Path(folder) / made_up_name(index, request.prompt, generation_id, extension))
+            name = made_up_name(index, request.prompt, generation_id, extension)
+            name = str(Path(folder) / name) if folder else name
         return RoutedRequest(
             request_id=str(request.request_id),
             prompt=request.prompt,
@@ -76,16 +103,18 @@ class Preparer:
             RequestError: it cannot be done as asked.
         """
         routed = route(request, self._catalog)
-        if any(_version(place) not in self._checked for place in routed.files):
+        versions = {_version(place) for place in routed.places if is_local(place) or place.startswith("data:")}
+        if not versions <= self._checked:
             routed.check_files()
-            self._checked.update(_version(place) for place in routed.files)
+            if len(self._checked) > REMEMBERED:
+                self._checked.clear()
+            self._checked |= versions
         return routed
 
     def destination(self, key: str) -> Path:
         """Where on this machine a file is in the end."""
-        folder, _, name = key.partition("/")
-        asked = self._elsewhere.get(folder)
-        return asked / name if asked else Path(key).absolute()
+        asked = self._elsewhere.get(key.partition("/")[0])
+        return asked / PurePosixPath(key).name if asked else Path(key).absolute()
 
     def at_home(self, result: BatchResult, place_in: Callable[[str], Path] | None = None) -> BatchResult:
         """The result with its files on this machine, fetched from the storage where that is another place.
@@ -99,28 +128,66 @@ class Preparer:
         place_in = place_in or self.destination
         return replace(result, files=tuple(self._fetch(file, place_in(file.path)) for file in result.files))
 
+    def in_storage(self, result: BatchResult) -> BatchResult:
+        """The result with its files where they are stored, to be read from there."""
+        if self._absolute:
+            return result
+        return replace(result, files=tuple(StoredFile.of(file, self.storage) for file in result.files))
+
     def _fetch(self, file: OutputFile, path: Path) -> OutputFile:
-        self._storage.fetch(file.path, path)
+        try:
+            self.storage.fetch(file.path, path)
+        except StorageError:
+            raise
+        except FileNotFoundError:
+            raise StorageError(
+                f"the output {file.path!r} is not in the storage {self.storage.where!r}; "
+                "allowed: REPLIBATCH_STORAGE_URL as the workers have it"
+            ) from None
         return replace(file, path=str(path))
 
     def _key(self, name: str, generation_id: str) -> str:
+        if not self._absolute and not os.path.isabs(name):  # noqa: PTH117  # a tenth of what a Path costs
+            return safe_key(name)
         path = Path(name)
         if self._absolute:
             _check_place(path.absolute())
             return str(path.absolute())
-        if not path.is_absolute():
-            return safe_key(name)
         _check_place(path)
-        self._elsewhere[generation_id] = path.parent
-        return f"{generation_id}/{path.name}"
+        folder = hashlib.sha256(f"{socket.gethostname()}:{path.parent}".encode()).hexdigest()[:16]
+        self._elsewhere[folder] = path.parent
+        return safe_key(f"{folder}/{generation_id}/{path.name}")
 
     def _stored(self, place: str) -> str:
-        """A local file as content in the storage, named by its hash; each is stored once a process."""
+        """A file as content in the storage, named by its hash; each is stored once a process, and anew in time."""
         version = _version(place)
         with self._lock:
-            if version not in self._stored_as:
-                self._stored_as[version] = self._storage.store_input(Path(place))
-            return self._stored_as[version]
+            reference, kept_at = self._stored_as.get(version, ("", float("-inf")))
+            if time.monotonic() - kept_at > KEPT_ANEW_SECONDS:
+                self._check_storage()
+                reference = self.storage.keep_input(*_content(place))
+                if len(self._stored_as) > REMEMBERED:
+                    self._stored_as.clear()
+                self._stored_as[version] = reference, time.monotonic()
+            return reference
+
+
+def _must_travel(place: str) -> bool:
+    """Whether a file goes through the storage: it is on this machine, or too large for a message."""
+    return is_local(place) or (place.startswith("data:") and len(place) > INLINE_CHARACTERS)
+
+
+def _content(place: str) -> tuple[Iterator[bytes], str]:
+    """A file's bytes, and the extension its name or its data URI tells."""
+    if place.startswith("data:"):
+        return decoded(place), extension_of(place)
+    return _chunks(Path(place)), Path(place).suffix
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
 
 
 def _check_place(path: Path) -> None:
@@ -139,6 +206,8 @@ Version = tuple[str, int, int]
 
 def _version(place: str) -> Version | None:
     """What tells a file from a later one of the same name; None where there is none."""
+    if place.startswith("data:"):
+        return hashlib.sha256(place.encode()).hexdigest(), 0, len(place)
     try:
         found = Path(place).stat()
     except OSError:

@@ -13,20 +13,23 @@ from typing import Any
 from redis import Redis
 
 from replibatch import local
+from replibatch.cancellation import cancel
 from replibatch.catalog import Catalog
-from replibatch.catalog import load as load_catalog
 from replibatch.connection import connect
-from replibatch.errors import AccountStopped, NoCredit, ReplibatchError, SettingsError, TokenRefused
-from replibatch.ledger import BatchLedger, Ledger, Message
+from replibatch.errors import AccountStopped, NoCredit, SettingsError, TokenRefused
+from replibatch.ledger import BatchLedger, Ledger, Link, Message
 from replibatch.limits import Gate
-from replibatch.limits.gate import MICRO
+from replibatch.limits.words import MICRO
 from replibatch.member import explicit_limits, process_name
 from replibatch.messages import capacity_for, make_app, publish
+from replibatch.published import load_catalog
 from replibatch.queue.prepare import Preparer
-from replibatch.requests import BatchRequest, BatchResult, State, new_id
-from replibatch.scripts import run_together
+from replibatch.requests import BatchRequest, BatchResult, new_id
 from replibatch.settings import Settings, load
+from replibatch.sharing import refuse_another
 
+MOST_THREADS = 1000  # of a worker brought along: a limit above is for several workers
+STORAGE_SECONDS = 60.0  # how often a process looks whether it shares the workers' storage
 STATUS_SECONDS = 1.0  # how often a waiting caller looks whether the account was stopped
 
 _producers: dict[tuple[int, Settings], Producer] = {}
@@ -47,7 +50,9 @@ def open_producer(**arguments: Any) -> Producer:
         key = (os.getpid(), settings)
         producer = _producers.get(key)
         if producer is None:
-            producer = _producers[key] = Producer(settings, token_given="replicate_api_token" in arguments)
+            producer = _producers[key] = Producer(
+                settings, token_given=arguments.get("replicate_api_token") is not None
+            )
         return producer
 
 
@@ -62,7 +67,7 @@ class Producer:
     def __init__(self, settings: Settings, *, token_given: bool = False) -> None:
         self.settings = settings
         self.embedded = settings.redis_url is None
-        if token_given and not self.embedded and settings.replicate_api_token is not None:
+        if token_given and not self.embedded:
             raise SettingsError(
                 "replicate_api_token was given, but REPLIBATCH_REDIS_URL names a fleet: its workers use their own"
             )
@@ -72,13 +77,14 @@ class Producer:
         self.gate = Gate(self.redis, settings, self.process)
         self.ledger = Ledger(self.redis, settings, self.process)
         self.batches = BatchLedger(self.ledger)
-        self.catalog: Catalog = load_catalog(settings.catalog)
-        self.prepare = Preparer(settings, self.catalog, embedded=self.embedded)
+        self.catalog: Catalog = load_catalog(settings)
+        self.prepare = Preparer(settings, self.catalog, embedded=self.embedded, check_storage=self.check_storage)
         self.app = make_app(settings, self.redis_url)
         self._limits = explicit_limits(settings)
         self._last_beat = float("-inf")
         self._own_worker: local.EmbeddedWorker | None = None
         self._last_status = float("-inf")
+        self._storage_checked = float("-inf")
 
     def present(self) -> None:
         """Say that this process lives, and the limits it was given, as often as others must hear it."""
@@ -102,9 +108,25 @@ class Producer:
             if self._own_worker is None or not self._own_worker.alive():
                 # It asks Replicate about the token before anything else: an old refusal says nothing about this one.
                 self.gate.resume()
-                self._own_worker = local.ensure_worker(self.settings)
+                self.present()  # which learns the limit in force
+                threads = min(max(self.ledger.capacity, local.DEFAULT_CONCURRENCY), MOST_THREADS)
+                self._own_worker = local.ensure_worker(self.settings, threads)
 
-    def enqueue(self, request: BatchRequest, *, fallback: bool = True, link: str = "", priority: int) -> str:
+    def check_storage(self) -> None:
+        """In a fleet, see that files in this process's storage are seen by the workers, and theirs by this process.
+
+        Raises:
+            SettingsError: some worker has another storage.
+            StorageError: it cannot be read.
+        """
+        now = time.monotonic()
+        if not self.embedded and now - self._storage_checked > STORAGE_SECONDS:
+            refuse_another(self.prepare.storage, self.gate.status()["processes"])
+            self._storage_checked = now
+
+    def enqueue(
+        self, request: BatchRequest, *, fallback: bool = True, link: Link | None = None, priority: int
+    ) -> str:
         """Record and publish one job; returns its id. Durable in Redis when this returns."""
         generation_id = self.id_of(request) or new_id()
         prepared = self.prepare(request, generation_id, 0, fallback=fallback)
@@ -124,26 +146,7 @@ class Producer:
 
         One that runs is canceled at Replicate by the process that has it, within a few seconds.
         """
-        state, attempt, result = self.ledger.outcome(generation_id)
-        if not state or result:
-            return False
-        self.ledger.ask_to_cancel(generation_id)
-        if record := self.ledger.take(generation_id, attempt):
-            canceled = BatchResult(
-                request_id=record.request.request_id,
-                prompt=record.request.prompt,
-                model_name=record.request.asked_model,
-                model_used=None,
-                success=False,
-                error="canceled",
-                attempts=record.attempts,
-                cost_usd=sum(attempt.cost_usd for attempt in record.attempts),
-                state=State.CANCELED,
-            )
-            self.app.backend.mark_as_failure(generation_id, ReplibatchError("canceled"), call_errbacks=False)
-            ((_, messages),) = run_together(self.redis, self.ledger.settle(record, State.CANCELED, canceled))
-            self.publish(Message(*message) for message in messages)
-        return True
+        return cancel(self.app, self.ledger, generation_id)
 
     def id_of(self, request: BatchRequest) -> str | None:
         """The job's id where the caller gave an idempotency key; None lets it be made up."""
@@ -154,6 +157,10 @@ class Producer:
     def at_home(self, result: BatchResult, place_in: Callable[[str], Path] | None = None) -> BatchResult:
         """The result with its files where this process can read them (see `Preparer.at_home`)."""
         return self.prepare.at_home(result, place_in)
+
+    def in_storage(self, result: BatchResult) -> BatchResult:
+        """The result with its files read from the storage, on this machine nowhere (see `Preparer.in_storage`)."""
+        return self.prepare.in_storage(result)
 
     def raise_if_stopped(self) -> None:
         """Raise what keeps the account, or this process's worker, from working; looks about once a second.

@@ -15,9 +15,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from pydantic import SecretStr
+from pydantic_core import from_json
 from replicate.client import Client
 
-from replibatch.errors import NotCreated
+from replibatch.errors import AttemptFailure, NotCreated, ReplibatchError, TokenRefused
 from replibatch.replicate_api.faults import Malformed, Refusal, of_create, of_read
 from replibatch.replicate_api.predictions import Prediction
 
@@ -66,6 +67,7 @@ class ReplicateAPI:
         await_read: called before each read; waits until the account may make one more.
         may_create: called right before a create is written to its socket; False means it must not be sent any more.
         settle_seconds: a create's time-out stays below it.
+        on_token_refused: called each time the token is not accepted, before the error is raised.
     """
 
     def __init__(
@@ -76,9 +78,11 @@ class ReplicateAPI:
         await_read: Callable[[], None],
         may_create: Callable[[], bool],
         settle_seconds: float,
+        on_token_refused: Callable[[TokenRefused], None] = lambda _: None,
     ) -> None:
         self._await_read = await_read
         self._may_create = may_create
+        self._on_token_refused = on_token_refused
         self._client = Client(
             api_token=token.get_secret_value(),
             base_url=base_url,
@@ -115,7 +119,7 @@ class ReplicateAPI:
                 response = self._client._request("POST", path, json=body, headers=headers, extensions=extensions)
                 return _parsed(response, Prediction.from_json)
             except (Refusal, Malformed, httpx.HTTPError) as error:
-                raise of_create(error) from error
+                raise self._noted(of_create(error)) from error
 
     def get(self, prediction_id: str) -> Prediction:
         """One prediction as it is now.
@@ -151,13 +155,31 @@ class ReplicateAPI:
         """The user name of the account the token belongs to."""
         return self._read("/v1/account", lambda account: str(account["username"]))
 
-    def upload(self, path: Path) -> str:
-        """Upload a file of at most 100 MB; returns its URL, good for about 24 hours."""
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    def upload(self, path: Path, name: str) -> str:
+        """Upload a file of at most 100 MB under a name; returns its URL, good for about 24 hours."""
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         with path.open("rb") as file:
             # The client's own `files.create` knows no time-out.
-            content = {"content": (path.name, file, kind)}
+            content = {"content": (name, file, kind)}
             return self._read("/v1/files", lambda made: str(made["urls"]["get"]), method="POST", files=content)
+
+    def schema(self, model: str) -> dict[str, Any]:
+        """The OpenAPI document of a model: of its latest version, or of the one named (`owner/name:version`)."""
+        name, _, version = model.partition(":")
+        if version:
+            return self._read(f"/v1/models/{name}/versions/{version}", lambda found: dict(found["openapi_schema"]))
+        return self._read(f"/v1/models/{name}", lambda found: dict(found["latest_version"]["openapi_schema"]))
+
+    def has_file(self, url: str) -> bool:
+        """Whether an uploaded file is still there."""
+        try:
+            self._read(self._path_of(url), dict)
+        except AttemptFailure as failure:
+            refusal = failure.__cause__
+            if isinstance(refusal, Refusal) and refusal.status == 404:
+                return False
+            raise
+        return True
 
     def close(self) -> None:
         """Close every connection."""
@@ -169,7 +191,12 @@ class ReplicateAPI:
         try:
             return _parsed(self._client._request(method, path, **request), parse)
         except (Refusal, Malformed, httpx.HTTPError) as error:
-            raise of_read(error) from error
+            raise self._noted(of_read(error)) from error
+
+    def _noted(self, error: ReplibatchError) -> ReplibatchError:
+        if isinstance(error, TokenRefused):
+            self._on_token_refused(error)
+        return error
 
     def _path_of(self, url: str) -> str:
         """A URL of the API as a path for this client, which puts the base URL's own path before it."""
@@ -184,7 +211,7 @@ class ReplicateAPI:
 
 def _parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:
     try:
-        return parse(response.json())
+        return parse(from_json(response.content))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise Malformed(response) from error
 

@@ -26,6 +26,12 @@ _PASSING = re.compile(r"E003|E004|code: PA|E9828|E1001|E6716|please retry|high d
 _TIMED_OUT = re.compile(r"timed? ?out", re.IGNORECASE)
 
 
+ERASED = (
+    "it was made and paid for, but Replicate erased the output before it was saved; "
+    "REPLIBATCH_REGENERATE_ERASED=true has such outputs made, and paid for, again"
+)
+
+
 @dataclass(frozen=True)
 class Prediction:
     """One prediction, from any answer that carries one. Unknown statuses are kept as they are.
@@ -83,7 +89,7 @@ class Prediction:
         """
         words = self.error or f"the prediction was {self.status}"
         if self.status == "succeeded":
-            return OutputErased("Replicate erased the output before it was saved") if self.data_removed else None
+            return OutputErased(ERASED) if self.data_removed else None
         if self.status == "aborted" or (self.status == "canceled" and past_deadline):
             return PredictionTimedOut("not finished within the prediction time-out")
         if self.status == "canceled":

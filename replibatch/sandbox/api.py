@@ -14,7 +14,7 @@ from tornado.web import stream_request_body
 from replibatch.sandbox import replies, schemas
 from replibatch.sandbox.files import File
 from replibatch.sandbox.handlers import APIHandler
-from replibatch.sandbox.predictions import Prediction
+from replibatch.sandbox.predictions import Prediction, version_of
 from replibatch.sandbox.replies import InvalidField
 
 PAGE_ROWS = 100
@@ -116,6 +116,18 @@ class ModelView(APIHandler):
         if model_name not in self.service.models:
             raise replies.not_found()
         self.reply(schemas.model_view(self.service.models[model_name]))
+
+
+class VersionView(APIHandler):
+    """`GET /v1/models/{owner}/{name}/versions/{id}`."""
+
+    kind = "model"
+
+    def get(self, model_name: str, version: str) -> None:
+        model = self.service.models.get(model_name)
+        if model is None or version_of(model) != version:
+            raise replies.not_found()
+        self.reply(schemas.model_view(model)["latest_version"])
 
 
 @stream_request_body

@@ -47,10 +47,12 @@ KINDS = {
     "canceled": Phase.COURSE,  # by somebody else, half-way
     "aborted": Phase.COURSE,  # before it began to run
     "hang": Phase.COURSE,  # runs until canceled, or until its Cancel-After
+    "endless": Phase.COURSE,  # runs until canceled, whatever its Cancel-After
     "null-output": Phase.COURSE,
     "empty-list": Phase.COURSE,
     "data-uri": Phase.COURSE,
     "text": Phase.COURSE,
+    "text-pieces": Phase.COURSE,  # a list of texts, as language models stream theirs
     "many": Phase.COURSE,  # as many outputs as the number says (3 if none)
     "slow-output": Phase.DOWNLOAD,
     "truncated-output": Phase.DOWNLOAD,  # fewer bytes than Content-Length says

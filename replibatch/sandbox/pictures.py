@@ -55,14 +55,26 @@ def _gradient(seed: bytes, size: tuple[int, int]) -> Image.Image:
     hue = _HUES[seed[0] % len(_HUES)] + seed[1] / 256 * 0.05
     first, second = _colour(hue, 0.78, 0.30), _colour(hue + 0.07, 0.72, 0.58)
     glow = _colour(hue + 0.14 + seed[2] / 256 * 0.06, 0.62, 0.86)
-    ramp = Image.linear_gradient("L").rotate(seed[3] * 360 / 256, Image.Resampling.BICUBIC)
-    ramp = ramp.crop((56, 56, 200, 200)).resize(size, Image.Resampling.BICUBIC)
+    ramp = _ramp(seed[3]).resize(size, Image.Resampling.BICUBIC)
     image = Image.composite(Image.new("RGB", size, second), Image.new("RGB", size, first), ramp)
     radius = max(size)
-    spot = Image.radial_gradient("L").point(lambda level: max(0, 200 - level)).resize((2 * radius, 2 * radius))
+    spot = _spot().resize((2 * radius, 2 * radius))
     left, top = size[0] * seed[4] // 256 - radius, size[1] * seed[5] // 256 - radius
     image.paste(Image.new("RGB", spot.size, glow), (left, top), spot)
     return image
+
+
+# Drawn once: for a small picture they cost more than all the rest, and whoever measures shares this machine's cores.
+@lru_cache(maxsize=256)
+def _ramp(turn: int) -> Image.Image:
+    """From black to white, turned by so many 256ths of a circle."""
+    turned = Image.linear_gradient("L").rotate(turn * 360 / 256, Image.Resampling.BICUBIC)
+    return turned.crop((56, 56, 200, 200))
+
+
+@lru_cache(maxsize=1)
+def _spot() -> Image.Image:
+    return Image.radial_gradient("L").point(lambda level: max(0, 200 - level))
 
 
 def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:

@@ -123,17 +123,21 @@ def model_view(model: Model) -> dict[str, Any]:
 
 
 def _openapi_schema(model: Model) -> dict[str, Any]:
+    specs = model.inputs.values()
     inputs = {
         "type": "object",
         "title": "Input",
-        "required": [spec.name for spec in model.inputs.values() if spec.required],
-        "properties": {spec.name: _property(spec, order) for order, spec in enumerate(model.inputs.values())},
+        "required": [spec.name for spec in specs if spec.required],
+        "properties": {spec.name: _property(spec, order) for order, spec in enumerate(specs)},
+    }
+    choices = {
+        spec.name: {"type": spec.type, "title": spec.name, "enum": list(spec.enum)} for spec in specs if spec.enum
     }
     return {
         "openapi": "3.0.2",
         "info": {"title": "Cog", "version": "0.1.0"},
         "paths": {},
-        "components": {"schemas": {"Input": inputs, "Output": _output_schema(model)}},
+        "components": {"schemas": {"Input": inputs, "Output": _output_schema(model), **choices}},
     }
 
 
@@ -143,7 +147,9 @@ def _property(spec: InputSpec, order: int) -> dict[str, Any]:
         schema |= {"type": "string", "format": "uri"}
     elif spec.type == "array":
         schema["items"] = {"type": "string", "format": "uri"} if spec.items == "uri" else {"type": spec.items}
-    optional = {"enum": spec.enum or None, "minimum": spec.minimum, "maximum": spec.maximum, "default": spec.default}
+    if spec.enum:  # as Cog writes it
+        schema = {"allOf": [{"$ref": f"#/components/schemas/{spec.name}"}], "x-order": order}
+    optional = {"minimum": spec.minimum, "maximum": spec.maximum, "default": spec.default}
     return schema | {key: value for key, value in optional.items() if value is not None}
 
 

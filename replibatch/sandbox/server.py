@@ -165,6 +165,7 @@ def _application(service: Service, outputs: Outputs) -> Application:
             (rf"/v1/files/({_NAME})", api.OneFile, with_service),
             (r"/v1/account", api.AccountView, with_service),
             (rf"/v1/models/({_NAME}/{_NAME})", api.ModelView, with_service),
+            (rf"/v1/models/({_NAME}/{_NAME})/versions/({_NAME})", api.VersionView, with_service),
             (rf"/output/({_NAME})/({_NAME})", Download, with_service | {"outputs": outputs}),
             (r"/books", desk.BooksView, with_service),
             (r"/books/reset", desk.BooksReset, with_service),

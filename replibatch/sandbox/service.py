@@ -140,7 +140,7 @@ class Service:
         """One prediction's life, from `starting` to its end."""
         course = prediction.course.kind if prediction.course else ""
         running = prediction.expected_seconds - prediction.starting_seconds
-        left = None if prediction.deadline is None else prediction.deadline - now()
+        left = None if prediction.deadline is None or course == "endless" else prediction.deadline - now()
         try:
             async with asyncio.timeout(left):
                 await asyncio.sleep(prediction.starting_seconds)
@@ -149,7 +149,7 @@ class Service:
                     return
                 prediction.status = "processing"
                 prediction.started_at = now()
-                if course == "hang":
+                if course in ("hang", "endless"):
                     await asyncio.Event().wait()
                 await asyncio.sleep(running / 2 if course == "canceled" else running)
         except TimeoutError:
@@ -184,6 +184,9 @@ class Service:
                 return
             case "text":
                 prediction.value = f"A text about: {prediction.prompt}"
+                return
+            case "text-pieces":
+                prediction.value = ["A text", " about:", f" {prediction.prompt}"]
                 return
             case "many":
                 count = DEFAULT_MANY if course is None or course.number is None else course.number

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +24,15 @@ from replibatch.cli import main
 from replibatch.generation import Done, Next
 from replibatch.generation.work import Work
 from replibatch.ledger import Ledger
-from replibatch.limits import Gate, Gatekeeper, Standing
+from replibatch.limits import Gate, Standing
+from replibatch.limits.gatekeeper import Gatekeeper
 from replibatch.outputs.download import _Download
 from replibatch.outputs.staging import Staged
 from replibatch.reconciler import Reconciler
 from replibatch.replicate_api import ReplicateAPI, Watcher
 
 DRAIN_BEGINS_SECONDS = 10.0
+AT_ONCE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ def hit_once(number: signal.Signals, mark: Path) -> Callable[[], None]:
         except FileExistsError:
             return
         os.kill(os.getpid(), number)
+        time.sleep(AT_ONCE_SECONDS)  # a signal to the process reaches its threads a moment later
         if number == signal.SIGTERM:  # the step is to be taken by a process that drains
             draining.wait(DRAIN_BEGINS_SECONDS)
 

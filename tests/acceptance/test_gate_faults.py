@@ -1,159 +1,114 @@
-"""What dies at the gate: waiters with a hand-off, holders, Redis, its data."""
+"""Who dies at the gate: waiters with a hand-off, holders, processes that stand still."""
 
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
-from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 
+import httpx
 import pytest
-from redis import Redis
 
-from replibatch import Batch, BatchRequest, enqueue_batch
 from replibatch.limits.gate import CLAIM_SECONDS
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
-from tests.conftest import RedisServer
+from tests.acceptance.custody import check_each_once, enqueue_jobs
+from tests.acceptance.gate import LIMIT, Account, Start
 
 pytestmark = pytest.mark.chaos
 
-StartWorker = Callable[..., "subprocess.Popen[bytes]"]
-MODEL, LIMIT, LEASE = "qwen/qwen-image", 6, 2
+SETTLE_SECONDS = 2
+SLACK_SECONDS = 1.0  # of a loaded machine
 
 
-@pytest.fixture(autouse=True)
-def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REPLIBATCH_LEASE_SECONDS", str(LEASE))
-    monkeypatch.setenv("REPLIBATCH_SETTLE_SECONDS", "2")
+@pytest.fixture
+def account(fleet: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Account:
+    monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "files"))
+    monkeypatch.setenv("REPLIBATCH_SETTLE_SECONDS", str(SETTLE_SECONDS))
     monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", str(LIMIT))
+    return Account(fleet, sandbox)
 
 
-def batch_of(count: int) -> Batch:
-    return enqueue_batch(BatchRequest(f"p{number}", MODEL) for number in range(count))
-
-
-def gaps_after(sandbox: Sandbox, moment: float) -> float:
-    """Seconds from a moment to the next create."""
-    return min(at for at in sandbox.books.create_times if at > moment) - moment
-
-
-def check(sandbox: Sandbox, batch: Batch, count: int) -> None:
-    results = batch.results(timeout=60)
-    assert [result.success for result in results] == [True] * count
-    assert sandbox.books.peak_in_flight <= LIMIT
-    assert sandbox.books.paid_twice() == []
-
-
-def test_a_killed_waiters_handoff_is_in_use_again_within_its_claim_lease(
-    sandbox: Sandbox, start_worker: StartWorker
+def test_a_killed_waiters_grant_is_in_use_again_within_its_claim_lease(
+    account: Account, start_worker: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    sandbox.settings.latency_seconds = 1.0
-    stopped, survivor = start_worker("--concurrency", "12"), start_worker("--concurrency", "12")
-    batch = batch_of(40)
-    until(lambda: sandbox.books.in_flight == LIMIT, what="all slots are busy")
-    stopped.send_signal(signal.SIGSTOP)  # what it is handed from now on, it never claims
-    until(lambda: sandbox.books.in_flight < LIMIT, what="a slot is handed on")
-    stopped.kill()
-    killed_at = time.time()
-    until(lambda: sandbox.books.in_flight == LIMIT, CLAIM_SECONDS + LEASE + 5, "every slot is in use again")
-    assert gaps_after(sandbox, killed_at) < CLAIM_SECONDS + 1
-    check(sandbox, batch, 40)
-    assert survivor.poll() is None
+    """Long before the process's own lease says that it is dead."""
+    monkeypatch.setenv("REPLIBATCH_LEASE_SECONDS", "12")
+    books = account.sandbox.books
+    account.sandbox.settings.latency_seconds = runs_seconds = 6.0
+    survivor, killed = start_worker("--concurrency", "10"), start_worker("--concurrency", "10")
+    killed.send_signal(signal.SIGSTOP)
+    jobs = enqueue_jobs(28)
+    until(lambda: books.in_flight == LIMIT and len(account.of(survivor, "waiters")) >= 3, what="all slots are busy")
+    killed.send_signal(signal.SIGCONT)
+    until(lambda: len(account.of(killed, "waiters")) == 10, what="it waits behind the other's")
+    until(lambda: time.time() > books.create_times[0] + runs_seconds - 0.5, what="a slot is about to be free")
+    killed.send_signal(signal.SIGSTOP)  # so that its hand-off is still unclaimed when it is killed
+    until(lambda: account.of(killed, "granted"), what="it is handed a slot")
+    killed.kill()
+    handed_at: dict[str, float] = {}
+    while handed := account.of(killed, "granted"):
+        state = account.state()
+        handed_at |= {a: state.granted[a] / 1000 - CLAIM_SECONDS for a in handed if a in state.granted}
+        assert time.time() < max(handed_at.values()) + CLAIM_SECONDS + SLACK_SECONDS
+    until(lambda: books.in_flight == LIMIT, what="every slot is in use again")
+    assert time.time() - max(handed_at.values()) < CLAIM_SECONDS + SLACK_SECONDS
+    check_each_once([job.result(timeout=90) for job in jobs], 28, account.sandbox, tmp_path / "files")
+    account.check_limits()
 
 
-def test_a_killed_holders_slots_are_free_though_every_thread_of_the_survivor_waits(
-    sandbox: Sandbox, start_worker: StartWorker
-) -> None:
-    sandbox.settings.latency_seconds = 3.0
-    holder = start_worker("--concurrency", "6")
-    batch = batch_of(24)
-    until(lambda: sandbox.books.in_flight == LIMIT, what="all slots are busy")
-    survivor = start_worker("--concurrency", "4")
-    holder.send_signal(signal.SIGKILL)
-    killed_at = time.time()
-    until(lambda: len(sandbox.books.create_times) >= 2 * LIMIT, 3.0 + LEASE + 5, "each slot is in use again")
-    assert sorted(sandbox.books.create_times)[2 * LIMIT - 1] - killed_at < 3.0 + LEASE + 5
-    check(sandbox, batch, 24)
-    assert survivor.poll() is None
-
-
-def test_stopped_for_longer_than_a_lease_and_continued(sandbox: Sandbox, start_worker: StartWorker) -> None:
-    sandbox.settings.latency_seconds = 0.5
-    stopped, _ = start_worker("--concurrency", "12"), start_worker("--concurrency", "12")
-    batch = batch_of(60)
-    until(lambda: len(sandbox.books.create_times) >= 12, what="it is under way")
-    stopped.send_signal(signal.SIGSTOP)
-    ends = time.monotonic() + 2.5 * LEASE
-    until(lambda: time.monotonic() > ends)
-    stopped.send_signal(signal.SIGCONT)
-    check(sandbox, batch, 60)
-
-
-def test_all_state_lost_while_work_is_under_way(fleet: str, sandbox: Sandbox, start_worker: StartWorker) -> None:
-    """The jobs are gone with it; what runs still counts, and what comes next waits for it."""
-    sandbox.settings.latency_seconds = 4.0
-    for _ in range(2):
-        start_worker("--concurrency", "12")
-    batch_of(40)
-    until(lambda: sandbox.books.in_flight == LIMIT, what="all slots are busy")
-    with Redis.from_url(fleet) as redis:
-        redis.flushall()
-    lost_at = time.time()
-    batch = batch_of(12)
-    until(lambda: len(sandbox.books.create_times) >= 2 * LIMIT, 20, "the slots are used again")
-    ended = lost_at + 4.0
-    assert sandbox.books.peak_in_flight <= LIMIT
-    assert sorted(sandbox.books.create_times)[LIMIT] < ended + 2, "as soon as the first of those that ran is over"
-    check(sandbox, batch, 12)
-
-
-def test_all_state_lost_with_slots_free(fleet: str, sandbox: Sandbox, start_worker: StartWorker) -> None:
-    sandbox.settings.latency_seconds = 6.0
-    for _ in range(2):
-        start_worker("--concurrency", "12")
-    batch_of(LIMIT - 2)
-    until(lambda: sandbox.books.in_flight == LIMIT - 2, what="most slots are busy")
-    with Redis.from_url(fleet) as redis:
-        redis.flushall()
-    lost_at = time.time()
-    batch = batch_of(4)
-    until(lambda: sandbox.books.in_flight == LIMIT, 10, "the free slots are used")
-    assert gaps_after(sandbox, lost_at) < 2.0 + 0.5, "the pause"
-    check(sandbox, batch, 4)
-
-
-@pytest.mark.parametrize("how", ["killed", "frozen"])
-def test_redis_away_with_its_data(
-    durable_redis: RedisServer,
-    how: str,
+@pytest.mark.parametrize(
+    ("runs_seconds", "lease_seconds"), [(4.0, 6.0), (9.0, 3.0)], ids=["end before the lease does", "end after it"]
+)
+def test_a_killed_holders_slots_are_free_within_the_lease_though_every_thread_of_the_survivor_waits(
+    account: Account,
+    start_worker: Start,
     monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    runs_seconds: float,
+    lease_seconds: float,
 ) -> None:
-    sandbox: Sandbox = request.getfixturevalue("sandbox")
-    monkeypatch.setenv("REPLIBATCH_REDIS_URL", durable_redis.url)
-    monkeypatch.setattr("tests.acceptance.conftest._processes", _processes_of(durable_redis.url))
-    start_worker: StartWorker = request.getfixturevalue("start_worker")
-    monkeypatch.setenv("REPLIBATCH_REDIS_URL", durable_redis.url)
-    sandbox.settings.latency_seconds = 1.0
-    for _ in range(2):
-        start_worker("--concurrency", "12", REPLIBATCH_REDIS_URL=durable_redis.url)
-    batch = batch_of(40)
-    until(lambda: sandbox.books.in_flight == LIMIT, what="all slots are busy")
-    if how == "killed":
-        durable_redis.kill()
-        durable_redis.process = durable_redis._start()
-    else:
-        durable_redis.process.send_signal(signal.SIGSTOP)
-        ends = time.monotonic() + 1.5 * LEASE
-        until(lambda: time.monotonic() > ends)
-        durable_redis.process.send_signal(signal.SIGCONT)
-    check(sandbox, batch, 40)
+    monkeypatch.setenv("REPLIBATCH_LEASE_SECONDS", str(lease_seconds))
+    account.sandbox.settings.latency_seconds = runs_seconds
+    holder, survivor = start_worker("--concurrency", str(LIMIT)), start_worker("--concurrency", "4")
+    survivor.send_signal(signal.SIGSTOP)
+    jobs = enqueue_jobs(LIMIT + 4)
+    until(lambda: account.sandbox.books.in_flight == LIMIT, what="all slots are busy")
+    account.sandbox.settings.latency_seconds = 0.5
+    survivor.send_signal(signal.SIGCONT)
+    until(lambda: len(account.of(survivor, "waiters")) == 4, what="every thread of the other waits in the gate")
+    state = account.state()
+    held = {attempt: state.tickets[attempt].split("\t")[5] for attempt in account.of(holder, "slots")}
+    assert len(held) == LIMIT and all(held.values()), "each has its prediction"
+    holder.kill()
+    freed_at: dict[str, float] = {}
+
+    def look() -> bool:
+        slots = account.state().slots
+        freed_at.update({a: time.time() for a in held if a not in slots and a not in freed_at})
+        return len(freed_at) == LIMIT
+
+    until(look, runs_seconds + lease_seconds + 10, "the slots of the dead are free")
+    for attempt, prediction in held.items():
+        url = f"{account.sandbox.url}/v1/predictions/{prediction}"
+        ended = httpx.get(url, headers={"Authorization": "Bearer r8_of_the_tests"}).json()["completed_at"]
+        ended_at = datetime.fromisoformat(ended.replace("Z", "+00:00")).timestamp()
+        assert freed_at[attempt] - ended_at < lease_seconds + 5.0
+    check_each_once([job.result(timeout=60) for job in jobs], LIMIT + 4, account.sandbox, tmp_path / "files")
+    account.check_limits()
 
 
-def _processes_of(url: str) -> Callable[[str], set[str]]:
-    def processes(_: str) -> set[str]:
-        with Redis.from_url(url, decode_responses=True) as redis:
-            return {name for key in redis.scan_iter("rb:*:reports") for name in redis.hkeys(key)}
-
-    return processes
+def test_stopped_for_longer_than_a_lease_and_continued(
+    account: Account, start_worker: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REPLIBATCH_LEASE_SECONDS", "2")
+    account.sandbox.settings.latency_seconds = 0.5
+    stopped, _ = start_worker("--concurrency", "12"), start_worker("--concurrency", "12")
+    jobs = enqueue_jobs(60)
+    until(lambda: len(account.sandbox.books.create_times) >= 12, what="it is under way")
+    stopped.send_signal(signal.SIGSTOP)
+    until(lambda: not account.of(stopped, "slots") + account.of(stopped, "waiters"), what="all it had is another's")
+    stopped.send_signal(signal.SIGCONT)
+    check_each_once([job.result(timeout=60) for job in jobs], 60, account.sandbox, tmp_path / "files")
+    account.check_limits()

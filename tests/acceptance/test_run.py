@@ -5,69 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from replibatch.sandbox import Sandbox
+from tests.acceptance.commands import MODEL, Start, images, replibatch, results, write_prompts
 from tests.acceptance.conftest import until
 
-MODEL = "qwen/qwen-image"
-COMMAND = [sys.executable, "-P", "-m", "replibatch"]
-Start = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture(autouse=True)
-def quick_models() -> None:
-    """The stand-in is quicker than the models, and is polled accordingly."""
-    Path("replibatch.toml").write_text(
-        "".join(f'["{name}"]\ntypical_seconds = 0.4\n' for name in (MODEL, "black-forest-labs/flux-dev"))
-    )
-
-
-def replibatch(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts a command in a process group of its own; kills what is left of it afterwards."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-
-
-def write_prompts(count: int, name: str = "prompts.txt") -> Path:
-    path = Path(name)
-    path.write_text("".join(f"a red fox, number {number}\n" for number in range(count)))
-    return path
-
-
-def images(folder: str = "out") -> list[Path]:
-    return sorted(path for path in Path(folder).rglob("*") if path.suffix in {".webp", ".png", ".jpg"})
-
-
-def results(folder: str = "out") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Path(folder, "results.jsonl").read_text().splitlines()]
+pytestmark = pytest.mark.usefixtures("quick_models")
 
 
 def test_forty_prompts_are_made_once_and_never_again(sandbox: Sandbox) -> None:
@@ -296,14 +243,14 @@ def test_batches_are_paused_resumed_retried_and_canceled_from_elsewhere(
     monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "2")
     sandbox.settings.latency_seconds = 1.0
     start_worker()
-    write_prompts(6)
+    write_prompts(24)
     batch = replibatch("submit", "prompts.txt", "-m", MODEL, "-o", "out").stdout.strip()
     until(lambda: sandbox.books.in_flight == 2, what="two are in flight")
     paused = replibatch("pause", batch)
     assert paused.returncode == 0 and "is paused" in paused.stdout
     watched = replibatch("watch", batch)
     made = len(sandbox.books.create_times)
-    assert watched.returncode == 1 and watched.stdout.strip().endswith("; paused") and made < 6
+    assert watched.returncode == 1 and watched.stdout.strip().endswith("; paused") and made < 24
 
     sandbox.settings.latency_seconds = 0.2
     sandbox.settings.broken_models = frozenset(
@@ -313,7 +260,7 @@ def test_batches_are_paused_resumed_retried_and_canceled_from_elsewhere(
     assert replibatch("watch", batch).returncode == 1
     sandbox.settings.broken_models = frozenset()
     again = replibatch("retry", batch)
-    assert f"{6 - made} items to be made again" in again.stdout, again.stderr
+    assert f"{24 - made} items to be made again" in again.stdout, again.stderr
     done = replibatch("watch", batch)
     assert done.returncode == 0, done.stdout + done.stderr
 

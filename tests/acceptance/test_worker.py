@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
+from tests.conftest import RedisServer
 
 COMMAND = [sys.executable, "-m", "replibatch", "worker"]
 
@@ -51,3 +53,52 @@ def test_a_token_that_is_refused_ends_it_with_the_reason(fleet: str, sandbox: Sa
     assert done.returncode == 1
     assert "token" in done.stderr and os.environ["REPLICATE_API_TOKEN"] not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_password_ends_it_at_once(durable_redis: RedisServer, sandbox: Sandbox) -> None:
+    with Redis.from_url(durable_redis.url) as redis:
+        redis.config_set("requirepass", "right")
+    address = f"unix://:wrong@{durable_redis.url.removeprefix('unix://')}"
+    environment = {**os.environ, "REPLIBATCH_REDIS_URL": address}
+    done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 2
+    assert "refuses the password" in done.stderr and "wrong@" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_redis_that_may_lose_work_is_warned_of(durable_redis: RedisServer, sandbox: Sandbox) -> None:
+    with Redis.from_url(durable_redis.url) as redis:
+        redis.config_set("appendfsync", "everysec")
+        redis.config_set("maxmemory-policy", "allkeys-lru")
+    log = Path("log")
+    with log.open("w") as said:
+        environment = {**os.environ, "REPLIBATCH_REDIS_URL": durable_redis.url}
+        worker = subprocess.Popen([*COMMAND, "--log-format", "json"], stdout=said, stderr=said, env=environment)
+    try:
+        until(lambda: worker.poll() is not None or '"ready"' in log.read_text(), what="the worker is ready")
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        mends = [line["mend"] for line in lines if line["level"] == "warning"]
+        assert mends == ["set appendfsync always", "set maxmemory-policy noeviction"]
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    finally:
+        worker.kill()
+
+
+def test_a_plain_celery_worker_waits_for_redis(
+    sandbox: Sandbox, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPLIBATCH_REDIS_URL", redis_server.url)
+    redis_server.stop()
+    log = Path("log")
+    with log.open("w") as said:
+        command = [sys.executable, "-P", "-m", "celery", "-A", "workers", "worker", "--concurrency", "3"]
+        worker = subprocess.Popen(command, stdout=said, stderr=said)
+    try:
+        until(lambda: worker.poll() is not None or "waiting for redis" in log.read_text(), what="it waits")
+        redis_server.restart()
+        until(lambda: worker.poll() is not None or "concurrency: 3" in log.read_text(), what="it is ready")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(20) == 0
+        assert "Traceback" not in log.read_text()
+    finally:
+        worker.kill()

@@ -11,9 +11,9 @@ import pytest
 from redis import Redis
 
 from replibatch.connection import connect
-from replibatch.limits import Gate, Gatekeeper, Standing, Ticket
+from replibatch.limits import Gate, Standing, Ticket
 from replibatch.limits.gate import CLAIM_SECONDS
-from replibatch.limits.gatekeeper import LISTEN_SECONDS
+from replibatch.limits.gatekeeper import LISTEN_SECONDS, Gatekeeper
 from replibatch.scripts import run_together
 from replibatch.settings import Settings
 
@@ -41,11 +41,11 @@ class Process:
         self.order: list[str] = []
         self.threads: list[threading.Thread] = []
 
-    def wait_at_the_gate(self, attempt: str, priority: int = 5) -> None:
+    def wait_at_the_gate(self, attempt: str, priority: int = 5, *, fence: int = 1, known_as: str = "") -> None:
         """A thread that acquires; back once its attempt stands in the line, or has passed."""
 
         def run() -> None:
-            self.standings[attempt] = self.keeper.acquire(Ticket(attempt, 1, 0.0, "", priority))
+            self.standings[known_as or attempt] = self.keeper.acquire(Ticket(attempt, fence, 0.0, "", priority))
             self.order.append(attempt)
 
         thread = threading.Thread(target=run)
@@ -126,6 +126,32 @@ def test_who_waits_is_sent_away_when_the_process_drains_and_leaves_no_place_behi
     assert time.monotonic() - began < CLAIM_SECONDS, "no hand-off went to one that has left"
 
 
+def test_one_that_is_withdrawn_leaves_the_line_and_the_others_stay(start: Start) -> None:
+    process = start()
+    for attempt in ("holder", "canceled", "next"):
+        process.wait_at_the_gate(attempt)
+    process.keeper.withdraw("canceled")
+    until(lambda: process.standings.get("canceled") == Standing.WITHDRAWN, "it is sent away")
+    assert not process.in_line("canceled") and process.in_line("next")
+    process.keeper.withdraw("holder")  # it waits no more
+    process.release("holder")
+    until(lambda: process.standings.get("next") == Standing.CLAIMED, "the next one passes")
+
+
+@pytest.mark.parametrize("order", [("earlier", "later"), ("later", "earlier")])
+def test_of_two_custodies_of_one_attempt_in_a_process_the_later_waits_on(
+    start: Start, order: tuple[str, str]
+) -> None:
+    process = start()
+    process.wait_at_the_gate("holder")
+    for custody in order:
+        process.wait_at_the_gate("g:1", fence={"earlier": 1, "later": 2}[custody], known_as=custody)
+    until(lambda: process.standings.get("earlier") == Standing.FENCED, "the earlier one steps aside")
+    assert "later" not in process.standings
+    process.release("holder")
+    until(lambda: process.standings.get("later") == Standing.CLAIMED, "it is woken")
+
+
 def test_a_heartbeat_repairs_a_lost_message(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     process = start()
     process.wait_at_the_gate("holder")
@@ -135,6 +161,18 @@ def test_a_heartbeat_repairs_a_lost_message(start: Start, monkeypatch: pytest.Mo
     process.release("holder")
     until(lambda: "next" in process.standings, "it passes", CLAIM_SECONDS)
     assert process.standings["next"] == Standing.CLAIMED
+
+
+def test_who_was_turned_away_and_not_told_learns_of_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = start(lease_seconds=2)
+    process.wait_at_the_gate("holder")
+    process.wait_at_the_gate("next")
+    monkeypatch.setattr(process.keeper, "_hear", lambda channel: channel.get_message(timeout=0.1))  # and ignores it
+    process.redis.publish(process.gate.wake_key, "")
+    process.gate.stop("no credit")
+    process.gate.pump()
+    until(lambda: "next" in process.standings, "it is told")
+    assert process.standings["next"] == Standing.STOPPED
 
 
 def test_a_forgotten_process_lines_up_anew(start: Start) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from replibatch.ledger import BatchLedger, Ledger, PendingEntry, Record
+from replibatch.ledger import BatchLedger, Ledger, Packer, PendingEntry, Record
 from replibatch.ledger.batches import PAUSED
 from replibatch.requests import BatchResult, RoutedRequest, State
 from replibatch.scripts import run_together
@@ -34,8 +34,9 @@ def request(name: str) -> RoutedRequest:
 def open_batch(batches: BatchLedger, batch: str, *ids: str) -> list[str]:
     """A batch of these generations; returns those that are to be published."""
     batches.open(batch, max_concurrent=None, priority=6, about={"name": batch})
-    entries = [PendingEntry(name, index, request(name)) for index, name in enumerate(ids)]
-    messages = batches.append(batch, 0, entries, {})
+    packer = Packer()
+    entries = [packer.pack(PendingEntry(name, index, request(name))) for index, name in enumerate(ids)]
+    messages = batches.append(batch, 0, entries, packer.fresh(), {})
     batches.close(batch)
     return [message.id for message in messages]
 

@@ -22,6 +22,7 @@ from replibatch.messages import BULK, HEAD, SINGLE, TASK, capacity_for, celery_u
 from replibatch.settings import load
 from tests.integration.account import TOKEN
 from tests.integration.sandbox_caller import FLUX, QWEN, wait_for
+from workers import transport
 
 
 def round_trip(app: Celery) -> None:
@@ -126,6 +127,24 @@ class TestServers:
         round_trip(app)
         app.backend.store_result("kept", 7, "SUCCESS")
         assert set(redis.keys("*")) >= {"ours", "celery-task-meta-kept"}
+        app.close()
+
+
+class TestWorkers:
+    @pytest.mark.parametrize("through", ["a socket", "sentinels"])
+    def test_nothing_is_kept_of_messages_that_need_no_acknowledgement(self, through, request):
+        """A worker takes any number of them in its life."""
+        url = request.getfixturevalue("redis_url" if through == "a socket" else "sentinel_url")
+        app = make_app(load(), url)
+        if through == "a socket":
+            app.conf.broker_url = transport.with_lasting_clients(app.conf.broker_url)
+        publish(app, [Message(f"job-{number}", 1, FLUX, SINGLE) for number in range(5)])
+        with app.connection_for_read() as connection, app.amqp.TaskConsumer(connection.channel()) as consumer:
+            taken = []
+            consumer.register_callback(lambda _, message: taken.append(message) or message.ack())
+            while len(taken) < 5:
+                connection.drain_events(timeout=10)
+            assert not consumer.channel.qos._delivered and not consumer.channel.qos._dirty
         app.close()
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from replibatch.errors import NoOutput, NotSaved, OutputErased
 from replibatch.outputs.download import Downloader
+from replibatch.outputs.folder import Folder
 from replibatch.outputs.save import save
-from replibatch.outputs.storage import Folder
 from replibatch.requests import OutputFile
 from tests.integration.file_server import FileServer, content, parts_of, status
 

@@ -215,6 +215,9 @@ class TestAbsent:
         wait_for(lambda: time.monotonic() - began > 2.5 * SETTLE_SECONDS)
         assert claims.absent == ["other"], "no other model's rows are in its way"
         assert not claims.found
+        reconciler.submit(claims.unsettled("canceled", inputs("p"), FLUX, given_up=lambda: True))
+        wait_for(lambda: "canceled" in claims.absent)
+        assert "same" not in claims.absent
 
 
 class TestThread:
@@ -233,6 +236,17 @@ class TestThread:
         for _ in range(2):
             reconciler.submit(claims.unsettled("a", sent))
         wait_for(lambda: claims.settled == 1)
+
+    def test_a_later_search_for_the_same_attempt_takes_the_place_of_one_that_may_not_claim(
+        self, api, reconciler, claims
+    ):
+        """As after a double takeover: the first search was of a custody that is lost since."""
+        sent = inputs("[[drop-after]]")
+        lose(api, sent)
+        reconciler.submit(claims.unsettled("a", sent, fenced=True))
+        reconciler.submit(claims.unsettled("a", sent))
+        wait_for(lambda: claims.settled == 1)
+        assert list(claims.found) == ["a"] and not claims.absent
 
     def test_it_reads_nothing_while_nothing_is_lost(self, sandbox, reconciler, claims):
         reconciler.submit(claims.unsettled("a", inputs("p")))

@@ -279,7 +279,7 @@ class TestReads:
             api.get(prediction.id)
             api.cancel(prediction.id)
             api.account()
-            api.upload(write(tmp_path, "a.png"))
+            api.upload(write(tmp_path, "a.png"), "a.png")
             assert len(list(api.newest())) == 1
             assert reads.count == 5 == sum(sandbox.books.reads_by_kind.values())
 
@@ -335,7 +335,7 @@ class TestReads:
 
     def test_an_upload_is_sent_whole_and_serves_as_an_input(self, sandbox, api, tmp_path):
         content = bytes(range(256)) * 1000
-        url = api.upload(write(tmp_path, "größe 1.png", content))
+        url = api.upload(write(tmp_path, "größe 1.png", content), "größe 1.png")
         with Caller(sandbox) as caller:
             caller.http.headers["Authorization"] = f"Bearer {TOKEN}"
             file = caller.http.get(url).raise_for_status().json()
@@ -345,10 +345,10 @@ class TestReads:
     def test_an_upload_that_is_too_large_or_refused_is_one_failure(self, sandbox, api, tmp_path):
         sandbox.settings.max_upload_bytes = 10
         with pytest.raises(AttemptFailure, match="HTTP 413"):
-            api.upload(write(tmp_path, "a.png", b"x" * 11))
+            api.upload(write(tmp_path, "a.png", b"x" * 11), "a.png")
         sandbox.settings.reads_per_minute = 0
         with pytest.raises(Throttled):
-            api.upload(write(tmp_path, "a.png"))
+            api.upload(write(tmp_path, "a.png"), "a.png")
 
 
 class TestToken:
@@ -388,7 +388,7 @@ class TestToken:
         with OddServer(reply) as server, account(server.url) as api:
             api.create(FLUX, inputs("a fox"), 60)
             api.account()
-            api.upload(write(tmp_path, "a.png"))
+            api.upload(write(tmp_path, "a.png"), "a.png")
             list(api.newest())
             assert TOKEN not in repr(api) + repr(vars(api))
         assert len(server.requests) == 4

@@ -180,7 +180,8 @@ def test_a_models_schema_is_that_of_the_catalogue(call: Caller) -> None:
     assert set(properties) == set(catalog.load().models[FLUX].inputs)
     assert (properties["num_outputs"]["minimum"], properties["num_outputs"]["maximum"]) == (1, 4)
     assert (properties["image"]["type"], properties["image"]["format"]) == ("string", "uri")
-    assert properties["output_format"]["enum"] == ["webp", "jpg", "png"]
+    assert properties["output_format"]["allOf"] == [{"$ref": "#/components/schemas/output_format"}]
+    assert schemas["output_format"]["enum"] == ["webp", "jpg", "png"]
 
 
 def test_a_port_in_use_is_told_in_one_line(call: Caller) -> None:

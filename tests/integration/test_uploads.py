@@ -6,8 +6,10 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
+import httpx
 import pytest
 from redis import Redis
 
@@ -16,7 +18,7 @@ from replibatch.errors import AttemptFailure
 from replibatch.replicate_api import ReplicateAPI
 from replibatch.sandbox import Sandbox, SandboxSettings
 from replibatch.uploads import KEPT_SECONDS, Uploads
-from tests.integration.account import account, write
+from tests.integration.account import TOKEN, account, write
 from tests.integration.sandbox_caller import FLUX, wait_for
 
 PREFIX = "rb:default@test:"
@@ -46,7 +48,9 @@ def uploads(redis: Redis, api: ReplicateAPI, tmp_path: Path) -> Uploads:
 
 def of_worker(redis: Redis, api: ReplicateAPI, folder: Path) -> Uploads:
     """What another process on the same storage has."""
-    return Uploads(redis, PREFIX, lambda name: folder / name.removeprefix("file:"), api.upload)
+    return Uploads(
+        redis, PREFIX, lambda name: nullcontext(folder / name.removeprefix("file:")), api.upload, api.has_file
+    )
 
 
 def kept(folder: Path, content: bytes = b"content", extension: str = "png") -> str:
@@ -101,11 +105,11 @@ def test_different_ones_do_not_wait_for_each_other(redis, tmp_path):
     """Two uploads meet in the middle, which one after the other never could."""
     meet = threading.Barrier(2, timeout=5)
 
-    def upload(path: Path) -> str:
+    def upload(path: Path, name: str) -> str:
         meet.wait()
-        return f"https://there/{path.name}"
+        return f"https://there/{name}"
 
-    uploads = Uploads(redis, PREFIX, lambda name: tmp_path / name.removeprefix("file:"), upload)
+    uploads = Uploads(redis, PREFIX, lambda name: nullcontext(tmp_path / name), upload, lambda _: True)
     with ThreadPoolExecutor(2) as pool:
         images = [kept(tmp_path, b"a"), kept(tmp_path, b"b")]
         resolved = list(pool.map(lambda image: uploads.with_urls({"image": image}), images))
@@ -132,13 +136,13 @@ def test_a_failed_upload_is_kept_by_nobody(uploads, sandbox, tmp_path):
 
 
 def test_an_upload_that_outlasts_its_lock_counts(redis, tmp_path):
-    def upload(path: Path) -> str:
+    def upload(path: Path, _: str) -> str:
         for name in redis.keys("*:lock"):
             redis.delete(name)  # as when it has lapsed meanwhile
         return "https://there/a.png"
 
     image = kept(tmp_path)
-    uploads = Uploads(redis, PREFIX, lambda _: tmp_path / "a.png", upload)
+    uploads = Uploads(redis, PREFIX, lambda _: nullcontext(tmp_path / "a.png"), upload, lambda _: True)
     assert uploads.with_urls({"image": image}) == {"image": "https://there/a.png"}
 
 
@@ -148,3 +152,21 @@ def test_a_model_can_read_what_was_uploaded(uploads, api, sandbox, tmp_path):
     prediction = api.create(FLUX, resolved, 600)
     wait_for(lambda: api.get(prediction.id).is_over)
     assert api.get(prediction.id).status == "succeeded"
+
+
+def test_what_replicate_has_dropped_is_uploaded_again(uploads, redis, api, sandbox, tmp_path):
+    given = {
+        "prompt": "a fox",
+        "image": kept(tmp_path, b"one"),
+        "images": [kept(tmp_path, b"two"), "https://x/3.png"],
+    }
+    sent = uploads.with_urls(given)
+    assert not uploads.dropped(given, sent)
+    with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}) as somebody:
+        somebody.delete(sent["images"][0]).raise_for_status()
+    assert uploads.dropped(given, sent)
+    assert uploads.dropped(given, sent), "one that failed for the same file, and comes later, is told as well"
+    renewed = uploads.with_urls(given)
+    assert renewed["image"] == sent["image"] and renewed["images"][0] != sent["images"][0]
+    assert api.has_file(renewed["images"][0])
+    assert not uploads.dropped(given, renewed)

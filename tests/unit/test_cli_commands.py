@@ -147,3 +147,23 @@ def test_models_for_machines_and_for_people(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_fault_of_no_known_kind_is_a_usage_error() -> None:
     done = invoke("sandbox", "--fault", "floods=0.1")
     assert done.exit_code == 2 and "floods" in done.output and "502-after" in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "name a limit"),
+        (["--max-concurrent", "0"], "1<=x<=100000"),
+        (["--max-concurrent", "many"], "'many' is not a valid integer"),
+        (["--per-minute", "-1"], "1<=x<=1000000"),
+        (["--budget", "-0.01"], "0<=x<="),
+        (["--budget", "inf"], "0<=x<="),
+        (["--budget", "nan"], "'nan' is no amount"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_refused_before_redis_is_even_asked(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.setenv("REPLIBATCH_REDIS_URL", "redis://127.0.0.1:1/0")
+    done = invoke("limits", "set", *options)
+    assert done.exit_code == 2 and said in done.output

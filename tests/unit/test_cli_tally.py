@@ -102,6 +102,15 @@ def test_money(amount: float, words: str) -> None:
     assert dollars(amount) == words
 
 
+def test_a_burst_at_the_beginning_promises_nothing_that_the_window_forbids() -> None:
+    clock = Clock()
+    tally = Tally(6600, per_window=600, window_seconds=60.0, clock=clock)
+    clock.now += 10
+    for _ in range(600):
+        tally.add(SUCCESS)
+    assert tally.seconds_left() == pytest.approx(540)  # nine windows more, not the 100 s that its rate comes to
+
+
 def test_the_closing_line_names_only_what_there_was() -> None:
     clock = Clock()
     tally = Tally(2, clock=clock)
@@ -137,6 +146,7 @@ NOW = {
         ({"cooling_down_ms": 12_000}, "Replicate asks for a pause: 12 s"),
         ({"stopped": "NoCredit: no credit"}, "stopped: NoCredit: no credit"),
         ({"in_flight": 1}, "9 wait"),
+        ({"held": "budget"}, "the budget is used up"),
     ],
 )
 def test_what_is_waited_for(change: dict[str, object], said: str) -> None:

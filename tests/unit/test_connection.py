@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 from redis import SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.sentinel import SentinelConnectionPool
 
 from replibatch.connection import connect, parse_sentinel
 from replibatch.errors import SettingsError
+from replibatch.local.server import free_port
 
 
 def wanted(url: str, **options: float) -> dict[str, object]:
@@ -84,3 +89,15 @@ class TestTimeOuts:
             retry = connect("redis://host", patience_seconds=patience).get_retry()
             waits = [retry._backoff.compute(number) for number in range(1, retry.get_retries() + 1)]
             assert patience <= sum(waits) <= 1.5 * patience + 1
+
+
+def test_a_call_that_waits_for_redis_ends_when_patience_does() -> None:
+    out_of_patience = threading.Event()
+    client = connect(f"redis://127.0.0.1:{free_port()}", patience_seconds=600, out_of_patience=out_of_patience)
+    threading.Timer(0.3, out_of_patience.set).start()
+    with pytest.raises(RedisConnectionError):
+        client.ping()
+    began = time.monotonic()
+    with pytest.raises(RedisConnectionError):
+        client.ping()
+    assert time.monotonic() - began < 5

@@ -89,6 +89,12 @@ def test_the_newest_line_of_a_request_counts_in_the_order_of_the_batch(tmp_path:
     assert page.totals["cost_usd"] == 0.075
 
 
+def test_a_request_that_has_moved_in_its_list_is_shown_once(tmp_path: Path) -> None:
+    lines = line(0, result("a", success=False, model_used=None, state=State.FAILED)) + line(0, result("new"))
+    page = page_of(tmp_path, lines + line(1, result("a")))
+    assert [(item["id"], item["state"]) for item in page.items] == [("new", "succeeded"), ("a", "succeeded")]
+
+
 def test_lines_that_are_not_whole_do_not_count(tmp_path: Path) -> None:
     whole = line(0, result("a"))
     page = page_of(tmp_path, whole + "\n[]\n7\n" + '{"index": 1}\n' + line(2, result("b"))[:100])

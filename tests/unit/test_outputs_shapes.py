@@ -4,8 +4,9 @@ import base64
 
 import pytest
 
+from replibatch.data_uris import CHUNK_CHARACTERS
 from replibatch.errors import NoOutput
-from replibatch.outputs.shapes import CHUNK_CHARACTERS, DataPart, TextPart, UrlPart, parts
+from replibatch.outputs.shapes import DataPart, TextPart, UrlPart, parts
 
 A, B = "https://replicate.delivery/a.webp", "http://127.0.0.1:8000/b.png"
 RED = "data:image/gif;base64,R0lGODdhAQABAIAAAP8AAAAAACwAAAAAAQABAAACAkQBADs="

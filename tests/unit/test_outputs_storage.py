@@ -1,12 +1,15 @@
 """Files appear whole or not at all, inside the storage, and crashed processes leave nothing for long."""
 
+import asyncio
 import errno
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,10 +17,13 @@ from PIL import Image
 
 from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError
 from replibatch.outputs import staging
+from replibatch.outputs.folder import Folder
 from replibatch.outputs.naming import numbered
 from replibatch.outputs.placeholder import placeholder
 from replibatch.outputs.save import save_placeholder
-from replibatch.outputs.storage import Folder, open_storage
+from replibatch.outputs.storage import open_storage
+from replibatch.outputs.stored import StoredFile
+from replibatch.requests import OutputFile
 
 
 @pytest.fixture
@@ -114,7 +120,7 @@ def test_a_name_of_the_full_length_can_be_staged(folder: Folder, root: Path) -> 
 
 def test_a_killed_process_leaves_a_part_that_is_cleared_a_day_later(root: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from replibatch.outputs.storage import Folder\n"
+        "import os, sys; from pathlib import Path; from replibatch.outputs.folder import Folder\n"
         "with Folder(Path(sys.argv[1])).staging('fox.png') as stage:\n"
         "    stage.path.write_bytes(b'half'); os.kill(os.getpid(), 9)"
     )
@@ -182,33 +188,66 @@ def test_fetch_brings_a_file_over(folder: Folder, root: Path, tmp_path: Path) ->
 
 def test_reference_images_are_kept_by_content(folder: Folder, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
-    (tmp_path / "copy.JPG").write_bytes((tmp_path / "red.png").read_bytes())
-    reference = folder.store_input(tmp_path / "red.png")
     content = (tmp_path / "red.png").read_bytes()
+    reference = folder.keep_input([content], "png")
     assert reference == f"file:{hashlib.sha256(content).hexdigest()}.png"
-    assert folder.store_input(tmp_path / "copy.JPG") == reference, "the bytes count, not the name"
-    (tmp_path / "red.png").unlink()
-    assert folder.open_input(reference).read_bytes() == content
-    assert len(list(folder.open_input(reference).parent.iterdir())) == 1
+    assert folder.keep_input([content[:10], content[10:]], "JPG") == reference, "the bytes count, not the name"
+    with folder.open_input(reference) as kept:
+        assert kept.read_bytes() == content
+        assert len(list(kept.parent.iterdir())) == 1
 
 
 def test_reference_images_of_other_formats_keep_their_extension(folder: Folder, tmp_path: Path) -> None:
-    for name, extension in (("drawing.SVG", "svg"), ("odd.very-long-one", "bin"), ("none", "bin")):
-        (tmp_path / name).write_bytes(b"<svg/>")
-        assert folder.store_input(tmp_path / name).endswith(f".{extension}")
+    for told, extension in ((".SVG", "svg"), (".very-long-one", "bin"), ("", "bin")):
+        assert folder.keep_input([b"<svg/>"], told).endswith(f".{extension}")
 
 
 def test_reference_images_can_be_kept_elsewhere(root: Path, tmp_path: Path) -> None:
     folder = Folder(root, inputs_root=tmp_path / "inputs")
-    (tmp_path / "red.png").write_bytes(b"red")
-    assert folder.open_input(folder.store_input(tmp_path / "red.png")).parent == tmp_path / "inputs"
+    with folder.open_input(folder.keep_input([b"red"], "png")) as kept:
+        assert kept.parent == tmp_path / "inputs"
     assert not root.exists()
+
+
+def test_reference_images_are_removed_unless_they_were_kept_again(folder: Folder, root: Path) -> None:
+    old, used = folder.keep_input([b"old"], "png"), folder.keep_input([b"used"], "png")
+    theirs = root / ".replibatch/inputs/notes.txt"
+    theirs.write_text("not ours")
+    for path in theirs.parent.iterdir():
+        os.utime(path, (time.time() - 1000, time.time() - 1000))
+    folder.keep_input([b"used"], "png")
+    assert folder.remove_inputs(500) == 1
+    assert sorted(path.name for path in theirs.parent.iterdir()) == sorted([used[5:], "notes.txt"])
+    with pytest.raises(ReferenceImageError), folder.open_input(old):
+        pass
+    assert Folder(root / "nothing").remove_inputs(0) == 0
+
+
+def test_a_folder_keeps_the_identity_it_was_given_first(folder: Folder, root: Path) -> None:
+    assert folder.identity() is None
+    assert not root.exists()
+    assert folder.mark("one") == "one" == Folder(root).mark("two") == Folder(root).identity()
+
+
+def test_a_stored_file_is_read_from_the_storage_in_every_way(folder: Folder) -> None:
+    content = os.urandom(3_000_000)
+    put(folder, "a/fox.png", content)
+    file = StoredFile.of(OutputFile("a/fox.png", "https://there/fox.png", "ab", 3_000_000), folder)
+
+    async def asynchronously() -> tuple[bytes, bytes]:
+        return await file.aread(), b"".join([chunk async for chunk in file])
+
+    assert file.read() == content == b"".join(file)
+    assert asyncio.run(asynchronously()) == (content, content)
+    assert max(map(len, file)) < 3_000_000
+    assert (file.path, file.url) == ("a/fox.png", "https://there/fox.png")
+    assert json.loads(json.dumps(asdict(file))) == vars(OutputFile(file.path, file.url, "ab", 3_000_000))
 
 
 @pytest.mark.parametrize("reference", [f"file:{'0' * 64}.png", "file:../../etc/passwd", "https://x/y.png", "file:"])
 def test_a_reference_image_that_is_not_there_is_said(folder: Folder, reference: str) -> None:
-    with pytest.raises(ReferenceImageError, match="is not in"):
-        folder.open_input(reference)
+    with pytest.raises(ReferenceImageError, match="is not in"), folder.open_input(reference):
+        pass
 
 
 def test_writable_or_the_reason(tmp_path: Path) -> None:
@@ -229,7 +268,7 @@ def test_storage_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "~/pictures": tmp_path / "home/pictures",
     }
     for url, place in places.items():
-        storage = open_storage(url, tmp_path)
+        storage = open_storage(url, tmp_path, scratch=tmp_path / "scratch")
         with storage.staging("fox.png") as stage:
             assert stage.path.parent == place
 
@@ -237,15 +276,31 @@ def test_storage_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("s3://key:secret@bucket/prefix", r"'s3://bucket': needs the extra replibatch\[s3\]"),
-        ("gs://bucket", r"'gs://bucket'; allowed: a folder or s3://"),
+        ("s3://key:secret@bucket/prefix", r"'s3://bucket/prefix' with more .* allowed: s3://bucket/prefix"),
+        ("s3:///prefix", r"'s3:///prefix' with more or less"),
+        ("ftp://host", r"'ftp://host'; allowed: a folder or s3://"),
         ("file://otherhost/share", "'file://otherhost'; allowed"),
     ],
 )
 def test_other_storages_are_refused_without_their_secrets(tmp_path: Path, url: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words) as refused:
-        open_storage(url, tmp_path)
+        open_storage(url, tmp_path, scratch=tmp_path / "scratch")
     assert "secret" not in str(refused.value)
+
+
+def test_without_its_extra_s3_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(SettingsError, match=r"'s3://b', which needs an extra: pip install replibatch\[s3\]"):
+        open_storage("s3://b", tmp_path, scratch=tmp_path / "scratch")
+
+
+def test_obstore_is_imported_only_where_it_is_used() -> None:
+    script = "import sys, replibatch.queue, workers.tasks; print([name for name in sys.modules if 'obstore' in name])"
+    environment = {**os.environ, "REPLIBATCH_REDIS_URL": "redis://127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_a_placeholder_replaces_nothing(folder: Folder, root: Path) -> None:

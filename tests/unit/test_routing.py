@@ -15,8 +15,9 @@ from PIL import Image
 from replibatch.catalog import Catalog, load
 from replibatch.errors import OutputPathError, ReferenceImageError, RequestError
 from replibatch.inputs import InputSpec
+from replibatch.references import check_image
 from replibatch.requests import BatchRequest, RoutedRequest
-from replibatch.routing import Routed, check_local_image, inputs_for, located, route
+from replibatch.routing import Routed, inputs_for, located, route
 
 DEV = "black-forest-labs/flux-dev"
 KONTEXT = "black-forest-labs/flux-kontext-max"
@@ -167,7 +168,7 @@ def test_local_images_are_looked_at(tmp_path: Path) -> None:
     Path("cut.png").write_bytes(Path("good.png").read_bytes()[:40])
     Path("folder.png").mkdir()
     for good in ("good.png", "good"):
-        check_local_image(good)
+        check_image(good)
         routed(DEV, image=good).check_files()
         routed(KONTEXT, input_image=good).check_files()
     for bad, said in (

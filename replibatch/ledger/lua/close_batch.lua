@@ -1,4 +1,3 @@
--- No more requests will be appended. call: batch, keep_ms
-redis.call('HSET', key('batch', call.batch), 'closed', '1')
-expire_if_over(call.batch, call.keep_ms)
+-- No more requests will be appended. call: batch
+close(call.batch)
 return 1

@@ -1,12 +1,22 @@
 -- A single job enters, in the caller's publishing custody.
--- call: id, process, model, priority, request (JSON text), catalog (JSON text), link ('' or a task's name)
--- Returns 1; 0 where the id is known: the same id is the same job.
+-- call: id, process, model, priority, request (JSON text), catalog (JSON text), link ('' or JSON text)
+-- Returns 1; 0 where the id is known: the same id is the same job. It calls one task, the first that is named.
 
-local known = redis.call('HMGET', record_key(call.id), 'state', 'process')
-if known[1] then return known[1] == 'publishing' and known[2] == call.process and 1 or 0 end
+local known = redis.call('HMGET', record_key(call.id), 'state', 'process', 'link', 'result')
+if known[1] then
+  if call.link ~= '' and (known[3] or '') == '' then
+    redis.call('HSET', record_key(call.id), 'link', call.link)
+    if known[4] then owe_call(call.id, call.link, known[4], 0) end
+  end
+  if known[4] and redis.call('TTL', record_key(call.id)) >= 0 then -- as long as one that is made now
+    redis.call('PEXPIRE', record_key(call.id), whole(call.keep_ms))
+  end
+  return known[1] == 'publishing' and known[2] == call.process and 1 or 0
+end
 redis.call('HSET', record_key(call.id), 'v', '1', 'state', 'publishing', 'process', call.process, 'fence', whole(now),
   'attempt', '1', 'model', call.model, 'priority', whole(call.priority), 'request', call.request,
   'catalog', call.catalog, 'link', call.link)
+redis.call('ZADD', key('asked'), whole(now), call.id)
 add_to_custody(call.id, call.process)
 expect_message(call.id, whole(call.priority))
 return 1

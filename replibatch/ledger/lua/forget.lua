@@ -5,7 +5,7 @@ local forgotten = 0
 for _, id in ipairs(call.ids) do
   local record = read(id)
   if record and record.result then
-    clear(id, record)
+    clear(id, cjson.decode(record.result).attempts)
     forgotten = forgotten + 1
   end
 end

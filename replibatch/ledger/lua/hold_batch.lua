@@ -3,5 +3,6 @@
 
 local meta = key('batch', call.batch)
 if redis.call('EXISTS', meta) == 0 then return {} end
-redis.call('HSET', meta, 'held', call.held)
+if call.held == '' then let_go_on(call.batch) else redis.call('HSET', meta, 'held', call.held) end
+expire_if_over(call.batch)
 return top_up(call.batch)

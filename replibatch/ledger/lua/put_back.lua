@@ -1,22 +1,37 @@
--- A generation that cannot start now goes back to the head of its batch, which is held for the reason given.
+-- A generation that cannot go on now goes back to the head of its batch, which is held for the reason given; its next
+-- attempt is the one it was at.
 -- call: id, process, fence, held
 -- Returns 1; 0 where the caller has lost custody.
 
 local record = read(call.id)
 if not has(record) then return 0 end
 release(call.id, record)
-local first_model = cjson.decode(record.request).model
 redis.call('SREM', key('batch', record.batch, 'out'), call.id)
-redis.call('LPUSH', key('batch', record.batch, 'pending'),
-  table.concat({ call.id, record.index, first_model, record.request }, '\t'))
-redis.call('DEL', record_key(call.id))
+local attempts, begun = cjson.decode(record.attempts or '[]'), nil
+clear(call.id, attempts)
+if #attempts > 0 then -- what they cost is spent, whatever becomes of it
+  local cost = 0
+  for _, attempt in ipairs(attempts) do cost = cost + math.floor(attempt.cost_usd * 1000000 + 0.5) end
+  redis.call('HINCRBY', key('batch', record.batch), 'cost', whole(cost - (tonumber(record.booked) or 0)))
+  begun = cjson.encode({
+    attempt = record.attempt, model = record.model, attempts = record.attempts, booked = whole(cost),
+  })
+  redis.call('HSET', key('batch', record.batch, 'begun'), call.id, begun)
+end
+back_to_pending(record.batch, whole_entry(call.id, record.index, record.request))
 -- A batch that follows it is not held: it gets it back as its own.
 for follower, index in string.gmatch(record.followers or '', '([^/ ]+)/(%d+)') do
   redis.call('SREM', key('batch', follower, 'out'), call.id)
-  redis.call('LPUSH', key('batch', follower, 'pending'),
-    table.concat({ call.id, index, first_model, record.request }, '\t'))
+  if begun then redis.call('HSET', key('batch', follower, 'begun'), call.id, begun) end
+  back_to_pending(follower, whole_entry(call.id, index, record.request))
   redis.call('SADD', key('batches', 'feeding'), follower)
 end
-redis.call('HSET', key('batch', record.batch), 'held', call.held)
-redis.call('SREM', key('batches', 'feeding'), record.batch)
+-- Nor is one that was let go on since the task began: what it found by then holds no more.
+local let_go_at = redis.call('HGET', key('batch', record.batch), 'let_go_at')
+if let_go_at and (tonumber(record.taken) or 0) <= tonumber(let_go_at) then
+  redis.call('SADD', key('batches', 'feeding'), record.batch)
+else
+  redis.call('HSET', key('batch', record.batch), 'held', call.held)
+  redis.call('SREM', key('batches', 'feeding'), record.batch)
+end
 return 1

@@ -1,15 +1,31 @@
--- Makes again what has its result and is no success. call: batch, ids, process, capacity, keep_ms
--- Returns the messages to publish.
+-- Makes again what has its result and is no success, and what was dropped before it started.
+-- call: batch, finished (list of {mark in the stream, id, index}), dropped (how many, at most), process, capacity
+-- Returns {how many are made again, how many are left in the list of the dropped, the messages to publish}.
 
-for _, id in ipairs(call.ids) do
+local meta = key('batch', call.batch)
+local pending, dropped = key('batch', call.batch, 'pending'), key('batch', call.batch, 'dropped')
+if redis.call('EXISTS', meta) == 0 then return { 0, 0, {} } end
+local again = 0
+redis.call('HDEL', meta, 'canceled_at')
+for _, item in ipairs(call.finished) do
+  local mark, id, index = unpack(item)
   local record = read(id)
-  if record and record.batch == call.batch and record.result and record.state ~= 'succeeded' then
-    redis.call('HINCRBY', key('batch', call.batch), record.state, -1)
-    redis.call('LPUSH', key('batch', call.batch, 'pending'),
-      table.concat({ id, record.index, cjson.decode(record.request).model, record.request }, '\t'))
-    clear(id, record)
+  -- The mark goes first, so that a repeated call finds nothing to do.
+  if record and record.result and record.state ~= 'succeeded'
+    and redis.call('XDEL', key('batch', call.batch, 'finished'), mark) == 1 then
+    redis.call('HINCRBY', meta, record.state, -1)
+    redis.call('RPUSH', pending, whole_entry(id, whole(index), record.request))
+    clear(id, cjson.decode(record.result).attempts)
+    again = again + 1
   end
 end
-redis.call('HSET', key('batch', call.batch), 'held', '')
-expire_if_over(call.batch, call.keep_ms)
-return top_up(call.batch)
+for _ = 1, call.dropped do
+  local entry = redis.call('LPOP', dropped)
+  if not entry then break end
+  redis.call('RPUSH', pending, entry)
+  redis.call('HINCRBY', meta, 'canceled', -1)
+  again = again + 1
+end
+if again > 0 then let_go_on(call.batch) end
+expire_if_over(call.batch)
+return { again, redis.call('LLEN', dropped), top_up(call.batch) }

@@ -8,7 +8,7 @@ if not record or tonumber(record.attempt) ~= call.attempt then return {} end
 if record.state == 'queued' or record.state == 'publishing' then
   put_in_custody(call.id, record, call.process, 'running')
   expect_no_message(call.id, record)
-  redis.call('HSET', record_key(call.id), 'taker', call.taker)
+  redis.call('HSET', record_key(call.id), 'taker', call.taker, 'taken', whole(now))
   redis.call('HINCRBY', record_key(call.id), 'fence', 1)
 elseif record.state ~= 'running' or record.process ~= call.process or record.taker ~= call.taker then
   return {}

@@ -16,4 +16,5 @@ for _, id in ipairs(redis.call('SRANDMEMBER', custody_key(call.dead), call.most)
   end
 end
 if redis.call('SCARD', custody_key(call.dead)) == 0 then redis.call('SREM', key('custodians'), call.dead) end
+if #taken > 0 then count({ taken_over = #taken }) end
 return taken

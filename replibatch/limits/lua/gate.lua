@@ -1,27 +1,33 @@
 -- The account's limits as one state machine. This file is the head of every script in this folder.
 --
--- KEYS[1]  slots      zset  attempt -> hard deadline (ms): predictions that may be in flight
--- KEYS[2]  granted    zset  attempt -> claim deadline (ms): handed off, not yet claimed by its waiter
--- KEYS[3]  creating   zset  attempt -> claimed at (ms): POSTs sent, or about to be, and not answered (the intent)
--- KEYS[4]  window     list  "time:posts:refused", oldest first: answered POSTs by the time of their answer
--- KEYS[5]  waiters    zset  attempt -> priority and arrival: first come, first served
--- KEYS[6]  tickets    hash  attempt -> process, fence, price, purse, order, prediction: of every waiter and holder
--- KEYS[7]  limits     hash  the limits in force, cooldown, what was learned, counters
--- KEYS[8]  processes  zset  process -> last heartbeat (ms)
--- KEYS[9]  spend      hash  month (UTC) -> micro-dollars spent; "reserved" -> micro-dollars of the slots
+-- KEYS[1]  the prefix of the account's keys: one argument, as each costs every call. Behind it:
+--   slots          zset  attempt -> hard deadline (ms): predictions that may be in flight
+--   granted        zset  attempt -> claim deadline (ms): handed off, not yet claimed by its waiter
+--   creating       zset  attempt -> claimed at (ms): POSTs sent, or about to be, and not answered (the intent)
+--   window         list  "time:posts:refused", oldest first: answered POSTs by the time of their answer
+--   waiters        zset  attempt -> priority and arrival: first come, first served
+--   tickets        hash  attempt -> process, fence, price, purse, order, prediction: of every waiter and holder
+--   limits         hash  the limits in force, cooldown, what was learned, counters
+--   processes      zset  process -> last heartbeat (ms)
+--   spend          hash  month (UTC) -> micro-dollars spent; "reserved" -> micro-dollars of the slots
+--   reports        hash  process -> JSON of what it says of itself (heartbeat.lua)
+--   limits:stored  hash  limits set by an operator: max_concurrent, per_window, budget (micro-dollars)
+--   purse:<name>   hash  cap, spent, reserved: the budget of a batch
+--   waited         hash  cause -> ms that waiters have waited for it
+--   wake:<process> channel of hand-offs; "wake" is the channel to all processes
 -- ARGV[1]  the gate's configuration, JSON   ARGV[2]  this call's arguments, JSON
 --
--- Made up from the prefix: "<prefix>wake:<process>" (channel of hand-offs), "<prefix>wake" (channel to all processes),
--- "<prefix>purse:<name>" (hash cap, spent, reserved: the budget of a batch). Times are Redis' own, in whole
--- milliseconds. A repeated call changes nothing twice.
+-- Times are Redis' own, in whole milliseconds. A repeated call changes nothing twice.
 
-local SLOTS, GRANTED, CREATING, WINDOW, WAITERS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local TICKETS, LIMITS, PROCESSES, SPEND = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local PREFIX = KEYS[1]
+local SLOTS, GRANTED, CREATING = PREFIX .. 'slots', PREFIX .. 'granted', PREFIX .. 'creating'
+local WINDOW, WAITERS, TICKETS = PREFIX .. 'window', PREFIX .. 'waiters', PREFIX .. 'tickets'
+local LIMITS, PROCESSES, SPEND = PREFIX .. 'limits', PREFIX .. 'processes', PREFIX .. 'spend'
 local config, call = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 
 local FIELDS = { 'clock', 'max_concurrent', 'per_window', 'budget', 'posts', 'refused', 'arrivals', 'cooldown_until',
   'ramp', 'learned', 'spaced', 'paced_until', 'good', 'probe_after', 'since_throttled', 'streak', 'stopped',
-  'total', 'peak', 'throttled', 'epoch', 'suspect', 'suspect_since', 'restored' }
+  'total', 'peak', 'throttled', 'waited_at', 'epoch', 'suspect', 'suspect_since', 'restored', 'restored_refused' }
 local state, dirty = {}, {}
 do
   local values = redis.call('HMGET', LIMITS, unpack(FIELDS))
@@ -67,7 +73,7 @@ local function suspect()
   set('suspect', epoch)
   set('suspect_since', now)
   set('restored', clock_before)
-  redis.call('PUBLISH', config.prefix .. 'wake', 'report\t')
+  redis.call('PUBLISH', PREFIX .. 'wake', 'report\t')
 end
 
 local function max_concurrent() return state.max_concurrent or config.max_concurrent end
@@ -117,10 +123,12 @@ local function owns(ticket)
   return ticket and ticket.process == call.process and ticket.fence == call.fence
 end
 
-local function is_alive(process)
+local function heard_within(process, ms)
   local beat = redis.call('ZSCORE', PROCESSES, process)
-  return beat and tonumber(beat) > now - config.lease_ms
+  return beat and tonumber(beat) > now - ms
 end
+
+local function is_alive(process) return heard_within(process, config.lease_ms) end
 
 -- Money: reserved with the slot, settled when the slot is given back -----------------------------------------------
 
@@ -138,7 +146,7 @@ local function month()
   return string.format('%04d-%02d', year, number_of_month)
 end
 
-local function purse_key(name) return config.prefix .. 'purse:' .. name end
+local function purse_key(name) return PREFIX .. 'purse:' .. name end
 
 local function affordable(ticket)
   if state.budget then
@@ -207,7 +215,7 @@ end
 -- Slots ----------------------------------------------------------------------------------------------------------
 
 local function tell(process, attempt, what)
-  redis.call('PUBLISH', config.prefix .. 'wake:' .. process, what .. '\t' .. attempt)
+  redis.call('PUBLISH', PREFIX .. 'wake:' .. process, what .. '\t' .. attempt)
 end
 
 -- Between two creates where a limit was learned. A server that allows no burst counts from one arrival to the next:
@@ -252,13 +260,7 @@ end
 -- What time alone frees: hand-offs nobody claimed, and slots past their hard deadline.
 local function sweep()
   for _, attempt in ipairs(redis.call('ZRANGEBYSCORE', GRANTED, '-inf', whole(now))) do
-    local ticket = ticket_of(attempt)
-    if is_alive(ticket.process) then
-      back_in_line(attempt, ticket)
-    else
-      free_slot(attempt, ticket)
-      drop(attempt)
-    end
+    back_in_line(attempt, ticket_of(attempt))
   end
   for _, attempt in ipairs(redis.call('ZRANGEBYSCORE', SLOTS, '-inf', whole(now))) do
     local ticket = ticket_of(attempt)
@@ -279,14 +281,17 @@ local function pump()
   local posts_leave = forget_old_posts()
   local again
   local function at(time) if time and (not again or time < again) then again = time end end
+  local passed_over = 0 -- waiters of a process that has missed some heartbeats: dead or not, it would claim too late
   while true do
-    local head = redis.call('ZRANGE', WAITERS, 0, 0)[1]
+    local head = redis.call('ZRANGE', WAITERS, passed_over, passed_over)[1]
     if not head then break end
     local ticket = ticket_of(head)
     if not is_alive(ticket.process) then
       drop(head)
     elseif state.stopped then
       turn_away(head, ticket, 'stopped')
+    elseif not heard_within(ticket.process, config.claim_ms) then
+      passed_over = passed_over + 1
     elseif not affordable(ticket) then
       turn_away(head, ticket, 'unaffordable')
     else

@@ -1,4 +1,5 @@
--- One read of the API (anything but a create) in its own sliding window.
+-- One read of the API (anything but a create) in its own sliding window. Half of it may be used at once; what is left
+-- then is spread until the oldest reads leave, so that after a burst nobody waits for the rest of a window.
 -- KEYS[1]  reads  list  "bucket:reads", oldest first; 60 buckets a window
 -- ARGV[1]  window (ms)   ARGV[2]  reads allowed in it
 -- Returns 0: read now; otherwise the ms to wait before asking again.
@@ -20,6 +21,12 @@ for _, entry in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
   end
 end
 if reads >= limit then return math.max(1, oldest_leaves - now) end
+if reads > 0 and 2 * reads >= limit then
+  local gap_ms = (oldest_leaves - now) / (limit - reads)
+  local free_at = newest[1] - bucket_ms + gap_ms
+  if gap_ms < bucket_ms then free_at = newest[1] >= bucket and newest[2] * gap_ms >= bucket_ms and bucket or now end
+  if free_at > now then return math.ceil(free_at - now) end
+end
 if newest and newest[1] >= bucket then
   redis.call('LSET', KEYS[1], -1, string.format('%.0f:%d', newest[1], newest[2] + 1))
 else

@@ -1,6 +1,6 @@
 -- Trusts the state again: what the processes reported, and what the account's own list has besides.
--- call: process, rows (the account's predictions that run, or were created within a window:
---       a list of {id, whether it runs (1 or 0), age (ms)})
+-- call: process, is_new (bool: this process has never seen the state of this account), rows (the account's predictions
+--       that run, or were created within a window: a list of {id, whether it runs (1 or 0), age (ms)})
 -- Returns {ms to wait for the reports of others before listing again, or -1 when done, ids of the predictions nobody
 -- answers for, which now hold a slot as "prediction:<id>" in the caller's name}.
 
@@ -18,7 +18,7 @@ for _, row in ipairs(call.rows) do
   if row[2] == 1 or row[3] < QUIET_MS then is_quiet = false end
 end
 local wait = number('suspect_since') + config.report_ms - now
-if wait > 0 and not is_quiet then
+if wait > 0 and not (is_quiet and call.is_new) then
   save()
   return { wait, {} }
 end
@@ -43,19 +43,32 @@ for _, row in ipairs(call.rows) do
 end
 for _ in pairs(attempt_of) do posts[#posts + 1] = now end -- created since, or beyond the list
 
--- The fuller of the two windows: the one that is there, or the one the list tells of.
+-- The fuller of two windows: the one that is there, or the one the list tells of. The list has no refused POSTs; those
+-- the last keepsake knew count from then.
 forget_old_posts()
-if #posts > number('posts') then
-  table.sort(posts)
-  redis.call('DEL', WINDOW)
-  set('posts', 0)
-  set('refused', 0)
-  for _, time in ipairs(posts) do count_post(false, time) end
+local kept, refused = {}, {}
+for _, entry in ipairs(redis.call('LRANGE', WINDOW, 0, -1)) do
+  local time, all, bad = string.match(entry, '(%d+):(%d+):(%d+)')
+  for i = 1, tonumber(all) do
+    local list = i <= tonumber(bad) and refused or kept
+    list[#list + 1] = tonumber(time)
+  end
 end
+for _ = #refused + 1, number('restored_refused') do refused[#refused + 1] = number('restored') end
+if #posts < #kept then posts = kept end
+local all = {}
+for _, time in ipairs(posts) do all[#all + 1] = { time, false } end
+for _, time in ipairs(refused) do all[#all + 1] = { time, true } end
+table.sort(all, function(one, other) return one[1] < other[1] end)
+redis.call('DEL', WINDOW)
+set('posts', 0)
+set('refused', 0)
+for _, post in ipairs(all) do count_post(post[2], post[1]) end
 set('epoch', epoch)
 set('suspect', nil)
 set('suspect_since', nil)
 set('restored', nil)
+set('restored_refused', nil)
 if not is_quiet then set('ramp', 1) end -- whatever wait a 429 asked for may be forgotten
 pump()
 return { -1, orphans }

@@ -1,15 +1,26 @@
 -- The account at a glance, counted now. call: nothing
--- KEYS[10] reports hash   KEYS[11] stored hash (see heartbeat.lua)
 -- Returns JSON.
 
 forget_old_posts()
-local alive = {}
-local reports = redis.call('HGETALL', KEYS[10])
+bring_limits_in_force() -- with nobody alive no heartbeat does
+local alive, beats = {}, {}
+local reports = redis.call('HGETALL', REPORTS)
 for i = 1, #reports, 2 do
-  if is_alive(reports[i]) then alive[reports[i]] = cjson.decode(reports[i + 1]) end
+  if is_alive(reports[i]) then
+    alive[reports[i]] = cjson.decode(reports[i + 1])
+    beats[reports[i]] = math.max(0, now - tonumber(redis.call('ZSCORE', PROCESSES, reports[i])))
+  end
 end
-local stored = redis.call('HMGET', KEYS[11], 'max_concurrent', 'per_window', 'budget')
+local stored = redis.call('HMGET', STORED, 'max_concurrent', 'per_window', 'budget')
 local money = redis.call('HMGET', SPEND, month(), 'reserved')
+local waited = {}
+local flat = redis.call('HGETALL', PREFIX .. 'waited')
+for i = 1, #flat, 2 do waited[flat[i]] = tonumber(flat[i + 1]) end
+local reads = 0
+for _, entry in ipairs(redis.call('LRANGE', PREFIX .. 'reads', 0, -1)) do
+  local at, count = string.match(entry, '(%d+):(%d+)')
+  if tonumber(at) + 60000 > now then reads = reads + tonumber(count) end
+end
 local creating = redis.call('ZCARD', CREATING) + redis.call('ZCARD', GRANTED)
 save()
 return cjson.encode({
@@ -22,6 +33,9 @@ return cjson.encode({
   creating = creating,
   in_window = number('posts') + creating,
   waiting = redis.call('ZCARD', WAITERS),
+  waiting_for = redis.call('ZCARD', WAITERS) > 0 and blocked_by() or nil,
+  waited_ms = waited,
+  reads = reads,
   cooling_down_ms = math.max(0, number('cooldown_until') - now),
   stopped = state.stopped or nil,
   spent = tonumber(money[1]) or 0,
@@ -30,4 +44,5 @@ return cjson.encode({
   peak = number('peak'),
   throttled = number('throttled'),
   processes = alive,
+  beats_ms = beats,
 })

@@ -1,0 +1,203 @@
+"""Does a generation cost more where there is more of everything? CPU of Redis and of the scripts' callers, each.
+
+The gate: a generation in a line behind full slots is let in by another's release, and claims, creates, is released.
+The ledger: a generation of a batch is taken, created, settled, which feeds the batch, and the next one published.
+Both are the calls a worker makes, on a Redis that keeps every acknowledged write, with no prediction behind them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from redis import Redis
+
+from benchmarks.report import Table, publish, spread
+from benchmarks.rivals import MODEL
+from replibatch.catalog import load as load_catalog
+from replibatch.ledger import BatchLedger, Ledger, Message, Packer, PendingEntry
+from replibatch.limits import Gate, Standing, Ticket
+from replibatch.limits.gatekeeper import SLOWEST_BEAT_SECONDS
+from replibatch.messages import BULK, capacity_for
+from replibatch.queue.prepare import Preparer
+from replibatch.requests import BatchRequest, BatchResult, State
+from replibatch.scripts import run_together
+from replibatch.settings import Settings
+from tests.conftest import RedisServer
+
+SLOTS = (60, 1_000, 10_000)
+BATCHES = (1_000, 10_000, 100_000, 1_000_000)
+CHUNK = 500
+WARM, EACH = 100, 150  # generations before anything is counted, and of a run
+PRICE_USD = 0.02
+
+
+class Cost(NamedTuple):
+    """CPU of one generation, in µs."""
+
+    redis: float
+    caller: float
+
+
+@click.command(help=__doc__)
+@click.option("--runs", default=5, show_default=True, help="At each size.")
+@click.option(
+    "--largest", default=max(BATCHES), show_default=True, help="The largest batch: a million takes minutes."
+)
+def main(runs: int, largest: int) -> None:
+    """The gate, then the ledger, each from small to large."""
+    server = RedisServer(Path(tempfile.mkdtemp(prefix="rb-")), durable=True)
+    try:
+        with Redis.from_url(server.url, decode_responses=True) as redis:
+            gate = {f"{slots:,}": _costs(redis, _at_the_gate(redis, slots), runs) for slots in SLOTS}
+            sizes = [(requests, min(SLOTS)) for requests in BATCHES if requests <= largest]
+            sizes += [(BATCHES[-2], max(SLOTS))] if largest >= BATCHES[-2] else []
+            ledger = {
+                f"{requests:,} with {slots:,} slots": _costs(redis, _in_a_batch(redis, requests, slots), runs)
+                for requests, slots in sizes
+            }
+    finally:
+        server.stop()
+    columns = ["runs", "Redis, µs", "caller, µs", "times the smallest's, both"]
+    publish(
+        "growth",
+        __doc__,
+        Table(["slots", *columns], _rows(gate)),
+        Table(["requests of the batch", *columns], _rows(ledger)),
+    )
+
+
+def _costs(redis: Redis, generations: Iterator[None], runs: int) -> list[Cost]:
+    """Let that many go by, and see what each cost."""
+
+    def go(count: int) -> None:
+        for _ in itertools.islice(generations, count):
+            pass
+
+    go(WARM)
+    costs = []
+    for _ in range(runs):
+        before, own = _redis_seconds(redis), time.process_time()
+        go(EACH)
+        caller = time.process_time() - own
+        costs.append(Cost(1e6 * (_redis_seconds(redis) - before) / EACH, 1e6 * caller / EACH))
+    return costs
+
+
+def _redis_seconds(redis: Redis) -> float:
+    used: dict[str, Any] = redis.info("cpu")
+    return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
+
+
+def _rows(measured: dict[str, list[Cost]]) -> list[list[str]]:
+    smallest = statistics.median(map(sum, next(iter(measured.values()))))
+    return [
+        [
+            name,
+            str(len(costs)),
+            spread([cost.redis for cost in costs], 0),
+            spread([cost.caller for cost in costs], 0),
+            spread([sum(cost) / smallest for cost in costs]),
+        ]
+        for name, costs in measured.items()
+    ]
+
+
+def _settings(slots: int) -> Settings:
+    return Settings(global_max_concurrent=slots, requests_per_minute=1_000_000, budget_usd=1e6, lease_seconds=3600)
+
+
+class _Heartbeat:
+    """As a worker's: nothing is handed to a process that has not been heard of lately."""
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+
+    def when_due(self, gate: Gate) -> None:
+        """Beat, if it is time."""
+        if time.monotonic() - self._last >= SLOWEST_BEAT_SECONDS:
+            self._last = time.monotonic()
+            gate.heartbeat({})
+
+
+def _at_the_gate(redis: Redis, slots: int) -> Iterator[None]:
+    """Every slot is taken, and as many wait as a fleet of that size has beyond its slots."""
+    redis.flushall()
+    gate, beat = Gate(redis, _settings(slots), "p"), _Heartbeat()
+    beat.when_due(gate)
+    gate.rebuild([])
+    tickets = (Ticket(f"{serial:032x}:1", 1, PRICE_USD) for serial in itertools.count())
+    holding: deque[Ticket] = deque()
+    for ticket in itertools.islice(tickets, slots):
+        beat.when_due(gate)
+        assert gate.acquire(ticket)[0] == Standing.CLAIMED
+        run_together(redis, gate.created(ticket, ticket.attempt))
+        holding.append(ticket)
+    waiting = deque(itertools.islice(tickets, capacity_for(slots) - slots))
+    for ticket in waiting:
+        beat.when_due(gate)
+        assert gate.acquire(ticket)[0] == Standing.WAITING
+    while True:
+        beat.when_due(gate)
+        run_together(redis, gate.released(holding.popleft(), PRICE_USD))
+        first = waiting.popleft()
+        assert gate.claim([first])[0] == [Standing.CLAIMED]
+        run_together(redis, gate.created(first, first.attempt))
+        holding.append(first)
+        waiting.append(next(tickets))
+        assert gate.acquire(waiting[-1])[0] == Standing.WAITING
+        yield
+
+
+def _in_a_batch(redis: Redis, requests: int, slots: int) -> Iterator[None]:
+    """A batch of that many, fed for that many slots."""
+    redis.flushall()
+    ledger = Ledger(redis, _settings(slots), "p")
+    ledger.capacity = capacity_for(slots)
+    batches = BatchLedger(ledger)
+    batches.open("b", max_concurrent=None, priority=BULK, about={})
+    queue = deque(_append(batches, requests, ledger.published))
+    while True:
+        message = queue.popleft()
+        record = ledger.take(message.id, message.attempt)
+        assert record is not None
+        assert run_together(redis, ledger.created(record, f"prediction-{record.id}")) == ["ok"]
+        result = BatchResult(
+            request_id=record.request.request_id,
+            prompt=record.request.prompt,
+            model_name=MODEL,
+            model_used=MODEL,
+            success=True,
+            cost_usd=PRICE_USD,
+        )
+        ((_, messages, _),) = run_together(redis, ledger.settle(record, State.SUCCEEDED, result))
+        following = [Message(*row) for row in messages]
+        ledger.published([message.id for message in following])
+        queue.extend(following)
+        yield
+
+
+def _append(batches: BatchLedger, requests: int, published: Callable[[list[str]], None]) -> Iterator[Message]:
+    """Append them as `enqueue_batch` does, without Celery's messages."""
+    catalog, packer = load_catalog(None), Packer()
+    prepare = Preparer(_settings(1), catalog, embedded=False, check_storage=lambda: None)
+    models = {name: model.to_json() for name, model in catalog.subset(MODEL).items()}
+    for offset in range(0, requests, CHUNK):
+        entries = []
+        for place in range(offset, min(offset + CHUNK, requests)):
+            request = prepare(BatchRequest(f"a prompt of some length, number {place}", MODEL), f"b-{place}", place)
+            entries.append(packer.pack(PendingEntry(f"b-{place}", place, request)))
+        messages = batches.append("b", offset, entries, packer.fresh(), models)
+        published([message.id for message in messages])
+        yield from messages
+
+
+if __name__ == "__main__":
+    main()

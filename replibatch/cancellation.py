@@ -1,0 +1,71 @@
+"""Canceling a generation, wherever it is: asked for by its owner, or by Flower's or Celery's Revoke."""
+
+from __future__ import annotations
+
+import time
+
+from celery import Celery
+
+from replibatch.errors import PredictionCanceled, ReplibatchError
+from replibatch.ledger import Call, Ledger, Message, Record
+from replibatch.messages import call_linked, publish
+from replibatch.requests import Attempt, BatchResult, State
+from replibatch.scripts import run_together
+
+
+def cancel(app: Celery, ledger: Ledger, generation_id: str) -> bool:
+    """Cancel a generation; False where it is over, or unknown.
+
+    One that runs is canceled at Replicate by the process that has it, within a few seconds.
+
+    Args:
+        app: of the account's queue.
+        ledger: this process's.
+        generation_id: which.
+    """
+    state, attempt, result = ledger.outcome(generation_id)
+    if not state or result:
+        return False
+    ledger.ask_to_cancel(generation_id)
+    if record := ledger.take(generation_id, attempt):
+        attempts = _attempts(record)
+        canceled = BatchResult(
+            request_id=record.request.request_id,
+            prompt=record.request.prompt,
+            model_name=record.request.asked_model,
+            model_used=None,
+            success=False,
+            error="canceled",
+            attempts=attempts,
+            cost_usd=round(sum(attempt.cost_usd for attempt in attempts), 6),
+            state=State.CANCELED,
+        )
+        app.backend.mark_as_failure(generation_id, ReplibatchError("canceled"), call_errbacks=False)
+        ((_, messages, calls),) = run_together(ledger.redis, ledger.settle(record, State.CANCELED, canceled))
+        ledger.published(publish(app, [Message(*message) for message in messages]))
+        ledger.called(call_linked(app, map(Call.parse, calls)))
+        _tell_flower(app, generation_id)
+    return True
+
+
+def _attempts(record: Record) -> tuple[Attempt, ...]:
+    """All attempts, the one included whose prediction has ended and whose output nobody has saved yet."""
+    if not record.prediction:
+        return record.attempts
+    began = record.created_ms / 1000 if record.created_ms else time.time()
+    unsaved = Attempt(
+        model=record.model,
+        prediction_id=record.prediction,
+        outcome="failed",
+        reason=PredictionCanceled.reason,
+        message="canceled by its owner",
+        seconds=round(max(0.0, time.time() - began), 3),
+        cost_usd=record.paid_usd,
+    )
+    return (*record.attempts, unsaved)
+
+
+def _tell_flower(app: Celery, generation_id: str) -> None:
+    """No task of it will run, so that it is over is said here."""
+    with app.events.default_dispatcher() as events:
+        events.send("task-revoked", uuid=generation_id, terminated=False, signum=None, expired=False)

@@ -1,0 +1,188 @@
+"""What `doctor` looks at, one function a subject: Redis, token, storage, clock, account, workers."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from replibatch import local
+from replibatch.cli.account import redis_address
+from replibatch.cli.status import workers_of
+from replibatch.cli.words import how_to_go_on
+from replibatch.connection import connect
+from replibatch.errors import AccountStopped, ReplibatchError, SettingsError
+from replibatch.limits import Gate
+from replibatch.member import process_name, storage_for
+from replibatch.redis_checks import Finding, State, check_server, unreachable
+
+if TYPE_CHECKING:
+    from replibatch.settings import Settings
+
+LARGEST_SKEW_SECONDS = 10.0
+NAMED = 5  # workers; the others are counted
+TOKENS_PAGE = "https://replicate.com/account/api-tokens"
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Everything that has to be in order before money is spent; nothing is created, and nothing started but the
+    embedded Redis.
+
+    Raises:
+        SettingsError: the address of Redis is malformed.
+    """
+    findings: list[Finding] = []
+    redis = _reach(settings, findings)
+    gate = Gate(redis, settings, process_name()) if redis is not None else None
+    findings += [check_token(settings, gate), check_storage(settings)]
+    if redis is None or gate is None:
+        return findings
+    try:
+        findings.append(check_clock(redis))
+        now = gate.status()
+    except RedisError as error:  # it answers a PING, and not what a worker asks of it
+        return [*findings, unreachable(error, redis_address(settings))]
+    return [*findings, check_account(settings, now), check_workers(settings, now)]
+
+
+def _reach(settings: Settings, findings: list[Finding]) -> Redis | None:
+    """A client of a Redis that answers, or None; adds what was found on the way."""
+    address = redis_address(settings)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            url = settings.redis_url.get_secret_value() if settings.redis_url else local.attach(settings)
+        except SettingsError as error:
+            findings.append(_of_error("redis", error))
+            return None
+    if any(issubclass(warning.category, UserWarning) for warning in warned):
+        found = "no Redis on this machine: a substitute serves, which keeps nothing on the disk"
+        findings.append(Finding("redis", State.WRONG, found, "install redis-server, or set REPLIBATCH_REDIS_URL"))
+        return connect(url)
+    redis = connect(url)
+    try:
+        redis.ping()
+        findings.append(_reached(settings, address))
+        findings += check_server(redis)
+    except RedisError as error:
+        findings.append(unreachable(error, address))
+        return None
+    return redis
+
+
+def _reached(settings: Settings, address: str) -> Finding:
+    url = urlsplit(settings.redis_url.get_secret_value() if settings.redis_url else "")
+    is_near = url.scheme in ("", "unix", "redis+socket") or url.hostname in ("localhost", "127.0.0.1", "::1")
+    if url.password is None and not is_near:
+        found = f"{address} answers without a password: who reaches it can read and change the work"
+        return Finding("redis", State.NOTE, found, "set requirepass, and the password in REPLIBATCH_REDIS_URL")
+    return Finding("redis", State.OK, f"{address} answers")
+
+
+def check_token(settings: Settings, gate: Gate | None) -> Finding:
+    """Ask Replicate whose account the token is.
+
+    Args:
+        settings: the token, and the server to ask.
+        gate: counts the read among the account's, where Redis answers.
+    """
+    from replibatch.replicate_api import ReplicateAPI  # noqa: PLC0415  # heavy
+
+    token, server = settings.replicate_api_token, settings.replicate_base_url
+    if token is None and settings.redis_url is not None:
+        found = "REPLICATE_API_TOKEN is not set here; that will do where nothing but producers run"
+        return Finding("token", State.NOTE, found, "set it where workers run")
+    if token is None:
+        mend = f"set it in the environment or in .env; tokens are made at {TOKENS_PAGE}"
+        return Finding("token", State.WRONG, "REPLICATE_API_TOKEN is not set", mend)
+    api = ReplicateAPI(
+        server,
+        token,
+        await_read=gate.await_read if gate else lambda: None,
+        may_create=lambda: False,
+        settle_seconds=settings.settle_seconds,
+    )
+    try:
+        return Finding("token", State.OK, f"accepted by {server}; the account is {api.account()}")
+    except AccountStopped as error:
+        mend = f"put a valid one in REPLICATE_API_TOKEN; tokens are made at {TOKENS_PAGE}"
+        return Finding("token", State.WRONG, str(error), mend)
+    except ReplibatchError as error:
+        mend = "mend the way to it (network, proxy, firewall), or REPLICATE_BASE_URL"
+        return Finding("token", State.WRONG, f"{server} could not be asked: {error}", mend)
+    except RedisError as error:
+        return Finding("token", State.NOTE, f"not checked: {error}", "mend Redis first")
+    finally:
+        api.close()
+
+
+def check_storage(settings: Settings) -> Finding:
+    """Write a file to the storage, and remove it."""
+    try:
+        storage_for(settings, embedded=settings.redis_url is None).check_writable()
+    except SettingsError as error:
+        return _of_error("storage", error)
+    if settings.storage_url is None:
+        return Finding("storage", State.OK, f"{Path.cwd()} (the working directory) can be written")
+    parts = urlsplit(settings.storage_url)
+    where = f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if "://" in settings.storage_url else parts.path
+    return Finding("storage", State.OK, f"{where} can be written")
+
+
+def check_clock(redis: Redis) -> Finding:
+    """Compare Redis' clock, which the limits go by, with this machine's, which creates are looked for by.
+
+    Raises:
+        RedisError: it went away meanwhile.
+    """
+    before = time.time()
+    seconds, microseconds = redis.time()
+    return judge_clock(seconds + microseconds / 1e6 - (before + time.time()) / 2)
+
+
+def judge_clock(ahead_seconds: float) -> Finding:
+    """What to think of a Redis whose clock is that far ahead of this machine's."""
+    if abs(ahead_seconds) > LARGEST_SKEW_SECONDS:
+        found = f"Redis' clock is {abs(ahead_seconds):,.0f} s {'ahead of' if ahead_seconds > 0 else 'behind'} ours"
+        return Finding("clock", State.WRONG, found, "have both machines keep their time with NTP")
+    return Finding("clock", State.OK, f"within {max(0.1, abs(ahead_seconds)):.1f} s of Redis'")
+
+
+def check_account(settings: Settings, now: dict[str, Any]) -> Finding:
+    """Whether the account may work.
+
+    Args:
+        settings: which account.
+        now: from `Gate.status`.
+    """
+    if stopped := now.get("stopped"):
+        return Finding("account", State.WRONG, f"stopped: {stopped}", how_to_go_on(stopped))
+    return Finding("account", State.OK, f"{settings.account_key} is free to work")
+
+
+def check_workers(settings: Settings, now: dict[str, Any]) -> Finding:
+    """Who has been heard of within a lease, and works.
+
+    Args:
+        settings: whether the mode is embedded.
+        now: from `Gate.status`.
+    """
+    names = workers_of(now)
+    if names:
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        return Finding("workers", State.OK, f"{len(names):,} live: {', '.join(names[:NAMED])}{more}")
+    if settings.redis_url is None:
+        return Finding("workers", State.OK, "none now; in embedded mode each command brings its own")
+    mend = "start one with `replibatch worker`, with the same REPLIBATCH_REDIS_URL and REPLIBATCH_ACCOUNT"
+    return Finding("workers", State.WRONG, "none answers: nothing that is enqueued is made", mend)
+
+
+def _of_error(subject: str, error: SettingsError) -> Finding:
+    """A `SettingsError` names what was found, then what is allowed."""
+    found, _, allowed = str(error).partition("; allowed: ")
+    return Finding(subject, State.WRONG, found, f"allowed: {allowed}" if allowed else "")

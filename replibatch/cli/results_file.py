@@ -1,0 +1,82 @@
+"""`results.jsonl`: a whole line for each result, there as soon as it is known, once however many runs follow it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from replibatch.requests import BatchResult
+
+if sys.platform != "win32":
+    import fcntl
+
+
+class ResultsFile:
+    """Appends results, unless another run that makes the same list has done so.
+
+    Args:
+        path: of the file.
+        since: its size in bytes when it was read for what had been made before: what is new since then is another's.
+            None for its size now.
+    """
+
+    def __init__(self, path: Path, since: int | None = None) -> None:
+        self._file = path.open("a+b", buffering=0)
+        self._read_to = self._size() if since is None else since
+        self._others: set[bytes] = set()  # what other runs have written, and this one is still to hear of
+
+    def add(self, result: BatchResult, index: int, key: bytes) -> dict[str, Any]:
+        """Append one; returns its line, as written by whomever."""
+        line = {"index": index, "key": key.hex(), **result.to_json()}
+        this = _identity(line)
+        with self._alone():
+            self._read_others()
+            if this in self._others:
+                self._others.discard(this)
+                return line
+            self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            self._read_to = self._size()
+        return line
+
+    def close(self) -> None:
+        """No more will come."""
+        self._file.close()
+
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    def _read_others(self) -> None:
+        size = self._size()
+        if size == self._read_to:
+            return
+        self._file.seek(self._read_to)
+        for raw in self._file.read(size - self._read_to).splitlines():
+            try:
+                self._others.add(_identity(json.loads(raw)))
+            except (ValueError, TypeError, KeyError):
+                continue  # cut short by a crash
+        self._read_to = size
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other run writes. Windows has no such lock: there two runs at once may write a line each."""
+        if sys.platform == "win32":
+            yield
+            return
+        fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file.fileno(), fcntl.LOCK_UN)
+
+
+def _identity(line: dict[str, Any]) -> bytes:
+    """What makes two lines the same result: the item, and the predictions it took."""
+    told = [line["key"], line["state"], *(attempt["prediction_id"] for attempt in line["attempts"])]
+    return hashlib.sha256(json.dumps(told).encode()).digest()[:16]

@@ -1,0 +1,83 @@
+"""This worker's token among those of the account's other workers: the same account's, and accepted, or it leaves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from replibatch.errors import AttemptFailure, SettingsError, TokenRefused
+from replibatch.limits import Gate
+from replibatch.replicate_api import ReplicateAPI
+
+log = structlog.get_logger(__name__)
+
+
+class Credentials:
+    """Whose token this worker has, and whether Replicate still accepts it.
+
+    Args:
+        gate: the account's gate, through which the workers tell each other.
+        report: what this process says of itself with each heartbeat; written to here.
+        leave: called once Replicate accepts the token no more: this worker hands its work back and ends.
+    """
+
+    def __init__(self, gate: Gate, report: dict[str, Any], leave: Callable[[], None]) -> None:
+        self._gate = gate
+        self._report = report
+        self._leave = leave
+        self._lock = threading.Lock()
+        self._is_checked = False
+        self._is_leaving = False
+
+    def check(self, api: ReplicateAPI) -> None:
+        """Ask Replicate whose token this is, before any work is taken.
+
+        Raises:
+            TokenRefused: it is not accepted. Where no other worker's is either, the account is stopped.
+            SettingsError: it is another account's than the other workers'.
+        """
+        try:
+            username = api.account()
+            self._is_checked = True
+        except TokenRefused as refused:
+            self._stop_without_others(refused)
+            raise
+        except AttemptFailure as failure:
+            self._is_checked = True
+            log.warning("could not ask for the account", error=str(failure))
+            return
+        log.info("account", name=username, limits=self._gate.prefix)
+        self._report["username"] = username
+        # Said before it is looked: of two that do so at once, one at least sees it of both.
+        self._gate.heartbeat(self._report)
+        for worker, report in self._others():
+            if report["username"] != username:
+                self._gate.heartbeat({}, leaving=True)
+                raise SettingsError(
+                    f"REPLICATE_API_TOKEN belongs to the account {username!r}, that of the worker {worker} to "
+                    f"{report['username']!r}; limits are kept by account: set REPLIBATCH_ACCOUNT to a name of its own"
+                )
+
+    def refused(self, why: TokenRefused) -> None:
+        """Replicate accepts the token no more: go, and stop the account if nobody else's is accepted either."""
+        with self._lock:
+            if not self._is_checked or self._is_leaving:
+                return
+            self._report["token_refused"] = True
+            self._gate.heartbeat(self._report)  # as above
+            self._stop_without_others(why)
+            self._is_leaving = True
+            log.error("this worker hands its work back and ends", why=str(why))
+            self._leave()
+
+    def _stop_without_others(self, why: TokenRefused) -> None:
+        if not any("token_refused" not in report for _, report in self._others()):
+            self._gate.stop(f"{type(why).__name__}: {why}")
+
+    def _others(self) -> list[tuple[str, dict[str, Any]]]:
+        """The other live workers, by their names; a producer's report names no user."""
+        processes: dict[str, dict[str, Any]] = self._gate.status()["processes"]
+        return [(name, said) for name, said in processes.items() if name != self._gate.process and "username" in said]

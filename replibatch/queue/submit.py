@@ -1,0 +1,112 @@
+"""A batch's requests on their way into Redis: prepared, packed, appended chunk by chunk."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from replibatch.ledger import Packer, PendingEntry
+from replibatch.messages import BULK
+from replibatch.queue.batch import Batch
+from replibatch.queue.producer import Producer
+from replibatch.requests import BatchRequest, new_id
+from replibatch.routing import Routed
+
+CHUNK = 500  # requests appended in one call: memory stays flat, however many there are
+
+
+class Ask(NamedTuple):
+    """One request of a batch.
+
+    Attributes:
+        place: its place in the batch; places rise, and may leave gaps.
+        id: its generation's: the same id is the same job.
+        request: what to make.
+        routed: the same with its model, where the caller has routed and checked it already.
+    """
+
+    place: int
+    id: str
+    request: BatchRequest
+    routed: Routed | None = None
+
+
+def submit(
+    producer: Producer,
+    requests: Iterable[BatchRequest],
+    *,
+    max_concurrent: int | None = None,
+    max_cost_usd: float | None = None,
+    fallback: bool = True,
+    folder: str = "",
+) -> Batch:
+    """Enqueue a batch; returns when all of it is durable in Redis. Its first requests are under way by then.
+
+    Args:
+        producer: the process's.
+        requests: a list is checked whole before anything starts; any other iterable is taken in chunks.
+        max_concurrent: the most of this batch in flight at once, over the whole fleet.
+        max_cost_usd: nothing of it is started that could take its cost past this.
+        fallback: whether other models may stand in.
+        folder: where files with no name of their own go.
+
+    Raises:
+        RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
+    """
+    if isinstance(requests, Sequence):
+        for request in requests:  # all of it, before any of it is paid for
+            producer.prepare.check(request)
+    batch = Batch(producer, new_id(8))
+    if max_cost_usd is not None:
+        producer.gate.fill_purse(batch.id, max_cost_usd)
+    producer.batches.open(batch.id, max_concurrent=max_concurrent, priority=BULK, about={})
+    asks = (
+        Ask(place, producer.id_of(request) or f"{batch.id}-{place}", request)
+        for place, request in enumerate(requests)
+    )
+    append_all(batch, producer, asks, fallback=fallback, folder=folder)
+    return batch
+
+
+def append_all(
+    batch: Batch, producer: Producer, asks: Iterable[Ask], *, fallback: bool = True, folder: str = ""
+) -> None:
+    """Append requests to a batch that is open and empty, start the first of them, and close the batch.
+
+    Raises:
+        RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
+    """
+    packer = Packer()
+    known: set[str] = set()
+    appended = 0
+    try:
+        for chunk in _chunks(asks):
+            entries: list[str] = []
+            catalog: dict[str, Any] = {}
+            for ask in chunk:
+                prepared = producer.prepare(
+                    ask.request, ask.id, ask.place, routed=ask.routed, fallback=fallback, folder=folder
+                )
+                entries.append(packer.pack(PendingEntry(ask.id, ask.place, prepared)))
+                if prepared.model not in known:
+                    known.add(prepared.model)
+                    catalog |= _models(producer, prepared.model)
+            producer.present()
+            producer.publish(producer.batches.append(batch.id, appended, entries, packer.fresh(), catalog))
+            appended += len(entries)
+    except BaseException:
+        batch.cancel()
+        raise
+    finally:
+        producer.batches.close(batch.id)
+
+
+def _chunks(asks: Iterable[Ask]) -> Iterator[list[Ask]]:
+    source = iter(asks)
+    while chunk := list(itertools.islice(source, CHUNK)):
+        yield chunk
+
+
+def _models(producer: Producer, model: str) -> dict[str, Any]:
+    return {name: each.to_json() for name, each in producer.catalog.subset(model).items()}

@@ -1,0 +1,42 @@
+"""Whether the processes of a fleet see one storage: outputs in two places would be lost to half of them."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from replibatch.errors import SettingsError
+from replibatch.outputs.storage import Storage
+
+
+def mark(storage: Storage) -> dict[str, str]:
+    """Give a storage its identity where it has none; what a worker tells the others about it.
+
+    Raises:
+        SettingsError: it cannot be written.
+    """
+    storage.check_writable()
+    return {"storage": storage.mark(secrets.token_hex(16)), "storage_at": storage.where}
+
+
+def refuse_another(storage: Storage, processes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Go on only where every live worker has this very storage.
+
+    Args:
+        storage: this process's.
+        processes: what the live ones say of themselves.
+
+    Raises:
+        SettingsError: one has another; says which, and where.
+    """
+    mine = storage.identity()
+    for report in processes.values():
+        if report.get("storage", mine) != mine:
+            here = f"{storage.where!r} on {socket.gethostname()}"
+            there = f"{report['storage_at']!r} on {report['host']}"
+            raise SettingsError(
+                f"the storage {here} is not the one a worker has, {there}: what one saves the other cannot read; "
+                "allowed: REPLIBATCH_STORAGE_URL with one folder that all have mounted, or s3://bucket/prefix"
+            )

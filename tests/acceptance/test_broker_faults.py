@@ -1,0 +1,152 @@
+"""What the broker does to its messages and connections: each generation is paid for once, and soon."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from replibatch import Job
+from replibatch.messages import SINGLE, queue_lists
+from replibatch.sandbox import Sandbox
+from replibatch.settings import load
+from tests.acceptance.conftest import until
+from tests.acceptance.custody import Start, Worker, check_each_once, check_nothing_left, enqueue_jobs
+from tests.conftest import RedisServer
+
+pytestmark = [pytest.mark.chaos, pytest.mark.chaos_sample]
+
+LEASE_SECONDS = 4
+DELAY_SECONDS = LEASE_SECONDS + 5.0  # the most a fault may cost
+LIMIT, COUNT = 10, 60
+DEADLINE_SECONDS = 60.0
+
+
+@pytest.fixture
+def fleet(durable_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A Redis that keeps its data, whatever happens to it."""
+    monkeypatch.setenv("REPLIBATCH_REDIS_URL", durable_redis.url)
+    return durable_redis.url
+
+
+@pytest.fixture(autouse=True)
+def short_lease(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, tmp_path: Path) -> None:
+    monkeypatch.setenv("REPLIBATCH_LEASE_SECONDS", str(LEASE_SECONDS))
+    monkeypatch.setenv("REPLIBATCH_SETTLE_SECONDS", "3")
+    monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", str(LIMIT))
+    monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "files"))
+    sandbox.settings.latency_seconds = 1.0
+
+
+@pytest.fixture
+def workers(start_worker: Start) -> list[Worker]:
+    """Two, that wait for work."""
+    return [start_worker("--concurrency", "20") for _ in range(2)]
+
+
+def check(jobs: Sequence[Job], workers: Sequence[Worker], sandbox: Sandbox, files: Path, redis_url: str) -> None:
+    results = [job.result(DEADLINE_SECONDS) for job in jobs]
+    check_each_once(results, len(jobs), sandbox, files)
+    assert sandbox.books.peak_in_flight <= LIMIT
+    check_nothing_left(redis_url)
+    assert [worker.poll() for worker in workers] == [None] * len(workers), "they live"
+
+
+def take_messages(redis: Redis) -> list[bytes]:
+    """Take every message out of the queue, oldest first."""
+    name = queue_lists(load())[SINGLE]
+    with redis.pipeline() as pipeline:
+        messages, _ = pipeline.lrange(name, 0, -1).delete(name).execute()
+    return list(reversed(messages))
+
+
+def test_every_message_delivered_twice_at_once(
+    fleet: str, start_worker: Start, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    jobs = enqueue_jobs(COUNT)
+    with Redis.from_url(fleet) as redis:
+        messages = take_messages(redis)
+        assert len(messages) == COUNT
+        workers = [start_worker("--concurrency", "40") for _ in range(2)]
+        redis.lpush(queue_lists(load())[SINGLE], *[copy for message in messages for copy in (message, message)])
+    check(jobs, workers, sandbox, tmp_path / "files", fleet)
+    assert len(sandbox.books.post_times) == COUNT
+
+
+def test_every_connection_killed_again_and_again(
+    fleet: str, workers: list[Worker], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    jobs = enqueue_jobs(COUNT)
+    kills = 0
+    with Redis.from_url(fleet) as redis:
+        for done in range(LIMIT, COUNT - LIMIT, LIMIT):
+            until(lambda done=done: len(sandbox.books.create_times) > done, what="it goes on")  # type: ignore[misc]
+            for kind in ("normal", "pubsub"):
+                kills += redis.client_kill_filter(_type=kind, skipme=True)
+    assert kills > 40
+    check(jobs, workers, sandbox, tmp_path / "files", fleet)
+    assert time.monotonic() - began < COUNT / LIMIT * 1.0 + DELAY_SECONDS
+
+
+def test_away_for_ten_seconds_with_work_in_flight(
+    fleet: str, workers: list[Worker], durable_redis: RedisServer, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    jobs = enqueue_jobs(COUNT)
+    until(lambda: len(sandbox.books.create_times) > LIMIT, what="it is under way")
+    durable_redis.kill()
+    time.sleep(10)  # the fault itself
+    before = len(sandbox.books.create_times)
+    durable_redis.restart()
+    back_at = time.time()
+    until(lambda: len(sandbox.books.create_times) >= before + LIMIT, what="every slot is in use again")
+    assert sorted(sandbox.books.create_times)[before + LIMIT - 1] - back_at < DELAY_SECONDS
+    check(jobs, workers, sandbox, tmp_path / "files", fleet)
+
+
+@pytest.mark.parametrize("lost", ["some", "all"])
+def test_messages_lost_between_the_pop_and_the_task(
+    lost: str, fleet: str, start_worker: Start, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.settings.latency_seconds = 0.2
+    jobs = enqueue_jobs(COUNT)
+    with Redis.from_url(fleet) as redis:
+        messages = take_messages(redis)
+        if lost == "some":
+            redis.lpush(queue_lists(load())[SINGLE], *messages[1::3])
+    workers = [start_worker("--concurrency", "20") for _ in range(2)]
+    began = time.monotonic()
+    check(jobs, workers, sandbox, tmp_path / "files", fleet)
+    assert time.monotonic() - began < COUNT / LIMIT * 0.2 + DELAY_SECONDS
+
+
+@pytest.mark.parametrize("how", ["gone", "frozen"])
+def test_a_worker_told_to_stop_while_redis_is_away_goes_within_seconds(
+    how: str,
+    fleet: str,
+    start_worker: Start,
+    durable_redis: RedisServer,
+    sandbox: Sandbox,
+    tmp_path: Path,
+) -> None:
+    first = start_worker("--concurrency", "20")
+    jobs = enqueue_jobs(COUNT)
+    until(lambda: len(sandbox.books.create_times) > LIMIT, what="it is under way")
+    if how == "gone":
+        durable_redis.kill()
+    else:
+        durable_redis.process.send_signal(signal.SIGSTOP)
+    until(lambda: sandbox.books.in_flight == 0, what="its threads want to tell Redis")
+    began = time.monotonic()
+    first.send_signal(signal.SIGTERM)
+    try:
+        assert first.wait(30) == 0
+        assert time.monotonic() - began < 5
+    finally:
+        durable_redis.process.send_signal(signal.SIGCONT) if how == "frozen" else durable_redis.restart()
+    second = start_worker("--concurrency", "20")
+    check(jobs, [second], sandbox, tmp_path / "files", fleet)

@@ -1,0 +1,71 @@
+"""Tokens of a fleet: one that Replicate refuses ends its own worker, and an account is one account."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import replibatch
+from replibatch import BatchRequest
+from replibatch.errors import TokenRefused
+from replibatch.sandbox import Sandbox
+from tests.acceptance.conftest import until
+from tests.acceptance.custody import MODEL, Start, check_each_once, enqueue_jobs
+
+GOOD, BAD, THEIRS = "r8_good", "r8_soon_revoked", "r8_of_another_account"
+
+
+@pytest.fixture(autouse=True)
+def storage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "files"))
+
+
+def test_one_worker_loses_its_token_and_the_other_goes_on(
+    sandbox: Sandbox, start_worker: Start, fleet: str, tmp_path: Path
+) -> None:
+    sandbox.settings.latency_seconds = 5.0
+    good = start_worker("--concurrency", "20", REPLICATE_API_TOKEN=GOOD)
+    bad = start_worker("--concurrency", "20", REPLICATE_API_TOKEN=BAD)
+    jobs = enqueue_jobs(40)
+    until(lambda: len(sandbox.books.create_times) >= 30, what="both work")
+    sandbox.settings.refused_tokens = frozenset({BAD})
+    assert bad.wait(30) == 1
+    jobs += [replibatch.enqueue(BatchRequest("p40", MODEL, "40.webp"))]
+    check_each_once([job.result(60) for job in jobs], 41, sandbox, tmp_path / "files")
+    assert good.poll() is None
+    said = (tmp_path / "worker-1.log").read_text()
+    assert "token" in said and BAD not in said and "Traceback" not in said
+
+
+def test_the_last_one_stops_the_account_until_a_worker_brings_a_token_that_is_accepted(
+    sandbox: Sandbox, start_worker: Start, fleet: str, tmp_path: Path
+) -> None:
+    bad = start_worker("--concurrency", "4", REPLICATE_API_TOKEN=BAD)
+    sandbox.settings.refused_tokens = frozenset({BAD})
+    batch = replibatch.enqueue_batch(BatchRequest(f"p{number}", MODEL, f"{number}.webp") for number in range(8))
+    assert bad.wait(30) == 1
+    with pytest.raises(TokenRefused, match="REPLICATE_API_TOKEN"):
+        batch.results(30)
+    assert not sandbox.books.create_times
+    start_worker("--concurrency", "4", REPLICATE_API_TOKEN=GOOD)
+    batch.resume()
+    check_each_once(batch.results(60), 8, sandbox, tmp_path / "files")
+
+
+def test_a_token_of_another_account_is_refused_with_one_line(
+    sandbox: Sandbox, start_worker: Start, fleet: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.settings.other_accounts = {"theirs": frozenset({THEIRS})}
+    start_worker("--concurrency", "2")
+    monkeypatch.setenv("REPLICATE_API_TOKEN", THEIRS)
+    command = [sys.executable, "-m", "replibatch", "worker"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert "'theirs'" in line and "'sandbox'" in line and "REPLIBATCH_ACCOUNT" in line
+    assert "Traceback" not in done.stderr and THEIRS not in done.stderr
+    monkeypatch.setenv("REPLIBATCH_ACCOUNT", "theirs")
+    start_worker("--concurrency", "2")

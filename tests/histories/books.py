@@ -1,0 +1,193 @@
+"""What the histories know by themselves: every attempt, answer and cent, and what each promise allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from replibatch.limits.gate import CLAIM_SECONDS, POST_SECONDS, SLOT_MARGIN_SECONDS
+from replibatch.limits.words import MICRO, Ticket
+from tests.histories.state import PURSE, State
+
+LEASE, WINDOW, TIMEOUT = 5.0, 10.0, 5.0
+SLOT_SECONDS = POST_SECONDS + TIMEOUT + SLOT_MARGIN_SECONDS
+FIRST_COOLDOWN = 1.0  # at least, where a 429 names no wait
+
+
+@dataclass
+class Seen:
+    """An attempt as the histories saw it; its state is waiting, granted, claimed or created."""
+
+    ticket: Ticket
+    process: str
+    arrival: int
+    state: str = "waiting"
+    granted_at: float = 0.0
+    claimed_at: float = 0.0
+    place_lost: bool = False  # with the account's state, while it held a slot: should it wait again, it lines up anew
+
+    @property
+    def price(self) -> int:
+        return round(self.ticket.price_usd * MICRO)
+
+    @property
+    def turn(self) -> tuple[int, int]:
+        return self.ticket.priority, self.arrival
+
+    @property
+    def prediction(self) -> str:
+        """What Replicate calls it."""
+        attempt = self.ticket.attempt
+        return attempt.partition(":")[2] if attempt.startswith("prediction:") else f"of {attempt}"
+
+
+@dataclass
+class Books:
+    """What happened.
+
+    Attributes:
+        now: the latest time Redis' clock has shown.
+        configured: the default limits; `stored` the operator's; `reports` what each process was given.
+        limits: those in force: as of the last heartbeat of anybody.
+        beats: when each process was last heard of.
+        answers: when each POST was answered, with its prediction; refused ones have none.
+        gentle: the most open creates, after a 429, until as many as the limit have gone through.
+        settled: micro-dollars; `purse_settled` of those the purse's.
+    """
+
+    now: float
+    configured: dict[str, int]
+    budget: int | None = None
+    purse_cap: int | None = None
+    attempts: dict[str, Seen] = field(default_factory=dict)
+    stored: dict[str, int] = field(default_factory=dict)
+    reports: dict[str, dict[str, int]] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
+    beats: dict[str, float] = field(default_factory=dict)
+    answers: list[tuple[float, str]] = field(default_factory=list)
+    cooldown_until: float = 0.0
+    gentle: int | None = None
+    stopped: bool = False
+    settled: int = 0
+    purse_settled: int = 0
+
+    def having(self, state: str) -> list[str]:
+        return sorted(attempt for attempt, seen in self.attempts.items() if seen.state == state)
+
+    def alive(self, process: str) -> bool:
+        return self.beats.get(process, 0.0) > self.now - LEASE
+
+    def silent(self, process: str) -> bool:
+        """Not heard of for as long as a hand-off is its waiter's: it may be dead, or not."""
+        return self.beats.get(process, 0.0) <= self.now - CLAIM_SECONDS
+
+    def heard_of(self, process: str, *, leaving: bool = False) -> None:
+        """The limits in force are looked at again with each heartbeat: the operator's, else the lowest reported."""
+        self.beats[process] = 0.0 if leaving else self.now
+        self.limits = dict(self.configured)
+        for name in self.configured:
+            reported = [given[name] for who, given in self.reports.items() if name in given and self.alive(who)]
+            if name in self.stored or reported:
+                self.limits[name] = self.stored.get(name) or min(reported)
+
+    def taken(self, purse: str = "") -> int:
+        """Spent and reserved, of everything or of the purse."""
+        spent = self.purse_settled if purse else self.settled
+        holders = (seen for seen in self.attempts.values() if seen.state != "waiting")
+        return spent + sum(seen.price for seen in holders if not purse or seen.ticket.purse == purse)
+
+    def affords(self, ticket: Ticket) -> bool:
+        price = round(ticket.price_usd * MICRO)
+        if self.budget is not None and self.taken() + price > self.budget:
+            return False
+        return not ticket.purse or self.purse_cap is None or self.taken(PURSE) + price <= self.purse_cap
+
+    def settle(self, seen: Seen, cost: int) -> None:
+        self.settled += cost
+        self.purse_settled += cost if seen.ticket.purse else 0
+
+    def answered(self, prediction: str = "") -> None:
+        self.answers.append((self.now, prediction))
+        if prediction and self.gentle:
+            self.gentle = 2 * self.gentle if self.gentle < self.limits["per_window"] else None
+
+    def throttled(self, retry_after: float | None) -> None:
+        self.answered()
+        self.cooldown_until = max(self.cooldown_until, self.now + (retry_after or FIRST_COOLDOWN))
+        self.gentle = 1
+
+    def granted(self, attempt: str) -> None:
+        """A hand-off, or a grant to the caller itself: every limit must allow it, and its turn must have come."""
+        seen = self.attempts[attempt]
+        assert not self.silent(seen.process), "nothing is granted to who may be dead"
+        assert not self.stopped and self.now >= self.cooldown_until, "nothing is granted in a stop or a cooldown"
+        for rival in self.attempts.values():
+            if (
+                rival.state == "waiting"
+                and not self.silent(rival.process)
+                and not (seen.place_lost or rival.place_lost)
+            ):
+                assert seen.turn <= rival.turn, "first come, first served"
+        seen.state, seen.granted_at = "granted", self.now
+        states = [seen.state for seen in self.attempts.values()]
+        open_posts = states.count("granted") + states.count("claimed")
+        recent = sum(at > self.now - WINDOW for at, _ in self.answers)
+        assert len(states) - states.count("waiting") <= self.limits["max_concurrent"], "slots"
+        assert open_posts + recent <= self.limits["per_window"], "a create counts until a window after its answer"
+        assert self.gentle is None or open_posts <= self.gentle, "gently, after a 429"
+        assert self.budget is None or self.taken() <= self.budget, "the budget"
+        assert self.purse_cap is None or self.taken(PURSE) <= self.purse_cap, "the purse"
+
+    def claimed(self, attempt: str) -> None:
+        """An intent to create."""
+        seen = self.attempts[attempt]
+        assert not self.stopped and self.now >= self.cooldown_until, "nothing is claimed in a stop or a cooldown"
+        seen.state, seen.claimed_at = "claimed", self.now
+
+    def learn(self, state: State) -> None:
+        """What a call did besides what its caller was told, each time with a reason that allows it."""
+        gone: list[tuple[Seen, bool]] = []
+        for attempt, seen in list(self.attempts.items()):
+            where = state.where(attempt)
+            if seen.state in ("claimed", "created") and where != seen.state:
+                assert not where and self.now >= seen.claimed_at + SLOT_SECONDS, "a slot is its prediction's"
+                self.settle(seen, seen.price)
+                del self.attempts[attempt]
+            elif not where:
+                lapsed = seen.state == "granted" and self.now >= seen.granted_at + CLAIM_SECONDS
+                gone.append((seen, lapsed))
+                del self.attempts[attempt]
+            elif seen.state == "granted" and where == "waiting":
+                assert self.now >= seen.granted_at + CLAIM_SECONDS, "a hand-off is its waiter's for a while"
+                seen.state = "waiting"
+        fresh = [a for a, seen in self.attempts.items() if seen.state == "waiting" != state.where(a)]
+        for attempt in sorted(fresh, key=lambda attempt: self.attempts[attempt].turn):
+            self.granted(attempt)
+            if state.where(attempt) == "claimed":
+                self.claimed(attempt)
+        for seen, lapsed in gone:
+            may_go = not self.alive(seen.process) or self.stopped or not self.affords(seen.ticket)
+            assert may_go and (seen.state == "waiting" or lapsed), f"{seen} keeps its place"
+
+    def nobody_waits_in_vain(self, state: State) -> None:
+        """No slot is idle that somebody waits for who would come at once (as far as no lower limit was learned)."""
+        open_posts = len(state.granted) + len(state.creating)
+        free = (
+            not self.stopped
+            and self.now >= self.cooldown_until
+            and "learned" not in state.limits
+            and len(state.slots) < self.limits["max_concurrent"]
+            and open_posts + int(state.limits.get("posts", 0)) < self.limits["per_window"]
+            and open_posts < int(state.limits.get("ramp", open_posts + 1))
+        )
+        assert not free or all(self.silent(self.attempts[a].process) for a in self.having("waiting")), "an idle slot"
+
+    def agree_with(self, state: State, processes: list[str]) -> None:
+        """Books and Redis tell the same, but for the waiters a dead process left in an older copy."""
+        for attempt, seen in self.attempts.items():
+            assert state.where(attempt) == seen.state, f"{attempt} is {state.where(attempt)}, not {seen.state}"
+        for attempt in state.tickets.keys() - self.attempts.keys():
+            assert state.where(attempt) in ("waiting", "granted"), f"{attempt} is {state.where(attempt)}"
+            assert state.ticket_of(attempt)[1] not in processes, f"{attempt} was given back"
+        spent = sum(int(cost) for name, cost in state.spend.items() if name != "reserved")
+        assert spent == self.settled, "each cost is settled once"
+        assert int(state.purse.get("spent", 0)) == self.purse_settled

@@ -1,0 +1,396 @@
+"""What processes do at the gate from day to day, and what operators do to it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from redis import Redis
+
+from replibatch.limits.gate import CLAIM_SECONDS, Gate
+from replibatch.limits.words import MICRO, Standing, Ticket
+from replibatch.scripts import Step, run_together
+from replibatch.settings import Settings
+from tests.histories.books import LEASE, SLOT_SECONDS, TIMEOUT, WINDOW, Books, Seen
+from tests.histories.state import PURSE, State
+
+PROCESSES = 3
+WHO = st.integers(0, PROCESSES - 1)
+LIMITS = st.fixed_dictionaries({"max_concurrent": st.integers(1, 4), "per_window": st.integers(1, 6)})
+
+
+class Machine(RuleBasedStateMachine):
+    """Subclasses give `redis`.
+
+    Attributes:
+        calls: of scripts, over all histories.
+    """
+
+    redis: Redis
+    calls = 0
+
+    @initialize(
+        configured=LIMITS, budget=st.sampled_from([None, None, 4, 9, 25]), cap=st.sampled_from([None, 3, 8, 20])
+    )
+    def begin(self, configured: dict[str, int], budget: int | None, cap: int | None) -> None:
+        self.redis.flushdb()
+        self.clock = 1_700_000_000.0
+        self.books = Books(self.clock, configured, budget, cap)
+        self.settings = Settings(
+            global_max_concurrent=configured["max_concurrent"],
+            requests_per_minute=configured["per_window"],
+            rate_window_seconds=WINDOW,
+            lease_seconds=LEASE,
+            prediction_timeout_seconds=TIMEOUT,
+        )
+        self.processes = [f"process {number}" for number in range(PROCESSES)]
+        self.gates = {name: self.open_gate(name) for name in self.processes}
+        self.keepsakes: dict[str, str] = {}
+        self.earlier_keepsakes: dict[str, str] = {}
+        self.arrivals, self.ids = itertools.count(1), itertools.count(1)
+        assert self.gate.rebuild([]) == (None, []), "a new account waits for nobody"
+        if budget is not None:
+            self.gate.store_limits({"budget": budget})
+        if cap is not None:
+            self.gate.fill_purse(PURSE, cap / MICRO)
+        self.state = State.read(self.redis, self.gate.prefix)
+        self.everybody_beats()
+
+    def open_gate(self, name: str) -> Gate:
+        return Gate(self.redis, self.settings, name, lambda: self.clock)
+
+    @property
+    def gate(self) -> Gate:
+        return self.gates[self.processes[0]]
+
+    def gate_of(self, attempt: str) -> Gate:
+        return self.gates[self.books.attempts[attempt].process]
+
+    # -- time and life ------------------------------------------------------------------------------------------
+
+    @rule(who=WHO)
+    def beat(self, who: int) -> None:
+        process = self.processes[who]
+        mine = {a for a in self.books.having("granted") if self.books.attempts[a].process == process}
+        self.books.heard_of(process)
+        beat = self.call(lambda: self.gates[process].heartbeat(self.books.reports.get(process, {})))
+        self.earlier_keepsakes[process] = self.keepsakes.get(process, "")
+        self.keepsakes[process] = beat.keepsake or self.earlier_keepsakes[process]
+        mine &= set(self.books.having("granted"))
+        assert mine <= set(beat.unclaimed), "a heartbeat names the hand-offs its process has not claimed"
+        if not beat.must_report:
+            assert beat.max_concurrent == self.books.limits["max_concurrent"]
+
+    def everybody_beats(self) -> None:
+        for who in range(PROCESSES):
+            self.beat(who)
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 2.5, 6.0, 11.0]), keep_alive=st.booleans())
+    def wait(self, seconds: float, keep_alive: bool) -> None:
+        while keep_alive and seconds > 2:
+            self.tick(2.0)
+            self.everybody_beats()
+            seconds -= 2
+        self.tick(seconds)
+        self.call(self.gate.pump)
+        self.books.nobody_waits_in_vain(self.state)
+
+    def tick(self, seconds: float) -> None:
+        self.clock += seconds
+        self.books.now = max(self.books.now, self.clock)
+
+    @rule(seconds=st.sampled_from([0.5, 3.0]))
+    def the_clock_steps_back(self, seconds: float) -> None:
+        self.clock -= seconds
+
+    @precondition(lambda self: any(seen.claimed_at for seen in self.books.attempts.values()))
+    @rule(seconds=st.sampled_from([-0.1, 0.1]))
+    def the_machines_sleep_until_a_slot_lapses(self, seconds: float) -> None:
+        lapses_at = min(seen.claimed_at for seen in self.books.attempts.values() if seen.claimed_at) + SLOT_SECONDS
+        self.tick(max(0.0, lapses_at + seconds - self.clock))
+        self.everybody_beats()
+
+    @rule(who=WHO)
+    def leave(self, who: int) -> None:
+        process = self.processes[who]
+        self.books.reports.pop(process, None)
+        self.books.heard_of(process, leaving=True)
+        self.call(lambda: self.gates[process].heartbeat({}, leaving=True))
+
+    # -- one attempt after another ------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.books.attempts) < 6)
+    @rule(crowd=st.lists(WHO, min_size=2, max_size=6))
+    def acquire_many(self, crowd: list[int]) -> None:
+        for who in crowd:
+            self.acquire(who, 1, 3, PURSE)
+
+    @rule(who=WHO, price=st.integers(0, 5), priority=st.sampled_from([0, 3, 6]), purse=st.sampled_from(["", PURSE]))
+    def acquire(self, who: int, price: int, priority: int, purse: str) -> None:
+        process = self.processes[who]
+        if self.books.silent(process):
+            self.beat(who)
+        ticket = Ticket(f"g{next(self.ids)}:1", 1, price / MICRO, purse, priority)
+        affordable = self.books.affords(ticket)
+
+        def effect(answer: tuple[Standing, float | None]) -> None:
+            if answer[0] in (Standing.STOPPED, Standing.UNAFFORDABLE):
+                assert self.books.stopped if answer[0] == Standing.STOPPED else not affordable
+            else:
+                assert affordable and not self.books.stopped, "what can never be granted is refused at once"
+                self.books.attempts[ticket.attempt] = Seen(ticket, process, next(self.arrivals))
+
+        standing, again = self.call(lambda: self.gates[process].acquire(ticket), effect)
+        if standing == Standing.WAITING:
+            assert again is not None or self.state.slots, "a head waiter is told when to ask again, or is woken"
+        else:
+            assert self.state.where(ticket.attempt) == ("claimed" if standing == Standing.CLAIMED else "")
+
+    @precondition(lambda self: self.books.having("granted"))
+    @rule(data=st.data())
+    def claim_one(self, data: st.DataObject) -> None:
+        self.claim(self.pick(data, "granted"))
+
+    def claim(self, attempt: str) -> None:
+        seen = self.books.attempts[attempt]
+        gate = self.gates[seen.process]
+
+        self.call(lambda: gate.claim([seen.ticket]), lambda answer: self.handed_off(attempt, answer[0][0]))
+
+    def handed_off(self, attempt: str, standing: Standing) -> None:
+        """What has become of a hand-off that was to be claimed."""
+        seen = self.books.attempts[attempt]
+        if standing == Standing.CLAIMED:
+            self.books.claimed(attempt)
+        elif standing == Standing.STOPPED:
+            assert self.books.stopped
+            del self.books.attempts[attempt]
+        else:
+            lapsed = self.books.now >= seen.granted_at + CLAIM_SECONDS
+            assert lapsed or self.books.now < self.books.cooldown_until, f"a hand-off is claimed, not {standing}"
+            seen.state = "waiting"
+
+    @precondition(lambda self: self.books.having("claimed"))
+    @rule(data=st.data())
+    def created_one(self, data: st.DataObject) -> None:
+        self.created(self.pick(data, "claimed"))
+
+    def created(self, attempt: str) -> None:
+        seen = self.books.attempts[attempt]
+
+        def effect() -> None:
+            seen.state = "created"
+            self.books.answered(seen.prediction)
+            self.books.attempts.pop(f"prediction:{seen.prediction}", None)  # it was listed before its answer came
+
+        self.step(lambda: self.gate_of(attempt).created(seen.ticket, seen.prediction), effect)
+
+    @precondition(lambda self: self.books.having("claimed"))
+    @rule(data=st.data())
+    def refused_one(self, data: st.DataObject) -> None:
+        self.refused(self.pick(data, "claimed"))
+
+    def refused(self, attempt: str) -> None:
+        seen = self.books.attempts[attempt]
+
+        def effect() -> None:
+            self.books.answered()
+            del self.books.attempts[attempt]
+
+        self.step(lambda: self.gates[seen.process].refused(seen.ticket), effect)
+
+    @precondition(lambda self: self.books.having("claimed"))
+    @rule(waits=st.lists(st.sampled_from([None, 0.5, 3.0, 10.0]), min_size=1, max_size=4))
+    def throttled_some(self, waits: list[float | None]) -> None:
+        for attempt, retry_after in zip(self.books.having("claimed"), waits, strict=False):
+            self.throttled(attempt, retry_after)
+
+    def throttled(self, attempt: str, retry_after: float | None) -> None:
+        seen = self.books.attempts[attempt]
+
+        def effect() -> None:
+            self.books.throttled(retry_after)
+            seen.state = "waiting"
+
+        self.step(lambda: self.gates[seen.process].throttled(seen.ticket, retry_after), effect)
+
+    @precondition(lambda self: self.books.having("created"))
+    @rule(data=st.data(), failed=st.booleans())
+    def release_one(self, data: st.DataObject, failed: bool) -> None:
+        self.release(self.pick(data, "created"), failed=failed)
+
+    def release(self, attempt: str, *, failed: bool = False) -> None:
+        seen = self.books.attempts[attempt]
+        cost = 0 if failed else seen.price
+
+        def effect() -> None:
+            self.books.settle(seen, cost)
+            del self.books.attempts[attempt]
+
+        self.step(lambda: self.gates[seen.process].released(seen.ticket, cost / MICRO), effect)
+
+    @precondition(lambda self: self.books.having("waiting"))
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        seen = self.books.attempts[self.pick(data, "waiting")]
+        self.step(
+            lambda: self.gates[seen.process].released(seen.ticket, 0.0),
+            lambda: self.books.attempts.pop(seen.ticket.attempt),
+        )
+
+    @precondition(lambda self: self.books.having("waiting"))
+    @rule(then=st.sampled_from(["throttled", "throttled twice", "stopped", "unclaimed", "claimed"]))
+    def hand_off(self, then: str) -> None:
+        """Room is made for several at once; then something comes between their hand-offs and their claims."""
+        for attempt in self.books.having("claimed"):
+            self.created(attempt)
+        self.wait(WINDOW + 0.5, True)
+        for attempt in self.books.having("created"):
+            self.release(attempt)
+        granted = self.books.having("granted")
+        if granted and then in ("throttled", "throttled twice", "claimed"):
+            self.claim(granted.pop())
+        if granted and then == "throttled twice":
+            self.claim(granted.pop())
+        if then.startswith("throttled"):
+            self.throttled_some([3.0, 0.5])
+            self.wait(1.0, False)
+        if then == "stopped":
+            self.stop_or_resume(lift=False)
+        if then == "unclaimed":
+            self.wait(CLAIM_SECONDS, False)  # its process is silent by now: who comes next in the line is served
+        for attempt in granted:
+            if attempt in self.books.having("granted"):
+                self.claim(attempt)
+
+    # -- custody moves ------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.books.attempts)
+    @rule(data=st.data(), heir=WHO, how=st.sampled_from(["adopt", "acquire"]))
+    def take_over_one(self, data: st.DataObject, heir: int, how: str) -> None:
+        self.take_over(data.draw(st.sampled_from(sorted(self.books.attempts))), heir, how)
+
+    def take_over(self, attempt: str, heir: int, how: str, *, heard: bool = True) -> None:
+        """Another process takes it over; `heard` where the earlier owner then goes on as if it still had it."""
+        seen, process = self.books.attempts[attempt], self.processes[heir]
+        stale, stale_gate = seen.ticket, self.gates.get(seen.process) or self.open_gate(seen.process)
+        if process == seen.process:
+            return
+        if not self.books.alive(process):
+            self.beat(heir)
+        if attempt not in self.books.attempts:
+            return
+        seen.ticket = Ticket(attempt, stale.fence + 1, stale.price_usd, stale.purse, stale.priority)
+        seen.process = process
+        if how == "adopt" or seen.state == "created":
+            prediction = seen.prediction if seen.state == "created" else None
+            standing = self.call(lambda: self.gates[process].adopt(seen.ticket, prediction))
+            assert standing == seen.state
+        elif seen.state == "claimed":
+            standing, _ = self.gates[process].acquire(seen.ticket)
+            assert standing == Standing.UNSETTLED, "an unanswered POST is found out about before another is sent"
+        elif seen.state == "granted":
+            self.call(
+                lambda: self.gates[process].acquire(seen.ticket), lambda answer: self.handed_off(attempt, answer[0])
+            )
+        else:
+            self.call(lambda: self.gates[process].acquire(seen.ticket))
+        if not heard or attempt not in self.books.attempts:  # turned away as it was taken over: nobody's any more
+            return
+        assert stale_gate.adopt(stale) == stale_gate.acquire(stale)[0] == Standing.FENCED
+        assert stale_gate.claim([stale])[0] == [Standing.UNKNOWN]
+        old = stale_gate.released(stale, 1.0), stale_gate.created(stale, "another"), stale_gate.refused(stale)
+        for step in old:
+            assert run_together(self.redis, step)[0][0] == 0, "who lost custody changes nothing"
+        self.look()
+
+    # -- what operators do --------------------------------------------------------------------------------------
+
+    @rule(limits=st.none() | LIMITS)
+    def store_limits(self, limits: dict[str, int] | None) -> None:
+        self.books.stored = limits or {}
+        self.gate.store_limits({"max_concurrent": None, "per_window": None, **self.books.stored})
+        self.beat(0)
+
+    @rule(who=WHO, limits=st.none() | LIMITS)
+    def start_with_limits(self, who: int, limits: dict[str, int] | None) -> None:
+        self.books.reports[self.processes[who]] = limits or {}
+        self.beat(who)
+
+    @rule(lift=st.sampled_from([True, True, False]))
+    def stop_or_resume(self, lift: bool) -> None:
+        if self.books.stopped and lift:
+            self.books.cooldown_until = 0.0
+        self.books.stopped = not lift
+        self.call(self.gate.resume if lift else lambda: self.gate.stop("TokenRefused: no"))
+
+    # -- what must hold -----------------------------------------------------------------------------------------
+
+    @invariant()
+    def books_and_status_agree(self) -> None:
+        if not hasattr(self, "state"):
+            return
+        self.books.agree_with(self.state, self.processes)
+        status = self.gate.status()
+        assert status["in_flight"] == len(self.state.slots) and status["waiting"] == len(self.state.waiters)
+        assert status["creating"] == len(self.state.creating) + len(self.state.granted)
+        assert status["spent"] + status["reserved"] == self.books.taken()
+
+    def teardown(self) -> None:
+        if hasattr(self, "state"):
+            self.every_waiter_is_served()
+
+    def every_waiter_is_served(self) -> None:
+        self.tick(max(0.0, self.books.now - self.clock, self.books.cooldown_until - self.clock))
+        self.books.budget = self.books.purse_cap = None
+        self.gate.store_limits({"budget": None})
+        self.gate.fill_purse(PURSE, 1.0)
+        self.everybody_beats()
+        self.stop_or_resume(lift=True)
+        for _ in range(100 * (len(self.books.attempts) + 3)):
+            for attempt in self.books.having("granted"):
+                self.claim(attempt)
+            for attempt in self.books.having("claimed"):
+                self.created(attempt)
+            for attempt in self.books.having("created"):
+                self.release(attempt)
+            if not self.books.attempts:
+                return
+            self.tick(min(LEASE / 2, 1.1))
+            self.everybody_beats()
+        raise AssertionError(f"never served: {self.books.attempts}")
+
+    # -- how it sees --------------------------------------------------------------------------------------------
+
+    def call(self, run: Callable[[], Any], effect: Callable[[Any], None] = lambda answer: None) -> Any:
+        """One call with its effect on the books, and the same once more: a client's hidden retry changes nothing."""
+        answer = run()
+        effect(answer)
+        self.look()
+        run()
+        self.nothing_has_changed()
+        return answer
+
+    def step(self, make: Callable[[], Step], effect: Callable[[], object]) -> None:
+        """The same of a step, which says whether it counted."""
+        assert run_together(self.redis, make())[0][0] == 1
+        effect()
+        self.look()
+        assert run_together(self.redis, make())[0][0] == 0
+        self.nothing_has_changed()
+
+    def look(self) -> None:
+        type(self).calls += 1
+        self.state = State.read(self.redis, self.gate.prefix)
+        self.state.check_itself()
+        self.books.learn(self.state)
+
+    def nothing_has_changed(self) -> None:
+        type(self).calls += 1
+        assert State.read(self.redis, self.gate.prefix) == self.state, "the same call twice changes nothing twice"
+
+    def pick(self, data: st.DataObject, state: str) -> str:
+        return data.draw(st.sampled_from(self.books.having(state)))

@@ -1,0 +1,107 @@
+"""The custodian on a real Redis: whatever one generation is like, the others are looked after."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from redis import Redis
+
+from replibatch.cancellation import cancel
+from replibatch.catalog import load as load_catalog
+from replibatch.ledger import Ledger
+from replibatch.limits import Standing, Ticket
+from replibatch.messages import SINGLE, make_app
+from replibatch.requests import RoutedRequest, State
+from replibatch.scripts import run_together
+from replibatch.settings import Settings, load
+from replibatch.workshop import Running, Workshop
+from tests.integration.sandbox_caller import FLUX, Caller, wait_for
+from workers.custodian import Custodian
+
+SECONDS = 30.0
+
+
+@pytest.fixture
+def settings(call: Caller, redis_url: str) -> Settings:
+    return load(
+        replicate_api_token="r8_of_the_tests",
+        replicate_base_url=call.sandbox.url,
+        redis_url=redis_url,
+        global_max_concurrent=1,
+        lease_seconds=1,
+    )
+
+
+@pytest.fixture
+def shop(settings: Settings, redis_url: str) -> Iterator[Workshop]:
+    shop = Workshop(settings, redis_url, embedded=False, report={}, leave=lambda: None)
+    shop.start()
+    custodian = Custodian(shop, make_app(settings, redis_url))
+    custodian.start()
+    yield shop
+    custodian.stop()
+    shop.drain()
+    shop.stop()
+
+
+@pytest.fixture
+def leave_behind(settings: Settings, redis_url: str) -> Iterator[Callable[..., None]]:
+    """Has a process die that had begun with a generation."""
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        dead = Ledger(redis, settings, "dead/1/process")
+        models = {name: model.to_json() for name, model in load_catalog(None).subset(FLUX).items()}
+
+        def one(name: str, catalog: dict[str, object] = models, prediction: str = "") -> None:
+            request = RoutedRequest(name, "a fox", FLUX, FLUX, {}, (), f"{name}.png")
+            assert dead.enqueue(name, request, catalog, priority=SINGLE)
+            record = dead.take(name, 1)
+            assert record is not None
+            if prediction:
+                assert run_together(redis, dead.created(record, prediction)) == ["ok"]
+
+        yield one
+
+
+def test_one_that_cannot_be_looked_after_keeps_no_other_waiting(shop: Workshop, leave_behind) -> None:
+    leave_behind("broken", {})  # without its model
+    for number in range(5):
+        leave_behind(f"whole-{number}")
+    wait_for(lambda: all(shop.ledger.outcome(f"whole-{number}")[0] == "queued" for number in range(5)), SECONDS)
+    leave_behind("later")
+    wait_for(lambda: shop.ledger.outcome("later")[0] == "queued", SECONDS)
+
+
+def test_who_waits_at_the_gate_is_canceled_without_a_slot(shop: Workshop, leave_behind) -> None:
+    leave_behind("waits")
+    wait_for(lambda: shop.ledger.outcome("waits")[0] == "queued", SECONDS)
+    assert shop.gatekeeper.acquire(Ticket("holder:1", 1, 0.0)) == Standing.CLAIMED
+    record = shop.ledger.take("waits", 1)
+    assert record is not None
+    running = Running(record.attempt_key)
+    shop.begin("waits", running)
+    standings: list[Standing] = []
+    thread = threading.Thread(
+        target=lambda: standings.append(shop.gatekeeper.acquire(Ticket(record.attempt_key, record.fence, 0.0)))
+    )
+    thread.start()
+    shop.ledger.ask_to_cancel("waits")
+    thread.join(SECONDS)
+    assert standings == [Standing.WITHDRAWN] and running.canceled
+    shop.end("waits", running)
+
+
+def test_what_is_canceled_before_its_paid_output_is_saved_has_what_it_cost(
+    shop: Workshop, settings: Settings, redis_url: str, call: Caller, leave_behind
+) -> None:
+    prediction_id = call.create("a fox")["id"]
+    leave_behind("paid", prediction=prediction_id)
+    wait_for(lambda: shop.ledger.outcome("paid")[0] == "queued", SECONDS)
+    assert cancel(make_app(settings, redis_url), shop.ledger, "paid")
+    state, _, result = shop.ledger.outcome("paid")
+    assert state == State.CANCELED and result is not None
+    price_usd = load_catalog(None).subset(FLUX)[FLUX].cost_usd({"prompt": "a fox"})
+    (attempt,) = result.attempts
+    assert (attempt.prediction_id, attempt.reason) == (prediction_id, "canceled")
+    assert result.cost_usd == attempt.cost_usd == price_usd > 0

@@ -1,0 +1,304 @@
+"""Custody on a real Redis: a generation is always in exactly one place, and who has lost it changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from replibatch.ledger import BatchLedger, Ledger, Message, Record
+from replibatch.ledger.batches import PAUSED
+from replibatch.messages import make_app, publish, queue_lists
+from replibatch.requests import Attempt, BatchResult, State
+from replibatch.scripts import Step, run_together
+from replibatch.settings import load
+from tests.integration.sandbox_caller import wait_for
+from tests.integration.test_ledger_same_job import MODEL, open_batch, request
+
+Process = Callable[[str], Ledger]
+GRACE_SECONDS = 0.2
+FAILED = Attempt(MODEL, "p1", "failed", "failed", "no", 1.0, 0.0)
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def process(redis: Redis) -> Process:
+    """A process's view of the ledger, by its name."""
+    return lambda name: Ledger(redis, load(), name)
+
+
+@pytest.fixture
+def a(process: Process) -> Ledger:
+    return process("a")
+
+
+@pytest.fixture
+def b(process: Process) -> Ledger:
+    return process("b")
+
+
+def run(ledger: Ledger, step: Step) -> Any:
+    return run_together(ledger.redis, step)[0]
+
+
+def enqueue(ledger: Ledger, name: str = "g") -> None:
+    assert ledger.enqueue(name, request(name), {}, priority=3)
+
+
+def taken(ledger: Ledger, name: str = "g", attempt: int = 1) -> Record:
+    record = ledger.take(name, attempt)
+    assert record is not None
+    return record
+
+
+def result(name: str = "g") -> BatchResult:
+    return BatchResult(name, f"prompt {name}", MODEL, MODEL, True, cost_usd=0.5)
+
+
+def settle(ledger: Ledger, record: Record, state: State = State.SUCCEEDED) -> bool:
+    settled, *_ = run(ledger, ledger.settle(record, state, result(record.id)))
+    return bool(settled)
+
+
+@pytest.fixture
+def lost(a: Ledger, b: Ledger) -> Record:
+    """A's record of a generation that B has taken over."""
+    enqueue(a)
+    record = taken(a)
+    (theirs,) = b.take_over("a")
+    assert theirs.fence > record.fence and b.holds(theirs)
+    return record
+
+
+class TestFencing:
+    def test_who_has_lost_custody_settles_nothing(self, a: Ledger, b: Ledger, lost: Record) -> None:
+        assert not a.holds(lost)
+        assert not settle(a, lost)
+        assert b.outcome("g")[0] == "running"
+
+    def test_nor_advances(self, a: Ledger, b: Ledger, lost: Record) -> None:
+        assert run(a, a.advance(lost, "another/model", [FAILED], 0.0)) == 0
+        assert b.outcome("g")[:2] == ("running", 1)
+
+    def test_nor_requeues_or_puts_back(self, a: Ledger, b: Ledger, lost: Record) -> None:
+        assert a.requeue(lost) is None
+        assert run(a, a.put_back(lost, PAUSED)) == 0
+        assert b.custody() == {"g"} and a.custody() == set()
+
+    def test_nor_records_its_prediction(self, a: Ledger, b: Ledger, lost: Record) -> None:
+        assert run(a, a.created(lost, "p1")) == "fenced"
+        record = b.record("g")
+        assert record is not None and record.prediction is None
+
+    def test_not_even_the_same_process_in_an_earlier_custody(self, a: Ledger, b: Ledger, lost: Record) -> None:
+        (again,) = a.take_over("b")
+        assert not a.holds(lost) and not settle(a, lost)
+        assert a.requeue(lost) is None
+        assert settle(a, again)
+
+    def test_a_generation_made_again_is_not_its_earlier_life(self, a: Ledger) -> None:
+        enqueue(a)
+        first = taken(a)
+        assert settle(a, first)
+        a.forget(["g"])
+        enqueue(a)
+        second = taken(a)
+        assert second.fence > first.fence and not a.holds(first)
+        assert not settle(a, first) and settle(a, second)
+
+
+class TestPredictions:
+    def test_one_is_claimed_once(self, a: Ledger) -> None:
+        for name in "gh":
+            enqueue(a, name)
+        first, second = taken(a, "g"), taken(a, "h")
+        assert run(a, a.created(first, "p1")) == "ok"
+        assert run(a, a.created(second, "p1")) == "twin"
+        assert run(a, a.created(second, "p2")) == "ok"
+        found = {name: a.record(name) for name in "gh"}
+        assert {name: record and record.prediction for name, record in found.items()} == {"g": "p1", "h": "p2"}
+
+    def test_a_repeated_call_claims_nothing_twice(self, a: Ledger) -> None:
+        enqueue(a)
+        record = taken(a)
+        assert [run(a, a.created(record, "p1")) for _ in range(2)] == ["ok", "ok"]
+
+    def test_a_late_reply_to_who_lost_custody_is_kept_for_the_one_who_looks_for_it(
+        self, a: Ledger, b: Ledger, lost: Record
+    ) -> None:
+        enqueue(b, "twin")
+        twin = taken(b, "twin")
+        assert run(a, a.created(lost, "p1")) == "fenced"
+        assert run(b, b.created(twin, "p1")) == "twin"
+        theirs = b.record("g")
+        assert theirs is not None and run(b, b.created(theirs, "p1")) == "ok"
+
+    def test_an_attempt_that_is_over_takes_no_twins(self, a: Ledger, b: Ledger, lost: Record) -> None:
+        """A search for it goes on in the process that lost it, while a twin looks for its own lost create."""
+        theirs = b.record("g")
+        assert theirs is not None and run(b, b.created(theirs, "p1")) == "ok"
+        enqueue(b, "twin")
+        twin = taken(b, "twin")
+        assert run(a, a.created(lost, "p2")) == "fenced"
+        assert settle(b, theirs)
+        assert run(a, a.created(lost, "p2")) == "fenced"
+        assert run(b, b.created(twin, "p2")) == "ok"
+
+
+class TestTake:
+    def test_of_two_equal_messages_one_works(self, a: Ledger, b: Ledger) -> None:
+        enqueue(a)
+        assert [ledger.take("g", 1) is not None for ledger in (a, b, a)] == [True, False, False]
+
+    def test_a_call_repeated_by_the_connection_takes_once(self, a: Ledger) -> None:
+        enqueue(a)
+        script, keys, args = a._step("take", id="g", attempt=1, taker="t")
+        first, second = script(a.redis, keys, args), script(a.redis, keys, args)
+        assert first == second and first
+
+    @pytest.mark.parametrize("attempt", [1, 3])
+    def test_a_message_of_another_attempt_steps_aside(self, a: Ledger, attempt: int) -> None:
+        enqueue(a)
+        assert run(a, a.advance(taken(a), "b/model", [FAILED], 0.25)) == 1
+        assert a.take("g", attempt) is None
+        record = taken(a, attempt=2)
+        assert (record.model, record.attempts, record.pause_seconds) == ("b/model", (FAILED,), 0.25)
+        assert record.prediction is None and record.created_ms is None
+
+    def test_what_is_over_or_unknown_is_nobodys(self, a: Ledger) -> None:
+        enqueue(a)
+        settle(a, taken(a))
+        assert a.take("g", 1) is None and a.take("never", 1) is None
+
+    def test_one_that_is_to_be_canceled_says_so(self, a: Ledger) -> None:
+        enqueue(a)
+        a.ask_to_cancel("g")
+        record = taken(a)
+        assert record.canceling and a.to_cancel() == {"g"}
+        assert settle(a, record, State.CANCELED) and a.to_cancel() == set()
+
+
+class TestSteps:
+    def test_a_settle_repeated_by_the_connection_counts_once(self, a: Ledger) -> None:
+        batches = BatchLedger(a)
+        open_batch(batches, "one", "g", "h")
+        record = taken(a)
+        assert settle(a, record) and settle(a, record)
+        assert (batches.state("one").succeeded, batches.state("one").cost_usd) == (1, 0.5)
+        assert len(batches.finished("one")) == 1 and a.custody() == {"h"}
+
+    def test_an_advance_repeated_by_the_connection_advances_once(self, a: Ledger, b: Ledger) -> None:
+        enqueue(a)
+        record = taken(a)
+        step = a.advance(record, "b/model", [FAILED], 0.0)
+        assert [run(a, step), run(a, step)] == [1, 1]
+        assert a.outcome("g")[:2] == ("publishing", 2)
+        taken(b, attempt=2)
+        assert run(a, step) == 0
+
+    def test_the_same_id_is_the_same_job(self, a: Ledger, b: Ledger) -> None:
+        enqueue(a)
+        assert not b.enqueue("g", request("g"), {}, priority=3)
+        assert a.custody() == {"g"} and b.custody() == set()
+
+
+class TestDeath:
+    def test_all_that_a_process_answered_for_is_taken_over_once(self, process: Process, a: Ledger) -> None:
+        for number in range(500):
+            enqueue(a, f"g{number}")
+        found: list[str] = []
+        for name in "bc":
+            while records := process(name).take_over("a"):
+                found += [record.id for record in records]
+                if name == "b" and len(found) >= 200:
+                    break
+        assert sorted(found) == sorted(f"g{number}" for number in range(500))
+        assert a.custody() == set()
+        assert process("d").other_custodians() == {"b", "c"}
+
+    def test_what_one_that_ends_gives_back_the_next_takes_as_it_is(self, a: Ledger, b: Ledger) -> None:
+        for name in ("publishing", "running", "created"):
+            enqueue(a, name)
+        taken(a, "running")
+        run(a, a.created(taken(a, "created"), "p1"))
+        assert a.give_back() == 3
+        assert b.other_custodians() == {""}
+        records = {record.id: record for record in b.take_over("")}
+        assert {name: (record.state, record.prediction) for name, record in records.items()} == {
+            "publishing": ("publishing", None),
+            "running": ("running", None),
+            "created": ("running", "p1"),
+        }
+        assert b.other_custodians() == set() and b.custody() == set(records)
+
+    def test_what_is_put_back_to_the_queue_is_nobodys_until_a_task_takes_it(self, a: Ledger, b: Ledger) -> None:
+        enqueue(a)
+        run(a, a.created(taken(a), "p1"))
+        (record,) = b.take_over("a")
+        message = b.requeue(record)
+        assert message is not None and (message.id, message.attempt, message.priority) == ("g", 1, 0)
+        b.published(["g"])
+        assert b.custody() == set()
+        assert taken(a).prediction == "p1"
+
+
+class TestLostMessages:
+    @pytest.fixture
+    def queue(self, redis_url: str) -> Callable[[Ledger, str], None]:
+        """Enqueues a generation, its message included."""
+        app = make_app(load(), redis_url)
+
+        def put(ledger: Ledger, name: str) -> None:
+            enqueue(ledger, name)
+            record = ledger.record(name)
+            assert record is not None
+            message = Message(name, record.attempt, record.model, record.priority)
+            ledger.published(publish(app, [message]))
+
+        return put
+
+    @staticmethod
+    def pop(redis: Redis) -> None:
+        """The oldest message, taken out by somebody who dies with it."""
+        assert redis.rpop(queue_lists(load())[3])
+
+    def test_one_that_is_older_than_the_oldest_in_its_list_is_published_again(
+        self, redis: Redis, a: Ledger, b: Ledger, queue: Callable[[Ledger, str], None]
+    ) -> None:
+        queue(a, "lost")
+        self.pop(redis)
+        wait_for(lambda: age_ms(redis, a, "lost") > 1000 * GRACE_SECONDS)
+        queue(a, "waits")
+        assert [message.id for message in b.lost(queue_lists(load()), GRACE_SECONDS)] == ["lost"]
+        assert b.custody() == {"lost"} and b.lost(queue_lists(load()), GRACE_SECONDS) == []
+
+    def test_from_an_empty_list_only_after_the_grace(
+        self, redis: Redis, a: Ledger, queue: Callable[[Ledger, str], None]
+    ) -> None:
+        queue(a, "lost")
+        self.pop(redis)
+        assert a.lost(queue_lists(load()), 60.0) == []
+        wait_for(lambda: bool(a.lost(queue_lists(load()), GRACE_SECONDS)))
+
+    def test_one_that_waits_or_works_is_not_lost(
+        self, redis: Redis, a: Ledger, queue: Callable[[Ledger, str], None]
+    ) -> None:
+        for name in ("works", "waits"):
+            queue(a, name)
+        self.pop(redis)
+        taken(a, "works")
+        wait_for(lambda: age_ms(redis, a, "waits") > 1000 * GRACE_SECONDS)
+        assert a.lost(queue_lists(load()), GRACE_SECONDS) == []
+
+
+def age_ms(redis: Redis, ledger: Ledger, name: str) -> float:
+    """How long a generation has been recorded as queued."""
+    seconds, microseconds = redis.time()
+    return seconds * 1000 + microseconds / 1000 - (redis.zscore(f"{ledger.prefix}queued:3", name) or 0)

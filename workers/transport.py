@@ -1,0 +1,64 @@
+"""Celery's Redis transport without what costs most of a worker's CPU there.
+
+kombu makes a new client for each message it sends or acknowledges, and acknowledges in Redis even what it was told to
+consume without that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import redis as kombu_redis
+
+NAME = "replibatch"
+
+TRANSPORT_ALIASES[NAME] = f"{__name__}:Transport"
+TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"
+
+
+def with_lasting_clients(url: str) -> str:
+    """A broker's address as `messages.celery_url` gives it, for this transport; sentinels keep kombu's clients."""
+    scheme, separator, rest = url.partition("+socket://")
+    return f"{NAME}{separator}{rest}" if scheme == "redis" and separator else url
+
+
+class QoS(kombu_redis.QoS):
+    """What waits to be acknowledged: nothing of a queue that is consumed without."""
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message, if it waits for that."""
+        if delivery_tag in self._delivered:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]  # kombu is untyped
+
+
+class SentinelChannel(kombu_redis.SentinelChannel):
+    """A channel through sentinels."""
+
+    QoS = QoS
+
+
+class SentinelTransport(kombu_redis.SentinelTransport):
+    """`sentinel://`, under kombu's own name: a connection that fails over finds its transport by that."""
+
+    Channel = SentinelChannel
+
+
+class Channel(kombu_redis.Channel):
+    """A channel that keeps its client as long as the pool it draws on."""
+
+    QoS = QoS
+    _lasting: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        if asynchronous:  # for the one connection it blocks on
+            return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
+        if self._lasting is None or self._lasting.connection_pool is not self.pool:
+            self._lasting = super()._create_client()  # type: ignore[no-untyped-call]
+        return self._lasting
+
+
+class Transport(kombu_redis.Transport):
+    """`redis://`, `rediss://` and `redis+socket://`."""
+
+    Channel = Channel
