@@ -2,6 +2,9 @@
 
 It takes over from dead processes. Their predictions go on the watcher at once, so their slots are freed though every
 task thread waits; only the saving, or the next attempt, needs one, and goes to the head of the queue.
+
+Its own thread waits for Redis alone; what waits for Replicate has threads of its own, or a slow answer would hold up
+every takeover.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import structlog
@@ -17,7 +21,6 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from replibatch.errors import ReplibatchError
 from replibatch.ledger import Message, Record
 from replibatch.limits import Standing, Ticket
 from replibatch.messages import call_linked, capacity_for, publish, queue_lists
@@ -27,6 +30,8 @@ from replibatch.routing import inputs_for
 from replibatch.scripts import run_together
 from replibatch.workshop import OVERDUE_SECONDS, Workshop
 from workers import metrics
+
+CANCELS_AT_ONCE = 4
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +50,8 @@ class Custodian:
         self._looked_after: dict[str, Record] = {}  # taken over; no thread of this process works on them
         self._strangers: set[str] = set()
         self._overdue_at = 0.0
+        self._cancels = ThreadPoolExecutor(CANCELS_AT_ONCE, "cancel")
+        self._being_canceled: set[str] = set()  # predictions
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="custodian", daemon=True)
@@ -58,6 +65,7 @@ class Custodian:
         self._stopping.set()
         self._jobs.put(lambda: None)
         self._thread.join(5)
+        self._cancels.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
         rounds_at = 0.0
@@ -124,13 +132,24 @@ class Custodian:
                 self._cancel(record, record.prediction)
 
     def _cancel(self, record: Record, prediction_id: str) -> None:
+        if prediction_id not in self._being_canceled:
+            self._being_canceled.add(prediction_id)
+            self._cancels.submit(self._cancel_there, record, prediction_id)
+
+    def _cancel_there(self, record: Record, prediction_id: str) -> None:
+        """Cancel at Replicate, in a thread of the cancels; what follows is the custodian's."""
+        canceled: Prediction | None = None
         try:
             canceled = self._shop.api.cancel(prediction_id)
-        except ReplibatchError as failure:
+        except Exception as failure:  # noqa: BLE001  # the next round tries again
             log.warning("could not cancel", generation=record.id, error=str(failure))
-            return
-        if canceled.is_over:
-            self._shop.watcher.forget(canceled.id)
+        self._soon(record, lambda: self._canceled(record, prediction_id, canceled))
+
+    def _canceled(self, record: Record, prediction_id: str, canceled: Prediction | None) -> None:
+        self._being_canceled.discard(prediction_id)
+        is_ours = self._looked_after.get(record.id) is record  # else the watcher has seen its end first
+        if canceled and canceled.is_over and is_ours:
+            self._shop.watcher.forget(prediction_id)
             self._over(record, canceled)
 
     def _find_strangers(self) -> None:

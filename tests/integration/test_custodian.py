@@ -13,6 +13,7 @@ from replibatch.catalog import load as load_catalog
 from replibatch.ledger import Ledger
 from replibatch.limits import Standing, Ticket
 from replibatch.messages import SINGLE, make_app
+from replibatch.replicate_api import Prediction
 from replibatch.requests import RoutedRequest, State
 from replibatch.scripts import run_together
 from replibatch.settings import Settings, load
@@ -90,6 +91,30 @@ def test_who_waits_at_the_gate_is_canceled_without_a_slot(shop: Workshop, leave_
     thread.join(SECONDS)
     assert standings == [Standing.WITHDRAWN] and running.canceled
     shop.end("waits", running)
+
+
+def test_a_cancel_that_replicate_is_slow_to_answer_holds_up_no_takeover(
+    shop: Workshop, call: Caller, leave_behind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call.sandbox.settings.latency_seconds = 600.0
+    cancel_there, asked, answer_now = shop.api.cancel, threading.Event(), threading.Event()
+
+    def slow(prediction_id: str) -> Prediction:
+        asked.set()
+        assert answer_now.wait(2 * SECONDS)
+        return cancel_there(prediction_id)
+
+    monkeypatch.setattr(shop.api, "cancel", slow)
+    leave_behind("canceled", prediction=call.create("a fox")["id"])
+    wait_for(lambda: "canceled" in shop.ledger.custody(), SECONDS)
+    shop.ledger.ask_to_cancel("canceled")
+    assert asked.wait(SECONDS)
+    leave_behind("later")
+    wait_for(lambda: shop.ledger.outcome("later")[0] == "queued", SECONDS)
+    assert call.sandbox.books.cancels == 0
+    answer_now.set()
+    wait_for(lambda: shop.ledger.outcome("canceled")[0] == "queued", SECONDS)
+    assert call.sandbox.books.cancels == 1
 
 
 def test_what_is_canceled_before_its_paid_output_is_saved_has_what_it_cost(
