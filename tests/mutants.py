@@ -46,6 +46,8 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "a cost is not settled": ("release", "  spend(ticket, call.cost)\n", ""),
     "an answer counts whoever gives it": ("answer", "if not owns(ticket) or not redis.call", "if not ticket or not redis.call"),
     "an answer counts twice": ("answer", " or not redis.call('ZSCORE', CREATING, call.attempt) then", " then"),
+    "a hand-off to another process is claimed for it": ("gate", "ticket.process == call.process and claim(head, ticket) or 'granted'", "claim(head, ticket)"),
+    "a heartbeat does not name what was claimed for its process": ("heartbeat", "ipairs({ GRANTED, CREATING })", "ipairs({ GRANTED })"),
     "the dead are granted slots": ("gate", "if not is_alive(ticket.process) then\n      drop(head)", "if false then\n      drop(head)"),
     "the silent are handed slots": ("gate", "elseif not heard_within(ticket.process, config.claim_ms) then", "elseif false then"),
     "the silent hold up the line": ("gate", "      passed_over = passed_over + 1\n", "      break\n"),

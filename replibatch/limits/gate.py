@@ -48,6 +48,9 @@ class Gate:
         settings: the defaults of the limits, the window, the lease.
         process: this process's unique name.
         clock: seconds since the epoch, for tests; None for Redis' own time.
+
+    Attributes:
+        reports: how often this process has said what it holds, as the account's state was lost.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Gate:
         self.process = process
         self.prefix = f"rb:{settings.account_key}:"
         self._clock = clock
+        self.reports = 0
         self._held: dict[str, tuple[Ticket, str]] = {}  # with the prediction, once there is one
         self._asking: set[str] = set()
         self._is_new = True  # until the account's state was seen
@@ -108,6 +112,19 @@ class Gate:
                 self._remember(ticket, Standing(standing))
         return [Standing(standing) for standing in standings], _seconds(again)
 
+    def was_claimed(self, ticket: Ticket, reports: int) -> bool:
+        """Believe a message that says a hand-off was claimed for its waiter here.
+
+        Args:
+            ticket: the waiter's.
+            reports: how many there had been when this process began to listen; a message from before the last one may
+                tell of a state that was lost since.
+        """
+        with self._memory:
+            if reports == self.reports:
+                self._held[ticket.attempt] = ticket, ""
+            return reports == self.reports
+
     def created(self, ticket: Ticket, prediction_id: str) -> Step:
         """The POST was answered with a prediction; the slot is now the prediction's."""
         with self._memory:
@@ -139,13 +156,11 @@ class Gate:
 
     def heartbeat(self, report: dict[str, Any], *, leaving: bool = False) -> Beat:
         """Say that this process lives, and the limits it was explicitly given."""
-        known, must_report, unclaimed, again, keepsake, max_concurrent = self._call(
+        known, must_report, handed, again, keepsake, max_concurrent = self._call(
             "heartbeat", process=self.process, report=json.dumps(report), leaving=leaving
         )
         self._is_new = self._is_new and not keepsake
-        return Beat(
-            bool(known), bool(must_report), list(unclaimed), _seconds(again), str(keepsake), int(max_concurrent)
-        )
+        return Beat(bool(known), bool(must_report), list(handed), _seconds(again), str(keepsake), int(max_concurrent))
 
     def report(self, keepsake: str, waiting: Iterable[str]) -> None:
         """Say what this process holds, for a state that was lost.
@@ -155,6 +170,7 @@ class Gate:
             waiting: the attempts its threads wait for; any other it seems to have, it has given back since.
         """
         with self._memory:
+            self.reports += 1
             held = list(self._held.values())
             asks = list(self._asking)
             self._since_report = []

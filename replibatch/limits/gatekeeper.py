@@ -1,8 +1,9 @@
 """The gatekeeper: waits at the gate for a whole process, on one connection.
 
-Two threads: one hears of hand-offs, claims all that have come at once and wakes the waiters concerned; one keeps the
-heartbeat and asks again when time alone may have freed something. The heartbeat also repairs what a lost message left
-behind, and has the process say what it holds when the account's state was lost.
+Two threads: one hears of hand-offs, claims all that have come at once and wakes the waiters concerned (what a call of
+this process has handed off is claimed already); one keeps the heartbeat and asks again when time alone may have freed
+something. The heartbeat also repairs what a lost message left behind, and has the process say what it holds when the
+account's state was lost.
 """
 
 from __future__ import annotations
@@ -108,10 +109,7 @@ class Gatekeeper:
     def drain(self) -> None:
         """Send every waiter away, now and from now on, with `Standing.WITHDRAWN`."""
         self._draining.set()
-        with self._lock:
-            waiters = list(self._waiters.values())
-        for waiter in waiters:
-            waiter.news.put(Standing.WITHDRAWN)
+        self._tell_all(Standing.WITHDRAWN)
 
     @property
     def draining(self) -> bool:
@@ -185,34 +183,58 @@ class Gatekeeper:
 
     def _listen(self) -> None:
         channel: PubSub | None = None
+        reports = 0
         while not self._stopping.is_set():
             try:
-                if channel is None:
-                    channel = self._listener.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-                    channel.subscribe(self._gate.wake_key, self._gate.call_key)
-                self._hear(channel)
+                if channel is None or reports != self._gate.reports:  # what was said before one is not heard any more
+                    reports = self._gate.reports
+                    channel = self._subscribe(channel)
+                self._hear(channel, reports)
             except RedisError as error:
                 log.warning("redis is away", error=str(error))
+                self._close(channel)
                 channel = None
                 self._stopping.wait(REDIS_AWAY_SECONDS)
+        self._close(channel)
+
+    def _subscribe(self, instead_of: PubSub | None) -> PubSub:
+        self._close(instead_of)
+        channel: PubSub = self._listener.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        channel.subscribe(self._gate.wake_key, self._gate.call_key)
+        return channel
+
+    def _close(self, channel: PubSub | None) -> None:
         if channel:
             with suppress(RedisError):
                 channel.close()
 
-    def _hear(self, channel: PubSub) -> None:
+    def _hear(self, channel: PubSub, reports: int) -> None:
         """Wait for a message, and act on it and on all that have come with it."""
         granted: list[str] = []
         wait_seconds = LISTEN_SECONDS
         while len(granted) < MOST_CLAIMS and (message := channel.get_message(timeout=wait_seconds)):
             wait_seconds = 0.0
-            news, _, attempt = str(message["data"]).partition("\t")
+            news, *about = str(message["data"]).split("\t")
             if news == "report":
                 self._beat_now()
-            elif news == Standing.GRANTED:
-                granted.append(attempt)
             elif news:
-                self._tell([attempt], Standing(news))
+                attempt, fence = about
+                if not self._tell(attempt, int(fence), Standing(news), reports):
+                    granted.append(attempt)
         self._claim(granted)
+
+    def _tell(self, attempt: str, fence: int, standing: Standing, reports: int) -> bool:
+        """Give a waiter its news; False for a hand-off that must be claimed first."""
+        with self._lock:
+            waiter = self._waiters.get(attempt)
+        if waiter is None or waiter.ticket.fence != fence:
+            return True  # it has left, and gives back what it was handed
+        if standing == Standing.GRANTED or (
+            standing == Standing.CLAIMED and not self._gate.was_claimed(waiter.ticket, reports)
+        ):
+            return False
+        waiter.news.put(standing)
+        return True
 
     def _claim(self, attempts: Iterable[str]) -> None:
         """Claim hand-offs for the waiters they are for, and wake those."""
@@ -227,9 +249,9 @@ class Gatekeeper:
                     waiter.news.put(standing)
         self._ask_again(again)
 
-    def _tell(self, attempts: Iterable[str], standing: Standing) -> None:
+    def _tell_all(self, standing: Standing) -> None:
         with self._lock:
-            waiters = [self._waiters[attempt] for attempt in attempts if attempt in self._waiters]
+            waiters = list(self._waiters.values())
         for waiter in waiters:
             waiter.news.put(standing)
 
@@ -279,11 +301,9 @@ class Gatekeeper:
             self._keepsake = beat.keepsake
         if beat.must_report or not beat.known:
             # Forgotten, after a long silence or with the state: who waits lines up anew; who has a place keeps it.
-            with self._lock:
-                attempts = list(self._waiters)
-            self._tell(attempts, Standing.UNKNOWN)
+            self._tell_all(Standing.UNKNOWN)
         else:
-            self._claim(beat.unclaimed)
+            self._claim(beat.handed)
             self._ask_for_all()
 
     def _ask_for_all(self) -> None:

@@ -49,7 +49,7 @@ class Beat(NamedTuple):
     Attributes:
         known: whether the process was alive to the others until now.
         must_report: whether the account's state was lost, and the process must say what it holds.
-        unclaimed: its hand-offs not yet claimed.
+        handed: attempts of its that have a slot and no answer to their create; some may not know yet.
         again_seconds: until asking again helps, if time will.
         keepsake: to be handed back with a report; empty while the state is not trusted.
         max_concurrent: the limit in force.
@@ -57,7 +57,7 @@ class Beat(NamedTuple):
 
     known: bool
     must_report: bool
-    unclaimed: list[str]
+    handed: list[str]
     again_seconds: float | None
     keepsake: str
     max_concurrent: int

@@ -30,6 +30,10 @@ class Seen:
         return round(self.ticket.price_usd * MICRO)
 
     @property
+    def has_no_answer(self) -> bool:
+        return self.state in ("granted", "claimed")
+
+    @property
     def turn(self) -> tuple[int, int]:
         return self.ticket.priority, self.arrival
 
@@ -143,8 +147,12 @@ class Books:
         assert not self.stopped and self.now >= self.cooldown_until, "nothing is claimed in a stop or a cooldown"
         seen.state, seen.claimed_at = "claimed", self.now
 
-    def learn(self, state: State) -> None:
-        """What a call did besides what its caller was told, each time with a reason that allows it."""
+    def learn(self, state: State) -> list[str]:
+        """What a call did besides what its caller was told, each time with a reason that allows it.
+
+        Returns:
+            What was claimed for its waiters at once.
+        """
         gone: list[tuple[Seen, bool]] = []
         for attempt, seen in list(self.attempts.items()):
             where = state.where(attempt)
@@ -167,6 +175,7 @@ class Books:
         for seen, lapsed in gone:
             may_go = not self.alive(seen.process) or self.stopped or not self.affords(seen.ticket)
             assert may_go and (seen.state == "waiting" or lapsed), f"{seen} keeps its place"
+        return [attempt for attempt in fresh if self.attempts[attempt].state == "claimed"]
 
     def nobody_waits_in_vain(self, state: State) -> None:
         """No slot is idle that somebody waits for who would come at once (as far as no lower limit was learned)."""

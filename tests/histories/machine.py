@@ -74,13 +74,13 @@ class Machine(RuleBasedStateMachine):
     @rule(who=WHO)
     def beat(self, who: int) -> None:
         process = self.processes[who]
-        mine = {a for a in self.books.having("granted") if self.books.attempts[a].process == process}
+        mine = {a for a, seen in self.books.attempts.items() if seen.process == process and seen.has_no_answer}
         self.books.heard_of(process)
         beat = self.call(lambda: self.gates[process].heartbeat(self.books.reports.get(process, {})))
         self.earlier_keepsakes[process] = self.keepsakes.get(process, "")
         self.keepsakes[process] = beat.keepsake or self.earlier_keepsakes[process]
-        mine &= set(self.books.having("granted"))
-        assert mine <= set(beat.unclaimed), "a heartbeat names the hand-offs its process has not claimed"
+        mine &= {attempt for attempt, seen in self.books.attempts.items() if seen.has_no_answer}
+        assert mine <= set(beat.handed), "a heartbeat names what its process may not have heard of"
         if not beat.must_report:
             assert beat.max_concurrent == self.books.limits["max_concurrent"]
 
@@ -97,6 +97,12 @@ class Machine(RuleBasedStateMachine):
         self.tick(seconds)
         self.call(self.gate.pump)
         self.books.nobody_waits_in_vain(self.state)
+
+    def wait_for_the_window(self) -> None:
+        """A window and some more, at the end of which time alone has freed what is handed off."""
+        self.wait(WINDOW - 1.5, True)
+        self.everybody_beats()
+        self.wait(1.7, False)
 
     def tick(self, seconds: float) -> None:
         self.clock += seconds
@@ -156,8 +162,8 @@ class Machine(RuleBasedStateMachine):
 
     def claim(self, attempt: str) -> None:
         seen = self.books.attempts[attempt]
+        assert seen.state == "granted"
         gate = self.gates[seen.process]
-
         self.call(lambda: gate.claim([seen.ticket]), lambda answer: self.handed_off(attempt, answer[0][0]))
 
     def handed_off(self, attempt: str, standing: Standing) -> None:
@@ -247,7 +253,7 @@ class Machine(RuleBasedStateMachine):
         """Room is made for several at once; then something comes between their hand-offs and their claims."""
         for attempt in self.books.having("claimed"):
             self.created(attempt)
-        self.wait(WINDOW + 0.5, True)
+        self.wait_for_the_window()
         for attempt in self.books.having("created"):
             self.release(attempt)
         granted = self.books.having("granted")
@@ -386,7 +392,9 @@ class Machine(RuleBasedStateMachine):
         type(self).calls += 1
         self.state = State.read(self.redis, self.gate.prefix)
         self.state.check_itself()
-        self.books.learn(self.state)
+        for attempt in self.books.learn(self.state):  # its process hears of it
+            gate = self.gate_of(attempt)
+            assert gate.was_claimed(self.books.attempts[attempt].ticket, gate.reports)
 
     def nothing_has_changed(self) -> None:
         type(self).calls += 1

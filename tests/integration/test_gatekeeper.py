@@ -56,6 +56,9 @@ class Process:
     def in_line(self, attempt: str) -> bool:
         return self.redis.zscore(f"{self.gate.prefix}waiters", attempt) is not None
 
+    def fence_in_line(self, attempt: str) -> int:
+        return int(str(self.redis.hget(f"{self.gate.prefix}tickets", attempt)).split("\t")[1])
+
     def release(self, attempt: str) -> None:
         run_together(self.redis, self.gate.released(Ticket(attempt, 1, 0.0), 0.0))
 
@@ -147,6 +150,7 @@ def test_of_two_custodies_of_one_attempt_in_a_process_the_later_waits_on(
     for custody in order:
         process.wait_at_the_gate("g:1", fence={"earlier": 1, "later": 2}[custody], known_as=custody)
     until(lambda: process.standings.get("earlier") == Standing.FENCED, "the earlier one steps aside")
+    until(lambda: process.fence_in_line("g:1") == 2, "the place is the later one's")
     assert "later" not in process.standings
     process.release("holder")
     until(lambda: process.standings.get("later") == Standing.CLAIMED, "it is woken")
@@ -156,8 +160,9 @@ def test_a_heartbeat_repairs_a_lost_message(start: Start, monkeypatch: pytest.Mo
     process = start()
     process.wait_at_the_gate("holder")
     process.wait_at_the_gate("next")
-    monkeypatch.setattr(process.keeper, "_hear", lambda channel: channel.get_message(timeout=0.1))  # and ignores it
-    process.redis.publish(process.gate.wake_key, "")  # the listener hears no more as it did
+    monkeypatch.setattr(
+        process.keeper, "_hear", lambda channel, reports: channel.get_message(timeout=0.1)
+    )  # and ignores it
     process.release("holder")
     until(lambda: "next" in process.standings, "it passes", CLAIM_SECONDS)
     assert process.standings["next"] == Standing.CLAIMED
@@ -167,8 +172,9 @@ def test_who_was_turned_away_and_not_told_learns_of_it(start: Start, monkeypatch
     process = start(lease_seconds=2)
     process.wait_at_the_gate("holder")
     process.wait_at_the_gate("next")
-    monkeypatch.setattr(process.keeper, "_hear", lambda channel: channel.get_message(timeout=0.1))  # and ignores it
-    process.redis.publish(process.gate.wake_key, "")
+    monkeypatch.setattr(
+        process.keeper, "_hear", lambda channel, reports: channel.get_message(timeout=0.1)
+    )  # and ignores it
     process.gate.stop("no credit")
     process.gate.pump()
     until(lambda: "next" in process.standings, "it is told")
@@ -191,29 +197,30 @@ def test_a_forgotten_process_lines_up_anew(start: Start) -> None:
 def test_a_claim_refused_in_a_cooldown_keeps_its_place(redis_url: str) -> None:
     now = 1_700_000_000.0
     with Redis.from_url(redis_url, decode_responses=True) as redis:
-        gate = Gate(redis, Settings(global_max_concurrent=2), "a", lambda: now)
-        gate.heartbeat({})
-        gate.rebuild([])
-        first, second, third, fourth = (Ticket(f"t{number}", 1, 0.0) for number in range(4))
-        assert [gate.acquire(ticket)[0] for ticket in (first, second, third, fourth)] == [
-            *[Standing.CLAIMED] * 2,
-            *[Standing.WAITING] * 2,
-        ]
-        run_together(redis, gate.refused(first))  # its slot is handed to the third
-        run_together(redis, gate.throttled(second, 1.0))
-        assert gate.claim([third])[0] == [Standing.WAITING]
+        here, there = (
+            Gate(redis, Settings(global_max_concurrent=2, lease_seconds=100), name, lambda: now) for name in "ab"
+        )
+        for gate in (here, there):
+            gate.heartbeat({})
+        here.rebuild([])
+        first, second, third, fourth = tickets = [Ticket(f"t{number}", 1, 0.0) for number in range(4)]
+        asked = [gate.acquire(ticket)[0] for gate, ticket in zip((here, here, there, there), tickets, strict=True)]
+        assert asked == [*[Standing.CLAIMED] * 2, *[Standing.WAITING] * 2]
+        run_together(redis, here.refused(first))  # its slot is handed to the third
+        run_together(redis, here.throttled(second, 1.0))
+        assert there.claim([third])[0] == [Standing.WAITING]
         now += 1.1
-        gate.pump()
         served = []
         for _ in range(3):
-            (attempt,) = gate.heartbeat({}).unclaimed  # one at a time, after a cooldown
+            here.heartbeat({}), there.heartbeat({})
+            (handed,) = [(gate, attempt) for gate in (here, there) for attempt in gate.heartbeat({}).handed]
+            gate, attempt = handed  # one at a time, after a cooldown
             served.append(attempt)
             ticket = next(ticket for ticket in (second, third, fourth) if ticket.attempt == attempt)
             assert gate.claim([ticket])[0] == [Standing.CLAIMED]
             run_together(redis, gate.created(ticket, attempt))
             run_together(redis, gate.released(ticket, 0.0))
             now += 60.0
-            gate.heartbeat({})
         assert served == ["t1", "t2", "t3"]
 
 
@@ -286,8 +293,9 @@ def drive(
                     posts, (now + 0.05 + number % 5 * 0.05, number, ticket.attempt, server.post(now + 0.02))
                 )
         again = gate.pump()
-        for attempt in gate.heartbeat({}).unclaimed:
-            if gate.claim([tickets[attempt]])[0] == [Standing.CLAIMED]:
+        sent = {attempt for _, _, attempt, _ in posts}
+        for attempt in gate.heartbeat({}).handed:
+            if attempt not in sent and gate.claim([tickets[attempt]])[0] == [Standing.CLAIMED]:
                 number += 1
                 heapq.heappush(posts, (now + 0.05 + number % 5 * 0.05, number, attempt, server.post(now + 0.02)))
         ahead = [next_beat, *([now + again] if again is not None else []), *([posts[0][0]] if posts else [])]

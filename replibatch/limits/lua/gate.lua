@@ -14,7 +14,7 @@
 --   limits:stored  hash  limits set by an operator: max_concurrent, per_window, budget (micro-dollars)
 --   purse:<name>   hash  cap, spent, reserved: the budget of a batch
 --   waited         hash  cause -> ms that waiters have waited for it
---   wake:<process> channel of hand-offs; "wake" is the channel to all processes
+--   wake:<process> channel of its waiters' news: standing, attempt, fence; "wake" is the channel to all processes
 -- ARGV[1]  the gate's configuration, JSON   ARGV[2]  this call's arguments, JSON
 --
 -- Times are Redis' own, in whole milliseconds. A repeated call changes nothing twice.
@@ -73,7 +73,7 @@ local function suspect()
   set('suspect', epoch)
   set('suspect_since', now)
   set('restored', clock_before)
-  redis.call('PUBLISH', PREFIX .. 'wake', 'report\t')
+  redis.call('PUBLISH', PREFIX .. 'wake', 'report')
 end
 
 local function max_concurrent() return state.max_concurrent or config.max_concurrent end
@@ -214,8 +214,8 @@ end
 
 -- Slots ----------------------------------------------------------------------------------------------------------
 
-local function tell(process, attempt, what)
-  redis.call('PUBLISH', PREFIX .. 'wake:' .. process, what .. '\t' .. attempt)
+local function tell(ticket, attempt, what)
+  redis.call('PUBLISH', PREFIX .. 'wake:' .. ticket.process, table.concat({ what, attempt, whole(ticket.fence) }, '\t'))
 end
 
 -- Between two creates where a limit was learned. A server that allows no burst counts from one arrival to the next:
@@ -248,7 +248,7 @@ end
 local caller_refused
 
 local function turn_away(attempt, ticket, why)
-  if attempt == call.attempt then caller_refused = why else tell(ticket.process, attempt, why) end
+  if attempt == call.attempt then caller_refused = why else tell(ticket, attempt, why) end
   drop(attempt)
 end
 
@@ -270,7 +270,27 @@ local function sweep()
   end
 end
 
+-- From a hand-off to the intent. Nothing is created in a cooldown, or after a stop, that came in between.
+local function claim(attempt, ticket)
+  if state.stopped then
+    free_slot(attempt, ticket)
+    drop(attempt)
+    return 'stopped'
+  end
+  if now < number('cooldown_until') or not is_trusted() then
+    back_in_line(attempt, ticket)
+    return 'waiting'
+  end
+  redis.call('ZREM', GRANTED, attempt)
+  redis.call('ZADD', CREATING, whole(now), attempt)
+  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)
+  set('total', number('total') + 1)
+  return 'claimed'
+end
+
 -- Grants to the heads of the line as long as every limit allows; returns when to ask again (ms), if time will help.
+-- Who asks is awake: what goes to a waiter of the same process is claimed for it at once. Any other process claims for
+-- itself, and the hand-off goes to the next in line if it does not.
 local function pump()
   if not is_trusted() then
     suspect()
@@ -302,7 +322,9 @@ local function pump()
       if open + number('posts') >= per_window() then at(posts_leave) break end
       if state.ramp and open >= state.ramp then break end
       grant(head, ticket)
-      if head ~= call.attempt then tell(ticket.process, head, 'granted') end
+      if head ~= call.attempt then
+        tell(ticket, head, ticket.process == call.process and claim(head, ticket) or 'granted')
+      end
     end
   end
   local unclaimed = redis.call('ZRANGE', GRANTED, 0, 0, 'WITHSCORES')
@@ -320,22 +342,4 @@ local function standing(attempt)
   if redis.call('ZSCORE', SLOTS, attempt) then return 'created' end
   if redis.call('ZSCORE', WAITERS, attempt) then return 'waiting' end
   return 'unknown'
-end
-
--- From a hand-off to the intent. Nothing is created in a cooldown, or after a stop, that came in between.
-local function claim(attempt, ticket)
-  if state.stopped then
-    free_slot(attempt, ticket)
-    drop(attempt)
-    return 'stopped'
-  end
-  if now < number('cooldown_until') or not is_trusted() then
-    back_in_line(attempt, ticket)
-    return 'waiting'
-  end
-  redis.call('ZREM', GRANTED, attempt)
-  redis.call('ZADD', CREATING, whole(now), attempt)
-  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)
-  set('total', number('total') + 1)
-  return 'claimed'
 end

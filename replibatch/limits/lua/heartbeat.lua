@@ -1,8 +1,8 @@
 -- A process says that it lives and which limits it was explicitly given; stale processes lapse.
 -- call: process, report (JSON text; may hold max_concurrent, per_window, budget), leaving (bool)
 -- Returns {whether the process was alive to the others until now (1 or 0), whether it must report (1 or 0: the state is
--- not trusted), its unclaimed hand-offs, ms until asking again is of use or -1, the keepsake: what to hand back with a
--- report should the state be lost, the concurrency limit in force}.
+-- not trusted), what it may not have heard of: hand-offs, and what was claimed for it; ms until asking again is of use
+-- or -1, the keepsake: what to hand back with a report should the state be lost, the concurrency limit in force}.
 
 local known = is_alive(call.process) and 1 or 0
 if call.leaving then
@@ -16,10 +16,12 @@ redis.call('ZREMRANGEBYSCORE', PROCESSES, '-inf', whole(now - 86400000))
 
 bring_limits_in_force()
 
-local unclaimed = {}
-for _, attempt in ipairs(redis.call('ZRANGE', GRANTED, 0, -1)) do
-  local ticket = ticket_of(attempt)
-  if ticket.process == call.process then unclaimed[#unclaimed + 1] = attempt end
+local handed = {}
+for _, place in ipairs({ GRANTED, CREATING }) do
+  for _, attempt in ipairs(redis.call('ZRANGE', place, 0, -1)) do
+    local ticket = ticket_of(attempt)
+    if ticket.process == call.process then handed[#handed + 1] = attempt end
+  end
 end
 
 -- Everybody in the line has waited since the last heartbeat of any process, for what the line waits for now.
@@ -37,4 +39,4 @@ local keepsake = cjson.encode({
   stored = redis.call('HGETALL', STORED),
   spend = redis.call('HGETALL', SPEND),
 })
-return { known, is_trusted() and 0 or 1, unclaimed, again, is_trusted() and keepsake or '', max_concurrent() }
+return { known, is_trusted() and 0 or 1, handed, again, is_trusted() and keepsake or '', max_concurrent() }
