@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-
-from celery import Celery
+from typing import TYPE_CHECKING
 
 from replibatch.errors import PredictionCanceled, ReplibatchError
 from replibatch.ledger import Call, Ledger, Message, Record
 from replibatch.messages import call_linked, publish
 from replibatch.requests import Attempt, BatchResult, State
 from replibatch.scripts import run_together
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 
 def cancel(app: Celery, ledger: Ledger, generation_id: str) -> bool:

@@ -11,9 +11,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
-
-from PIL import Image
 
 from replibatch.data_uris import decoded
 from replibatch.errors import ReferenceImageError
@@ -59,6 +56,8 @@ def _place(name: str, value: Any, folder: Path) -> str:
     address = urlsplit(value)
     match scheme[1].lower():
         case "file":
+            from urllib.request import url2pathname  # noqa: PLC0415  # it brings an HTTP client along
+
             return url2pathname(address.path)
         case "http" | "https" if address.hostname:
             return value
@@ -92,6 +91,8 @@ def check_image(place: str | Path) -> None:
     with _opened(place) as file:
         if file is None:
             return
+        from PIL import Image  # noqa: PLC0415  # most requests have no image
+
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # large or oddly tagged, yet an image

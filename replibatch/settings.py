@@ -186,6 +186,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def keep_seconds(self) -> float:
+        """`keep_days` in seconds."""
+        return self.keep_days * 24 * 3600
+
+    @property
     def account_key(self) -> str:
         """What its Redis keys and its queue are named by: name and host, as `default@api.replicate.com`."""
         parts = urlsplit(self.replicate_base_url)

@@ -12,8 +12,8 @@ import socket
 from celery import Celery
 
 from replibatch import local
+from replibatch.celery_app import make_app
 from replibatch.member import explicit_limits
-from replibatch.messages import make_app
 from replibatch.settings import Settings, load
 from workers import transport
 from workers.events import PacedEvents

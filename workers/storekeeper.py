@@ -8,13 +8,12 @@ import time
 import structlog
 from redis.exceptions import RedisError
 
-from replibatch.messages import DAY_SECONDS
 from replibatch.workshop import Workshop
 
 log = structlog.get_logger(__name__)
 
 REMOVAL_SECONDS = 3600  # once in a while for the whole fleet
-MARGIN_SECONDS = DAY_SECONDS  # a request may name a file its process had kept a while before
+MARGIN_SECONDS = 24 * 3600  # a request may name a file its process had kept a while before
 
 
 class Storekeeper:
@@ -64,4 +63,4 @@ class Storekeeper:
         """A file last kept longer ago than this is named by no record: no batch, no job on its way, no result."""
         shop, now = self._shop, time.time()
         oldest = min(shop.batches.oldest_opened(), shop.ledger.oldest_asked(), now)
-        return max(shop.settings.keep_days * DAY_SECONDS, now - oldest) + MARGIN_SECONDS
+        return max(shop.settings.keep_seconds, now - oldest) + MARGIN_SECONDS

@@ -18,7 +18,7 @@ TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"
 
 
 def with_lasting_clients(url: str) -> str:
-    """A broker's address as `messages.celery_url` gives it, for this transport; sentinels keep kombu's clients."""
+    """A broker's address as `celery_app.celery_url` gives it, for this transport; sentinels keep kombu's clients."""
     scheme, separator, rest = url.partition("+socket://")
     return f"{NAME}{separator}{rest}" if scheme == "redis" and separator else url
 

@@ -27,7 +27,6 @@ _NAMES = (
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
 
-DAY_MS = 86_400_000
 MICRO = 1_000_000
 TAKE_OVER_AT_ONCE = 200
 
@@ -138,7 +137,7 @@ class Ledger:
         self.redis = redis
         self.process = process
         self.prefix = f"rb:{settings.account_key}:"
-        self.keep_ms = int(settings.keep_days * DAY_MS)
+        self.keep_ms = int(settings.keep_seconds * 1000)
         self.capacity = settings.global_max_concurrent
 
     def enqueue(

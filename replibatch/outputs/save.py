@@ -11,7 +11,8 @@ from typing import Any
 
 from replibatch.errors import NoOutput, NotSaved, OutputPathError
 from replibatch.outputs.download import Downloader
-from replibatch.outputs.images import STILLS, Format, NotConverted, agrees, convert, extension_of, recognise
+from replibatch.outputs.formats import STILLS, Format, agrees, extension_of, recognise
+from replibatch.outputs.images import NotConverted, convert
 from replibatch.outputs.naming import numbered
 from replibatch.outputs.placeholder import placeholder
 from replibatch.outputs.shapes import DataPart, Part, TextPart, UrlPart, parts

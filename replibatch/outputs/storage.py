@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from replibatch.errors import SettingsError
-from replibatch.outputs.images import recognise
+from replibatch.outputs.formats import recognise
 
 REFERENCE = re.compile(r"file:([0-9a-f]{64}\.[a-z0-9]{1,8})")
 CHUNK_BYTES = 1024 * 1024

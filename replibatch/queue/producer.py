@@ -7,12 +7,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
-from replibatch import local
 from replibatch.cancellation import cancel
 from replibatch.catalog import Catalog
 from replibatch.connection import connect
@@ -21,12 +21,17 @@ from replibatch.ledger import BatchLedger, Ledger, Link, Message
 from replibatch.limits import Gate
 from replibatch.limits.words import MICRO
 from replibatch.member import explicit_limits, process_name
-from replibatch.messages import capacity_for, make_app, publish
+from replibatch.messages import capacity_for, publish
 from replibatch.published import load_catalog
 from replibatch.queue.prepare import Preparer
 from replibatch.requests import BatchRequest, BatchResult, new_id
 from replibatch.settings import Settings, load
 from replibatch.sharing import refuse_another
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from replibatch.local import EmbeddedWorker
 
 MOST_THREADS = 1000  # of a worker brought along: a limit above is for several workers
 STORAGE_SECONDS = 60.0  # how often a process looks whether it shares the workers' storage
@@ -71,7 +76,7 @@ class Producer:
             raise SettingsError(
                 "replicate_api_token was given, but REPLIBATCH_REDIS_URL names a fleet: its workers use their own"
             )
-        self.redis_url = settings.redis_url.get_secret_value() if settings.redis_url else local.attach(settings)
+        self.redis_url = settings.redis_url.get_secret_value() if settings.redis_url else _own_redis(settings)
         self.process = process_name()
         self.redis: Redis = connect(self.redis_url)
         self.gate = Gate(self.redis, settings, self.process)
@@ -79,12 +84,18 @@ class Producer:
         self.batches = BatchLedger(self.ledger)
         self.catalog: Catalog = load_catalog(settings)
         self.prepare = Preparer(settings, self.catalog, embedded=self.embedded, check_storage=self.check_storage)
-        self.app = make_app(settings, self.redis_url)
         self._limits = explicit_limits(settings)
         self._last_beat = float("-inf")
-        self._own_worker: local.EmbeddedWorker | None = None
+        self._own_worker: EmbeddedWorker | None = None
         self._last_status = float("-inf")
         self._storage_checked = float("-inf")
+
+    @cached_property
+    def app(self) -> Celery:
+        """The Celery app of the account's queue."""
+        from replibatch.celery_app import make_app  # noqa: PLC0415  # a tenth of a second: loaded with the first use
+
+        return make_app(self.settings, self.redis_url)
 
     def present(self) -> None:
         """Say that this process lives, and the limits it was given, as often as others must hear it."""
@@ -104,6 +115,8 @@ class Producer:
             return
         if self.settings.replicate_api_token is None:
             raise SettingsError("REPLICATE_API_TOKEN is not set; give it there, in .env, or run `replibatch init`")
+        from replibatch import local  # noqa: PLC0415  # embedded mode alone needs it
+
         with _lock:
             if self._own_worker is None or not self._own_worker.alive():
                 # It asks Replicate about the token before anything else: an old refusal says nothing about this one.
@@ -200,6 +213,12 @@ class Producer:
     def destination(self, output: str) -> Path:
         """Where a file that a request asked for is in the end, on this machine."""
         return self.prepare.destination(output)
+
+
+def _own_redis(settings: Settings) -> str:
+    from replibatch import local  # noqa: PLC0415  # embedded mode alone needs it
+
+    return local.attach(settings)
 
 
 def stop_error(stopped: str) -> AccountStopped:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 
 import replibatch
 from replibatch import Batch, BatchRequest
-from replibatch.messages import make_app
+from replibatch.celery_app import make_app
 from replibatch.sandbox import Sandbox
 from replibatch.settings import load
 from tests.acceptance.conftest import until

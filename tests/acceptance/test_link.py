@@ -14,8 +14,8 @@ import pytest
 
 import replibatch
 from replibatch import BatchRequest, BatchResult
+from replibatch.celery_app import celery_url
 from replibatch.errors import RequestError
-from replibatch.messages import celery_url
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
 

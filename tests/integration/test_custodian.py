@@ -10,9 +10,10 @@ from redis import Redis
 
 from replibatch.cancellation import cancel
 from replibatch.catalog import load as load_catalog
+from replibatch.celery_app import make_app
 from replibatch.ledger import Ledger
 from replibatch.limits import Standing, Ticket
-from replibatch.messages import SINGLE, make_app
+from replibatch.messages import SINGLE
 from replibatch.replicate_api import Prediction
 from replibatch.requests import RoutedRequest, State
 from replibatch.scripts import run_together

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from replibatch.celery_app import make_app
 from replibatch.ledger import BatchLedger, Ledger, Message, Record
 from replibatch.ledger.batches import PAUSED
-from replibatch.messages import make_app, publish, queue_lists
+from replibatch.messages import publish, queue_lists
 from replibatch.requests import Attempt, BatchResult, State
 from replibatch.scripts import Step, run_together
 from replibatch.settings import load

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
+from replibatch.celery_app import make_app
 from replibatch.ledger import Call, Ledger, Link
-from replibatch.messages import call_linked, make_app
+from replibatch.messages import call_linked
 from replibatch.requests import BatchResult, RoutedRequest, State
 from replibatch.scripts import run_together
 from replibatch.settings import load

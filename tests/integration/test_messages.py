@@ -15,10 +15,11 @@ from kombu.transport.redis import Transport
 from redis import Redis
 from redis.sentinel import MasterNotFoundError, Sentinel
 
+from replibatch.celery_app import celery_url, make_app
 from replibatch.connection import connect
 from replibatch.ledger import Message
 from replibatch.local.server import find_server, free_port
-from replibatch.messages import BULK, HEAD, SINGLE, TASK, capacity_for, celery_url, make_app, publish, queue_lists
+from replibatch.messages import BULK, HEAD, SINGLE, TASK, capacity_for, publish, queue_lists
 from replibatch.settings import load
 from tests.integration.account import TOKEN
 from tests.integration.sandbox_caller import FLUX, QWEN, wait_for
@@ -220,7 +221,7 @@ class TestMessages:
     def test_making_an_app_does_not_take_over_the_applications_own(self, redis_url):
         code = (
             "import celery; own = celery.Celery('own'); own.set_default(); "
-            "from replibatch.messages import make_app; from replibatch.settings import load; "
+            "from replibatch.celery_app import make_app; from replibatch.settings import load; "
             f"make_app(load(), {redis_url!r}); assert celery.current_app.main == 'own'"
         )
         began = time.monotonic()

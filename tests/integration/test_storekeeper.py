@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from replibatch.messages import DAY_SECONDS, SINGLE
+from replibatch.messages import SINGLE
 from replibatch.requests import BatchResult, RoutedRequest, State
 from replibatch.sandbox import Sandbox
 from replibatch.scripts import run_together
@@ -22,6 +22,7 @@ from replibatch.workshop import Workshop
 from tests.integration.sandbox_caller import FLUX, wait_for
 from workers.storekeeper import MARGIN_SECONDS, Storekeeper
 
+DAY_SECONDS = 24 * 3600
 KEEP_SECONDS = 2 * DAY_SECONDS + MARGIN_SECONDS
 
 

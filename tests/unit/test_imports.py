@@ -42,6 +42,11 @@ def test_neither_flower_nor_the_worker_is_imported(code: str) -> None:
     assert not imported_by(code) & set(WORKERS_ALONE)
 
 
+def test_a_producer_loads_what_it_may_never_need_when_it_does() -> None:
+    heavy = {"celery", "kombu", "PIL", "httpx", "click", "rich", "fakeredis", "replibatch.local"}
+    assert not imported_by(PRODUCER) & heavy
+
+
 def test_the_package_alone_imports_nothing_heavy() -> None:
     assert not imported_by("import replibatch") & {"celery", "redis", "pydantic", "PIL", "httpx"}
 

@@ -6,11 +6,12 @@ import io
 import tempfile
 import threading
 from functools import lru_cache
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from replibatch.outputs.images import DAMAGED, STILLS
+from replibatch.outputs.formats import STILLS, extension_of
+from replibatch.outputs.images import DAMAGED
 from replibatch.outputs.storage import Storage
 
 SIDE_PIXELS = 320
@@ -21,7 +22,7 @@ QUALITY = 82
 
 def is_picture(key: str) -> bool:
     """Whether an output's name promises a still image."""
-    return PurePath(key).suffix.lower().lstrip(".") in STILLS
+    return extension_of(key) in STILLS
 
 
 class Thumbnails:
