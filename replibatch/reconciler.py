@@ -7,6 +7,7 @@ interchangeable. Not found within the settle time, it was not created.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -33,7 +34,7 @@ class Unsettled:
     Attributes:
         attempt_key: the attempt it was for.
         model: `owner/name`, or `owner/name:version`.
-        inputs: exactly as sent.
+        sent: the fingerprint of model and inputs, exactly as they were sent; None where nothing was.
         claim: called with a candidate; whether it is now this attempt's (nobody else had claimed it).
         on_found: called once, after a successful claim.
         on_absent: called once, when it surely was not created.
@@ -44,7 +45,7 @@ class Unsettled:
 
     attempt_key: str
     model: str
-    inputs: dict[str, Any]
+    sent: str | None
     claim: Callable[[Prediction], bool]
     on_found: Callable[[Prediction], None]
     on_absent: Callable[[], None]
@@ -55,7 +56,6 @@ class Unsettled:
 @dataclass
 class _Search:
     item: Unsettled
-    wanted: str
     began: float
     after: datetime
     looks: int = 0
@@ -95,7 +95,7 @@ class Reconciler:
         A later search for the same attempt takes the place of an earlier one, whose owner has lost custody since.
         """
         sent_at = datetime.now(UTC) if item.sent_at is None else datetime.fromtimestamp(item.sent_at, UTC)
-        search = _Search(item, canonical(item.model, item.inputs), time.monotonic(), sent_at - CLOCK_SLACK)
+        search = _Search(item, time.monotonic(), sent_at - CLOCK_SLACK)
         with self._changed:
             self._searches[item.attempt_key] = search
             self._changed.notify()
@@ -125,8 +125,8 @@ class Reconciler:
                     continue
                 if prediction.data_removed:
                     erased.add(prediction.model)
-                found = canonical(prediction.model, prediction.input)
-                for search in [search for search in open_searches if search.wanted == found]:
+                found = fingerprint(prediction.model, prediction.input)
+                for search in [search for search in open_searches if search.item.sent == found]:
                     if search.item.claim(prediction):
                         open_searches.remove(search)
                         self._done(search)
@@ -153,9 +153,10 @@ class Reconciler:
                 del self._searches[search.item.attempt_key]
 
 
-def canonical(model: str, inputs: dict[str, Any]) -> str:
-    """Model and input as one text, equal for equal requests. No version, as the list has none; 1.0 is 1."""
-    return f"{_name(model)} {json.dumps(_plain(inputs), sort_keys=True, separators=(',', ':'))}"
+def fingerprint(model: str, inputs: dict[str, Any]) -> str:
+    """What a create is recognised by, equal for equal requests. No version, as the list has none; 1.0 is 1."""
+    canonical = f"{_name(model)} {json.dumps(_plain(inputs), sort_keys=True, separators=(',', ':'))}"
+    return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
 def _name(model: str) -> str:

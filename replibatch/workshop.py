@@ -127,10 +127,13 @@ class Workshop:
         self.watcher.start()
         self.reconciler.start()
 
-    def confirm_custody(self, record: Record) -> bool:
-        """Whether the record is still this process's; the thread's next create is sent only while that is certain."""
+    def intend(self, record: Record, sent: str) -> bool:
+        """Note what the thread's next create will be recognised by; False where the record is not ours any more.
+
+        The create is sent only while it is certain that it still is.
+        """
         self._custody.confirmed_at = time.monotonic()
-        return self.ledger.holds(record)
+        return self.ledger.intend(record, sent)
 
     def begin(self, generation_id: str, running: Running) -> None:
         """A thread works on a generation now; one that does so in an earlier custody is told to leave."""

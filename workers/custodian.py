@@ -209,8 +209,6 @@ class Custodian:
     def _reconcile(self, record: Record) -> None:
         shop = self._shop
         model = shop.models_of(record)[record.model]
-        safety_off = shop.settings.fallback_safety_off and record.model != record.request.model
-        inputs = shop.uploads.with_urls(inputs_for(model, record.request, safety_off=safety_off)[0])
         self._looked_after[record.id] = record
 
         def claim(prediction: Prediction) -> bool:
@@ -227,7 +225,7 @@ class Custodian:
             Unsettled(
                 record.attempt_key,
                 model.name,
-                inputs,
+                record.sent,
                 claim,
                 lambda prediction: self._soon(record, lambda: self._watch(record, prediction.id)),
                 lambda: self._soon(record, absent),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from replibatch.errors import AccountStopped, AttemptFailure, MaybeCreated, NotCreated, Throttled, TokenRefused
 from replibatch.generation.outcomes import Leave, Left, Outcome, SteppedAside
 from replibatch.generation.work import Work
 from replibatch.ledger.batches import PAUSED
 from replibatch.limits import Standing
-from replibatch.reconciler import Unsettled
+from replibatch.reconciler import Unsettled, fingerprint
 from replibatch.replicate_api import Prediction
 from replibatch.requests import State
 from replibatch.scripts import run_together
@@ -29,10 +28,11 @@ def create(work: Work) -> Prediction:
         inputs = work.sent = shop.uploads.with_urls(work.inputs)
     except AccountStopped as stop:
         raise Leave(_stopped(work, stop)) from stop
+    sent = fingerprint(work.model.name, inputs)
     while True:
         standing = shop.gatekeeper.acquire(work.ticket)
         if standing in (Standing.UNSETTLED, Standing.CREATED):  # taken over before its prediction was recorded
-            return _reconcile(work, inputs)
+            return _reconcile(work, work.record.sent)
         if standing != Standing.CLAIMED:
             raise Leave(_turned_away(work, standing))
         if work.running.canceled or shop.gatekeeper.draining:
@@ -41,7 +41,7 @@ def create(work: Work) -> Prediction:
         if _is_paused(work):
             work.gate(shop.gate.released(work.ticket, 0.0))
             raise Leave(Left("paused", shop.ledger.put_back(work.record, PAUSED)))
-        if not shop.confirm_custody(work.record):  # this process stood still, and the later owner has finished
+        if not shop.intend(work.record, sent):  # this process stood still, and the later owner has finished
             work.gate(shop.gate.released(work.ticket, 0.0))
             raise Leave(SteppedAside())
         work.began = time.time()
@@ -52,7 +52,7 @@ def create(work: Work) -> Prediction:
             work.gate(shop.gate.throttled(work.ticket, failure.retry_after_seconds))
         except MaybeCreated as failure:
             work.log.warning("the reply to a create was lost", error=str(failure))
-            return _reconcile(work, inputs)
+            return _reconcile(work, sent)
         except AccountStopped as stop:
             work.gate(shop.gate.refused(work.ticket))
             raise Leave(_stopped(work, stop)) from stop
@@ -60,7 +60,7 @@ def create(work: Work) -> Prediction:
             work.gate(shop.gate.refused(work.ticket))
             raise
         else:
-            return prediction if _claim(work, prediction) else _reconcile(work, inputs)
+            return prediction if _claim(work, prediction) else _reconcile(work, sent)
 
 
 def _is_paused(work: Work) -> bool:
@@ -84,8 +84,8 @@ def _claim(work: Work, prediction: Prediction) -> bool:
     return bool(answer == "ok")
 
 
-def _reconcile(work: Work, inputs: dict[str, Any]) -> Prediction:
-    """Find out what became of the create whose reply was lost."""
+def _reconcile(work: Work, sent: str | None) -> Prediction:
+    """Find out what became of the create whose reply was lost, by what it is recognised by."""
     found: list[Prediction | None] = []
 
     def settled(prediction: Prediction | None) -> None:
@@ -102,7 +102,7 @@ def _reconcile(work: Work, inputs: dict[str, Any]) -> Prediction:
         Unsettled(
             work.record.attempt_key,
             work.model.name,
-            inputs,
+            sent,
             claim,
             settled,
             lambda: settled(None),

@@ -22,8 +22,8 @@ from replibatch.scripts import Script, Step
 from replibatch.settings import Settings
 
 _NAMES = (
-    "enqueue", "published", "take", "created", "advance", "requeue", "settle", "put_back", "give_back", "take_over",
-    "forget", "lost", "owed",
+    "enqueue", "published", "take", "intend", "created", "advance", "requeue", "settle", "put_back", "give_back",
+    "take_over", "forget", "lost", "owed",
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
 
@@ -52,6 +52,7 @@ class Record:
         model: the current attempt's.
         request: what was asked for.
         attempts: those that are over.
+        sent: what the current attempt's last create is recognised by; None where none was about to be sent.
         prediction: the current attempt's, once created.
         paid_usd: what it cost, where it ended while no task had the generation.
         created_ms: when it was created, by Redis' clock.
@@ -72,6 +73,7 @@ class Record:
     model: str
     request: RoutedRequest
     attempts: tuple[Attempt, ...]
+    sent: str | None
     prediction: str | None
     paid_usd: float
     created_ms: int | None
@@ -100,6 +102,7 @@ class Record:
             model=fields["model"],
             request=read_request(generation_id, fields["request"]),
             attempts=read_attempts(fields.get("attempts", "[]")),
+            sent=fields.get("sent"),
             prediction=fields.get("prediction"),
             paid_usd=int(fields.get("paid", 0)) / MICRO,
             created_ms=number("created"),
@@ -170,6 +173,15 @@ class Ledger:
         """Take custody for a task that starts; None where it must step aside."""
         flat = self._call("take", id=generation_id, attempt=attempt, taker=new_id())
         return Record.parse(generation_id, flat) if flat else None
+
+    def intend(self, record: Record, sent: str) -> bool:
+        """Note what a create will be recognised by; False where custody is lost, and nothing must be sent.
+
+        Args:
+            record: the generation's.
+            sent: the fingerprint of the inputs as they will be sent.
+        """
+        return bool(self._call("intend", **self._custody(record), sent=sent))
 
     def created(self, record: Record, prediction_id: str) -> Step:
         """Claim a prediction for the record's attempt. The script answers `ok`, `twin` or `fenced`."""

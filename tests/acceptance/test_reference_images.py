@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import replibatch
 from replibatch import BatchRequest
 from replibatch.errors import ReferenceImageError
 from replibatch.sandbox import Sandbox
+from tests.acceptance.conftest import until
 
 NANO = "google/nano-banana"
 KONTEXT = "black-forest-labs/flux-kontext-max"
@@ -84,3 +86,26 @@ def test_an_image_replicate_has_dropped_is_uploaded_again(sandbox: Sandbox, pict
     assert result.success and result.model_used == KONTEXT
     assert [attempt.reason for attempt in result.attempts] == ["input_dropped", None]
     assert result.cost_usd == result.attempts[-1].cost_usd
+
+
+@pytest.mark.parametrize("goes", [subprocess.Popen.kill, subprocess.Popen.terminate])
+def test_a_create_whose_reply_was_lost_is_recognised_though_its_image_was_uploaded_again(
+    goes: Callable[[subprocess.Popen[bytes]], None],
+    sandbox: Sandbox,
+    fleet: str,
+    start_worker: Callable,
+    picture: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REPLIBATCH_LEASE_SECONDS", "2")
+    monkeypatch.setenv("REPLIBATCH_SETTLE_SECONDS", "3")
+    victim = start_worker()
+    request = BatchRequest("a face [[hang-reply]]", KONTEXT, "face.png", {"input_image": str(picture("face.png"))})
+    job = replibatch.enqueue(request)
+    until(lambda: sandbox.books.create_times, what="the POST has arrived")
+    goes(victim)
+    with Redis.from_url(fleet) as redis:
+        (address,) = redis.scan_iter("rb:*:upload:*")
+        redis.delete(address)  # as when Replicate was found to have dropped the file
+    start_worker()
+    assert job.result(60).success and len(sandbox.books.create_times) == 1

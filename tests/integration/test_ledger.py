@@ -93,6 +93,11 @@ class TestFencing:
         assert run(a, a.put_back(lost, PAUSED)) == 0
         assert b.custody() == {"g"} and a.custody() == set()
 
+    def test_nor_sends_anything(self, a: Ledger, b: Ledger, lost: Record) -> None:
+        assert not a.intend(lost, "theirs")
+        record = b.record("g")
+        assert record is not None and record.sent is None
+
     def test_nor_records_its_prediction(self, a: Ledger, b: Ledger, lost: Record) -> None:
         assert run(a, a.created(lost, "p1")) == "fenced"
         record = b.record("g")
@@ -167,11 +172,13 @@ class TestTake:
     @pytest.mark.parametrize("attempt", [1, 3])
     def test_a_message_of_another_attempt_steps_aside(self, a: Ledger, attempt: int) -> None:
         enqueue(a)
-        assert run(a, a.advance(taken(a), "b/model", [FAILED], 0.25)) == 1
+        first = taken(a)
+        assert a.intend(first, "what was sent")
+        assert run(a, a.advance(first, "b/model", [FAILED], 0.25)) == 1
         assert a.take("g", attempt) is None
         record = taken(a, attempt=2)
         assert (record.model, record.attempts, record.pause_seconds) == ("b/model", (FAILED,), 0.25)
-        assert record.prediction is None and record.created_ms is None
+        assert record.prediction is None and record.created_ms is None and record.sent is None
 
     def test_what_is_over_or_unknown_is_nobodys(self, a: Ledger) -> None:
         enqueue(a)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from replibatch.errors import MaybeCreated
-from replibatch.reconciler import Reconciler, Unsettled, canonical
+from replibatch.reconciler import Reconciler, Unsettled, fingerprint
 from replibatch.replicate_api import Prediction, ReplicateAPI
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.integration.account import account, inputs
@@ -64,7 +64,8 @@ class Claims:
             assert key not in self.found, "once"
             self.found[key] = prediction.id
 
-        return Unsettled(key, model, sent, claim, on_found, lambda: self.absent.append(key), **more)
+        recognised_by = fingerprint(model, sent)
+        return Unsettled(key, model, recognised_by, claim, on_found, lambda: self.absent.append(key), **more)
 
     @property
     def settled(self) -> int:
@@ -257,12 +258,12 @@ class TestThread:
         assert sandbox.books.reads_by_kind["list"] == reads
 
 
-class TestCanonical:
+class TestFingerprint:
     def test_equal_requests_are_equal_however_they_are_written(self):
         sent = {"b": 1, "a": [1.0, {"x": None, "y": "ü"}], "guidance": 3.0}
         echoed = {"guidance": 3, "a": [1, {"y": "ü", "x": None}], "b": 1}
-        assert canonical("me/mine:abc", sent) == canonical("me/mine", echoed)
+        assert fingerprint("me/mine:abc", sent) == fingerprint("me/mine", echoed)
 
     @pytest.mark.parametrize("other", [{"a": 2}, {"a": "1"}, {"a": True}, {"a": 1, "b": None}, {"a": 1.5}, {}])
     def test_different_ones_are_not(self, other):
-        assert canonical("m/m", {"a": 1}) != canonical("m/m", other)
+        assert fingerprint("m/m", {"a": 1}) != fingerprint("m/m", other)

@@ -3,10 +3,11 @@
 -- KEYS[1]  the account's prefix; every key below starts with it
 -- ARGV[1]  this call's arguments, JSON; `process` and `keep_ms` (how long results are kept) are in all of them
 --
--- gen:<id>             hash    a generation's record: request, state, attempt (number), model, prediction, process, fence,
---                              attempts (JSON), booked (what of their cost a batch has, micro-dollars), paid (for the
---                              prediction, which has ended; micro-dollars), batch, index, purse, priority,
---                              result (JSON), followers (batches), link (JSON)
+-- gen:<id>             hash    a generation's record: request, state, attempt (number), model, sent (what its last create
+--                              is recognised by), prediction, process, fence, attempts (JSON), booked (what of their
+--                              cost a batch has, micro-dollars), paid (for the prediction, which has ended;
+--                              micro-dollars), batch, index, purse, priority, result (JSON), followers (batches),
+--                              link (JSON)
 -- custody:<process>    set     generations a process answers for, publishing or running; custody:- has no process
 -- custodians           set     the processes that may have custody of something
 -- queued:<priority>    zset    generation -> since when (ms) its message should be in that list of the queue

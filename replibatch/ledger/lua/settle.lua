@@ -11,7 +11,7 @@ if not has(record) then
 end
 release(call.id, record)
 redis.call('HDEL', record_key(call.id), 'process', 'taker', 'taken', 'catalog', 'attempts', 'booked', 'paid', 'pause',
-  'priority', 'purse')
+  'priority', 'purse', 'sent')
 -- Only what did not succeed is ever made again.
 if call.state == 'succeeded' then redis.call('HDEL', record_key(call.id), 'request') end
 redis.call('HSET', record_key(call.id), 'state', call.state, 'result', call.result)
