@@ -186,6 +186,14 @@ class Settings(BaseSettings):
     )
 
     @property
+    def redis_address(self) -> str:
+        """Where Redis is, without its password; `embedded` where that is this machine's own."""
+        if self.redis_url is None:
+            return "embedded"
+        parts = urlsplit(self.redis_url.get_secret_value())
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    @property
     def keep_seconds(self) -> float:
         """`keep_days` in seconds."""
         return self.keep_days * 24 * 3600

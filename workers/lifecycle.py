@@ -13,7 +13,6 @@ from celery.worker import state as celery_state
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
-from replibatch.cli.account import redis_address
 from replibatch.connection import connect
 from replibatch.errors import ReplibatchError, SettingsError
 from replibatch.redis_checks import State, check_server, unreachable
@@ -116,7 +115,7 @@ def _await_redis(redis: Redis) -> None:
     Raises:
         ReplibatchError: it did not come, or lets nobody in with these credentials.
     """
-    address = redis_address(settings)
+    address = settings.redis_address
     try:
         connect(redis_url).ping()
     except AuthenticationError as error:

@@ -13,7 +13,7 @@ from celery.exceptions import Ignore, Retry
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from replibatch.cli import logs
+from replibatch import logs
 from replibatch.errors import ReplibatchError
 from replibatch.generation import Done, Left, Next, generate
 from replibatch.messages import TASK, call_linked, options, publish

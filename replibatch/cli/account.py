@@ -1,9 +1,8 @@
-"""The account a command works on: its producer, and its Redis by an address that can be shown."""
+"""The account a command works on."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from replibatch.errors import SettingsError
 
@@ -40,18 +39,6 @@ def _answering(producer: Producer) -> Producer:
     try:
         producer.redis.ping()
     except RedisError as error:
-        address = redis_address(producer.settings)
+        address = producer.settings.redis_address
         raise SettingsError(f"REPLIBATCH_REDIS_URL: no answer from {address}: {error}") from None
     return producer
-
-
-def redis_address(settings: Settings | None = None) -> str:
-    """Where Redis is, without its password."""
-    from replibatch.settings import load  # noqa: PLC0415  # heavy
-
-    url = (settings or load()).redis_url
-    if url is None:
-        return "embedded"
-    parts = urlsplit(url.get_secret_value())
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"

@@ -42,9 +42,7 @@ def batches(as_json: bool, everything: bool) -> None:
             click.echo(json.dumps(_as_json(each, opened, state, about), ensure_ascii=False))
         else:
             at = datetime.fromtimestamp(opened).astimezone().strftime("%Y-%m-%d %H:%M")
-            rows.append(
-                (each, at, f"{state.finished:,}/{state.total:,}", standing(state), str(about.get("name", "")))
-            )
+            rows.append((each, at, f"{state.finished:,}/{state.total:,}", state.standing, str(about.get("name", ""))))
     if not as_json and not rows:
         click.echo("There are no batches.", err=True)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -58,7 +56,7 @@ def _as_json(batch_id: str, opened: float, state: BatchState, about: dict[str, A
         "name": about.get("name"),
         "folder": about.get("folder"),
         "opened": datetime.fromtimestamp(opened, UTC).isoformat(timespec="seconds"),
-        "state": standing(state),
+        "state": state.standing,
         "total": state.total,
         "waiting": state.pending,
         "outstanding": state.outstanding,
@@ -68,13 +66,6 @@ def _as_json(batch_id: str, opened: float, state: BatchState, about: dict[str, A
         "canceled": state.canceled,
         "cost_usd": state.cost_usd,
     }
-
-
-def standing(state: BatchState) -> str:
-    """Where a batch stands, in a word: `done`, `paused`, `running` …"""
-    if state.is_over:
-        return "done"
-    return state.held or ("running" if state.outstanding else "waiting")
 
 
 def _is_held(state: BatchState) -> bool:

@@ -12,12 +12,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from replibatch import local
-from replibatch.cli.account import redis_address
-from replibatch.cli.status import workers_of
 from replibatch.cli.words import how_to_go_on
 from replibatch.connection import connect
 from replibatch.errors import AccountStopped, ReplibatchError, SettingsError
 from replibatch.limits import Gate
+from replibatch.limits.status import workers_of
 from replibatch.member import process_name, storage_for
 from replibatch.redis_checks import Finding, State, check_server, unreachable
 
@@ -46,13 +45,13 @@ def examine(settings: Settings) -> list[Finding]:
         findings.append(check_clock(redis))
         now = gate.status()
     except RedisError as error:  # it answers a PING, and not what a worker asks of it
-        return [*findings, unreachable(error, redis_address(settings))]
+        return [*findings, unreachable(error, settings.redis_address)]
     return [*findings, check_account(settings, now), check_workers(settings, now)]
 
 
 def _reach(settings: Settings, findings: list[Finding]) -> Redis | None:
     """A client of a Redis that answers, or None; adds what was found on the way."""
-    address = redis_address(settings)
+    address = settings.redis_address
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         try:

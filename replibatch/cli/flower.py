@@ -10,7 +10,7 @@ from replibatch.cli.account import open_account
 from replibatch.cli.own_workers import own_workers
 
 if TYPE_CHECKING:
-    from replibatch.cli.logs import LogFormat
+    from replibatch.logs import LogFormat
 
 
 @click.command(
@@ -33,7 +33,7 @@ def flower(log_format: LogFormat, flower_options: tuple[str, ...]) -> None:
     """
     import logging  # noqa: PLC0415  # here, and below: no other command needs it
 
-    from replibatch.cli import logs  # noqa: PLC0415
+    from replibatch import logs  # noqa: PLC0415
 
     logs.configure(log_format, level=logging.INFO, others=logging.WARNING)
     own_workers("flower_page.run").run(open_account(), flower_options)

@@ -56,9 +56,9 @@ def explained() -> Iterator[None]:
 def _about_redis(error: Exception) -> str | None:
     if not {"redis", "kombu"} & {module.__module__.partition(".")[0] for module in type(error).__mro__}:
         return None
-    from replibatch.cli.account import redis_address  # noqa: PLC0415  # needed after a failure only
+    from replibatch.settings import load  # noqa: PLC0415  # needed after a failure only
 
-    return f"Redis ({redis_address()}): {error}"
+    return f"Redis ({load().redis_address}): {error}"
 
 
 def _about_a_file(error: Exception) -> str | None:

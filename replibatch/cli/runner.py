@@ -22,6 +22,7 @@ from replibatch.cli.results_file import ResultsFile
 from replibatch.cli.tally import Tally
 from replibatch.cli.words import closing
 from replibatch.ledger.batches import PAUSED, BatchState
+from replibatch.limits.status import workers_of
 from replibatch.outputs.gallery import write_gallery
 from replibatch.queue import Producer
 from replibatch.queue.batch import BUDGET
@@ -193,7 +194,7 @@ def say_if_no_worker(producer: Producer, embedded_hint: str = "") -> None:
     """
     if producer.embedded and not embedded_hint:
         return
-    if any("pid" in process for process in producer.gate.status()["processes"].values()):
+    if workers_of(producer.gate.status()):
         return
     hint = f"{embedded_hint} or `replibatch worker`" if producer.embedded else "`replibatch worker`"
     click.echo(f"replibatch: no worker answers; it waits until there is one: {hint}", err=True)

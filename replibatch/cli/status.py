@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,6 +59,7 @@ def status(watch: bool, as_json: bool) -> None:
 def snapshot(producer: Producer) -> dict[str, Any]:
     """The fields of `get_global_status`, and what operators want to know beside them."""
     from replibatch.cli.words import how_to_go_on  # noqa: PLC0415
+    from replibatch.limits.status import source  # noqa: PLC0415
     from replibatch.member import explicit_limits  # noqa: PLC0415
 
     now = producer.gate.status()
@@ -85,6 +84,8 @@ def snapshot(producer: Producer) -> dict[str, Any]:
 
 
 def _workers(producer: Producer, now: dict[str, Any]) -> list[dict[str, Any]]:
+    from replibatch.limits.status import workers_of  # noqa: PLC0415
+
     holders = producer.gate.holders()
     return [
         {
@@ -95,27 +96,6 @@ def _workers(producer: Producer, now: dict[str, Any]) -> list[dict[str, Any]]:
         }
         for name in workers_of(now)
     ]
-
-
-def workers_of(now: dict[str, Any]) -> list[str]:
-    """The live worker processes of `Gate.status`, by name; producers report no process id."""
-    return sorted(name for name, report in now["processes"].items() if "pid" in report)
-
-
-def source(now: dict[str, Any], limit: str, own: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """Who set a limit: `limits set`, a live process by its name, `this process`, or `default`.
-
-    Args:
-        now: from `Gate.status`.
-        limit: `max_concurrent`, `per_window` or `budget`.
-        own: the limits this process was given, which hold where no other has a say.
-    """
-    if now["stored"].get(limit) is not None:
-        return "limits set"
-    given = {name: report[limit] for name, report in now["processes"].items() if report.get(limit) is not None}
-    if given:
-        return str(min(given, key=lambda name: (given[name], name)))
-    return "this process" if limit in own and limit != "budget" else "default"
 
 
 def picture(now: dict[str, Any]) -> RenderableType:

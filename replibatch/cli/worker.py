@@ -15,7 +15,7 @@ from replibatch.cli.own_workers import own_workers
 from replibatch.errors import SettingsError
 
 if TYPE_CHECKING:
-    from replibatch.cli.logs import LogFormat
+    from replibatch.logs import LogFormat
     from replibatch.settings import Settings
 
 
@@ -56,8 +56,7 @@ def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat, 
     from celery.apps import worker as celery_worker  # noqa: PLC0415
     from celery.exceptions import SecurityWarning  # noqa: PLC0415
 
-    from replibatch import local  # noqa: PLC0415
-    from replibatch.cli import logs  # noqa: PLC0415
+    from replibatch import local, logs  # noqa: PLC0415
 
     local.watch_parent()
     warnings.simplefilter("ignore", SecurityWarning)  # of root, as in a container: nothing here reads pickle
@@ -91,10 +90,8 @@ def _celery_arguments(concurrency: int, *, verbose: bool) -> list[str]:
 def _say_ready(settings: Settings, concurrency: int) -> None:
     import structlog  # noqa: PLC0415
 
-    from replibatch.cli.account import redis_address  # noqa: PLC0415
-
     structlog.get_logger("replibatch").info(
-        "ready", account=settings.account_key, concurrency=concurrency, redis=redis_address(settings)
+        "ready", account=settings.account_key, concurrency=concurrency, redis=settings.redis_address
     )
 
 

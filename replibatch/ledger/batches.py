@@ -60,6 +60,13 @@ class BatchState:
         """Whether every request has its result."""
         return self.closed and self.finished >= self.total
 
+    @property
+    def standing(self) -> str:
+        """A word for it: `done`, why it is held, `running` or `waiting`."""
+        if self.is_over:
+            return "done"
+        return self.held or ("running" if self.outstanding else "waiting")
+
 
 class Finished(NamedTuple):
     """One generation of a batch that is over; `result` is None where its record is gone, or it is made again."""

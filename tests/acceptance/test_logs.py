@@ -21,7 +21,7 @@ StartWorker = Callable[..., subprocess.Popen[bytes]]
 
 DYING = """
 import logging, sys, threading, warnings
-from replibatch.cli import logs
+from replibatch import logs
 logs.configure(sys.argv[1], level=logging.INFO, others=logging.INFO)
 import structlog
 

@@ -6,10 +6,9 @@ import threading
 import time
 from typing import Any, cast
 
-from replibatch.cli.batches import standing
-from replibatch.cli.status import source
 from replibatch.errors import NoSuchWork
 from replibatch.ledger.counts import ATTEMPTS, COST, FALLBACKS, GENERATIONS, Counts, Table, of_kind
+from replibatch.limits.status import source, workers_of
 from replibatch.limits.words import MICRO
 from replibatch.messages import queue_lists
 from replibatch.outputs.gallery import shown_state
@@ -94,19 +93,19 @@ class Fleet:
     def _workers(self, now: dict[str, Any]) -> list[dict[str, Any]]:
         """The workers that live, and what each holds."""
         holders = self._producer.gate.holders()
-        alive = sorted((name, report) for name, report in now["processes"].items() if "pid" in report)
-        custody = self._custody([name for name, _ in alive])
+        alive = workers_of(now)
+        custody = self._custody(alive)
         return [
             {
                 "name": name,
-                "host": report["host"],
-                "pid": report["pid"],
+                "host": now["processes"][name]["host"],
+                "pid": now["processes"][name]["pid"],
                 "generations": custody[name],
                 "in_flight": holders.get(name, (0, 0))[0],
                 "waiting": holders.get(name, (0, 0))[1],
                 "silent_seconds": now["beats_ms"][name] / 1000,
             }
-            for name, report in alive
+            for name in alive
         ]
 
     def _left_behind(self, now: dict[str, Any]) -> int:
@@ -133,7 +132,7 @@ class Fleet:
                     "id": batch,
                     "name": str(ledger.about(batch).get("name") or ""),
                     "opened": opened,
-                    "standing": standing(state),
+                    "standing": state.standing,
                     "total": state.total,
                     "waiting": state.pending,
                     "outstanding": state.outstanding,

@@ -24,6 +24,7 @@ from replibatch.ledger.counts import (
     Table,
     of_kind,
 )
+from replibatch.limits.status import workers_of
 from replibatch.limits.words import MICRO
 from replibatch.messages import queue_lists
 from replibatch.queue import Producer
@@ -76,7 +77,7 @@ class FleetCollector(Collector):
             "stopped": ("Whether the account is stopped (token, credit).", float(bool(now.get("stopped")))),
             "month_spent_usd": ("Spent in this calendar month (UTC).", now["spent"] / MICRO),
             "reserved_usd": ("Reserved for what is in flight.", now["reserved"] / MICRO),
-            "workers": ("Worker processes that live.", sum("pid" in report for report in now["processes"].values())),
+            "workers": ("Worker processes that live.", len(workers_of(now))),
         }
         for name, (help_text, value) in gauges.items():
             yield GaugeMetricFamily(f"replibatch_{name}", help_text, value)
