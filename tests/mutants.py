@@ -46,7 +46,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "a cost is not settled": ("release", "  spend(ticket, call.cost)\n", ""),
     "an answer counts whoever gives it": ("answer", "if not owns(ticket) or not redis.call", "if not ticket or not redis.call"),
     "an answer counts twice": ("answer", " or not redis.call('ZSCORE', CREATING, call.attempt) then", " then"),
-    "a hand-off to another process is claimed for it": ("gate", "ticket.process == call.process and claim(head, ticket) or 'granted'", "claim(head, ticket)"),
+    "a hand-off to another process is claimed for it": ("gate", "local is_awake = ticket.process == call.process", "local is_awake = true"),
     "a heartbeat does not name what was claimed for its process": ("heartbeat", "ipairs({ GRANTED, CREATING })", "ipairs({ GRANTED })"),
     "the dead are granted slots": ("gate", "if not is_alive(ticket.process) then\n      drop(head)", "if false then\n      drop(head)"),
     "the silent are handed slots": ("gate", "elseif not heard_within(ticket.process, config.claim_ms) then", "elseif false then"),
@@ -60,7 +60,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "a slot lapses too early": ("gate", "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)\n  set('total'", "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms - 1000), attempt)\n  set('total'"),
     "a claim goes by whoever asks": ("claim", "if not ticket or ticket.process ~= call.process or ticket.fence ~= fence then", "if not ticket then"),
     "an older owner acquires": ("acquire", "  if call.fence < ticket.fence then return { 'fenced', -1 } end\n", ""),
-    "an unanswered POST is sent again": ("acquire", "elseif result == 'claimed' and new_owner then\n  result = 'unsettled'\n", ""),
+    "an unanswered POST is sent again": ("acquire", "elseif result == 'claimed' and was_claimed then\n  result = 'unsettled'\n", ""),
     "a heartbeat names no hand-offs": ("heartbeat", "if ticket.process == call.process then", "if false then"),
     "the operator's limits are ignored": ("in_force", "tonumber(stored[i]) or lowest[name]", "lowest[name]"),
     "a lost state is trusted": ("gate", "local function is_trusted() return state.epoch == epoch end", "local function is_trusted() return true end"),
@@ -150,6 +150,8 @@ def main(word: str = "") -> int:
         _tell_all(server.url)  # as it is, it passes: what fails below is the mutant
         for name in names:
             was_caught, seconds = caught(name, server.url)
+            server.kill()  # it may be in a script that does not end
+            server.restart()
             survivors += not was_caught
             print(f"{'caught' if was_caught else 'SURVIVED':9} {seconds:6.1f} s  {name}", flush=True)
     finally:

@@ -61,7 +61,9 @@ POINTS = {
     "before custody": Point(Ledger, "take"),
     "in custody, before the gate": Point(Gatekeeper, "acquire"),
     "in the line": Point(Gate, "acquire", True, lambda _, returned: returned[0] == Standing.WAITING),
-    "handed a slot, before the claim": Point(Gate, "claim"),
+    "handed a slot, before its waiter knows": Point(
+        Gatekeeper, "_tell", when=lambda arguments, _: arguments[3] in (Standing.GRANTED, Standing.CLAIMED)
+    ),
     "after the grant": Point(Gatekeeper, "acquire", True, lambda _, returned: returned == Standing.CLAIMED),
     "right before the POST is written": Point(
         ReplicateAPI, "_check_before_sending", when=_has_begun("send_request_headers.started")

@@ -7,10 +7,10 @@
 -- with its POST unanswered it is `unsettled`: whether something was created must be found out first.
 
 local ticket = ticket_of(call.attempt)
-local new_owner = false
+local was_claimed = false
 if ticket then
   if call.fence < ticket.fence then return { 'fenced', -1 } end
-  new_owner = not owns(ticket)
+  was_claimed = not owns(ticket) and redis.call('ZSCORE', CREATING, call.attempt)
   ticket.process, ticket.fence = call.process, call.fence
 else
   if state.stopped then return { 'stopped', -1 } end
@@ -28,7 +28,7 @@ if result == 'granted' then
   save()
 elseif result == 'unknown' then
   result = caller_refused or 'unknown'
-elseif result == 'claimed' and new_owner then
+elseif result == 'claimed' and was_claimed then
   result = 'unsettled'
 end
 return { result, again }

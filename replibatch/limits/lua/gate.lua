@@ -270,6 +270,14 @@ local function sweep()
   end
 end
 
+-- The intent to create: from here on a POST may be under way.
+local function intend(attempt)
+  redis.call('ZREM', GRANTED, attempt)
+  redis.call('ZADD', CREATING, whole(now), attempt)
+  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)
+  set('total', number('total') + 1)
+end
+
 -- From a hand-off to the intent. Nothing is created in a cooldown, or after a stop, that came in between.
 local function claim(attempt, ticket)
   if state.stopped then
@@ -281,10 +289,7 @@ local function claim(attempt, ticket)
     back_in_line(attempt, ticket)
     return 'waiting'
   end
-  redis.call('ZREM', GRANTED, attempt)
-  redis.call('ZADD', CREATING, whole(now), attempt)
-  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)
-  set('total', number('total') + 1)
+  intend(attempt)
   return 'claimed'
 end
 
@@ -322,9 +327,9 @@ local function pump()
       if open + number('posts') >= per_window() then at(posts_leave) break end
       if state.ramp and open >= state.ramp then break end
       grant(head, ticket)
-      if head ~= call.attempt then
-        tell(ticket, head, ticket.process == call.process and claim(head, ticket) or 'granted')
-      end
+      local is_awake = ticket.process == call.process
+      if is_awake then intend(head) end
+      if head ~= call.attempt then tell(ticket, head, is_awake and 'claimed' or 'granted') end
     end
   end
   local unclaimed = redis.call('ZRANGE', GRANTED, 0, 0, 'WITHSCORES')
