@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from replibatch.limits.words import MICRO
+from replibatch.money import to_micro
 from replibatch.outputs.storage import Storage, open_storage
 from replibatch.settings import Settings
 
@@ -39,6 +39,6 @@ def explicit_limits(settings: Settings) -> dict[str, Any]:
     given = {
         "global_max_concurrent": ("max_concurrent", settings.global_max_concurrent),
         "requests_per_minute": ("per_window", settings.requests_per_minute),
-        "budget_usd": ("budget", settings.budget_usd and round(settings.budget_usd * MICRO)),
+        "budget_usd": ("budget", settings.budget_usd and to_micro(settings.budget_usd)),
     }
     return {name: value for field, (name, value) in given.items() if field in settings.model_fields_set}

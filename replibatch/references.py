@@ -18,6 +18,7 @@ from replibatch.requests import OutputFile
 
 LARGEST_BYTES = 100_000_000  # Replicate's files API takes 100 MB
 SHOWN_CHARACTERS = 60  # of a data URI
+KEPT = re.compile(r"file:([0-9a-f]{64}\.[a-z0-9]{1,8})")  # in the storage, by content; a prompt may begin like it
 ALLOWED = "a path, an http(s) URL or a data URI"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 

@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any, Self
 
+from replibatch import contents
 from replibatch.errors import RequestError
 
-CHUNK_BYTES = 256 * 1024
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
 
 
@@ -189,9 +188,7 @@ class OutputFile:
 
     def __iter__(self) -> Iterator[bytes]:
         """The file in chunks of at most 256 KiB; fits any streaming response."""
-        with Path(self.path).open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
+        return contents.chunks(self.path)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The same chunks, read in a thread."""

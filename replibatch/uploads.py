@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,7 +10,8 @@ from typing import Any
 
 from redis import Redis
 
-REFERENCE = re.compile(r"file:([0-9a-f]{64}\.[a-z0-9]+)")  # a prompt may begin with `file:`, too
+from replibatch.references import KEPT
+
 KEPT_SECONDS = 23 * 3600  # Replicate keeps files for about 24 hours
 LOCK_SECONDS = 60
 AT_ONCE = 4  # uploads of one process: they share its line, and the API's connections
@@ -58,7 +58,7 @@ class Uploads:
         return bool([pair for pair in pairs if self._is_dropped(*pair)])  # each of them is looked at
 
     def _is_dropped(self, reference: Any, url: Any) -> bool:
-        if reference == url or not isinstance(reference, str) or not (match := REFERENCE.fullmatch(reference)):
+        if reference == url or not isinstance(reference, str) or not (match := KEPT.fullmatch(reference)):
             return False
         key = self._prefix + match[1]
         if self._redis.get(key) != url:
@@ -71,7 +71,7 @@ class Uploads:
     def _resolve(self, value: Any) -> Any:
         if isinstance(value, list):
             return [self._resolve(item) for item in value]
-        if isinstance(value, str) and (reference := REFERENCE.fullmatch(value)):
+        if isinstance(value, str) and (reference := KEPT.fullmatch(value)):
             return self._url(value, reference[1])
         return value
 

@@ -9,11 +9,10 @@ import click
 
 from replibatch.cli.account import open_account
 from replibatch.cli.options import Dollars
+from replibatch.money import to_micro
 
 if TYPE_CHECKING:
     from replibatch.queue import Producer
-
-MICRO = 1_000_000
 
 
 @click.group()
@@ -33,7 +32,7 @@ def set_limits(max_concurrent: int | None, per_minute: int | None, budget: float
     given = {
         "max_concurrent": max_concurrent,
         "per_window": per_minute,
-        "budget": None if budget is None else round(budget * MICRO),
+        "budget": None if budget is None else to_micro(budget),
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if not changes:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from replibatch import manifest
+from replibatch import contents, manifest
 from replibatch.catalog import Catalog
 from replibatch.cli.folder import OutputFolder
 from replibatch.errors import RequestError
@@ -23,7 +23,6 @@ from replibatch.requests import BatchRequest
 from replibatch.routing import Routed, located, route
 
 KEY_BYTES = 16
-CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -180,17 +179,11 @@ def _key(folder: str, line_id: str | None, asked: BatchRequest, inputs: Mapping[
         asked.prompt,
         sorted(inputs.items()),
         asked.output_filepath or "",
-        [_content_hash(*_stamp(path)) for path in routed.files],
+        [_content_hash(contents.version(path)) for path in routed.files],
     ]
     return hashlib.sha256(json.dumps(told, default=str).encode()).digest()[:KEY_BYTES]
 
 
-def _stamp(path: str) -> tuple[str, int, int]:
-    status = Path(path).stat()
-    return path, status.st_size, status.st_mtime_ns
-
-
 @lru_cache(maxsize=4096)
-def _content_hash(path: str, _size: int, _mtime: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _content_hash(version: contents.Version) -> str:
+    return contents.sha256(version[0])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replibatch.cli.account import open_account
+from replibatch.money import to_usd
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from replibatch.queue import Producer
 
-MICRO = 1_000_000
 LOOK_SECONDS = 1.0
 CAUSES = {
     "slots": "for a slot",
@@ -73,8 +73,8 @@ def snapshot(producer: Producer) -> dict[str, Any]:
         "learned_per_window": now.get("learned_per_window"),
         "reads_in_minute": now["reads"],
         "reads_per_minute": producer.settings.reads_per_minute,
-        "budget_usd": None if budget is None else budget / MICRO,
-        "reserved_usd": now["reserved"] / MICRO,
+        "budget_usd": None if budget is None else to_usd(budget),
+        "reserved_usd": to_usd(now["reserved"]),
         "waiting_for": now.get("waiting_for"),
         "stopped": stopped,
         "to_go_on": how_to_go_on(stopped) if stopped else None,

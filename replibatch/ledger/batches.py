@@ -12,7 +12,8 @@ from redis import Redis
 
 from replibatch.errors import NoSuchWork
 from replibatch.ledger.packing import PendingEntry, compact, read_attempts, unpack
-from replibatch.ledger.records import MICRO, Ledger, Message
+from replibatch.ledger.records import Ledger, Message
+from replibatch.money import to_usd
 from replibatch.requests import BatchResult
 from replibatch.scripts import Script
 
@@ -162,7 +163,7 @@ class BatchLedger:
             held=fields["held"] or "",
             pending=pending,
             outstanding=outstanding,
-            cost_usd=int(fields["cost"] or 0) / MICRO,
+            cost_usd=to_usd(int(fields["cost"] or 0)),
             **counts,
         )
 

@@ -13,10 +13,10 @@ from typing import cast
 
 from redis import Redis
 
+from replibatch.money import to_micro
 from replibatch.requests import BatchResult
 
 DAY_SECONDS = 86_400
-MICRO = 1_000_000
 
 # Upper bounds, in seconds, of the counters of how long successful attempts took.
 LATENCY_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, float("inf"))
@@ -39,7 +39,7 @@ def counted(result: BatchResult) -> dict[str, int]:
     table[GENERATIONS, result.model_used or last, result.state.value] += 1
     for attempt in result.attempts:
         table[ATTEMPTS, attempt.model, attempt.reason or attempt.outcome] += 1
-        table[COST, attempt.model] += round(attempt.cost_usd * MICRO)
+        table[COST, attempt.model] += to_micro(attempt.cost_usd)
         if not attempt.reason:
             bound = next(bound for bound in LATENCY_SECONDS if attempt.seconds <= bound)
             table[LATENCY, attempt.model, str(bound)] += 1

@@ -17,6 +17,7 @@ from redis import Redis
 from replibatch.ledger.counts import counted
 from replibatch.ledger.links import Call, Link
 from replibatch.ledger.packing import compact, read_attempts, read_request
+from replibatch.money import to_micro, to_usd
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_id
 from replibatch.scripts import Script, Step
 from replibatch.settings import Settings
@@ -27,7 +28,6 @@ _NAMES = (
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
 
-MICRO = 1_000_000
 TAKE_OVER_AT_ONCE = 200
 
 
@@ -104,7 +104,7 @@ class Record:
             attempts=read_attempts(fields.get("attempts", "[]")),
             sent=fields.get("sent"),
             prediction=fields.get("prediction"),
-            paid_usd=int(fields.get("paid", 0)) / MICRO,
+            paid_usd=to_usd(int(fields.get("paid", 0))),
             created_ms=number("created"),
             started_ms=number("started"),
             pause_seconds=int(fields.get("pause", 0)) / 1000,
@@ -211,7 +211,7 @@ class Ledger:
             record: the generation's.
             paid_usd: what its prediction has cost; 0 before that has ended.
         """
-        answer = self._call("requeue", **self._custody(record), paid=round(paid_usd * MICRO))
+        answer = self._call("requeue", **self._custody(record), paid=to_micro(paid_usd))
         return Message(*answer) if answer else None
 
     def settle(self, record: Record, state: State, result: BatchResult) -> Step:
@@ -221,7 +221,7 @@ class Ledger:
             **self._custody(record),
             state=state.value,
             result=compact(result.to_json()),
-            cost=round(result.cost_usd * MICRO),
+            cost=to_micro(result.cost_usd),
             capacity=self.capacity,
             counts=counted(result),
         )

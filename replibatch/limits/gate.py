@@ -18,7 +18,8 @@ from typing import Any, cast
 
 from redis import Redis
 
-from replibatch.limits.words import MICRO, Beat, Row, Standing, Ticket
+from replibatch.limits.words import Beat, Row, Standing, Ticket
+from replibatch.money import to_micro
 from replibatch.scripts import Script, Step, run_together
 from replibatch.settings import Settings
 
@@ -96,7 +97,7 @@ class Gate:
             standing, again = self._call(
                 "acquire",
                 **self._identity(ticket),
-                price=_micro(ticket.price_usd),
+                price=to_micro(ticket.price_usd),
                 purse=ticket.purse,
                 priority=ticket.priority,
             )
@@ -146,7 +147,7 @@ class Gate:
     def released(self, ticket: Ticket, cost_usd: float) -> Step:
         """The prediction is over, or the attempt leaves the line: free its slot, settle its cost."""
         self._let_go(ticket)
-        return self._step("release", **self._identity(ticket), cost=_micro(cost_usd))
+        return self._step("release", **self._identity(ticket), cost=to_micro(cost_usd))
 
     def adopt(self, ticket: Ticket, prediction_id: str | None = None) -> Standing:
         """Make this process the owner of an attempt's place, whatever it is."""
@@ -175,7 +176,7 @@ class Gate:
             asks = list(self._asking)
             self._since_report = []
         holds = [
-            (ticket.attempt, ticket.fence, _micro(ticket.price_usd), ticket.purse, ticket.priority, prediction)
+            (ticket.attempt, ticket.fence, to_micro(ticket.price_usd), ticket.purse, ticket.priority, prediction)
             for ticket, prediction in held
         ]
         try:
@@ -274,7 +275,7 @@ class Gate:
             if cap_usd is None:
                 pipeline.hdel(name, "cap")
             else:
-                pipeline.hset(name, "cap", round(cap_usd * MICRO))
+                pipeline.hset(name, "cap", to_micro(cap_usd))
             if afresh:
                 pipeline.hdel(name, "spent")
             pipeline.persist(name)
@@ -343,10 +344,6 @@ class Gate:
     def _call(self, name: str, **call: Any) -> Any:
         script, keys, args = self._step(name, **call)
         return script(self.redis, keys, args)
-
-
-def _micro(usd: float) -> int:
-    return round(usd * MICRO)
 
 
 def _seconds(milliseconds: int) -> float | None:

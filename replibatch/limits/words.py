@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-MICRO = 1_000_000  # money is counted in whole micro-dollars
-
 
 class Standing(StrEnum):
     """Where an attempt stands at the gate."""

@@ -7,7 +7,6 @@ Nothing of it outlives the last process that uses it, except the data.
 import atexit
 
 from replibatch.local.attachment import attach, detach
-from replibatch.local.server import celery_url
 from replibatch.local.worker import (
     DEFAULT_CONCURRENCY,
     PARENT_DESCRIPTOR,
@@ -23,7 +22,6 @@ __all__ = [
     "PARENT_DESCRIPTOR",
     "EmbeddedWorker",
     "attach",
-    "celery_url",
     "detach",
     "ensure_worker",
     "shutdown",

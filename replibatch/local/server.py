@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote
 
 from replibatch.errors import SettingsError
 from replibatch.redis_checks import OLDEST_VERSION
@@ -86,20 +86,6 @@ def choose_endpoint(folder: Path) -> Endpoint:
     port = free_port()
     listen = (("bind", "127.0.0.1"), ("port", str(port)), ("requirepass", password))
     return Endpoint(f"redis://:{password}@127.0.0.1:{port}/0", listen)
-
-
-def celery_url(url: str) -> str:
-    """The same address as Celery writes it, for the broker and for the result backend: theirs differs for sockets.
-
-    Args:
-        url: an address as redis-py takes it. Any but `unix://[:password@]/path[?db=0]` comes back unchanged.
-    """
-    scheme, _, rest = url.partition("://")
-    if scheme != "unix":
-        return url
-    path, _, query = rest.partition("?")
-    options = [("virtual_host" if name == "db" else name, value) for name, value in parse_qsl(query)]
-    return f"redis+socket://{path}?{urlencode(options)}" if options else f"redis+socket://{path}"
 
 
 def free_port() -> int:

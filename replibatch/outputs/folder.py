@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+from replibatch import contents
 from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError
+from replibatch.outputs.kept import write_input
 from replibatch.outputs.naming import PRIVATE_FOLDER
 from replibatch.outputs.staging import Staged, staged
-from replibatch.outputs.storage import CHUNK_BYTES, REFERENCE, write_input
+from replibatch.references import KEPT
 
 
 class Folder:
@@ -41,9 +43,7 @@ class Folder:
 
     def chunks(self, key: str) -> Iterator[bytes]:
         """As `Storage.chunks`."""
-        with self._place(key).open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
+        return contents.chunks(self._place(key))
 
     def fetch(self, key: str, destination: Path) -> None:
         """As `Storage.fetch`."""
@@ -65,7 +65,7 @@ class Folder:
     @contextmanager
     def open_input(self, reference: str) -> Iterator[Path]:
         """As `Storage.open_input`."""
-        match = REFERENCE.fullmatch(reference)
+        match = KEPT.fullmatch(reference)
         if not match or not (path := self._inputs / match[1]).is_file():
             raise ReferenceImageError(
                 f"the reference image {reference!r} is not in {self._inputs}; "
@@ -78,7 +78,7 @@ class Folder:
         oldest, removed = time.time() - unused_for_seconds, 0
         with suppress(FileNotFoundError), os.scandir(self._inputs) as entries:
             for entry in entries:
-                if REFERENCE.fullmatch(f"file:{entry.name}") and entry.stat().st_mtime < oldest:
+                if KEPT.fullmatch(f"file:{entry.name}") and entry.stat().st_mtime < oldest:
                     Path(entry).unlink(missing_ok=True)
                     removed += 1
         return removed

@@ -21,13 +21,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError, StorageError
+from replibatch.outputs.kept import write_input
 from replibatch.outputs.naming import PRIVATE_FOLDER, safe_key
 from replibatch.outputs.staging import staged
-from replibatch.outputs.storage import CHUNK_BYTES, REFERENCE, write_input
+from replibatch.references import KEPT
 
 INPUTS = f"{PRIVATE_FOLDER}/inputs"
 IDENTITY = f"{PRIVATE_FOLDER}/storage-id"
-PART_BYTES = 8 * CHUNK_BYTES  # at least 5 MiB, S3 says; 10,000 parts are 80 GB
+PIECE_BYTES = 2**20  # of a download, at least
+PART_BYTES = 8 * 2**20  # of an upload; at least 5 MiB, S3 says; 10,000 parts are 80 GB
 PARTS_AT_ONCE = 2  # of one file: what an upload holds in memory
 KEPT_ANEW_SECONDS = 3600.0  # a younger reference image need not be uploaded again
 CLIENT = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(minutes=10)}
@@ -104,7 +106,7 @@ class ObjectStorage:
     @contextmanager
     def open_input(self, reference: str) -> Iterator[Path]:
         """As `Storage.open_input`: brought into a local file."""
-        match = REFERENCE.fullmatch(reference)
+        match = KEPT.fullmatch(reference)
         with staged(self._scratch / "input") as local:
             try:
                 self._download(self._inputs + (match[1] if match else ""), local.path)
@@ -181,7 +183,7 @@ class ObjectStorage:
 
     def _chunks(self, place: str) -> Iterator[bytes]:
         with self._told(place):
-            for chunk in self._obstore.get(self._store, place).stream(min_chunk_size=CHUNK_BYTES):
+            for chunk in self._obstore.get(self._store, place).stream(min_chunk_size=PIECE_BYTES):
                 yield bytes(chunk)
 
     def _download(self, place: str, path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from replibatch import contents
 from replibatch.errors import NoOutput, NotSaved, OutputPathError
 from replibatch.outputs.download import Downloader
 from replibatch.outputs.formats import STILLS, Format, agrees, extension_of, recognise
@@ -111,7 +112,7 @@ def _finish(part: Part, name: str, new_stage: Callable[[str], Stage], downloader
             except NotConverted as reason:
                 warning += f": {reason}"
             else:
-                stage, sha256, warning = converted, _sha256(converted.path), None
+                stage, sha256, warning = converted, contents.sha256(converted.path), None
     url = part.url if isinstance(part, UrlPart) else None
     return _Finished(stage, OutputFile(name, url, sha256, stage.path.stat().st_size), warning)
 
@@ -134,8 +135,3 @@ def _bring(part: Part, path: Path, downloader: Downloader) -> str:
         if not file.tell():
             raise NoOutput("the output is a data: URI of an empty file")
         return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

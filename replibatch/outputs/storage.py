@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,10 +9,8 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from replibatch.errors import SettingsError
-from replibatch.outputs.formats import recognise
+from replibatch.outputs.folder import Folder
 
-REFERENCE = re.compile(r"file:([0-9a-f]{64}\.[a-z0-9]{1,8})")
-CHUNK_BYTES = 1024 * 1024
 UNTESTED = ("gs", "az", "azure", "abfs", "abfss")  # what else obstore speaks
 
 
@@ -129,8 +125,6 @@ def open_storage(
     Raises:
         SettingsError: it names something that cannot be opened.
     """
-    from replibatch.outputs.folder import Folder  # noqa: PLC0415  # it stands on this module
-
     if url is None:
         return Folder(base, account=account, inputs_root=inputs_root, absolute_ok=absolute_ok)
     parts = urlsplit(url)
@@ -145,22 +139,3 @@ def open_storage(
         raise SettingsError(f"REPLIBATCH_STORAGE_URL is {where!r}; allowed: a folder or s3://bucket/prefix")
     root = base / Path(url).expanduser()
     return Folder(root, account=account, inputs_root=inputs_root, absolute_ok=absolute_ok)
-
-
-def write_input(path: Path, content: Iterable[bytes], extension: str) -> str:
-    """Write a reference image to a new file; returns the name it is kept under.
-
-    Args:
-        path: the file.
-        content: its bytes.
-        extension: for what is not recognised by its bytes.
-    """
-    digest = hashlib.sha256()
-    with path.open("xb") as copy:
-        for chunk in content:
-            digest.update(chunk)
-            copy.write(chunk)
-    if found := recognise(path):
-        extension = found.extensions[0]
-    suffix = extension.lower().lstrip(".")
-    return f"{digest.hexdigest()}.{suffix if re.fullmatch(r'[a-z0-9]{1,8}', suffix) else 'bin'}"

@@ -14,10 +14,9 @@ from typing import NamedTuple, Self
 from replibatch.errors import ResultTimeout
 from replibatch.ledger import PendingEntry
 from replibatch.ledger.batches import PAUSED, BatchState, Finished
-from replibatch.queue.producer import Producer, open_producer, stop_error
+from replibatch.queue.producer import LOOK_SECONDS, Producer, open_producer, stop_error
 from replibatch.requests import BatchResult, State
 
-LOOK_SECONDS = 1.0
 BUDGET, STOPPED = "budget", "stopped"
 
 

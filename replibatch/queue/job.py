@@ -7,10 +7,8 @@ import time
 from typing import Self
 
 from replibatch.errors import NoSuchWork, ResultTimeout
-from replibatch.queue.producer import Producer, open_producer
+from replibatch.queue.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State
-
-LOOK_SECONDS = 1.0  # a blocked caller looks this often whether the account was stopped
 
 
 class Job:

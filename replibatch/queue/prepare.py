@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from replibatch import contents
 from replibatch.catalog import Catalog
 from replibatch.data_uris import decoded, extension_of
 from replibatch.errors import OutputPathError, StorageError
 from replibatch.member import storage_for
 from replibatch.outputs.naming import made_up_name, safe_key
-from replibatch.outputs.storage import CHUNK_BYTES
 from replibatch.outputs.stored import StoredFile
 from replibatch.references import is_local
 from replibatch.requests import BatchRequest, BatchResult, OutputFile, RoutedRequest
@@ -49,8 +49,8 @@ class Preparer:
         self.storage = storage_for(settings, embedded=embedded)
         self._check_storage = check_storage
         self._elsewhere: dict[str, Path] = {}  # by name in the storage: folders outside it that files go to
-        self._checked: set[Version | None] = set()
-        self._stored_as: dict[Version | None, tuple[str, float]] = {}
+        self._checked: set[contents.Version | None] = set()
+        self._stored_as: dict[contents.Version | None, tuple[str, float]] = {}
         self._lock = threading.Lock()
 
     def __call__(
@@ -181,13 +181,7 @@ def _content(place: str) -> tuple[Iterator[bytes], str]:
     """A file's bytes, and the extension its name or its data URI tells."""
     if place.startswith("data:"):
         return decoded(place), extension_of(place)
-    return _chunks(Path(place)), Path(place).suffix
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+    return contents.chunks(place), Path(place).suffix
 
 
 def _check_place(path: Path) -> None:
@@ -201,15 +195,11 @@ def _check_place(path: Path) -> None:
         )
 
 
-Version = tuple[str, int, int]
-
-
-def _version(place: str) -> Version | None:
+def _version(place: str) -> contents.Version | None:
     """What tells a file from a later one of the same name; None where there is none."""
     if place.startswith("data:"):
         return hashlib.sha256(place.encode()).hexdigest(), 0, len(place)
     try:
-        found = Path(place).stat()
+        return contents.version(place)
     except OSError:
         return None
-    return place, found.st_mtime_ns, found.st_size

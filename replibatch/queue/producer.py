@@ -19,9 +19,9 @@ from replibatch.connection import connect
 from replibatch.errors import AccountStopped, NoCredit, SettingsError, TokenRefused
 from replibatch.ledger import BatchLedger, Ledger, Link, Message
 from replibatch.limits import Gate
-from replibatch.limits.words import MICRO
 from replibatch.member import explicit_limits, process_name
 from replibatch.messages import capacity_for, publish
+from replibatch.money import to_usd
 from replibatch.published import load_catalog
 from replibatch.queue.prepare import Preparer
 from replibatch.requests import BatchRequest, BatchResult, new_id
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MOST_THREADS = 1000  # of a worker brought along: a limit above is for several workers
 STORAGE_SECONDS = 60.0  # how often a process looks whether it shares the workers' storage
-STATUS_SECONDS = 1.0  # how often a waiting caller looks whether the account was stopped
+LOOK_SECONDS = 1.0  # how often a waiting caller looks whether the account was stopped
 
 _producers: dict[tuple[int, Settings], Producer] = {}
 _lock = threading.RLock()
@@ -183,7 +183,7 @@ class Producer:
             ReplibatchError: the embedded worker ended.
         """
         now = time.monotonic()
-        if now - self._last_status < STATUS_SECONDS:
+        if now - self._last_status < LOOK_SECONDS:
             return
         self._last_status = now
         self.present()
@@ -207,7 +207,7 @@ class Producer:
             "cooling_down_seconds": now["cooling_down_ms"] / 1000,
             "total_requests": now["total"],
             "max_concurrent_reached": now["peak"],
-            "spent_usd": now["spent"] / MICRO,
+            "spent_usd": to_usd(now["spent"]),
         }
 
     def destination(self, output: str) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from replibatch.limits.gate import CLAIM_SECONDS, POST_SECONDS, SLOT_MARGIN_SECONDS
-from replibatch.limits.words import MICRO, Ticket
+from replibatch.limits.words import Ticket
+from replibatch.money import to_micro
 from tests.histories.state import PURSE, State
 
 LEASE, WINDOW, TIMEOUT = 5.0, 10.0, 5.0
@@ -27,7 +28,7 @@ class Seen:
 
     @property
     def price(self) -> int:
-        return round(self.ticket.price_usd * MICRO)
+        return to_micro(self.ticket.price_usd)
 
     @property
     def has_no_answer(self) -> bool:
@@ -100,7 +101,7 @@ class Books:
         return spent + sum(seen.price for seen in holders if not purse or seen.ticket.purse == purse)
 
     def affords(self, ticket: Ticket) -> bool:
-        price = round(ticket.price_usd * MICRO)
+        price = to_micro(ticket.price_usd)
         if self.budget is not None and self.taken() + price > self.budget:
             return False
         return not ticket.purse or self.purse_cap is None or self.taken(PURSE) + price <= self.purse_cap

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from redis import Redis
 
 from replibatch.limits.gate import CLAIM_SECONDS, Gate
-from replibatch.limits.words import MICRO, Standing, Ticket
+from replibatch.limits.words import Standing, Ticket
+from replibatch.money import to_usd
 from replibatch.scripts import Step, run_together
 from replibatch.settings import Settings
 from tests.histories.books import LEASE, SLOT_SECONDS, TIMEOUT, WINDOW, Books, Seen
@@ -55,7 +56,7 @@ class Machine(RuleBasedStateMachine):
         if budget is not None:
             self.gate.store_limits({"budget": budget})
         if cap is not None:
-            self.gate.fill_purse(PURSE, cap / MICRO)
+            self.gate.fill_purse(PURSE, to_usd(cap))
         self.state = State.read(self.redis, self.gate.prefix)
         self.everybody_beats()
 
@@ -139,7 +140,7 @@ class Machine(RuleBasedStateMachine):
         process = self.processes[who]
         if self.books.silent(process):
             self.beat(who)
-        ticket = Ticket(f"g{next(self.ids)}:1", 1, price / MICRO, purse, priority)
+        ticket = Ticket(f"g{next(self.ids)}:1", 1, to_usd(price), purse, priority)
         affordable = self.books.affords(ticket)
 
         def effect(answer: tuple[Standing, float | None]) -> None:
@@ -236,7 +237,7 @@ class Machine(RuleBasedStateMachine):
             self.books.settle(seen, cost)
             del self.books.attempts[attempt]
 
-        self.step(lambda: self.gates[seen.process].released(seen.ticket, cost / MICRO), effect)
+        self.step(lambda: self.gates[seen.process].released(seen.ticket, to_usd(cost)), effect)
 
     @precondition(lambda self: self.books.having("waiting"))
     @rule(data=st.data())

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from redis import Redis
 
-from replibatch.limits.words import MICRO, Ticket
+from replibatch.limits.words import Ticket
+from replibatch.money import to_micro, to_usd
 
 PURSE = "purse"
 Scores = dict[str, float]
@@ -50,10 +51,10 @@ class State:
     def ticket_of(self, attempt: str) -> tuple[Ticket, str]:
         """The attempt's ticket, and its process."""
         process, fence, price, purse, order, _ = self.tickets[attempt].split("\t")
-        return Ticket(attempt, int(fence), int(price) / MICRO, purse, int(order) // 2**42), process
+        return Ticket(attempt, int(fence), to_usd(int(price)), purse, int(order) // 2**42), process
 
     def price_of(self, attempt: str) -> int:
-        return round(self.ticket_of(attempt)[0].price_usd * MICRO)
+        return to_micro(self.ticket_of(attempt)[0].price_usd)
 
     def check_itself(self) -> None:
         """Counters equal the sets they count."""

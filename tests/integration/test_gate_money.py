@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from replibatch.limits import Gate, Standing, Ticket
-from replibatch.limits.gate import MICRO
+from replibatch.money import to_micro, to_usd
 from replibatch.scripts import run_together
 from replibatch.settings import Settings
 
@@ -25,7 +25,7 @@ class Account:
         self.gate = Gate(redis, Settings(), "a", self.clock)
         self.gate.heartbeat({})
         self.gate.rebuild([])
-        self.gate.store_limits({"budget": round(BUDGET_USD * MICRO)})
+        self.gate.store_limits({"budget": to_micro(BUDGET_USD)})
         self.gate.heartbeat({})
 
     def clock(self) -> float:
@@ -45,7 +45,7 @@ class Account:
     def spent(self) -> tuple[float, float]:
         """This month's, and what is reserved."""
         status = self.gate.status()
-        return status["spent"] / MICRO, status["reserved"] / MICRO
+        return to_usd(status["spent"]), to_usd(status["reserved"])
 
 
 @pytest.fixture

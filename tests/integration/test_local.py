@@ -21,6 +21,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from replibatch import local
+from replibatch.celery_app import celery_url
 from replibatch.errors import ReplibatchError, SettingsError
 from replibatch.settings import Settings, load
 
@@ -370,24 +371,18 @@ class TestCelery:
     @pytest.mark.parametrize("name", ["state", 'odd "é"#%20;', "long" * 30])
     def test_broker_and_result_backend_take_the_address(self, tmp_path, name):
         url = local.attach(load(state_dir=tmp_path / name))
-        celery_url = local.celery_url(url)
-        with Connection(celery_url) as connection:
+        with Connection(celery_url(url)) as connection:
             queue = connection.SimpleQueue("q")
             queue.put({"a": 1})
             message = queue.get(timeout=5)
             assert message.payload == {"a": 1}
             message.ack()
             queue.close()
-        app = Celery(broker=celery_url, backend=celery_url, set_as_current=False)
+        app = Celery(broker=celery_url(url), backend=celery_url(url), set_as_current=False)
         app.backend.store_result("id", 7, "SUCCESS")
         assert app.backend.get_result("id") == 7
         assert b"celery-task-meta-id" in Redis.from_url(url).keys("*")
         app.close()
-
-    def test_other_addresses_stay_as_they_are(self):
-        for url in ("redis://:pw@host:6379/1", "rediss://host", "redis+socket:///a?virtual_host=1"):
-            assert local.celery_url(url) == url
-        assert local.celery_url("unix://:pw@/a%20b?db=3") == "redis+socket://:pw@/a%20b?virtual_host=3"
 
 
 WORKER = """

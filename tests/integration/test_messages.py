@@ -48,6 +48,7 @@ class TestAddresses:
             ("redis://:pw@host:6379/1", "redis://:pw@host:6379/1"),
             ("unix:///a/r.sock", "redis+socket:///a/r.sock?virtual_host=0"),
             ("unix://:pw@/a%20b/r.sock?db=3", "redis+socket://:pw@/a%20b/r.sock?virtual_host=3"),
+            ("redis+socket:///a?virtual_host=1", "redis+socket:///a?virtual_host=1"),
             ("rediss://host", "rediss://host?ssl_cert_reqs=required"),
             ("rediss://host/0?ssl_ca_certs=/ca", "rediss://host/0?ssl_ca_certs=/ca&ssl_cert_reqs=required"),
             ("rediss://host?ssl_cert_reqs=none", "rediss://host?ssl_cert_reqs=none"),

@@ -9,8 +9,8 @@ from typing import Any, cast
 from replibatch.errors import NoSuchWork
 from replibatch.ledger.counts import ATTEMPTS, COST, FALLBACKS, GENERATIONS, Counts, Table, of_kind
 from replibatch.limits.status import source, workers_of
-from replibatch.limits.words import MICRO
 from replibatch.messages import queue_lists
+from replibatch.money import to_usd
 from replibatch.outputs.gallery import shown_state
 from replibatch.queue import Producer
 from replibatch.requests import BatchResult
@@ -65,9 +65,9 @@ class Fleet:
             | {"seconds": settings.rate_window_seconds, "learned": now.get("learned_per_window")},
             "reads": {"used": now["reads"], "limit": settings.reads_per_minute},
             "spend": {
-                "month_usd": now["spent"] / MICRO,
-                "reserved_usd": now["reserved"] / MICRO,
-                "budget_usd": now["budget"] / MICRO if now.get("budget") is not None else None,
+                "month_usd": to_usd(now["spent"]),
+                "reserved_usd": to_usd(now["reserved"]),
+                "budget_usd": to_usd(now["budget"]) if now.get("budget") is not None else None,
                 "source": source(now, "budget"),
             },
             "waiting": now["waiting"],
@@ -190,4 +190,4 @@ def _of_model(table: Table, model: str) -> dict[str, Any]:
     fallbacks = {labels[1]: amount for labels, amount in of_kind(table, FALLBACKS) if labels[0] == model}
     attempts = {labels[1]: amount for labels, amount in of_kind(table, ATTEMPTS) if labels[0] == model}
     failed = {outcome: amount for outcome, amount in attempts.items() if outcome != "succeeded"}
-    return {"made": made, "failed": failed, "fallbacks": fallbacks, "cost_usd": table[COST, model] / MICRO}
+    return {"made": made, "failed": failed, "fallbacks": fallbacks, "cost_usd": to_usd(table[COST, model])}

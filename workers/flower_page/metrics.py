@@ -25,8 +25,8 @@ from replibatch.ledger.counts import (
     of_kind,
 )
 from replibatch.limits.status import workers_of
-from replibatch.limits.words import MICRO
 from replibatch.messages import queue_lists
+from replibatch.money import to_usd
 from replibatch.queue import Producer
 
 CAUSES = ("slots", "window", "cooldown", "pacing", "stopped", "rebuild", "claim")
@@ -75,14 +75,14 @@ class FleetCollector(Collector):
             "reads_limit_requests": ("Other requests allowed in a minute.", settings.reads_per_minute),
             "cooldown_seconds": ("What is left of the pause Replicate asked for.", now["cooling_down_ms"] / 1000),
             "stopped": ("Whether the account is stopped (token, credit).", float(bool(now.get("stopped")))),
-            "month_spent_usd": ("Spent in this calendar month (UTC).", now["spent"] / MICRO),
-            "reserved_usd": ("Reserved for what is in flight.", now["reserved"] / MICRO),
+            "month_spent_usd": ("Spent in this calendar month (UTC).", to_usd(now["spent"])),
+            "reserved_usd": ("Reserved for what is in flight.", to_usd(now["reserved"])),
             "workers": ("Worker processes that live.", len(workers_of(now))),
         }
         for name, (help_text, value) in gauges.items():
             yield GaugeMetricFamily(f"replibatch_{name}", help_text, value)
         if now.get("budget") is not None:
-            yield GaugeMetricFamily("replibatch_month_budget_usd", "The month's budget.", now["budget"] / MICRO)
+            yield GaugeMetricFamily("replibatch_month_budget_usd", "The month's budget.", to_usd(now["budget"]))
         yield CounterMetricFamily("replibatch_creates", "Creates sent to Replicate.", now["total"])
         yield CounterMetricFamily("replibatch_throttled", "Creates answered with 429.", now["throttled"])
         yield self._spent()
@@ -98,7 +98,7 @@ class FleetCollector(Collector):
     def _spent(self) -> Metric:
         months = cast("dict[str, str]", self._producer.redis.hgetall(f"{self._producer.gate.prefix}spend"))
         spent = sum(int(amount) for month, amount in months.items() if month != "reserved")
-        return CounterMetricFamily("replibatch_spent_usd", "Spent since this Redis knows the account.", spent / MICRO)
+        return CounterMetricFamily("replibatch_spent_usd", "Spent since this Redis knows the account.", to_usd(spent))
 
     def _work(self) -> Iterator[Metric]:
         redis, prefix = self._producer.redis, self._producer.ledger.prefix
@@ -121,7 +121,7 @@ class FleetCollector(Collector):
             yield counter
         cost = CounterMetricFamily("replibatch_cost_usd", "Cost of finished generations.", labels=["model"])
         for labels, amount in of_kind(table, COST):
-            cost.add_metric(labels, amount / MICRO)
+            cost.add_metric(labels, to_usd(amount))
         yield cost
         yield _latency(table)
         yield CounterMetricFamily(

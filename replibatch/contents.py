@@ -1,0 +1,34 @@
+"""What is in a local file: a piece at a time, by its hash, or by what tells it from a later one of its name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+CHUNK_BYTES = 256 * 1024
+
+Version = tuple[str, int, int]
+
+
+def chunks(path: str | Path) -> Iterator[bytes]:
+    """The bytes of a file, at most `CHUNK_BYTES` at a time."""
+    with Path(path).open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+def sha256(path: str | Path) -> str:
+    """The hash of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def version(path: str | Path) -> Version:
+    """What tells a file from a later one of the same name, without reading it.
+
+    Raises:
+        OSError: there is none.
+    """
+    found = Path(path).stat()
+    return str(path), found.st_mtime_ns, found.st_size
