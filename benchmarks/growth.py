@@ -26,6 +26,7 @@ from replibatch.ledger import BatchLedger, Ledger, Message, Packer, PendingEntry
 from replibatch.limits import Gate, Standing, Ticket
 from replibatch.limits.gatekeeper import SLOWEST_BEAT_SECONDS
 from replibatch.messages import BULK, capacity_for
+from replibatch.queue.files import Files
 from replibatch.queue.prepare import Preparer
 from replibatch.requests import BatchRequest, BatchResult, State
 from replibatch.scripts import run_together
@@ -187,7 +188,7 @@ def _in_a_batch(redis: Redis, requests: int, slots: int) -> Iterator[None]:
 def _append(batches: BatchLedger, requests: int, published: Callable[[list[str]], None]) -> Iterator[Message]:
     """Append them as `enqueue_batch` does, without Celery's messages."""
     catalog, packer = load_catalog(None), Packer()
-    prepare = Preparer(_settings(1), catalog, embedded=False, check_storage=lambda: None)
+    prepare = Preparer(catalog, Files(_settings(1), embedded=False, check_storage=lambda: None))
     models = {name: model.to_json() for name, model in catalog.subset(MODEL).items()}
     for offset in range(0, requests, CHUNK):
         entries = []

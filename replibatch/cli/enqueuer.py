@@ -127,7 +127,7 @@ class Enqueuer:
         try:
             if self._folder.is_direct:
                 return all(self._folder.place_of(path).exists() for path in result.file_paths)
-            self._producer.at_home(result, self._folder.place_of)
+            self._producer.files.at_home(result, self._folder.place_of)
         except (OSError, ValueError):  # gone, or of a storage that is another one now
             return False
         return True

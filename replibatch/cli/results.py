@@ -34,7 +34,7 @@ def results(batch_id: str, output: Path | None, as_json: bool) -> None:
     root = str(producer.batches.about(batch_id).get("root", ""))
     place_in = _into(output.absolute(), root) if output else None
     for place, result in _results(producer, batch_id):
-        shown = producer.at_home(result, place_in) if place_in else result
+        shown = producer.files.at_home(result, place_in) if place_in else result
         if as_json:
             click.echo(json.dumps({"index": place, **shown.to_json()}, ensure_ascii=False))
         else:

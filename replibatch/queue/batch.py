@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from replibatch.cancellation import cancel
 from replibatch.errors import ResultTimeout
 from replibatch.ledger import PendingEntry
 from replibatch.ledger.batches import PAUSED, BatchState, Finished
@@ -147,6 +148,7 @@ class Batch:
             bring_files: False leaves them where they are stored, to be read from there.
         """
         self._producer.bring_worker()
+        files = self._producer.files
         mark = "0"
         while True:
             state = self._producer.batches.state(self.id)
@@ -155,8 +157,8 @@ class Batch:
             for each in found:
                 mark = each.mark
                 if result := each.result:
-                    at_home = self._producer.at_home(result, place_in) if bring_files else None
-                    yield Ended(each.id, each.place, at_home or self._producer.in_storage(result))
+                    told = files.at_home(result, place_in) if bring_files else files.in_storage(result)
+                    yield Ended(each.id, each.place, told)
                 elif gone := self.gone(each):
                     yield Ended(each.id, each.place, gone)
             if found:
@@ -233,7 +235,7 @@ class Batch:
         """Cancel what waits, and at Replicate what runs."""
         self._producer.batches.drop(self.id)
         for generation_id in self._producer.batches.outstanding(self.id):
-            self._producer.cancel(generation_id)
+            cancel(self._producer.app, self._producer.ledger, generation_id)
 
     def retry_failed(self) -> int:
         """Make again what failed, was canceled or got a placeholder; returns how many."""

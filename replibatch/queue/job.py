@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Self
 
+from replibatch.cancellation import cancel
 from replibatch.errors import NoSuchWork, ResultTimeout
 from replibatch.queue.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State
@@ -66,7 +67,8 @@ class Job:
         while True:
             state, _, result = self._producer.ledger.outcome(self.id)
             if result:
-                return self._producer.at_home(result) if bring_files else self._producer.in_storage(result)
+                files = self._producer.files
+                return files.at_home(result) if bring_files else files.in_storage(result)
             if not state:
                 raise NoSuchWork(f"no job {self.id!r}: its records have expired")
             left = LOOK_SECONDS if ends is None else ends - time.monotonic()
@@ -85,7 +87,7 @@ class Job:
 
     def cancel(self) -> bool:
         """Cancel it: before it starts, or at Replicate while it runs. False where it was over already."""
-        return self._producer.cancel(self.id)
+        return cancel(self._producer.app, self._producer.ledger, self.id)
 
     async def acancel(self) -> bool:
         """`cancel`, without blocking the event loop."""

@@ -2,56 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from replibatch import contents
 from replibatch.catalog import Catalog
-from replibatch.data_uris import decoded, extension_of
-from replibatch.errors import OutputPathError, StorageError
-from replibatch.member import storage_for
-from replibatch.outputs.naming import made_up_name, safe_key
-from replibatch.outputs.stored import StoredFile
+from replibatch.outputs.naming import made_up_name
+from replibatch.queue.files import REMEMBERED, Files, version_of
 from replibatch.references import is_local
-from replibatch.requests import BatchRequest, BatchResult, OutputFile, RoutedRequest
+from replibatch.requests import BatchRequest, RoutedRequest
 from replibatch.routing import Routed, route
-from replibatch.settings import Settings
-
-INLINE_CHARACTERS = 8192  # a longer data URI travels as a file
-KEPT_ANEW_SECONDS = 3600.0  # a file still in use is kept again, so that it is never the oldest
-REMEMBERED = 4096  # files; a process may see any number of them
 
 
 class Preparer:
     """Prepares the requests of one process.
 
     Args:
-        settings: where outputs land.
         catalog: the models.
-        embedded: whether relative names are relative to this process's working directory.
-        check_storage: called before the storage is given a file; raises where no worker would find it there.
-
-    Attributes:
-        storage: the process's way to it.
+        files: the process's.
     """
 
-    def __init__(
-        self, settings: Settings, catalog: Catalog, *, embedded: bool, check_storage: Callable[[], None]
-    ) -> None:
+    def __init__(self, catalog: Catalog, files: Files) -> None:
         self._catalog = catalog
-        self._absolute = embedded and settings.storage_url is None
-        self.storage = storage_for(settings, embedded=embedded)
-        self._check_storage = check_storage
-        self._elsewhere: dict[str, Path] = {}  # by name in the storage: folders outside it that files go to
+        self._files = files
         self._checked: set[contents.Version | None] = set()
-        self._stored_as: dict[contents.Version | None, tuple[str, float]] = {}
-        self._lock = threading.Lock()
 
     def __call__(
         self,
@@ -77,8 +50,8 @@ class Preparer:
             RequestError: it cannot be done as asked; nothing was spent.
         """
         routed = routed or self.check(request)
-        if stored := {place: self._stored(place) for place in routed.places if _must_travel(place)}:
-            routed = routed.with_files(stored)
+        if places := routed.places:
+            routed = routed.with_files({place: self._files.carried(place) for place in places})
         name = request.output_filepath
         if name is None:
             extension = routed.model.extension(routed.inputs)
@@ -91,7 +64,7 @@ class Preparer:
             model=routed.model.name,
             inputs=routed.inputs,
             references=tuple(routed.references),
-            output=self._key(name, generation_id),
+            output=self._files.key(name, generation_id),
             fallback=fallback,
             warnings=tuple(routed.warnings),
         )
@@ -103,103 +76,10 @@ class Preparer:
             RequestError: it cannot be done as asked.
         """
         routed = route(request, self._catalog)
-        versions = {_version(place) for place in routed.places if is_local(place) or place.startswith("data:")}
+        versions = {version_of(place) for place in routed.places if is_local(place) or place.startswith("data:")}
         if not versions <= self._checked:
             routed.check_files()
             if len(self._checked) > REMEMBERED:
                 self._checked.clear()
             self._checked |= versions
         return routed
-
-    def destination(self, key: str) -> Path:
-        """Where on this machine a file is in the end."""
-        asked = self._elsewhere.get(key.partition("/")[0])
-        return asked / PurePosixPath(key).name if asked else Path(key).absolute()
-
-    def at_home(self, result: BatchResult, place_in: Callable[[str], Path] | None = None) -> BatchResult:
-        """The result with its files on this machine, fetched from the storage where that is another place.
-
-        Args:
-            result: with its files as keys of the storage, or as absolute paths.
-            place_in: where a file goes, by its key; None for the place it was asked for at.
-        """
-        if not result.files or (self._absolute and place_in is None):
-            return result
-        place_in = place_in or self.destination
-        return replace(result, files=tuple(self._fetch(file, place_in(file.path)) for file in result.files))
-
-    def in_storage(self, result: BatchResult) -> BatchResult:
-        """The result with its files where they are stored, to be read from there."""
-        if self._absolute:
-            return result
-        return replace(result, files=tuple(StoredFile.of(file, self.storage) for file in result.files))
-
-    def _fetch(self, file: OutputFile, path: Path) -> OutputFile:
-        try:
-            self.storage.fetch(file.path, path)
-        except StorageError:
-            raise
-        except FileNotFoundError:
-            raise StorageError(
-                f"the output {file.path!r} is not in the storage {self.storage.where!r}; "
-                "allowed: REPLIBATCH_STORAGE_URL as the workers have it"
-            ) from None
-        return replace(file, path=str(path))
-
-    def _key(self, name: str, generation_id: str) -> str:
-        if not self._absolute and not os.path.isabs(name):  # noqa: PTH117  # a tenth of what a Path costs
-            return safe_key(name)
-        path = Path(name)
-        if self._absolute:
-            _check_place(path.absolute())
-            return str(path.absolute())
-        _check_place(path)
-        folder = hashlib.sha256(f"{socket.gethostname()}:{path.parent}".encode()).hexdigest()[:16]
-        self._elsewhere[folder] = path.parent
-        return safe_key(f"{folder}/{generation_id}/{path.name}")
-
-    def _stored(self, place: str) -> str:
-        """A file as content in the storage, named by its hash; each is stored once a process, and anew in time."""
-        version = _version(place)
-        with self._lock:
-            reference, kept_at = self._stored_as.get(version, ("", float("-inf")))
-            if time.monotonic() - kept_at > KEPT_ANEW_SECONDS:
-                self._check_storage()
-                reference = self.storage.keep_input(*_content(place))
-                if len(self._stored_as) > REMEMBERED:
-                    self._stored_as.clear()
-                self._stored_as[version] = reference, time.monotonic()
-            return reference
-
-
-def _must_travel(place: str) -> bool:
-    """Whether a file goes through the storage: it is on this machine, or too large for a message."""
-    return is_local(place) or (place.startswith("data:") and len(place) > INLINE_CHARACTERS)
-
-
-def _content(place: str) -> tuple[Iterator[bytes], str]:
-    """A file's bytes, and the extension its name or its data URI tells."""
-    if place.startswith("data:"):
-        return decoded(place), extension_of(place)
-    return contents.chunks(place), Path(place).suffix
-
-
-def _check_place(path: Path) -> None:
-    """Look whether a file can be there, before it is paid for."""
-    if path.is_dir():
-        raise OutputPathError(f"the output {str(path)!r} is a folder; allowed: a file's path")
-    nearest = next(parent for parent in path.parents if parent.exists())
-    if not nearest.is_dir():
-        raise OutputPathError(
-            f"the output {str(path)!r}: {str(nearest)!r} is a file; allowed: a path through folders"
-        )
-
-
-def _version(place: str) -> contents.Version | None:
-    """What tells a file from a later one of the same name; None where there is none."""
-    if place.startswith("data:"):
-        return hashlib.sha256(place.encode()).hexdigest(), 0, len(place)
-    try:
-        return contents.version(place)
-    except OSError:
-        return None

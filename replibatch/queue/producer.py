@@ -6,14 +6,12 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
-from replibatch.cancellation import cancel
 from replibatch.catalog import Catalog
 from replibatch.connection import connect
 from replibatch.errors import AccountStopped, NoCredit, SettingsError, TokenRefused
@@ -23,8 +21,9 @@ from replibatch.member import explicit_limits, process_name
 from replibatch.messages import capacity_for, publish
 from replibatch.money import to_usd
 from replibatch.published import load_catalog
+from replibatch.queue.files import Files
 from replibatch.queue.prepare import Preparer
-from replibatch.requests import BatchRequest, BatchResult, new_id
+from replibatch.requests import BatchRequest, new_id
 from replibatch.settings import Settings, load
 from replibatch.sharing import refuse_another
 
@@ -83,7 +82,8 @@ class Producer:
         self.ledger = Ledger(self.redis, settings, self.process)
         self.batches = BatchLedger(self.ledger)
         self.catalog: Catalog = load_catalog(settings)
-        self.prepare = Preparer(settings, self.catalog, embedded=self.embedded, check_storage=self.check_storage)
+        self.files = Files(settings, embedded=self.embedded, check_storage=self.check_storage)
+        self.prepare = Preparer(self.catalog, self.files)
         self._limits = explicit_limits(settings)
         self._last_beat = float("-inf")
         self._own_worker: EmbeddedWorker | None = None
@@ -134,7 +134,7 @@ class Producer:
         """
         now = time.monotonic()
         if not self.embedded and now - self._storage_checked > STORAGE_SECONDS:
-            refuse_another(self.prepare.storage, self.gate.status()["processes"])
+            refuse_another(self.files.storage, self.gate.status()["processes"])
             self._storage_checked = now
 
     def enqueue(
@@ -154,26 +154,11 @@ class Producer:
         if messages := list(messages):
             self.ledger.published(publish(self.app, messages))
 
-    def cancel(self, generation_id: str) -> bool:
-        """Cancel a generation; False where it is over, or unknown.
-
-        One that runs is canceled at Replicate by the process that has it, within a few seconds.
-        """
-        return cancel(self.app, self.ledger, generation_id)
-
     def id_of(self, request: BatchRequest) -> str | None:
         """The job's id where the caller gave an idempotency key; None lets it be made up."""
         if not request.idempotent:
             return None
         return "k" + uuid.uuid5(uuid.NAMESPACE_URL, f"{self.gate.prefix}{request.request_id}").hex
-
-    def at_home(self, result: BatchResult, place_in: Callable[[str], Path] | None = None) -> BatchResult:
-        """The result with its files where this process can read them (see `Preparer.at_home`)."""
-        return self.prepare.at_home(result, place_in)
-
-    def in_storage(self, result: BatchResult) -> BatchResult:
-        """The result with its files read from the storage, on this machine nowhere (see `Preparer.in_storage`)."""
-        return self.prepare.in_storage(result)
 
     def raise_if_stopped(self) -> None:
         """Raise what keeps the account, or this process's worker, from working; looks about once a second.
@@ -209,10 +194,6 @@ class Producer:
             "max_concurrent_reached": now["peak"],
             "spent_usd": to_usd(now["spent"]),
         }
-
-    def destination(self, output: str) -> Path:
-        """Where a file that a request asked for is in the end, on this machine."""
-        return self.prepare.destination(output)
 
 
 def _own_redis(settings: Settings) -> str:
