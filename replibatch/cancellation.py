@@ -44,8 +44,8 @@ def cancel(app: Celery, ledger: Ledger, generation_id: str) -> bool:
         )
         app.backend.mark_as_failure(generation_id, ReplibatchError("canceled"), call_errbacks=False)
         ((_, messages, calls),) = run_together(ledger.redis, ledger.settle(record, State.CANCELED, canceled))
-        ledger.published(publish(app, [Message(*message) for message in messages]))
-        ledger.called(call_linked(app, map(Call.parse, calls)))
+        publish(app, ledger, [Message(*message) for message in messages])
+        call_linked(app, ledger, map(Call.parse, calls))
         _tell_flower(app, generation_id)
     return True
 

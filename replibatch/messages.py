@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from replibatch.ledger import Call, Message
+from replibatch.ledger import Call, Ledger, Message
 from replibatch.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,9 +23,15 @@ def queue_lists(settings: Settings) -> dict[int, str]:
     return {priority: f"{queue}{SEPARATOR}{priority}" if priority else queue for priority in (HEAD, SINGLE, BULK)}
 
 
-def publish(app: Celery, messages: Iterable[Message]) -> list[str]:
-    """Put messages into the queue; returns the generations' ids."""
-    ids = []
+def publish(app: Celery, ledger: Ledger, messages: Sequence[Message]) -> None:
+    """Put messages that are in this process's publishing custody into the queue, and note that they are there."""
+    if messages:
+        send(app, messages)
+        ledger.published([message.id for message in messages])
+
+
+def send(app: Celery, messages: Iterable[Message]) -> None:
+    """Put messages into the queue."""
     with app.producer_pool.acquire(block=True) as producer:
         for message in messages:
             app.send_task(
@@ -35,19 +41,16 @@ def publish(app: Celery, messages: Iterable[Message]) -> list[str]:
                 producer=producer,
                 **options(message),
             )
-            ids.append(message.id)
-    return ids
 
 
-def call_linked(app: Celery, calls: Iterable[Call]) -> list[Call]:
-    """Call applications' own tasks with results, as their own code would; returns the calls.
+def call_linked(app: Celery, ledger: Ledger, calls: Iterable[Call]) -> None:
+    """Call applications' own tasks with results, as their own code would, and note that they are called.
 
     The queue is given as an object: under its bare name Celery would add it to the app's own, and a worker that
     reconnects would consume what is the application's.
     """
     from kombu.entity import Exchange, Queue  # noqa: PLC0415  # Celery's: loaded with the app
 
-    made = []
     for call in calls:
         queue = call.link.queue
         app.send_task(
@@ -60,8 +63,7 @@ def call_linked(app: Celery, calls: Iterable[Call]) -> list[Call]:
             priority=HEAD,
             add_to_parent=False,
         )
-        made.append(call)
-    return made
+        ledger.called(call)
 
 
 def capacity_for(max_concurrent: int) -> int:

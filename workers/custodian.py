@@ -21,7 +21,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from replibatch.ledger import Message, Record
+from replibatch.ledger import Record
 from replibatch.limits import Standing, Ticket
 from replibatch.messages import call_linked, capacity_for, publish, queue_lists
 from replibatch.reconciler import Unsettled
@@ -101,11 +101,11 @@ class Custodian:
         shop.ledger.capacity = capacity_for(shop.gatekeeper.max_concurrent)
         self._pass_on_cancels()
         self._find_strangers()
-        self._publish(shop.ledger.lost(queue_lists(shop.settings), shop.settings.lease_seconds))
-        shop.ledger.called(call_linked(self._app, shop.ledger.owed(shop.settings.lease_seconds)))
+        publish(self._app, shop.ledger, shop.ledger.lost(queue_lists(shop.settings), shop.settings.lease_seconds))
+        call_linked(self._app, shop.ledger, shop.ledger.owed(shop.settings.lease_seconds))
         shop.batches.tidy()
         for batch in shop.batches.feeding():
-            self._publish(shop.batches.top_up(batch))
+            publish(self._app, shop.ledger, shop.batches.top_up(batch))
         for process in shop.ledger.other_custodians():
             if process == "" or (shop.gatekeeper.is_steady and not shop.gate.alive(process)):
                 self._take_over(process)
@@ -237,17 +237,13 @@ class Custodian:
     def _requeue(self, record: Record, *, paid_usd: float = 0.0) -> None:
         self._let_go(record)
         if message := self._shop.ledger.requeue(record, paid_usd=paid_usd):
-            self._publish([message])
+            publish(self._app, self._shop.ledger, [message])
 
     def _let_go(self, record: Record) -> None:
         """Look after it no more, unless it came back in a later custody."""
         known = self._looked_after.get(record.id)
         if known and known.fence == record.fence:
             del self._looked_after[record.id]
-
-    def _publish(self, messages: list[Message]) -> None:
-        if messages:
-            self._shop.ledger.published(publish(self._app, messages))
 
     def _ticket(self, record: Record) -> Ticket:
         """With its price: it is reserved again should the account's state be lost."""

@@ -47,8 +47,8 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
     )
     if isinstance(outcome, Done):
         metrics.count(outcome.result)
-        shop.ledger.published(publish(app, outcome.messages))
-        shop.ledger.called(call_linked(app, outcome.calls))
+        publish(app, shop.ledger, outcome.messages)
+        call_linked(app, shop.ledger, outcome.calls)
         if outcome.result.success:
             return outcome.result.to_json()
         if outcome.result.state == State.CANCELED:

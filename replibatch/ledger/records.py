@@ -258,10 +258,9 @@ class Ledger:
         rows = self._call("owed", grace_ms=int(grace_seconds * 1000), most=TAKE_OVER_AT_ONCE)
         return [Call.parse(row) for row in rows]
 
-    def called(self, calls: Iterable[Call]) -> None:
-        """Note that these have been published."""
-        if owed := [call.owed for call in calls]:
-            self.redis.zrem(self._key("calls"), *owed)
+    def called(self, call: Call) -> None:
+        """Note that it has been published."""
+        self.redis.zrem(self._key("calls"), call.owed)
 
     def oldest_asked(self) -> float:
         """When the oldest single job without a result was asked for, in Unix seconds; infinity if there is none."""

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -149,10 +149,10 @@ class Producer:
             self.publish([Message(generation_id, 1, prepared.model, priority)])
         return generation_id
 
-    def publish(self, messages: Iterable[Message]) -> None:
-        """Put messages that are in this process's publishing custody into the queue."""
-        if messages := list(messages):
-            self.ledger.published(publish(self.app, messages))
+    def publish(self, messages: Sequence[Message]) -> None:
+        """As `messages.publish`; Celery is loaded for the first that there is."""
+        if messages:
+            publish(self.app, self.ledger, messages)
 
     def id_of(self, request: BatchRequest) -> str | None:
         """The job's id where the caller gave an idempotency key; None lets it be made up."""

@@ -268,7 +268,7 @@ class TestLostMessages:
             record = ledger.record(name)
             assert record is not None
             message = Message(name, record.attempt, record.model, record.priority)
-            ledger.published(publish(app, [message]))
+            publish(app, ledger, [message])
 
         return put
 

@@ -47,7 +47,7 @@ def test_a_call_is_owed_until_it_is_noted_as_made(ledger: Ledger) -> None:
     assert BatchResult.from_json(call.result) == RESULT
     assert ledger.owed(60) == []  # whoever settled it is about to
     assert ledger.owed(0) == [call]
-    ledger.called([call])
+    ledger.called(call)
     assert ledger.owed(0) == []
 
 
@@ -87,7 +87,8 @@ def test_the_application_finds_it_in_its_own_queue_and_a_worker_of_ours_does_not
 ) -> None:
     enqueue(ledger, "a", Link("app.done", "mine"))
     app = make_app(load(), redis_url)
-    call_linked(app, settle(ledger, "a"))
+    call_linked(app, ledger, settle(ledger, "a"))
+    assert ledger.owed(0) == []
     message = json.loads(ledger.redis.lindex("mine", 0))
     headers = message["headers"]
     assert (headers["task"], headers["id"], headers["parent_id"]) == ("app.done", "a-link", "a")

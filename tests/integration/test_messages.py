@@ -19,7 +19,7 @@ from replibatch.celery_app import celery_url, make_app
 from replibatch.connection import connect
 from replibatch.ledger import Message
 from replibatch.local.server import find_server, free_port
-from replibatch.messages import BULK, HEAD, SINGLE, TASK, capacity_for, publish, queue_lists
+from replibatch.messages import BULK, HEAD, SINGLE, TASK, capacity_for, queue_lists, send
 from replibatch.settings import load
 from tests.integration.account import TOKEN
 from tests.integration.sandbox_caller import FLUX, QWEN, wait_for
@@ -29,7 +29,7 @@ from workers import transport
 def round_trip(app: Celery) -> None:
     """A message through the broker, and a result through the backend."""
     message = Message("some-id", 1, FLUX, SINGLE)
-    assert publish(app, [message]) == ["some-id"]
+    send(app, [message])
     with app.connection_for_read() as connection:
         queue = connection.SimpleQueue(app.conf.task_default_queue)
         got = queue.get(timeout=5)
@@ -140,7 +140,7 @@ class TestWorkers:
         app = make_app(load(), url)
         if through == "a socket":
             app.conf.broker_url = transport.with_lasting_clients(app.conf.broker_url)
-        publish(app, [Message(f"job-{number}", 1, FLUX, SINGLE) for number in range(5)])
+        send(app, [Message(f"job-{number}", 1, FLUX, SINGLE) for number in range(5)])
         with app.connection_for_read() as connection, app.amqp.TaskConsumer(connection.channel()) as consumer:
             taken = []
             consumer.register_callback(lambda _, message: taken.append(message) or message.ack())
@@ -153,7 +153,7 @@ class TestWorkers:
 class TestMessages:
     def test_a_plain_celery_app_that_knows_nothing_of_ours_reads_it(self, redis_url):
         app = make_app(load(account="mine"), redis_url)
-        publish(app, [Message("job-1", 2, QWEN, SINGLE)])
+        send(app, [Message("job-1", 2, QWEN, SINGLE)])
         plain = Celery(broker=celery_url(redis_url), set_as_current=False)
         with plain.connection_for_read() as connection:
             queue = connection.SimpleQueue("replibatch:mine@api.replicate.com")
@@ -175,7 +175,7 @@ class TestMessages:
     def test_no_secret_travels(self, redis_url, monkeypatch):
         monkeypatch.setenv("REPLICATE_API_TOKEN", TOKEN)
         app = make_app(load(), redis_url)
-        publish(app, [Message(f"job-{number}", 1, FLUX, BULK) for number in range(3)])
+        send(app, [Message(f"job-{number}", 1, FLUX, BULK) for number in range(3)])
         app.backend.store_result("job-0", {"files": []}, "SUCCESS")
         redis = Redis.from_url(redis_url)
         stored = [redis.dump(key) for key in redis.keys("*")]
@@ -189,7 +189,7 @@ class TestMessages:
     def test_urgent_ones_come_first_and_equals_in_their_order(self, redis_url):
         app = make_app(load(), redis_url)
         priorities = {"b1": BULK, "s1": SINGLE, "b2": BULK, "h1": HEAD, "s2": SINGLE}
-        publish(app, [Message(name, 1, FLUX, priority) for name, priority in priorities.items()])
+        send(app, [Message(name, 1, FLUX, priority) for name, priority in priorities.items()])
         with app.connection_for_read() as connection:
             channel = connection.channel()
             queue = app.amqp.queues[app.conf.task_default_queue](channel)
@@ -201,15 +201,11 @@ class TestMessages:
     def test_the_lists_of_the_queue_are_where_the_messages_are(self, redis_url):
         """Those that the ledger looks for lost messages in are those that kombu writes."""
         app = make_app(load(), redis_url)
-        publish(app, [Message(f"job-{priority}", 1, FLUX, priority) for priority in (HEAD, SINGLE, BULK)])
+        send(app, [Message(f"job-{priority}", 1, FLUX, priority) for priority in (HEAD, SINGLE, BULK)])
         redis = connect(redis_url)
         for priority, name in queue_lists(load()).items():
             (text,) = redis.lrange(name, 0, -1)
             assert json.loads(text)["headers"]["id"] == f"job-{priority}"
-
-    def test_nothing_to_publish_is_nothing(self, redis_url):
-        assert publish(make_app(load(), redis_url), []) == []
-        assert Redis.from_url(redis_url).dbsize() <= 1, "but the queue's own binding"
 
     def test_a_result_is_kept_as_long_as_the_settings_say(self, redis_url):
         app = make_app(load(keep_days=0.5), redis_url)
