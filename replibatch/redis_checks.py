@@ -13,7 +13,7 @@ OLDEST_VERSION = (6, 2)  # the Lua scripts and the commands they call need it
 FULL = 0.9  # of its memory: from here on writes may soon be refused
 
 
-class State(StrEnum):
+class Health(StrEnum):
     """What to think of a finding."""
 
     OK = "ok"
@@ -33,7 +33,7 @@ class Finding:
     """
 
     subject: str
-    state: State
+    state: Health
     found: str
     mend: str = ""
 
@@ -48,7 +48,7 @@ def check_server(redis: Redis) -> list[Finding]:
         info: dict[str, Any] = redis.info()
     except ResponseError as error:  # not permitted; or not a real Redis
         mend = "allow this user the command INFO: without it the loss of Redis' data may go unnoticed"
-        return [Finding("redis server", State.NOTE, f"INFO is refused: {error}", mend)]
+        return [Finding("redis server", Health.NOTE, f"INFO is refused: {error}", mend)]
     return [_version(info), _role(info), _persistence(info, redis), _eviction(info), _memory(info)]
 
 
@@ -61,12 +61,12 @@ def unreachable(error: RedisError, address: str) -> Finding:
     """
     if isinstance(error, AuthenticationError):
         mend = "mend user and password in REPLIBATCH_REDIS_URL; signs such as / # ? in it as %2F %23 %3F"
-        return Finding("redis", State.WRONG, f"{address} refuses the password: {error}", mend)
+        return Finding("redis", Health.WRONG, f"{address} refuses the password: {error}", mend)
     if isinstance(error, NoPermissionError):
         mend = "give this user the rights that docs/deployment.md lists under ACL"
-        return Finding("redis", State.WRONG, f"{address}: {error}", mend)
+        return Finding("redis", Health.WRONG, f"{address}: {error}", mend)
     mend = "start Redis, or mend host, port and scheme (rediss:// with TLS) in REPLIBATCH_REDIS_URL"
-    return Finding("redis", State.WRONG, f"no answer from {address}: {error}", mend)
+    return Finding("redis", Health.WRONG, f"no answer from {address}: {error}", mend)
 
 
 def _version(info: dict[str, Any]) -> Finding:
@@ -75,45 +75,45 @@ def _version(info: dict[str, Any]) -> Finding:
     numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
     if numbers < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
-        return Finding("redis version", State.WRONG, f"{name} is too old", f"install Redis {oldest} or later")
-    return Finding("redis version", State.OK, name)
+        return Finding("redis version", Health.WRONG, f"{name} is too old", f"install Redis {oldest} or later")
+    return Finding("redis version", Health.OK, name)
 
 
 def _role(info: dict[str, Any]) -> Finding:
     if info.get("redis_mode") == "cluster":
         mend = "use one Redis, or one behind Sentinel: the queue cannot be spread over a cluster"
-        return Finding("redis role", State.WRONG, "a node of a cluster", mend)
+        return Finding("redis role", Health.WRONG, "a node of a cluster", mend)
     if info.get("role") == "slave":
         mend = "let REPLIBATCH_REDIS_URL name the primary, or the sentinels that know it"
-        return Finding("redis role", State.WRONG, "a replica, which takes no writes", mend)
-    return Finding("redis role", State.OK, "primary")
+        return Finding("redis role", Health.WRONG, "a replica, which takes no writes", mend)
+    return Finding("redis role", Health.OK, "primary")
 
 
 def _persistence(info: dict[str, Any], redis: Redis) -> Finding:
     subject = "redis persistence"
     if not info.get("aof_enabled"):
         mend = "set appendonly yes and appendfsync always"
-        return Finding(subject, State.WRONG, "no append-only file: a restart loses work that was acknowledged", mend)
+        return Finding(subject, Health.WRONG, "no append-only file: a restart loses work that was acknowledged", mend)
     if "err" in (info.get("aof_last_write_status"), info.get("aof_last_bgrewrite_status")):
         mend = "see its log; often the disk is full"
-        return Finding(subject, State.WRONG, "the append-only file cannot be written", mend)
+        return Finding(subject, Health.WRONG, "the append-only file cannot be written", mend)
     try:
         fsync = redis.config_get("appendfsync").get("appendfsync", "unknown")
     except ResponseError:  # a managed Redis
         found = "appendonly yes; appendfsync cannot be read here"
-        return Finding(subject, State.NOTE, found, "have the operator confirm appendfsync always")
+        return Finding(subject, Health.NOTE, found, "have the operator confirm appendfsync always")
     if fsync != "always":
         found = f"appendfsync {fsync}: a crash may lose acknowledged writes, and something may be paid for twice"
-        return Finding(subject, State.WRONG, found, "set appendfsync always")
-    return Finding(subject, State.OK, "appendonly yes, appendfsync always")
+        return Finding(subject, Health.WRONG, found, "set appendfsync always")
+    return Finding(subject, Health.OK, "appendonly yes, appendfsync always")
 
 
 def _eviction(info: dict[str, Any]) -> Finding:
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction":
         found = f"maxmemory-policy {policy}: short of memory it deletes work"
-        return Finding("redis eviction", State.WRONG, found, "set maxmemory-policy noeviction")
-    return Finding("redis eviction", State.OK, "maxmemory-policy noeviction")
+        return Finding("redis eviction", Health.WRONG, found, "set maxmemory-policy noeviction")
+    return Finding("redis eviction", Health.OK, "maxmemory-policy noeviction")
 
 
 def _memory(info: dict[str, Any]) -> Finding:
@@ -121,5 +121,5 @@ def _memory(info: dict[str, Any]) -> Finding:
     found = f"{used / 2**20:,.0f} MiB" + (f" of {limit / 2**20:,.0f}" if limit else " in use, no limit set")
     if limit and used > FULL * limit:
         mend = "raise maxmemory, or lower REPLIBATCH_KEEP_DAYS; a full Redis takes no work"
-        return Finding("redis memory", State.WRONG, found, mend)
-    return Finding("redis memory", State.OK, found)
+        return Finding("redis memory", Health.WRONG, found, mend)
+    return Finding("redis memory", Health.OK, found)

@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, RedisError
 
 from replibatch.connection import connect
 from replibatch.errors import ReplibatchError, SettingsError
-from replibatch.redis_checks import State, check_server, unreachable
+from replibatch.redis_checks import Health, check_server, unreachable
 from replibatch.sharing import mark, refuse_another
 from replibatch.workshop import Workshop
 from workers import metrics
@@ -146,5 +146,5 @@ def _share_storage(opened: Workshop) -> None:
 def _warn_of_lost_writes(redis: Redis) -> None:
     """Say so when this Redis could lose a write it has acknowledged: nothing paid twice rests on that."""
     for finding in check_server(redis):
-        if finding.state != State.OK:
+        if finding.state != Health.OK:
             log.warning(finding.found, about=finding.subject, mend=finding.mend)

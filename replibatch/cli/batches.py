@@ -79,7 +79,7 @@ def watch(batch_id: str) -> None:
 
     Exit codes: 0 every item succeeded, 1 some did not.
     """
-    from replibatch.cli.progress import Progress, stderr  # noqa: PLC0415  # heavy
+    from replibatch.cli.progress import LiveProgress, stderr  # noqa: PLC0415  # heavy
     from replibatch.cli.tally import Tally  # noqa: PLC0415
     from replibatch.cli.words import closing  # noqa: PLC0415
 
@@ -93,7 +93,7 @@ def watch(batch_id: str) -> None:
     def look() -> dict[str, Any]:
         return {**producer.gate.status(), "held": producer.batches.held(batch_id)}
 
-    with Progress(tally, look, stderr()) as progress:
+    with LiveProgress(tally, look, stderr()) as progress:
         for _, _, result in batch.follow(stop=_is_held, bring_files=False):
             tally.add(result)
             if not result.success:

@@ -18,7 +18,7 @@ from replibatch.errors import AccountStopped, ReplibatchError, SettingsError
 from replibatch.limits import Gate
 from replibatch.limits.status import workers_of
 from replibatch.member import process_name, storage_for
-from replibatch.redis_checks import Finding, State, check_server, unreachable
+from replibatch.redis_checks import Finding, Health, check_server, unreachable
 
 if TYPE_CHECKING:
     from replibatch.settings import Settings
@@ -61,7 +61,7 @@ def _reach(settings: Settings, findings: list[Finding]) -> Redis | None:
             return None
     if any(issubclass(warning.category, UserWarning) for warning in warned):
         found = "no Redis on this machine: a substitute serves, which keeps nothing on the disk"
-        findings.append(Finding("redis", State.WRONG, found, "install redis-server, or set REPLIBATCH_REDIS_URL"))
+        findings.append(Finding("redis", Health.WRONG, found, "install redis-server, or set REPLIBATCH_REDIS_URL"))
         return connect(url)
     redis = connect(url)
     try:
@@ -79,8 +79,8 @@ def _reached(settings: Settings, address: str) -> Finding:
     is_near = url.scheme in ("", "unix", "redis+socket") or url.hostname in ("localhost", "127.0.0.1", "::1")
     if url.password is None and not is_near:
         found = f"{address} answers without a password: who reaches it can read and change the work"
-        return Finding("redis", State.NOTE, found, "set requirepass, and the password in REPLIBATCH_REDIS_URL")
-    return Finding("redis", State.OK, f"{address} answers")
+        return Finding("redis", Health.NOTE, found, "set requirepass, and the password in REPLIBATCH_REDIS_URL")
+    return Finding("redis", Health.OK, f"{address} answers")
 
 
 def check_token(settings: Settings, gate: Gate | None) -> Finding:
@@ -95,10 +95,10 @@ def check_token(settings: Settings, gate: Gate | None) -> Finding:
     token, server = settings.replicate_api_token, settings.replicate_base_url
     if token is None and settings.redis_url is not None:
         found = "REPLICATE_API_TOKEN is not set here; that will do where nothing but producers run"
-        return Finding("token", State.NOTE, found, "set it where workers run")
+        return Finding("token", Health.NOTE, found, "set it where workers run")
     if token is None:
         mend = f"set it in the environment or in .env; tokens are made at {TOKENS_PAGE}"
-        return Finding("token", State.WRONG, "REPLICATE_API_TOKEN is not set", mend)
+        return Finding("token", Health.WRONG, "REPLICATE_API_TOKEN is not set", mend)
     api = ReplicateAPI(
         server,
         token,
@@ -107,15 +107,15 @@ def check_token(settings: Settings, gate: Gate | None) -> Finding:
         settle_seconds=settings.settle_seconds,
     )
     try:
-        return Finding("token", State.OK, f"accepted by {server}; the account is {api.account()}")
+        return Finding("token", Health.OK, f"accepted by {server}; the account is {api.account()}")
     except AccountStopped as error:
         mend = f"put a valid one in REPLICATE_API_TOKEN; tokens are made at {TOKENS_PAGE}"
-        return Finding("token", State.WRONG, str(error), mend)
+        return Finding("token", Health.WRONG, str(error), mend)
     except ReplibatchError as error:
         mend = "mend the way to it (network, proxy, firewall), or REPLICATE_BASE_URL"
-        return Finding("token", State.WRONG, f"{server} could not be asked: {error}", mend)
+        return Finding("token", Health.WRONG, f"{server} could not be asked: {error}", mend)
     except RedisError as error:
-        return Finding("token", State.NOTE, f"not checked: {error}", "mend Redis first")
+        return Finding("token", Health.NOTE, f"not checked: {error}", "mend Redis first")
     finally:
         api.close()
 
@@ -127,10 +127,10 @@ def check_storage(settings: Settings) -> Finding:
     except SettingsError as error:
         return _of_error("storage", error)
     if settings.storage_url is None:
-        return Finding("storage", State.OK, f"{Path.cwd()} (the working directory) can be written")
+        return Finding("storage", Health.OK, f"{Path.cwd()} (the working directory) can be written")
     parts = urlsplit(settings.storage_url)
     where = f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if "://" in settings.storage_url else parts.path
-    return Finding("storage", State.OK, f"{where} can be written")
+    return Finding("storage", Health.OK, f"{where} can be written")
 
 
 def check_clock(redis: Redis) -> Finding:
@@ -148,8 +148,8 @@ def judge_clock(ahead_seconds: float) -> Finding:
     """What to think of a Redis whose clock is that far ahead of this machine's."""
     if abs(ahead_seconds) > LARGEST_SKEW_SECONDS:
         found = f"Redis' clock is {abs(ahead_seconds):,.0f} s {'ahead of' if ahead_seconds > 0 else 'behind'} ours"
-        return Finding("clock", State.WRONG, found, "have both machines keep their time with NTP")
-    return Finding("clock", State.OK, f"within {max(0.1, abs(ahead_seconds)):.1f} s of Redis'")
+        return Finding("clock", Health.WRONG, found, "have both machines keep their time with NTP")
+    return Finding("clock", Health.OK, f"within {max(0.1, abs(ahead_seconds)):.1f} s of Redis'")
 
 
 def check_account(settings: Settings, now: dict[str, Any]) -> Finding:
@@ -160,8 +160,8 @@ def check_account(settings: Settings, now: dict[str, Any]) -> Finding:
         now: from `Gate.status`.
     """
     if stopped := now.get("stopped"):
-        return Finding("account", State.WRONG, f"stopped: {stopped}", how_to_go_on(stopped))
-    return Finding("account", State.OK, f"{settings.account_key} is free to work")
+        return Finding("account", Health.WRONG, f"stopped: {stopped}", how_to_go_on(stopped))
+    return Finding("account", Health.OK, f"{settings.account_key} is free to work")
 
 
 def check_workers(settings: Settings, now: dict[str, Any]) -> Finding:
@@ -174,14 +174,14 @@ def check_workers(settings: Settings, now: dict[str, Any]) -> Finding:
     names = workers_of(now)
     if names:
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-        return Finding("workers", State.OK, f"{len(names):,} live: {', '.join(names[:NAMED])}{more}")
+        return Finding("workers", Health.OK, f"{len(names):,} live: {', '.join(names[:NAMED])}{more}")
     if settings.redis_url is None:
-        return Finding("workers", State.OK, "none now; in embedded mode each command brings its own")
+        return Finding("workers", Health.OK, "none now; in embedded mode each command brings its own")
     mend = "start one with `replibatch worker`, with the same REPLIBATCH_REDIS_URL and REPLIBATCH_ACCOUNT"
-    return Finding("workers", State.WRONG, "none answers: nothing that is enqueued is made", mend)
+    return Finding("workers", Health.WRONG, "none answers: nothing that is enqueued is made", mend)
 
 
 def _of_error(subject: str, error: SettingsError) -> Finding:
     """A `SettingsError` names what was found, then what is allowed."""
     found, _, allowed = str(error).partition("; allowed: ")
-    return Finding(subject, State.WRONG, found, f"allowed: {allowed}" if allowed else "")
+    return Finding(subject, Health.WRONG, found, f"allowed: {allowed}" if allowed else "")

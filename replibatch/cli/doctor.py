@@ -24,11 +24,11 @@ def doctor(as_json: bool) -> None:
     Nothing is created and nothing is spent. Exit codes: 0 all is well, 1 something is wrong.
     """
     from replibatch.cli.checkup import examine  # noqa: PLC0415  # here, and below: heavy
-    from replibatch.redis_checks import State  # noqa: PLC0415
+    from replibatch.redis_checks import Health  # noqa: PLC0415
     from replibatch.settings import load  # noqa: PLC0415
 
     findings = examine(load())
-    is_well = all(finding.state != State.WRONG for finding in findings)
+    is_well = all(finding.state != Health.WRONG for finding in findings)
     if as_json:
         click.echo(json.dumps({"ok": is_well, "checks": [asdict(finding) for finding in findings]}))
     else:
@@ -50,9 +50,9 @@ def _entry(finding: Finding, width: int, *, fancy: bool) -> Text:
     """A line about what was found, and one below it about how to mend it."""
     from rich.text import Text  # noqa: PLC0415
 
-    from replibatch.redis_checks import State  # noqa: PLC0415
+    from replibatch.redis_checks import Health  # noqa: PLC0415
 
-    marks = {State.OK: ("✓", "+", "green"), State.NOTE: ("!", "!", "yellow"), State.WRONG: ("✗", "x", "red")}
+    marks = {Health.OK: ("✓", "+", "green"), Health.NOTE: ("!", "!", "yellow"), Health.WRONG: ("✗", "x", "red")}
     mark, plain, style = marks[finding.state]
     entry = Text.assemble((mark if fancy else plain, style), f" {finding.subject:<{width}}  ")
     entry.append(" ".join(finding.found.split()))

@@ -34,7 +34,7 @@ def stdout() -> Console:
     return Console(highlight=False)
 
 
-class Progress:
+class LiveProgress:
     """Shows a tally until the `with` block ends.
 
     Args:

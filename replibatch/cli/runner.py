@@ -17,7 +17,7 @@ from replibatch.cli.folder import OutputFolder
 from replibatch.cli.interrupts import Interrupts
 from replibatch.cli.mistakes import FAILED, INTERRUPTED
 from replibatch.cli.plan import Item
-from replibatch.cli.progress import Progress
+from replibatch.cli.progress import LiveProgress
 from replibatch.cli.results_file import ResultsFile
 from replibatch.cli.tally import Tally
 from replibatch.cli.words import closing
@@ -68,7 +68,7 @@ class Runner:
         self._title = title
         self._as_json = as_json
         self._on_result = on_result
-        self._progress = Progress(tally, self._look, console)
+        self._progress = LiveProgress(tally, self._look, console)
         self._interrupts = Interrupts(self._pause)
         self._paused_at = 0.0
         self._gallery_due = time.monotonic() + GALLERY_SECONDS

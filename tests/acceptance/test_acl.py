@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from replibatch import BatchRequest, enqueue_batch
-from replibatch.redis_checks import State
+from replibatch.redis_checks import Health
 from replibatch.sandbox import Sandbox
 from tests.conftest import PROJECT, RedisServer
 
@@ -47,7 +47,7 @@ def test_a_batch_is_made_with_the_documented_rights_and_nothing_was_denied(
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-    assert {check["state"] for check in json.loads(done.stdout)["checks"]} == {State.OK}
+    assert {check["state"] for check in json.loads(done.stdout)["checks"]} == {Health.OK}
     with Redis.from_url(durable_redis.url, decode_responses=True) as redis:
         denied = [(entry["reason"], entry["object"]) for entry in redis.acl_log()]
     # Redis 6.2 counts all of CLIENT as dangerous; a client says its name there, and is content with a no.

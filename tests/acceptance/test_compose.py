@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from replibatch import BatchRequest, enqueue_batch
 from replibatch.local.server import free_port
 from replibatch.queue import open_producer
-from replibatch.redis_checks import State, check_server
+from replibatch.redis_checks import Health, check_server
 from replibatch.sandbox import Sandbox
 from tests.acceptance.compose import MissingVariable, Stack, read, seconds
 from tests.acceptance.conftest import until
@@ -146,7 +146,7 @@ def test_every_service_runs_by_its_own_command_line_and_one_batch_arrives(stack:
             until(lambda: is_healthy(stack), what="Redis is healthy")
         until(lambda: answers(stack), what="Redis answers")
         with Redis.from_url(stack.redis_url(), decode_responses=True) as client:
-            assert {finding.state for finding in check_server(client)} == {State.OK}
+            assert {finding.state for finding in check_server(client)} == {Health.OK}
         workers = [stack.start("worker", number) for number in (1, 2)]
         running += [*workers, flower := stack.start("flower")]
         until(lambda: len(live()) == 2 or any(worker.poll() for worker in workers), what="both workers are ready")

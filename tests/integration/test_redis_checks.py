@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from replibatch.connection import connect
 from replibatch.local.server import free_port
-from replibatch.redis_checks import Finding, State, check_server, unreachable
+from replibatch.redis_checks import Finding, Health, check_server, unreachable
 from tests.conftest import RedisServer
 
 
@@ -21,12 +21,12 @@ def redis(durable_redis: RedisServer) -> Iterator[Redis]:
 
 
 def wrong(findings: list[Finding]) -> dict[str, Finding]:
-    return {finding.subject: finding for finding in findings if finding.state == State.WRONG}
+    return {finding.subject: finding for finding in findings if finding.state == Health.WRONG}
 
 
 def test_a_well_set_up_server_passes_every_check(redis: Redis) -> None:
     findings = check_server(redis)
-    assert [finding.state for finding in findings] == [State.OK] * 5
+    assert [finding.state for finding in findings] == [Health.OK] * 5
     assert not any(finding.mend for finding in findings)
 
 
@@ -59,7 +59,7 @@ def test_what_a_user_may_not_ask_is_not_taken_for_wrong(redis: Redis, durable_re
         with Redis.from_url(durable_redis.url, username=user, password=user, decode_responses=True) as client:
             findings = check_server(client)
         assert not wrong(findings)
-        (note,) = (finding for finding in findings if finding.state == State.NOTE)
+        (note,) = (finding for finding in findings if finding.state == Health.NOTE)
         assert expected in note.found and note.mend
 
 

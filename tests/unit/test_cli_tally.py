@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from replibatch.cli.progress import Progress, item, waiting_for
+from replibatch.cli.progress import LiveProgress, item, waiting_for
 from replibatch.cli.tally import Tally
 from replibatch.cli.words import closing, dollars, duration
 from replibatch.requests import Attempt, BatchResult, State
@@ -160,7 +160,7 @@ def console(*, terminal: bool) -> Console:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_prompt_is_text_whatever_it_holds(terminal: bool) -> None:
     where = console(terminal=terminal)
-    with Progress(Tally(1), lambda: NOW, where) as progress:
+    with LiveProgress(Tally(1), lambda: NOW, where) as progress:
         progress.tell(replace(SUCCESS, prompt="a [red]fox[/] \n on [bold"))
     assert "a [red]fox[/] on [bold" in where.file.getvalue()  # type: ignore[attr-defined]
 
@@ -169,7 +169,7 @@ def test_a_terminal_sees_the_counts_and_what_goes_on() -> None:
     where = console(terminal=True)
     tally = Tally(3)
     tally.add(FALLBACK)
-    with Progress(tally, lambda: NOW, where) as progress:
+    with LiveProgress(tally, lambda: NOW, where) as progress:
         progress.note = "Pausing"
         where.print(progress._picture())
     shown = where.file.getvalue()  # type: ignore[attr-defined]
@@ -180,7 +180,7 @@ def test_a_look_that_fails_ends_nothing() -> None:
     def look() -> dict[str, object]:
         raise ConnectionError
 
-    with Progress(Tally(1), look, console(terminal=True)) as progress:
+    with LiveProgress(Tally(1), look, console(terminal=True)) as progress:
         progress.tell(FAILURE)
 
 
