@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -17,14 +17,15 @@ from replibatch.connection import connect
 from replibatch.credentials import Credentials
 from replibatch.errors import SettingsError
 from replibatch.ledger import BatchLedger, Ledger, Record
-from replibatch.limits import Gate
+from replibatch.limits import Gate, Ticket
 from replibatch.limits.gatekeeper import LISTEN_SECONDS, Gatekeeper
 from replibatch.member import process_name, storage_for
 from replibatch.models import Model
 from replibatch.outputs.download import Downloader
 from replibatch.reconciler import Reconciler
 from replibatch.recovery import Recovery
-from replibatch.replicate_api import ReplicateAPI, Watcher
+from replibatch.replicate_api import Prediction, ReplicateAPI, Watcher
+from replibatch.scripts import run_together
 from replibatch.settings import Settings
 from replibatch.uploads import Uploads
 
@@ -63,6 +64,8 @@ class Workshop:
 
     Attributes:
         out_of_patience: set it to wait no longer for a Redis that is away.
+        running: the generations that threads of this process work on, by id.
+        holders: whose slot is to be given back at the end of a prediction, by the prediction's id.
 
     Raises:
         SettingsError: there is no token.
@@ -103,7 +106,7 @@ class Workshop:
             on_token_refused=lambda why: self.credentials.refused(why),  # noqa: PLW0108  # it is made below
         )
         self.credentials = Credentials(self.gate, report, leave)
-        self.watcher = Watcher(self.api, reads_per_second=settings.reads_per_minute / 60)
+        self.watcher = Watcher(self.api, settings.reads_per_minute / 60, self.free_slots)
         self.recovery = Recovery(
             self.api,
             self.gate,
@@ -118,6 +121,7 @@ class Workshop:
             self.redis, self.gate.prefix, self.storage.open_input, self.api.upload, self.api.has_file
         )
         self.running: dict[str, Running] = {}
+        self.holders: dict[str, Ticket] = {}
         self._custody = threading.local()
         self._catalog_of_batch = lru_cache(maxsize=256)(self._read_catalog)
 
@@ -147,6 +151,19 @@ class Workshop:
         """The thread works on it no more."""
         if not running.superseded:
             del self.running[generation_id]
+
+    def free_slots(self, ended: Sequence[Prediction]) -> None:
+        """Give back the slots of predictions that are over, all in one round trip, and settle what they cost.
+
+        Before the threads that wait for them wake up and make their next calls: whoever waits for a slot goes first.
+        """
+        held = [(prediction, ticket) for prediction in ended if (ticket := self.holders.get(prediction.id))]
+        if held:
+            run_together(
+                self.redis, *(self.gate.released(ticket, one.charged(ticket.price_usd)) for one, ticket in held)
+            )
+        for prediction, _ in held:
+            self.holders.pop(prediction.id, None)
 
     def drain(self) -> None:
         """Wake every generation: this process is on its way out, and none may wait here any longer."""

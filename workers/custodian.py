@@ -202,7 +202,7 @@ class Custodian:
     def _over(self, record: Record, ended: Prediction) -> None:
         """Free the slot of a prediction that has ended; saving it, or the next attempt, is a task's work."""
         ticket = self._ticket(record)
-        cost_usd = ticket.price_usd if ended.status in ("succeeded", "canceled") else 0.0
+        cost_usd = ended.charged(ticket.price_usd)
         run_together(self._shop.redis, self._shop.gate.released(ticket, cost_usd))
         self._requeue(record, paid_usd=cost_usd)
 

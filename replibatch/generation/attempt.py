@@ -104,6 +104,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
         ends.append(ended)
         work.running.news.set()
 
+    shop.holders[prediction_id] = work.ticket
     shop.watcher.watch(prediction, work.model.name, work.model.typical_seconds, on_end)
     try:
         while not ends:
@@ -115,10 +116,11 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
     finally:
         if not work.running.superseded:  # else another thread watches it
             shop.watcher.forget(prediction_id)
+            if not ends:
+                shop.holders.pop(prediction_id, None)
     ended = ends[0]
-    if ended.status in ("succeeded", "canceled"):  # a canceled one is charged for the time it ran
-        work.cost_usd = work.ticket.price_usd
-    work.gate(shop.gate.released(work.ticket, work.cost_usd))
+    work.cost_usd = ended.charged(work.ticket.price_usd)
+    shop.free_slots(ends)  # it is free already, where the watcher has seen the end
     if work.running.canceled and ended.status == "canceled":
         raise Leave(work.canceled())
     if failure := ended.failure(past_deadline=time.time() >= deadline):

@@ -81,6 +81,10 @@ class Prediction:
         """Whether the prediction has ended, one way or another."""
         return self.status in OVER
 
+    def charged(self, price_usd: float) -> float:
+        """What it cost, of its model's price: a canceled one is charged for the time it ran, a failed one is not."""
+        return price_usd if self.status in ("succeeded", "canceled") else 0.0
+
     def failure(self, *, past_deadline: bool = False) -> AttemptFailure | None:
         """Why it gave nothing; None for a success.
 

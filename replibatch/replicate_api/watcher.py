@@ -23,8 +23,11 @@ from replibatch.replicate_api.watched import NEARLY, PAGE_ROWS, Watched, best_pa
 
 READS_PER_SECOND = 50.0  # what Replicate allows an account
 READS_SHARE = 0.7  # of those, for watching
-LOST_SHARE = 0.001  # a look is worth a read when this share of all the time that is watched is lost: √(2 · 0.001) …
-LEAST_WATCHED = 3  # … = 4.5 % of a model's usual time between two looks, more where fewer than these are watched …
+LOST_SHARE = 0.0004  # a look is worth a read when this share of all the time that is watched is lost: √(2 · 0.0004) …
+FEW, MANY = (
+    8,
+    40,
+)  # … = 2.8 % of a model's usual time between two looks; more where fewer or more of them are watched, …
 LOST_ALONE = 0.25  # … and in any case when this share of one prediction's usual time is lost
 SHORTEST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 30.0
@@ -46,10 +49,17 @@ class Watcher:
     Args:
         api: the account's API.
         reads_per_second: how many the account allows, over all processes.
+        on_ends: called with all that one look has seen end, before `on_end` is called for each.
     """
 
-    def __init__(self, api: ReplicateAPI, reads_per_second: float = READS_PER_SECOND) -> None:
+    def __init__(
+        self,
+        api: ReplicateAPI,
+        reads_per_second: float = READS_PER_SECOND,
+        on_ends: Callable[[Sequence[Prediction]], None] = lambda _: None,
+    ) -> None:
         self._api = api
+        self._on_ends = on_ends
         self._reads_per_second = READS_SHARE * reads_per_second
         self._watched: dict[str, Watched] = {}
         self._durations: dict[str, Durations] = {}
@@ -148,7 +158,7 @@ class Watcher:
             return float("inf")
         items = self._watched.values()
         usual = [item.durations.usual_seconds for item in items]
-        worth = LOST_SHARE * sum(usual) * max(1.0, LEAST_WATCHED / len(usual), len(usual) / PAGE_ROWS)
+        worth = LOST_SHARE * sum(usual) * max(1.0, FEW / len(usual), len(usual) / MANY)
         worth_alone = min(worth, LOST_ALONE * sum(usual) / len(usual))
         before, part_before, ahead = 0.0, 0.0, 0.0
         while ahead < LONGEST_PAUSE_SECONDS:
@@ -186,8 +196,7 @@ class Watcher:
         for item in items:
             if item.id not in shown and (len(rows) < PAGE_ROWS or (item.created_at or 0.0) > oldest):
                 item.listed = False
-        for row in rows:
-            self._seen(row, now)
+        self._seen(rows, now)
 
     def _find(self, unknown: list[Watched], now: float) -> None:
         """See those of unknown age for the first time: on the list's first pages, or singly."""
@@ -199,14 +208,14 @@ class Watcher:
                 most_rows -= len(rows)
                 for row in rows:
                     left.pop(row.id, None)
-                    self._seen(row, now)
+                self._seen(rows, now)
         self._ask_for(list(left.values())[:MOST_SINGLES], now)
 
     def _ask_for(self, items: Iterable[Watched], now: float) -> None:
         """Read each singly."""
         for item in items:
             try:
-                self._seen(self._api.get(item.id), now)
+                self._seen([self._api.get(item.id)], now)
             except Throttled:
                 raise
             except AttemptFailure as error:
@@ -233,30 +242,39 @@ class Watcher:
         self._running += LATELY * (max(1, len(running)) - self._running)
         self._running_here += LATELY * (max(1, sum(running)) - self._running_here)
 
-    def _seen(self, prediction: Prediction, now: float) -> None:
-        """What a read has shown of a prediction; `now` is when the read began."""
-        item = self._watched.get(prediction.id)
-        if item is None:
-            return
-        if prediction.is_over:
-            self._end(item, prediction)
-            return
-        if item.began is None:
-            created = prediction.created_at.timestamp() if prediction.created_at else None
-            item.created_at, item.listed = created, created is not None
-            item.began = min(item.since, now - (time.time() - created)) if created else item.since
-        item.seen_seconds = now - item.began
-        item.durations.seen_running(item.seen_seconds, len(self._watched))
+    def _seen(self, rows: Iterable[Prediction], now: float) -> None:
+        """What a read has shown; `now` is when it began."""
+        ended: list[tuple[Watched, Prediction]] = []
+        for prediction in rows:
+            item = self._watched.get(prediction.id)
+            if item is None:
+                continue
+            if prediction.is_over:
+                ended.append((item, prediction))
+                continue
+            if item.began is None:
+                created = prediction.created_at.timestamp() if prediction.created_at else None
+                item.created_at, item.listed = created, created is not None
+                item.began = min(item.since, now - (time.time() - created)) if created else item.since
+            item.seen_seconds = now - item.began
+            item.durations.seen_running(item.seen_seconds, len(self._watched))
+        if ended:
+            self._end(ended)
 
-    def _end(self, item: Watched, prediction: Prediction) -> None:
-        with self._changed:
-            if self._watched.get(item.id) is not item:
-                return
-            del self._watched[item.id]
-        if prediction.status == "succeeded" and prediction.created_at and prediction.completed_at:
-            took = (prediction.completed_at - prediction.created_at).total_seconds()
-            item.durations.learn(took)
+    def _end(self, ended: Sequence[tuple[Watched, Prediction]]) -> None:
         try:
-            item.on_end(prediction)
-        except Exception as error:  # the others' ends must not wait for it
-            log.exception("unexpected", prediction=item.id, error=str(error))
+            self._on_ends([prediction for _, prediction in ended])
+        except Exception as error:  # whoever waits for an end must hear of it all the same
+            log.exception("unexpected", error=str(error))
+        for item, prediction in ended:
+            with self._changed:
+                if self._watched.get(item.id) is not item:
+                    continue
+                del self._watched[item.id]
+            if prediction.status == "succeeded" and prediction.created_at and prediction.completed_at:
+                took = (prediction.completed_at - prediction.created_at).total_seconds()
+                item.durations.learn(took)
+            try:
+                item.on_end(prediction)
+            except Exception as error:  # the others' ends must not wait for it
+                log.exception("unexpected", prediction=item.id, error=str(error))
