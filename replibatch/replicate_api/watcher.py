@@ -23,13 +23,14 @@ from replibatch.replicate_api.watched import NEARLY, PAGE_ROWS, Watched, best_pa
 
 READS_PER_SECOND = 50.0  # what Replicate allows an account
 READS_SHARE = 0.7  # of those, for watching
+BURST_SECONDS = 0.5  # what a process has not read for so long it may read at once
 LOST_SHARE = 0.0004  # a look is worth a read when this share of all the time that is watched is lost: √(2 · 0.0004) …
 FEW, MANY = (
     8,
     40,
 )  # … = 2.8 % of a model's usual time between two looks; more where fewer or more of them are watched, …
 LOST_ALONE = 0.25  # … and in any case when this share of one prediction's usual time is lost
-SHORTEST_PAUSE_SECONDS = 0.02
+SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 30.0
 RARE_READ_SECONDS = 5.0  # a lone prediction of a model that takes longer is asked for singly: a list can be large
 SINGLES = 2  # this few of unknown age are asked for singly before a page is turned
@@ -67,6 +68,7 @@ class Watcher:
         self._running = self._running_here = 1.0  # in flight on a page of late: all, and those watched here
         self._list_again_at = 0.0
         self._wake_at = 0.0
+        self._reads_until = float("-inf")  # the process's share of the reads is used up until then
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -128,9 +130,11 @@ class Watcher:
                 pause = self._trouble(error, TROUBLE_SECONDS)
             else:
                 # Processes that share the account share its reads, and where reads have to wait all make fewer.
-                took = time.monotonic() - began
+                # Much ends at once: what was not read of late may be read then.
+                now = time.monotonic()
                 fair = self._running / (self._running_here * self._reads_per_second)
-                pause = max(SHORTEST_PAUSE_SECONDS, fair - took, min(took, TROUBLE_SECONDS))
+                self._reads_until = max(self._reads_until, began - BURST_SECONDS) + fair
+                pause = max(SHORTEST_PAUSE_SECONDS, self._reads_until - now, min(now - began, TROUBLE_SECONDS))
 
     def _trouble(self, error: Exception, seconds: float) -> float:
         log.warning("could not look after predictions", error=str(error), again_in_seconds=seconds)
