@@ -40,6 +40,12 @@ def check_each_once(results: Sequence[BatchResult], count: int, sandbox: Sandbox
     assert all(result.cost_usd == pytest.approx(PRICE_USD) for result in results)
 
 
+def is_recorded(redis_url: str, job: Job) -> bool:
+    """Whether the job's prediction is in its record: from then on it is resumed by its id."""
+    with Redis.from_url(redis_url) as redis:
+        return any(redis.hexists(key, "prediction") for key in redis.scan_iter(f"rb:*:gen:{job.id}"))
+
+
 def check_nothing_left(redis_url: str) -> None:
     """The account's keys that are there only while there is work are gone."""
     with Redis.from_url(redis_url, decode_responses=True) as redis:

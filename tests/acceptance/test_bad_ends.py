@@ -10,7 +10,7 @@ import replibatch
 from replibatch import BatchRequest, BatchResult
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
-from tests.acceptance.custody import MODEL, PRICE_USD, Start
+from tests.acceptance.custody import MODEL, PRICE_USD, Start, is_recorded
 
 TIMEOUT_SECONDS = 5
 
@@ -57,12 +57,12 @@ class TestErased:
         assert not result.success and reasons(result) == ["erased"] * 3
 
     def test_a_worker_that_died_and_one_that_comes_too_late(
-        self, sandbox: Sandbox, start_worker: Start, tmp_path: Path
+        self, sandbox: Sandbox, start_worker: Start, fleet: str
     ) -> None:
         sandbox.settings.latency_seconds = 1.0
         first = start_worker()
         job = replibatch.enqueue(BatchRequest("p", MODEL, "one.webp"))
-        until(lambda: sandbox.books.in_flight == 1, what="it runs")
+        until(lambda: is_recorded(fleet, job), what="it runs")
         first.kill()
         sandbox.settings.erase_after_seconds = 0.0
         until(lambda: sandbox.books.in_flight == 0, what="it is over")
