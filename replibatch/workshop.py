@@ -178,6 +178,7 @@ class Workshop:
 
     def stop(self) -> None:
         """Hand everything over, take leave, close."""
+        self.credentials.stop()
         self.recovery.stop()
         try:
             self.ledger.give_back()

@@ -54,13 +54,16 @@ def open_shop() -> None:
         opened = Workshop(settings, redis_url, embedded=embedded, report=report, leave=_leave)
         _await_redis(opened.redis)
         _warn_of_lost_writes(opened.redis)
-        opened.credentials.check(opened.api)
+        is_accepted = opened.credentials.check(opened.api)
         if not embedded:
             _share_storage(opened)
     except ReplibatchError as error:
         sys.stderr.write(f"replibatch: {error}\n")
         sys.exit(EX_USAGE if isinstance(error, SettingsError) else EX_FAILURE)
-    opened.gate.resume()
+    if is_accepted:
+        opened.credentials.lift_stop()
+    else:
+        opened.credentials.ask_later(opened.api)
     opened.start()
     metrics.watch(opened)
     _Open.shop = opened

@@ -114,18 +114,41 @@ def pause(batch_id: str) -> None:
     click.echo(f"{batch_id} is paused: {now.waiting:,} wait, {now.queued + now.running:,} in flight are finished")
 
 
-@click.command(short_help="Go on with a batch that was paused or held.")
-@batch_id
+@click.command(short_help="Go on with a batch that was paused or held, or with a stopped account.")
+@click.argument("batch_id", metavar="[ID]", required=False)
 @click.option("--max-cost", type=Dollars(), metavar="USD", help="A new budget for all of the batch.")
-def resume(batch_id: str, max_cost: float | None) -> None:
-    """Go on with a batch that was paused, or held by its budget or a stop of the account."""
+def resume(batch_id: str | None, max_cost: float | None) -> None:
+    """Go on with a batch that was paused, or held by its budget or a stop of the account.
+
+    Without ID: have a stopped account (token, credit) go on, with every batch that the stop holds.
+    """
     from replibatch.cli.runner import say_if_no_worker  # noqa: PLC0415  # heavy
 
+    if batch_id is None:
+        if max_cost is not None:
+            raise click.UsageError("--max-cost is the budget of one batch: name its ID")
+        _resume_account()
+        return
     producer, batch = _open(batch_id)
     batch.resume(max_cost_usd=max_cost)
     now = batch.progress()
     click.echo(f"{batch_id} goes on: {now.waiting + now.queued + now.running:,} to go")
     say_if_no_worker(producer, f"`replibatch watch {batch_id}`")
+
+
+def _resume_account() -> None:
+    from replibatch.cli.runner import say_if_no_worker  # noqa: PLC0415  # heavy
+    from replibatch.queue.batch import STOPPED, Batch  # noqa: PLC0415
+
+    producer = open_account()
+    stopped = producer.gate.status().get("stopped")
+    producer.gate.resume()
+    held = [each for each, _ in producer.batches.newest(1_000_000) if producer.batches.held(each).startswith(STOPPED)]
+    for each in held:
+        Batch(producer, each).resume()
+    was = f"it was stopped: {stopped}" if stopped else "it was not stopped"
+    click.echo(f"the account goes on ({was}); batches that waited for that: {len(held):,}")
+    say_if_no_worker(producer, "`replibatch watch ID`")
 
 
 @click.command(short_help="Cancel a batch: what waits, and what is in flight.")

@@ -21,6 +21,7 @@ from replibatch.cli.progress import LiveProgress
 from replibatch.cli.results_file import ResultsFile
 from replibatch.cli.tally import Tally
 from replibatch.cli.words import closing
+from replibatch.errors import NoCredit
 from replibatch.ledger.batches import PAUSED, BatchState
 from replibatch.limits.status import workers_of
 from replibatch.outputs.gallery import write_gallery
@@ -94,6 +95,7 @@ class Runner:
             stack.enter_context(self._interrupts)
             if self._tally.total:
                 self._producer.bring_worker()
+                self._producer.gate.resume(NoCredit.__name__)  # whoever runs it again has paid in, or is told again
                 self._producer.check_storage()
                 self._enqueuer.open()
                 self._enqueuer.remember()

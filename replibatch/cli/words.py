@@ -78,7 +78,7 @@ def how_to_go_on(stopped: str) -> str:
         stopped: why, from `Gate.status`: the error's name and its words.
     """
     ways = {
-        "TokenRefused": "put a valid token in the workers' REPLICATE_API_TOKEN and start them again",
-        "NoCredit": "add credit at https://replicate.com/account/billing, then `replibatch resume ID`",
+        "TokenRefused": "start workers with a valid token in REPLICATE_API_TOKEN, then `replibatch resume`",
+        "NoCredit": "add credit at https://replicate.com/account/billing, then `replibatch resume`",
     }
-    return ways.get(stopped.partition(":")[0], "mend it, then start a worker again")
+    return ways.get(stopped.partition(":")[0], "mend it, then `replibatch resume`")

@@ -225,12 +225,20 @@ class Gate:
         return _seconds(self._call("pump"))
 
     def stop(self, why: str) -> None:
-        """Stop the account: nothing is created until `resume`."""
+        """Stop the account: nothing is created until `resume`.
+
+        Args:
+            why: the error's name, a colon and its words; what stops an account already stays the reason.
+        """
         self._call("stop", why=why)
 
-    def resume(self) -> None:
-        """Lift a stop, once the token or the credit is mended."""
-        self._call("resume")
+    def resume(self, only: str = "") -> None:
+        """Lift a stop, once the token or the credit is mended.
+
+        Args:
+            only: the name of an error: a stop for any other reason stays.
+        """
+        self._call("resume", only=only)
 
     def status(self) -> dict[str, Any]:
         """The account at a glance, counted now (see `lua/status.lua`)."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import replibatch
 from replibatch import BatchRequest
-from replibatch.errors import TokenRefused
+from replibatch.errors import NoCredit, TokenRefused
 from replibatch.sandbox import Sandbox
+from tests.acceptance.commands import images, write_prompts
+from tests.acceptance.commands import replibatch as command
 from tests.acceptance.conftest import until
 from tests.acceptance.custody import MODEL, Start, check_each_once, enqueue_jobs
 
@@ -55,14 +55,49 @@ def test_the_last_one_stops_the_account_until_a_worker_brings_a_token_that_is_ac
     check_each_once(batch.results(60), 8, sandbox, tmp_path / "files")
 
 
+def test_a_worker_that_starts_does_not_lift_a_stop_for_credit(
+    sandbox: Sandbox, start_worker: Start, fleet: str, tmp_path: Path
+) -> None:
+    """Else a fleet that scales itself would ask an account without credit again and again."""
+    sandbox.settings.credit_usd = 0.0
+    first = start_worker("--concurrency", "2")
+    batch = replibatch.enqueue_batch(BatchRequest(f"p{number}", MODEL, f"{number}.webp") for number in range(4))
+    until(lambda: batch.progress().held, what="the account is stopped")
+    first.terminate()
+    assert first.wait(30) == 0
+    refused = dict(sandbox.books.posts_by_status)
+    start_worker("--concurrency", "2")
+    job = replibatch.enqueue(BatchRequest("p", MODEL))
+    with pytest.raises(NoCredit):  # by a worker that has started, then
+        job.result(60)
+    until(lambda: job.status() == "failed")
+    assert sandbox.books.posts_by_status == refused and set(refused) == {"402"}
+    sandbox.settings.credit_usd = None
+    done = command("resume")
+    assert done.returncode == 0 and "NoCredit" in done.stdout and "waited for that: 1" in done.stdout
+    check_each_once(batch.results(60), 4, sandbox, tmp_path / "files")
+
+
+def test_the_same_run_again_goes_on_after_a_stop_for_credit(
+    sandbox: Sandbox, start_worker: Start, fleet: str, tmp_path: Path
+) -> None:
+    sandbox.settings.credit_usd = 0.0
+    start_worker("--concurrency", "2")
+    write_prompts(3)
+    run = ("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    assert command(*run).returncode == 1
+    sandbox.settings.credit_usd = None
+    assert command(*run).returncode == 0
+    assert len(images()) == 3 and sandbox.books.paid_twice() == []
+
+
 def test_a_token_of_another_account_is_refused_with_one_line(
     sandbox: Sandbox, start_worker: Start, fleet: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.settings.other_accounts = {"theirs": frozenset({THEIRS})}
     start_worker("--concurrency", "2")
     monkeypatch.setenv("REPLICATE_API_TOKEN", THEIRS)
-    command = [sys.executable, "-m", "replibatch", "worker"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = command("worker", timeout_seconds=60)
     assert done.returncode == 2
     line = done.stderr.splitlines()[-1]
     assert "'theirs'" in line and "'sandbox'" in line and "REPLIBATCH_ACCOUNT" in line

@@ -52,6 +52,7 @@ class Books:
     Attributes:
         now: the latest time Redis' clock has shown.
         configured: the default limits; `stored` the operator's; `reports` what each process was given.
+        stopped: why nothing is granted; empty where it is.
         limits: those in force: as of the last heartbeat of anybody.
         beats: when each process was last heard of.
         answers: when each POST was answered, with its prediction; refused ones have none.
@@ -71,7 +72,7 @@ class Books:
     answers: list[tuple[float, str]] = field(default_factory=list)
     cooldown_until: float = 0.0
     gentle: int | None = None
-    stopped: bool = False
+    stopped: str = ""
     settled: int = 0
     purse_settled: int = 0
 
@@ -165,7 +166,7 @@ class Books:
                 lapsed = seen.state == "granted" and self.now >= seen.granted_at + CLAIM_SECONDS
                 gone.append((seen, lapsed))
                 del self.attempts[attempt]
-            elif seen.state == "granted" and where == "waiting":
+            elif seen.state == "granted" and where in ("waiting", "claimed"):  # or granted anew, and claimed at once
                 assert self.now >= seen.granted_at + CLAIM_SECONDS, "a hand-off is its waiter's for a while"
                 seen.state = "waiting"
         fresh = [a for a, seen in self.attempts.items() if seen.state == "waiting" != state.where(a)]

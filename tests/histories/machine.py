@@ -327,12 +327,13 @@ class Machine(RuleBasedStateMachine):
         self.books.reports[self.processes[who]] = limits or {}
         self.beat(who)
 
-    @rule(lift=st.sampled_from([True, True, False]))
-    def stop_or_resume(self, lift: bool) -> None:
-        if self.books.stopped and lift:
-            self.books.cooldown_until = 0.0
-        self.books.stopped = not lift
-        self.call(self.gate.resume if lift else lambda: self.gate.stop("TokenRefused: no"))
+    @rule(lift=st.sampled_from([True, True, False]), kind=st.sampled_from(["", "TokenRefused", "NoCredit"]))
+    def stop_or_resume(self, lift: bool, kind: str = "") -> None:
+        if not lift:
+            self.books.stopped = self.books.stopped or f"{kind or 'TokenRefused'}: no"
+        elif self.books.stopped and self.books.stopped.startswith(kind):
+            self.books.stopped, self.books.cooldown_until = "", 0.0
+        self.call(lambda: self.gate.resume(kind) if lift else self.gate.stop(f"{kind or 'TokenRefused'}: no"))
 
     # -- what must hold -----------------------------------------------------------------------------------------
 
@@ -345,6 +346,7 @@ class Machine(RuleBasedStateMachine):
         assert status["in_flight"] == len(self.state.slots) and status["waiting"] == len(self.state.waiters)
         assert status["creating"] == len(self.state.creating) + len(self.state.granted)
         assert status["spent"] + status["reserved"] == self.books.taken()
+        assert status.get("stopped", "") == self.books.stopped
 
     def teardown(self) -> None:
         if hasattr(self, "state"):

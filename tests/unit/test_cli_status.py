@@ -102,7 +102,7 @@ def test_what_is_wrong_is_said_and_how_to_go_on() -> None:
     ).splitlines()
     for line in (
         "stopped NoCredit: no [b]credit[/b]",
-        "to go on add credit at https://replicate.com/account/billing, then `replibatch resume ID`",
+        "to go on add credit at https://replicate.com/account/billing, then `replibatch resume`",
         "pause Replicate asked for 30 s more",
         "spent this month $12.50 $20.00 limits set $0.50 reserved",
         "created in 1 min 34 600 default Replicate lets 6 through",
