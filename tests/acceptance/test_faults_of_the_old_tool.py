@@ -27,9 +27,8 @@ from replibatch import (
 from replibatch.errors import AllModelsFailed, GenerationFailed, RequestError, SettingsError, TokenRefused
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
+from tests.catalogue import FLUX, KONTEXT, NANO, QWEN, VEO
 
-FLUX, KONTEXT, QWEN = "black-forest-labs/flux-dev", "black-forest-labs/flux-kontext-max", "qwen/qwen-image"
-BANANA, VEO = "google/nano-banana", "google/veo-3-fast"
 TOKEN = "r8_of_the_tests"
 BATCH = """
 import asyncio, sys
@@ -214,10 +213,10 @@ def test_reference_images_are_dropped_on_no_route(sandbox: Sandbox, picture: Pic
     }
     assert sent == {
         ("a", KONTEXT): 1,
-        ("b", BANANA): 2,
-        ("c", BANANA): 2,
+        ("b", NANO): 2,
+        ("c", NANO): 2,
         ("d", KONTEXT): 1,
-        ("d", BANANA): 1,
+        ("d", NANO): 1,
     }
 
 

@@ -14,9 +14,8 @@ from replibatch.outputs.gallery import write_gallery
 from replibatch.requests import Attempt, BatchResult, OutputFile
 from replibatch.sandbox import Sandbox
 from tests.acceptance.commands import replibatch, write_lines
+from tests.catalogue import FLUX, IMAGEN, NANO, QWEN
 
-BANANA, IMAGEN = "google/nano-banana", "google/imagen-4-ultra"
-QWEN, FLUX = "qwen/qwen-image", "black-forest-labs/flux-dev"
 REFUSED = "a wish no model grants"
 SCENES = ("a lighthouse above the clouds", "a paper boat in the rain", "an orchard in blossom", "a night train")
 
@@ -28,7 +27,7 @@ def item(number: int) -> dict[str, str]:
     prompt = f"{SCENES[number % len(SCENES)]}, study {number}"
     if number % 25 == 7:
         return {"prompt": f"{prompt}, {REFUSED}", "model": QWEN}
-    return {"prompt": prompt, "model": BANANA if number % 10 == 0 else (QWEN, FLUX)[number % 2]}
+    return {"prompt": prompt, "model": NANO if number % 10 == 0 else (QWEN, FLUX)[number % 2]}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +47,7 @@ def gallery(sandbox: Sandbox, kept: Path) -> str:
 
 def _make(sandbox: Sandbox) -> None:
     sandbox.settings.latency_seconds = 0.1
-    sandbox.settings.broken_models = frozenset({BANANA})
+    sandbox.settings.broken_models = frozenset({NANO})
     sandbox.settings.sensitive_words = frozenset({REFUSED})
     sandbox.settings.long_edge_pixels = 384
     write_lines([item(number) for number in range(200)])
@@ -120,7 +119,7 @@ def test_a_close_up_tells_all_of_an_item(gallery: str, page: Page, tmp_path: Pat
     page.locator(".frame").first.click()
     notes = page.get_by_role("region", name="About this result")
     expect(notes).to_contain_text("a lighthouse above the clouds, study 0")
-    for told in (IMAGEN, BANANA, "Cost", "What was tried", "1 of 20"):
+    for told in (IMAGEN, NANO, "Cost", "What was tried", "1 of 20"):
         expect(notes).to_contain_text(told)
     page.screenshot(path=tmp_path / "close-up.png")
     page.keyboard.press("ArrowRight")

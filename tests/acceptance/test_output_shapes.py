@@ -14,8 +14,8 @@ import replibatch
 from replibatch import BatchRequest
 from replibatch.requests import OutputFile
 from replibatch.sandbox import Sandbox
+from tests.catalogue import QWEN
 
-QWEN = "qwen/qwen-image"
 SHAPES = {
     "file": ("a fox", "fox.png"),
     "list": ("three foxes [[many:3]]", "foxes.webp"),

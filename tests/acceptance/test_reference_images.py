@@ -18,9 +18,7 @@ from replibatch import BatchRequest
 from replibatch.errors import ReferenceImageError
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
-
-NANO = "google/nano-banana"
-KONTEXT = "black-forest-labs/flux-kontext-max"
+from tests.catalogue import KONTEXT, NANO
 
 
 def noise(path: Path, side: int = 96) -> bytes:

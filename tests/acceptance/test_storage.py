@@ -21,9 +21,8 @@ from replibatch.errors import SettingsError
 from replibatch.requests import BatchResult
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
+from tests.catalogue import NANO, QWEN
 
-QWEN = "qwen/qwen-image"
-NANO = "google/nano-banana"
 StartWorker = Callable[..., subprocess.Popen[bytes]]
 
 

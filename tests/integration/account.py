@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from replibatch.replicate_api import ReplicateAPI
-
-TOKEN = "r8_NobodyMayEverSeeThis"
+from tests.integration.sandbox_caller import TOKEN, wait_for
 
 
 class Reads:
@@ -41,6 +40,12 @@ def account(
         yield api
     finally:
         api.close()
+
+
+def ended(api: ReplicateAPI, prediction_id: str) -> str:
+    """How a prediction ends."""
+    wait_for(lambda: api.get(prediction_id).is_over)
+    return api.get(prediction_id).status
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -9,13 +9,9 @@ from typing import Any, Self
 import httpx
 
 from replibatch.sandbox import Sandbox
+from tests.catalogue import FLUX
 
-FLUX = "black-forest-labs/flux-dev"
-KONTEXT = "black-forest-labs/flux-kontext-max"
-BANANA = "google/nano-banana"
-VEO = "google/veo-3-fast"
-QWEN = "qwen/qwen-image"
-TOKEN = {"Authorization": "Bearer some-token"}
+TOKEN = "r8_NobodyMayEverSeeThis"
 
 
 class Caller:
@@ -26,7 +22,8 @@ class Caller:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self.http = httpx.Client(base_url=sandbox.url, headers=TOKEN, verify=False, trust_env=False, timeout=10)
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        self.http = httpx.Client(base_url=sandbox.url, headers=headers, verify=False, trust_env=False, timeout=10)
         self.anybody = httpx.Client(base_url=sandbox.url, verify=False, trust_env=False, timeout=10)
 
     def __enter__(self) -> Self:

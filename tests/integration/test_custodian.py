@@ -19,7 +19,8 @@ from replibatch.requests import RoutedRequest, State
 from replibatch.scripts import run_together
 from replibatch.settings import Settings, load
 from replibatch.workshop import Running, Workshop
-from tests.integration.sandbox_caller import FLUX, Caller, wait_for
+from tests.catalogue import FLUX
+from tests.integration.sandbox_caller import Caller, wait_for
 from workers.custodian import Custodian
 
 SECONDS = 30.0

@@ -21,8 +21,9 @@ from replibatch.ledger import Message
 from replibatch.local.server import find_server, free_port
 from replibatch.messages import BULK, HEAD, SINGLE, TASK, capacity_for, queue_lists, send
 from replibatch.settings import load
+from tests.catalogue import FLUX, QWEN
 from tests.integration.account import TOKEN
-from tests.integration.sandbox_caller import FLUX, QWEN, wait_for
+from tests.integration.sandbox_caller import wait_for
 from workers import transport
 
 

@@ -14,24 +14,12 @@ import pytest
 from replibatch.errors import MaybeCreated
 from replibatch.reconciler import Reconciler, Unsettled, fingerprint
 from replibatch.replicate_api import Prediction, ReplicateAPI
-from replibatch.sandbox import Sandbox, SandboxSettings
+from tests.catalogue import FLUX, QWEN
 from tests.integration.account import account, inputs
 from tests.integration.odd_server import OddServer, answer
-from tests.integration.sandbox_caller import FLUX, QWEN, Caller, wait_for
+from tests.integration.sandbox_caller import Caller, wait_for
 
 SETTLE_SECONDS = 0.3
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(SandboxSettings(latency_seconds=0.05)) as running:
-        yield running
-
-
-@pytest.fixture
-def api(sandbox: Sandbox) -> Iterator[ReplicateAPI]:
-    with account(sandbox.url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from replibatch import BatchRequest, enqueue_batch
 from replibatch.queue import Batch, open_producer
 from replibatch.requests import BatchResult, State
 from replibatch.scripts import run_together
-from tests.integration.sandbox_caller import FLUX
+from tests.catalogue import FLUX
 
 
 @pytest.fixture

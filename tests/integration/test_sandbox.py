@@ -12,7 +12,8 @@ from replicate.exceptions import ReplicateError
 
 from replibatch import catalog
 from replibatch.sandbox import Sandbox, SandboxSettings
-from tests.integration.sandbox_caller import BANANA, FLUX, KONTEXT, QWEN, Caller
+from tests.catalogue import FLUX, KONTEXT, NANO, QWEN
+from tests.integration.sandbox_caller import Caller
 
 # The life of a prediction
 
@@ -36,9 +37,9 @@ def test_a_prediction_starts_runs_and_succeeds(call: Caller) -> None:
 def test_the_replicate_client_runs_a_model_lists_uploads_and_cancels(call: Caller) -> None:
     client = Client(api_token="some-token", base_url=call.sandbox.url)
     client.poll_interval = 0.01
-    assert client.run(BANANA, input={"prompt": "a boat"}).endswith("/0.jpg")
+    assert client.run(NANO, input={"prompt": "a boat"}).endswith("/0.jpg")
     assert client.accounts.current().username == "sandbox"
-    assert [row.model for row in client.predictions.list().results] == [BANANA]
+    assert [row.model for row in client.predictions.list().results] == [NANO]
     file = client.files.create(io.BytesIO(b"bytes of an image"))
     assert file.size == 17
     assert [other.id for other in client.files.list()] == [file.id]
@@ -135,8 +136,8 @@ def test_a_models_usual_time_is_divided_by_the_speed_and_jittered(call: Caller) 
     settings.latency_seconds = None
     settings.speed = 200
     settings.jitter = 0.5
-    usual = catalog.load().models[BANANA].typical_seconds / 200
-    totals = [call.ended(f"x {number}", BANANA)["metrics"]["total_time"] for number in range(12)]
+    usual = catalog.load().models[NANO].typical_seconds / 200
+    totals = [call.ended(f"x {number}", NANO)["metrics"]["total_time"] for number in range(12)]
     assert 0.5 * usual <= min(totals) < usual < max(totals)
     assert max(totals) < 1.5 * usual + 0.2
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from replibatch.sandbox import Sandbox, SandboxSettings
-from tests.integration.sandbox_caller import BANANA, FLUX, KONTEXT, QWEN, Caller
+from tests.catalogue import FLUX, KONTEXT, NANO, QWEN
+from tests.integration.sandbox_caller import Caller
 
 # Ordered by a marker in the prompt
 
@@ -69,13 +70,13 @@ def test_a_number_limits_a_marker_to_the_first_times_of_that_prompt_and_model(ca
 
 
 def test_names_limit_a_marker_to_those_models(call: Caller) -> None:
-    prompt = f"a fox [[failed@{KONTEXT},{QWEN}]] [[429:1@{BANANA}]]"
+    prompt = f"a fox [[failed@{KONTEXT},{QWEN}]] [[429:1@{NANO}]]"
     assert [call.ended(prompt, model)["status"] for model in (KONTEXT, QWEN, FLUX)] == [
         "failed",
         "failed",
         "succeeded",
     ]
-    assert [call.post(prompt, BANANA).status_code for _ in range(2)] == [429, 201]
+    assert [call.post(prompt, NANO).status_code for _ in range(2)] == [429, 201]
 
 
 def test_several_markers_strike_one_after_the_other(call: Caller) -> None:
@@ -179,5 +180,5 @@ def test_reads_fail_at_their_rate_and_creates_do_not(call: Caller) -> None:
 
 
 def test_a_broken_model_always_fails_and_others_do_not(call: Caller) -> None:
-    call.sandbox.settings.broken_models = frozenset({BANANA})
-    assert [call.ended("x", model)["status"] for model in (BANANA, FLUX, BANANA)] == ["failed", "succeeded", "failed"]
+    call.sandbox.settings.broken_models = frozenset({NANO})
+    assert [call.ended("x", model)["status"] for model in (NANO, FLUX, NANO)] == ["failed", "succeeded", "failed"]

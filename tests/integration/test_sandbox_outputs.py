@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.integration.sandbox_caller import BANANA, FLUX, KONTEXT, VEO, Caller
+from tests.catalogue import FLUX, KONTEXT, NANO, VEO
+from tests.integration.sandbox_caller import Caller
 
 
 def image(content: bytes) -> Image.Image:
@@ -46,7 +47,7 @@ def test_a_file_keeps_its_name_type_and_metadata(call: Caller) -> None:
 def test_a_prediction_with_a_file_that_is_gone_fails(call: Caller) -> None:
     call.sandbox.settings.keep_files_seconds = 0.0
     url = call.http.post("/v1/files", files={"content": b"png"}).json()["urls"]["get"]
-    ended = call.ended("x", BANANA, image_input=[url])
+    ended = call.ended("x", NANO, image_input=[url])
     assert ended["status"] == "failed" and url in ended["error"]
 
 

@@ -9,7 +9,8 @@ import pytest
 from replibatch.sandbox import SandboxSettings
 from replibatch.sandbox.accounts import Account
 from replibatch.sandbox.replies import Refusal
-from tests.integration.sandbox_caller import BANANA, FLUX, KONTEXT, Caller, wait_for
+from tests.catalogue import FLUX, KONTEXT, NANO
+from tests.integration.sandbox_caller import Caller, wait_for
 
 # What is refused
 
@@ -104,11 +105,9 @@ def test_unknown_inputs_are_let_through_and_unknown_keys_are_not(call: Caller) -
 
 def test_lists_of_images_and_limits_beside_a_reference_image_are_checked(call: Caller) -> None:
     url = "https://example.com/fox.png"
-    assert call.post("x", BANANA, image_input=[url, url]).status_code == 201
-    assert (
-        call.post("x", BANANA, image_input=["fox.png"]).json()["invalid_fields"][0]["field"] == "input.image_input.0"
-    )
-    assert call.post("x", BANANA, image_input=url).status_code == 422
+    assert call.post("x", NANO, image_input=[url, url]).status_code == 201
+    assert call.post("x", NANO, image_input=["fox.png"]).json()["invalid_fields"][0]["field"] == "input.image_input.0"
+    assert call.post("x", NANO, image_input=url).status_code == 422
     assert call.post("x", KONTEXT, safety_tolerance=6).status_code == 201
     assert call.post("x", KONTEXT, safety_tolerance=6, input_image=url).status_code == 422
 

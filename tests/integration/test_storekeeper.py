@@ -19,7 +19,8 @@ from replibatch.scripts import run_together
 from replibatch.settings import load
 from replibatch.sharing import mark
 from replibatch.workshop import Workshop
-from tests.integration.sandbox_caller import FLUX, wait_for
+from tests.catalogue import FLUX
+from tests.integration.sandbox_caller import wait_for
 from workers.storekeeper import MARGIN_SECONDS, Storekeeper
 
 DAY_SECONDS = 24 * 3600

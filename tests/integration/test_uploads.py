@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,24 +15,12 @@ from redis import Redis
 from replibatch.connection import connect
 from replibatch.errors import AttemptFailure
 from replibatch.replicate_api import ReplicateAPI
-from replibatch.sandbox import Sandbox, SandboxSettings
 from replibatch.uploads import KEPT_SECONDS, Uploads
+from tests.catalogue import FLUX
 from tests.integration.account import TOKEN, account, write
-from tests.integration.sandbox_caller import FLUX, wait_for
+from tests.integration.sandbox_caller import wait_for
 
 PREFIX = "rb:default@test:"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(SandboxSettings(latency_seconds=0.05)) as running:
-        yield running
-
-
-@pytest.fixture
-def api(sandbox: Sandbox) -> Iterator[ReplicateAPI]:
-    with account(sandbox.url) as opened:
-        yield opened
 
 
 @pytest.fixture

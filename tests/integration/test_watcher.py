@@ -16,9 +16,10 @@ from pydantic import SecretStr
 from replibatch.replicate_api import Prediction, ReplicateAPI, Watcher
 from replibatch.replicate_api.watcher import BURST_SECONDS
 from replibatch.sandbox import Sandbox, SandboxSettings
+from tests.catalogue import FLUX, QWEN, VEO
 from tests.integration.account import TOKEN, account, inputs
 from tests.integration.odd_server import OddServer, answer
-from tests.integration.sandbox_caller import FLUX, QWEN, VEO, wait_for
+from tests.integration.sandbox_caller import wait_for
 
 PLENTY = 1_000_000
 

@@ -11,15 +11,7 @@ import pytest
 from replibatch import errors
 from replibatch.catalog import Catalog, Model, load
 from replibatch.models import MODEL_SPECIFIC
-
-DEV = "black-forest-labs/flux-dev"
-KONTEXT = "black-forest-labs/flux-kontext-max"
-ULTRA = "black-forest-labs/flux-1.1-pro-ultra"
-QWEN = "qwen/qwen-image"
-IMAGEN = "google/imagen-4-ultra"
-NANO = "google/nano-banana"
-VEO = "google/veo-3-fast"
-KLING = "kwaivgi/kling-v2.1-master"
+from tests.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
 
 OWN_MODEL = """
 ["me/mine"]
@@ -55,7 +47,7 @@ def catalog() -> Catalog:
 @pytest.mark.parametrize(
     ("name", "price_usd", "references", "as_list", "seed", "extension"),
     [
-        (DEV, 0.025, 0, False, "seed", "webp"),
+        (FLUX, 0.025, 0, False, "seed", "webp"),
         (KONTEXT, 0.08, 1, False, "seed", "png"),
         (ULTRA, 0.06, 1, False, "seed", "jpg"),
         (QWEN, 0.025, 0, False, "seed", "webp"),
@@ -78,7 +70,7 @@ def test_built_in_models(
 @pytest.mark.parametrize(
     ("name", "inputs", "price_usd"),
     [
-        (DEV, {"num_outputs": 4}, 0.1),
+        (FLUX, {"num_outputs": 4}, 0.1),
         (NANO, {"num_outputs": 4}, 0.039),
         (VEO, {"duration": 4}, 3.32),
         (KLING, {"duration": 10}, 2.8),
@@ -93,14 +85,14 @@ def test_unsupported_model_names_the_supported(catalog: Catalog) -> None:
         catalog.get("x/y")
     assert str(caught.value) == (
         "Model 'x/y' is not supported. Please use one of the supported models: "
-        f"{DEV}, {KONTEXT}, {ULTRA}, {QWEN}, {IMAGEN}, {NANO}, {VEO}, {KLING}"
+        f"{FLUX}, {KONTEXT}, {ULTRA}, {QWEN}, {IMAGEN}, {NANO}, {VEO}, {KLING}"
     )
 
 
 def test_subset_holds_all_that_routing_and_fallbacks_reach(catalog: Catalog) -> None:
-    triangle = {DEV, KONTEXT, QWEN, IMAGEN, NANO}
+    triangle = {FLUX, KONTEXT, QWEN, IMAGEN, NANO}
     assert set(catalog.subset(ULTRA)) == triangle | {ULTRA}
-    assert set(catalog.subset(DEV)) == triangle
+    assert set(catalog.subset(FLUX)) == triangle
     assert list(catalog.subset(VEO)) == [VEO]
 
 
@@ -179,11 +171,11 @@ def test_own_model_in_every_detail() -> None:
 
 
 def test_changes_are_laid_over_the_built_in() -> None:
-    before = load().get(DEV)
+    before = load().get(FLUX)
     model = load(
         user_file(
             f"""
-            ["{DEV}"]
+            ["{FLUX}"]
             price_usd = 0.03
             fallback = []
             inputs.num_outputs = {{ maximum = 8 }}
@@ -192,14 +184,14 @@ def test_changes_are_laid_over_the_built_in() -> None:
             inputs.scheduler = "string"
             """
         )
-    ).get(DEV)
+    ).get(FLUX)
     assert model.cost_usd({"num_outputs": 8}) == pytest.approx(0.24)
     assert model.fallback == ()
     assert model.inputs["num_outputs"].minimum == 1
     assert (model.inputs["image"].type, model.inputs["image"].required) == ("uri", True)
     assert model.inputs.keys() == before.inputs.keys() - {"go_fast"} | {"scheduler"}
     assert model.specialization == before.specialization
-    assert load(user_file("")).get(DEV) == before, "a change must not outlive its file"
+    assert load(user_file("")).get(FLUX) == before, "a change must not outlive its file"
 
 
 def test_who_takes_reference_images_can_be_chosen() -> None:
@@ -236,15 +228,15 @@ def test_byte_order_mark_is_tolerated() -> None:
         ),
         ('fallback = "x/y"', "me/mine: fallback is 'x/y'; allowed: a list"),
         ("fallback = [1]", "me/mine: fallback.0 is 1; allowed: a table, or a name"),
-        ('fallback = ["x/y"]', f"me/mine: fallback to 'x/y', which is no model; allowed: {DEV}, "),
+        ('fallback = ["x/y"]', f"me/mine: fallback to 'x/y', which is no model; allowed: {FLUX}, "),
         (f'fallback = ["{VEO}"]', f"me/mine: fallback to '{VEO}', which makes video; allowed: image models"),
         (
-            f'fallback = [{{ model = "{DEV}", on = ["bad"] }}]',
+            f'fallback = [{{ model = "{FLUX}", on = ["bad"] }}]',
             "me/mine: fallback.0.on.0 is 'bad'; allowed: 'failed', ",
         ),
-        (f'fallback = [{{ model = "{DEV}", on = [] }}]', "me/mine: fallback.0.on is []; allowed: at least one"),
+        (f'fallback = [{{ model = "{FLUX}", on = [] }}]', "me/mine: fallback.0.on is []; allowed: at least one"),
         (
-            f'fallback = [{{ model = "{DEV}", when = "x" }}]',
+            f'fallback = [{{ model = "{FLUX}", when = "x" }}]',
             "me/mine: unknown key 'fallback.0.when'; allowed: model, on",
         ),
         ('fallback = [{ on = "failed" }]', "me/mine: fallback.0.model is missing"),

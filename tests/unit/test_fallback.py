@@ -29,15 +29,7 @@ from replibatch.errors import (
 )
 from replibatch.fallback import Decision, GiveUp, NextModel, Retry, Wait, decide
 from replibatch.requests import Attempt
-
-DEV = "black-forest-labs/flux-dev"
-KONTEXT = "black-forest-labs/flux-kontext-max"
-ULTRA = "black-forest-labs/flux-1.1-pro-ultra"
-QWEN = "qwen/qwen-image"
-IMAGEN = "google/imagen-4-ultra"
-NANO = "google/nano-banana"
-VEO = "google/veo-3-fast"
-KLING = "kwaivgi/kling-v2.1-master"
+from tests.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
 
 CATALOG = load()
 
@@ -73,12 +65,12 @@ def chain(first: str, references: int = 0, catalog: Catalog = CATALOG) -> list[s
 @pytest.mark.parametrize(
     ("references", "tried"),
     [
-        (0, [NANO, IMAGEN, DEV, KONTEXT, QWEN]),
-        (0, [IMAGEN, DEV, KONTEXT, QWEN]),
-        (0, [DEV, KONTEXT, QWEN]),
-        (0, [KONTEXT, QWEN, DEV]),
-        (0, [QWEN, DEV, KONTEXT]),
-        (0, [ULTRA, DEV, KONTEXT, QWEN]),
+        (0, [NANO, IMAGEN, FLUX, KONTEXT, QWEN]),
+        (0, [IMAGEN, FLUX, KONTEXT, QWEN]),
+        (0, [FLUX, KONTEXT, QWEN]),
+        (0, [KONTEXT, QWEN, FLUX]),
+        (0, [QWEN, FLUX, KONTEXT]),
+        (0, [ULTRA, FLUX, KONTEXT, QWEN]),
         (0, [VEO]),
         (0, [KLING]),
         (1, [KONTEXT, NANO]),
@@ -94,7 +86,7 @@ def test_the_triangle(references: int, tried: list[str]) -> None:
 
 @pytest.mark.parametrize("kind", [Sensitive, PredictionFailed, PredictionTimedOut, NoOutput, ModelMissing])
 def test_another_model_may_do_better(kind: type[AttemptFailure]) -> None:
-    assert after(kind("no"), IMAGEN) == NextModel(DEV)
+    assert after(kind("no"), IMAGEN) == NextModel(FLUX)
 
 
 @pytest.mark.parametrize("kind", [InvalidInput, PredictionCanceled, NotSaved, OutputErased, MaybeCreated])
@@ -111,23 +103,23 @@ def test_passing_faults_are_tried_again_and_then_elsewhere(kind: type[AttemptFai
         pauses.append(decision.pause_seconds)
     assert 0.5 < pauses[0] < 2
     assert all(1.1 < later / earlier < 3.5 for earlier, later in itertools.pairwise(pauses))
-    assert after(kind("busy"), *[IMAGEN] * 5, max_retries=5) == NextModel(DEV)
-    assert after(kind("busy"), IMAGEN, max_retries=0) == NextModel(DEV)
+    assert after(kind("busy"), *[IMAGEN] * 5, max_retries=5) == NextModel(FLUX)
+    assert after(kind("busy"), IMAGEN, max_retries=0) == NextModel(FLUX)
     assert isinstance(after(kind("busy"), *[VEO] * 3), GiveUp)
 
 
 def test_every_model_has_its_own_tries() -> None:
-    assert isinstance(after(Interrupted("busy"), IMAGEN, IMAGEN, IMAGEN, DEV), Retry)
-    assert isinstance(after(Interrupted("busy"), IMAGEN, IMAGEN, IMAGEN, DEV, DEV, DEV), NextModel)
+    assert isinstance(after(Interrupted("busy"), IMAGEN, IMAGEN, IMAGEN, FLUX), Retry)
+    assert isinstance(after(Interrupted("busy"), IMAGEN, IMAGEN, IMAGEN, FLUX, FLUX, FLUX), NextModel)
 
 
 def test_pauses_are_bounded_part_and_repeat() -> None:
     def pause(number: int, tries: int) -> float:
-        attempts = [attempt(DEV, number)] * tries
+        attempts = [attempt(FLUX, number)] * tries
         decision = decide(
             Interrupted("busy"),
             attempts,
-            CATALOG.get(DEV),
+            CATALOG.get(FLUX),
             CATALOG.models,
             references=0,
             fallback=True,
@@ -142,8 +134,8 @@ def test_pauses_are_bounded_part_and_repeat() -> None:
 
 
 def test_throttled_waits_as_long_as_told() -> None:
-    assert after(Throttled("slow down", 7.5), *[DEV] * 10) == Wait(7.5)
-    assert after(Throttled("slow down"), DEV, fallback=False) == Wait(None)
+    assert after(Throttled("slow down", 7.5), *[FLUX] * 10) == Wait(7.5)
+    assert after(Throttled("slow down"), FLUX, fallback=False) == Wait(None)
 
 
 def test_throttled_attempts_are_no_tries() -> None:
@@ -163,9 +155,9 @@ def test_throttled_attempts_are_no_tries() -> None:
 
 
 def test_without_fallback_the_same_model_is_still_tried_again() -> None:
-    assert isinstance(after(Sensitive("no"), DEV, fallback=False), GiveUp)
-    assert isinstance(after(Interrupted("busy"), DEV, fallback=False), Retry)
-    assert isinstance(after(Interrupted("busy"), DEV, DEV, DEV, fallback=False), GiveUp)
+    assert isinstance(after(Sensitive("no"), FLUX, fallback=False), GiveUp)
+    assert isinstance(after(Interrupted("busy"), FLUX, fallback=False), Retry)
+    assert isinstance(after(Interrupted("busy"), FLUX, FLUX, FLUX, fallback=False), GiveUp)
 
 
 def test_the_reason_for_giving_up_is_in_words() -> None:
@@ -180,14 +172,14 @@ def test_conditions_of_edges() -> None:
         ["{IMAGEN}"]
         fallback = [
             {{ model = "{QWEN}", on = ["invalid_input", "canceled"] }},
-            {{ model = "{DEV}", on = "sensitive" }},
+            {{ model = "{FLUX}", on = "sensitive" }},
         ]
         """
     )
     catalog = load()
     assert after(InvalidInput("no"), IMAGEN, catalog=catalog) == NextModel(QWEN)
     assert after(PredictionCanceled("no"), IMAGEN, catalog=catalog) == NextModel(QWEN)
-    assert after(Sensitive("no"), IMAGEN, catalog=catalog) == NextModel(DEV)
+    assert after(Sensitive("no"), IMAGEN, catalog=catalog) == NextModel(FLUX)
     assert isinstance(after(PredictionFailed("no"), IMAGEN, catalog=catalog), GiveUp)
     assert after(InvalidInput("no"), NANO, catalog=catalog) != NextModel(IMAGEN)
 

@@ -12,8 +12,7 @@ import pytest
 from replibatch.outputs import gallery
 from replibatch.outputs.gallery import write_gallery
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
-
-FLUX, QWEN, BANANA = "black-forest-labs/flux-dev", "qwen/qwen-image", "google/nano-banana"
+from tests.catalogue import FLUX, NANO, QWEN
 
 
 def attempt(model: str, reason: str | None = None) -> Attempt:
@@ -107,13 +106,13 @@ def test_a_newer_version_s_fields_do_not_disturb(tmp_path: Path) -> None:
 
 
 def test_states_in_the_page_s_words(tmp_path: Path) -> None:
-    refused = (attempt(BANANA, "sensitive"), attempt(FLUX))
+    refused = (attempt(NANO, "sensitive"), attempt(FLUX))
     unsuccessful = {"success": False, "model_used": None}
     results = {
         "succeeded": result("1"),
         "retried": result("2", attempts=(attempt(FLUX, "interrupted"), attempt(FLUX))),
         "routed": result("3", model_name=QWEN),
-        "fallback": result("4", model_name=BANANA, attempts=refused),
+        "fallback": result("4", model_name=NANO, attempts=refused),
         "placeholder": result("5", **unsuccessful, placeholder=True, state=State.PLACEHOLDER),
         "failed": result("6", **unsuccessful, state=State.FAILED),
         "canceled": result("7", **unsuccessful, state=State.CANCELED, attempts=()),

@@ -1,0 +1,10 @@
+"""The eight built-in models, by short names."""
+
+FLUX = "black-forest-labs/flux-dev"
+KONTEXT = "black-forest-labs/flux-kontext-max"
+ULTRA = "black-forest-labs/flux-1.1-pro-ultra"
+QWEN = "qwen/qwen-image"
+IMAGEN = "google/imagen-4-ultra"
+NANO = "google/nano-banana"
+VEO = "google/veo-3-fast"
+KLING = "kwaivgi/kling-v2.1-master"

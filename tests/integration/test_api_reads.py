@@ -1,0 +1,96 @@
+"""Reads and uploads against the stand-in: how often they are made, and what they tell."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from replibatch.errors import (
+    AttemptFailure,
+    Throttled,
+)
+from tests.catalogue import FLUX, QWEN
+from tests.integration.account import Reads, account, ended, inputs, write
+from tests.integration.odd_server import OddServer, answer
+from tests.integration.sandbox_caller import Caller
+
+
+class TestReads:
+    def test_every_read_is_counted_and_no_create_is(self, sandbox, tmp_path):
+        reads = Reads()
+        with account(sandbox.url, await_read=reads) as api:
+            prediction = api.create(FLUX, inputs("a fox"), 60)
+            assert reads.count == 0
+            api.get(prediction.id)
+            api.cancel(prediction.id)
+            api.account()
+            api.upload(write(tmp_path, "a.png"), "a.png")
+            assert len(list(api.newest())) == 1
+            assert reads.count == 5 == sum(sandbox.books.reads_by_kind.values())
+
+    def test_a_failed_read_is_made_once(self, sandbox, api):
+        prediction = api.create(FLUX, inputs("a fox"), 60)
+        sandbox.settings.fault_rates = {"failed-reads": 1.0}
+        for call in (lambda: api.get(prediction.id), lambda: next(api.newest()), api.account):
+            sandbox.books.reset()
+            with pytest.raises(AttemptFailure, match="HTTP 503"):
+                call()
+            assert sum(sandbox.books.reads_by_kind.values()) == 1
+
+    def test_the_list_is_turned_page_by_page(self, sandbox):
+        reads = Reads()
+        with account(sandbox.url, await_read=reads) as api:
+            with ThreadPoolExecutor(20) as pool:
+                made = list(pool.map(lambda number: api.create(QWEN, inputs(f"p{number}"), 60), range(250)))
+            pages = api.newest()
+            assert len(next(pages)) == 100
+            assert reads.count == 1
+            rows = [row for page in api.newest() for row in page]
+            assert {row.id for row in rows} == {prediction.id for prediction in made}
+            times = [row.created_at for row in rows if row.created_at]
+            assert times == sorted(times, reverse=True)
+            middle = times[120]
+            after = [row.id for page in api.newest(created_after=middle) for row in page]
+            before = [row.id for page in api.newest(created_before=middle) for row in page]
+            assert after == [row.id for row in rows[:121]]
+            assert before == [row.id for row in rows[121:]]
+
+    def test_a_status_nobody_knows_breaks_no_list(self):
+        rows = (
+            '{"id": "a", "status": "succeeded"}, {"id": "b", "status": "pondering"}, {"id": "c", "status": "aborted"}'
+        )
+        with OddServer(answer(200, f'{{"next": null, "results": [{rows}]}}')) as server, account(server.url) as api:
+            (page,) = api.newest()
+        assert [(row.id, row.is_over) for row in page] == [("a", True), ("b", False), ("c", True)]
+
+    def test_the_next_page_is_asked_of_the_same_server_under_the_same_path(self):
+        """Behind a proxy with a path of its own, and whatever host the reply names."""
+        first = '{"next": "http://elsewhere.example/under/v1/predictions?cursor=x", "results": []}'
+        last = '{"next": null, "results": []}'
+        with OddServer(answer(200, first), answer(200, last)) as server, account(server.url + "/under") as api:
+            list(api.newest())
+        assert [request.split()[1] for request in server.requests] == [
+            b"/under/v1/predictions",
+            b"/under/v1/predictions?cursor=x",
+        ]
+
+    @pytest.mark.parametrize("marker", ["aborted", "canceled", "failed"])
+    def test_every_end_is_told(self, api, marker):
+        assert ended(api, api.create(FLUX, inputs(f"[[{marker}]]"), 60).id) == marker
+
+    def test_an_upload_is_sent_whole_and_serves_as_an_input(self, sandbox, api, tmp_path):
+        content = bytes(range(256)) * 1000
+        url = api.upload(write(tmp_path, "größe 1.png", content), "größe 1.png")
+        with Caller(sandbox) as caller:
+            file = caller.http.get(url).raise_for_status().json()
+        assert (file["size"], file["content_type"]) == (len(content), "image/png")
+        assert ended(api, api.create(FLUX, inputs("a fox", image=url), 60).id) == "succeeded"
+
+    def test_an_upload_that_is_too_large_or_refused_is_one_failure(self, sandbox, api, tmp_path):
+        sandbox.settings.max_upload_bytes = 10
+        with pytest.raises(AttemptFailure, match="HTTP 413"):
+            api.upload(write(tmp_path, "a.png", b"x" * 11), "a.png")
+        sandbox.settings.reads_per_minute = 0
+        with pytest.raises(Throttled):
+            api.upload(write(tmp_path, "a.png"), "a.png")
