@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from replibatch.errors import AttemptFailure, ReplibatchError, SettingsError, TokenRefused
 from replibatch.limits import Gate
+from replibatch.limits.status import workers_of
 from replibatch.replicate_api import ReplicateAPI
 
 ASK_AGAIN_SECONDS = 10.0
@@ -57,7 +58,7 @@ class Credentials:
         # Said before it is looked: of two that do so at once, one at least sees it of both.
         self._gate.heartbeat(self._report)
         for worker, report in self._others():
-            if report["username"] != username:
+            if report.get("username", username) != username:
                 self._gate.heartbeat({}, leaving=True)
                 raise SettingsError(
                     f"REPLICATE_API_TOKEN belongs to the account {username!r}, that of the worker {worker} to "
@@ -111,10 +112,17 @@ class Credentials:
                 log.warning("redis is away", error=str(error))
 
     def _stop_without_others(self, why: TokenRefused) -> None:
-        if not any("token_refused" not in report for _, report in self._others()):
-            self._gate.stop(f"{type(why).__name__}: {why}")
+        if self._others_may_create():
+            return
+        self._gate.stop(f"{type(why).__name__}: {why}")
+        if self._others_may_create():  # one that has begun in between, and found no stop to lift
+            self.lift_stop()
+
+    def _others_may_create(self) -> bool:
+        """Whether a worker is left whose token was not refused: accepted, or not yet asked about."""
+        return any("token_refused" not in report for _, report in self._others())
 
     def _others(self) -> list[tuple[str, dict[str, Any]]]:
-        """The other live workers, by their names; a producer's report names no user."""
-        processes: dict[str, dict[str, Any]] = self._gate.status()["processes"]
-        return [(name, said) for name, said in processes.items() if name != self._gate.process and "username" in said]
+        """The other live workers, by their names, with what they say of themselves."""
+        now = self._gate.status()
+        return [(name, now["processes"][name]) for name in workers_of(now) if name != self._gate.process]

@@ -125,3 +125,49 @@ def test_the_last_whose_token_is_refused_stops_the_account(start) -> None:
     assert first.has_left.is_set() and first.stopped is None
     second.credentials.refused(TokenRefused("no"))
     assert second.has_left.is_set() and second.stopped == REFUSED
+
+
+def test_one_that_has_had_no_answer_yet_is_there_all_the_same(start) -> None:
+    first, unanswered = start("a"), start("b")
+    unanswered.api.answer = NotCreated("away")
+    assert first.check() and not unanswered.check()
+    unanswered.beat()
+    first.credentials.refused(TokenRefused("no"))
+    assert first.has_left.is_set() and first.stopped is None
+    first.gate.heartbeat({}, leaving=True)
+    unanswered.credentials.refused(TokenRefused("no"))
+    assert unanswered.stopped == REFUSED
+
+
+def test_nor_does_one_that_cannot_begin_stop_it(start) -> None:
+    unanswered, refused = start("a"), start("b")
+    unanswered.beat()
+    refused.api.answer = TokenRefused("no")
+    with pytest.raises(TokenRefused):
+        refused.check()
+    assert refused.stopped is None
+
+
+def test_a_producer_is_no_worker(start) -> None:
+    last, producer = start("a"), start("b")
+    producer.gate.heartbeat({"max_concurrent": 3})
+    assert last.check()
+    last.credentials.refused(TokenRefused("no"))
+    assert last.stopped == REFUSED
+
+
+def test_one_that_begins_while_the_last_stops_the_account_keeps_it_going(
+    start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last, fresh = start("a"), start("b")
+    assert last.check()
+    stop = last.gate.stop
+
+    def late(why: str) -> None:
+        assert fresh.check()
+        fresh.credentials.lift_stop()
+        stop(why)
+
+    monkeypatch.setattr(last.gate, "stop", late)
+    last.credentials.refused(TokenRefused("no"))
+    assert last.has_left.is_set() and last.stopped is None
