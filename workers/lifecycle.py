@@ -54,6 +54,8 @@ def open_shop() -> None:
         opened = Workshop(settings, redis_url, embedded=embedded, report=report, leave=_leave)
         _await_redis(opened.redis)
         _warn_of_lost_writes(opened.redis)
+        if not embedded:  # before anybody hears of this worker: callers compare their storage with what it says
+            report.update(mark(opened.storage))
         is_accepted = opened.credentials.check(opened.api)
         if not embedded:
             _share_storage(opened)
@@ -135,10 +137,9 @@ def _share_storage(opened: Workshop) -> None:
     """Tell the others which storage this worker has, then look at theirs: of two that differ, at least one ends.
 
     Raises:
-        ReplibatchError: another live worker has another storage, or this one cannot be used.
+        ReplibatchError: another live worker has another storage.
     """
     try:
-        report.update(mark(opened.storage))
         opened.gate.heartbeat(report)
         refuse_another(opened.storage, opened.gate.status()["processes"])
     except ReplibatchError:

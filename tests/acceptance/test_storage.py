@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,6 @@ from replibatch import BatchRequest
 from replibatch.errors import SettingsError
 from replibatch.requests import BatchResult
 from replibatch.sandbox import Sandbox
-from tests.acceptance.conftest import until
 from tests.catalogue import NANO, QWEN
 
 StartWorker = Callable[..., subprocess.Popen[bytes]]
@@ -139,11 +139,24 @@ def test_a_worker_with_another_storage_does_not_start(
     assert started.wait(20) == 0
 
 
+def test_a_worker_is_not_heard_of_before_its_storage_is(
+    sandbox: Sandbox, start_worker: StartWorker, fleet: str, tmp_path: Path
+) -> None:
+    """Else a caller with another storage could slip past it."""
+    with Redis.from_url(fleet, decode_responses=True) as redis, redis.monitor() as monitor:
+        pid = start_worker(REPLIBATCH_STORAGE_URL=str(tmp_path / "theirs")).pid
+        redis.delete("the end of the list")
+        commands = iter(lambda: str(monitor.next_command()["command"]), "DEL the end of the list")
+        said = [
+            each for each in commands if each.startswith("HSET") and f":reports {socket.gethostname()}/{pid}/" in each
+        ]
+    assert said and all('"storage"' in each for each in said)
+
+
 def test_a_caller_with_another_storage_is_told_before_anything_is_paid_for(
     sandbox: Sandbox, start_worker: StartWorker, tmp_path: Path, picture: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start_worker(REPLIBATCH_STORAGE_URL=str(tmp_path / "theirs"))
-    until(lambda: any((tmp_path / "theirs").rglob("*")), what="it has marked its storage")
     monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "ours"))
     with pytest.raises(SettingsError, match="is not the one a worker has"):
         replibatch.replicate_model_calling("a fox", QWEN, "fox.png")
