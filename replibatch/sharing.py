@@ -8,16 +8,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from replibatch.errors import SettingsError
+from replibatch.outputs.naming import IDENTITY
 from replibatch.outputs.storage import Storage
 
 
-def mark(storage: Storage) -> dict[str, str]:
+def mark(storage: Storage, processes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Give a storage its identity where it has none; what a worker tells the others about it.
 
+    While workers live that have one, another would be in the way of theirs, should that only be missing.
+
+    Args:
+        storage: this process's.
+        processes: what the live ones say of themselves.
+
     Raises:
-        SettingsError: it cannot be written.
+        SettingsError: it cannot be written, or some worker has another.
     """
     storage.check_writable()
+    refuse_another(storage, processes)
     return {"storage": storage.mark(secrets.token_hex(16)), "storage_at": storage.where}
 
 
@@ -39,4 +47,5 @@ def refuse_another(storage: Storage, processes: Mapping[str, Mapping[str, Any]])
             raise SettingsError(
                 f"the storage {here} is not the one a worker has, {there}: what one saves the other cannot read; "
                 "allowed: REPLIBATCH_STORAGE_URL with one folder that all have mounted, or s3://bucket/prefix"
+                + ("" if mine else f" (or was its {IDENTITY} deleted? the workers write it again within a minute)")
             )

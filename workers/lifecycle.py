@@ -55,7 +55,7 @@ def open_shop() -> None:
         _await_redis(opened.redis)
         _warn_of_lost_writes(opened.redis)
         if not embedded:  # before anybody hears of this worker: callers compare their storage with what it says
-            report.update(mark(opened.storage))
+            report.update(mark(opened.storage, opened.gate.status()["processes"]))
         is_accepted = opened.credentials.check(opened.api)
         if not embedded:
             _share_storage(opened)

@@ -8,6 +8,7 @@ import time
 import structlog
 from redis.exceptions import RedisError
 
+from replibatch.outputs.naming import IDENTITY
 from replibatch.workshop import Workshop
 
 log = structlog.get_logger(__name__)
@@ -53,8 +54,12 @@ class Storekeeper:
 
     def _make_rounds(self) -> None:
         shop = self._shop
-        if self._identity:
-            shop.storage.mark(self._identity)
+        if self._identity and shop.storage.mark(self._identity) != self._identity:
+            log.warning(
+                "another storage stands in the place of the one this worker began with; start all workers again, or "
+                f"put the old one back with its {IDENTITY}",
+                storage=shop.storage.where,
+            )
         mine = shop.redis.set(f"{shop.ledger.prefix}inputs:removing", shop.process, nx=True, ex=REMOVAL_SECONDS)
         if mine and (removed := shop.storage.remove_inputs(self._unused_seconds())):
             log.info("reference images removed", count=removed)

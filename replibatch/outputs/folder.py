@@ -12,7 +12,7 @@ from pathlib import Path
 from replibatch import contents
 from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError
 from replibatch.outputs.kept import write_input
-from replibatch.outputs.naming import PRIVATE_FOLDER
+from replibatch.outputs.naming import IDENTITY, PRIVATE_FOLDER
 from replibatch.outputs.staging import Staged, staged
 from replibatch.references import KEPT
 
@@ -33,7 +33,7 @@ class Folder:
     ) -> None:
         self._root = root.absolute()
         self._inputs = (inputs_root or self._root / PRIVATE_FOLDER / "inputs") / account
-        self._marker = self._root / PRIVATE_FOLDER / "storage-id"
+        self._marker = self._root / IDENTITY
         self._absolute_ok = absolute_ok
         self.where = str(self._root)
 

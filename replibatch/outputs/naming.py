@@ -9,6 +9,7 @@ from pathlib import PurePath
 from replibatch.errors import OutputPathError
 
 PRIVATE_FOLDER = ".replibatch"  # ours, in every storage
+IDENTITY = f"{PRIVATE_FOLDER}/storage-id"  # what tells it from any other
 SLUG_CHARACTERS = 40
 FOLDER_FILES = 10_000  # made-up names in one folder, at most
 NAME_BYTES = 250  # the usual file systems take 255; several outputs add a number

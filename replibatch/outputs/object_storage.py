@@ -22,12 +22,11 @@ from urllib.parse import urlsplit
 
 from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError, StorageError
 from replibatch.outputs.kept import write_input
-from replibatch.outputs.naming import PRIVATE_FOLDER, safe_key
+from replibatch.outputs.naming import IDENTITY, PRIVATE_FOLDER, safe_key
 from replibatch.outputs.staging import staged
 from replibatch.references import KEPT
 
 INPUTS = f"{PRIVATE_FOLDER}/inputs"
-IDENTITY = f"{PRIVATE_FOLDER}/storage-id"
 PIECE_BYTES = 2**20  # of a download, at least
 PART_BYTES = 8 * 2**20  # of an upload; at least 5 MiB, S3 says; 10,000 parts are 80 GB
 PARTS_AT_ONCE = 2  # of one file: what an upload holds in memory

@@ -19,8 +19,10 @@ from redis import Redis
 import replibatch
 from replibatch import BatchRequest
 from replibatch.errors import SettingsError
+from replibatch.outputs.naming import IDENTITY
 from replibatch.requests import BatchResult
 from replibatch.sandbox import Sandbox
+from tests.acceptance.conftest import until
 from tests.catalogue import NANO, QWEN
 
 StartWorker = Callable[..., subprocess.Popen[bytes]]
@@ -137,6 +139,24 @@ def test_a_worker_with_another_storage_does_not_start(
     # Once nobody has the old storage any more, a fleet may have a new one.
     started.terminate()
     assert started.wait(20) == 0
+
+
+def test_where_the_marker_was_deleted_one_that_starts_leaves_it_to_those_who_know_it(
+    sandbox: Sandbox, start_worker: StartWorker, fleet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "files"))
+    start_worker()
+    marker = tmp_path / "files" / IDENTITY
+    with Redis.from_url(fleet, decode_responses=True) as redis:
+        until(lambda: list(redis.scan_iter("rb:*:inputs:removing")), what="the first look after the storage is over")
+    identity = marker.read_text()
+    marker.unlink()
+    refused = command("worker")
+    assert refused.returncode == 2
+    assert "storage-id deleted? the workers write it again" in refused.stderr.splitlines()[-1]
+    assert not marker.exists()
+    marker.write_text(identity)  # as the first one does within a minute
+    start_worker()
 
 
 def test_a_worker_is_not_heard_of_before_its_storage_is(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
 from replibatch.messages import SINGLE
 from replibatch.requests import BatchResult, RoutedRequest, State
@@ -141,7 +142,7 @@ def test_one_of_a_fleet_looks_at_a_time(shop: Workshop, redis_url: str, tmp_path
 
 
 def test_a_storage_that_was_deleted_is_the_same_one_again(shop: Workshop, tmp_path: Path) -> None:
-    identity = mark(shop.storage)["storage"]
+    identity = mark(shop.storage, {})["storage"]
     keeper = Storekeeper(shop, identity, round_seconds=0.01)
     keeper.start()
     try:
@@ -149,3 +150,13 @@ def test_a_storage_that_was_deleted_is_the_same_one_again(shop: Workshop, tmp_pa
         wait_for(lambda: shop.storage.identity() == identity, seconds=30)
     finally:
         keeper.stop()
+
+
+def test_another_storage_in_its_place_is_told_and_left_as_it_is(shop: Workshop) -> None:
+    theirs = mark(shop.storage, {})["storage"]
+    keeper = Storekeeper(shop, "this worker's", round_seconds=0.01)
+    with capture_logs() as said:
+        keeper.start()
+        wait_for(lambda: any("another storage stands in the place" in entry["event"] for entry in said), seconds=30)
+        keeper.stop()
+    assert shop.storage.identity() == theirs
