@@ -1,4 +1,4 @@
-"""Lua scripts, called by SHA and loaded again when Redis has forgotten them."""
+"""Lua scripts, called by SHA, and by their text where Redis does not know them: from then on it does."""
 
 from __future__ import annotations
 
@@ -35,32 +35,35 @@ class Script:
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, redis: Redis, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
-        """Run it. Scripts are safe to repeat, so an unknown SHA is loaded and the call made once more."""
+        """Run it."""
         try:
             return redis.evalsha(self.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            redis.script_load(self.text)
-            return redis.evalsha(self.sha, len(keys), *keys, *args)
+        except NoScriptError:  # not loaded first: another restart could come in between
+            return redis.eval(self.text, len(keys), *keys, *args)
 
 
 Step = tuple[Script, Sequence[str], Sequence[str | int | float]]
 
 
 def run_together(redis: Redis, *steps: Step) -> list[Any]:
-    """Run several scripts in one round trip and one transaction; all of them again if Redis forgot one."""
+    """Run several scripts in one round trip and one transaction; all of them again if Redis does not know one.
+
+    Scripts are safe to repeat.
+    """
     if len(steps) == 1:
         ((script, keys, args),) = steps
         return [script(redis, keys, args)]
 
-    def attempt() -> list[Any]:
+    def attempt(*, by_text: bool) -> list[Any]:
         with redis.pipeline(transaction=True) as pipeline:
             for script, keys, args in steps:
-                pipeline.evalsha(script.sha, len(keys), *keys, *args)
+                if by_text:
+                    pipeline.eval(script.text, len(keys), *keys, *args)
+                else:
+                    pipeline.evalsha(script.sha, len(keys), *keys, *args)
             return list(pipeline.execute())
 
     try:
-        return attempt()
+        return attempt(by_text=False)
     except NoScriptError:
-        for script, _, _ in steps:
-            redis.script_load(script.text)
-        return attempt()
+        return attempt(by_text=True)

@@ -214,7 +214,7 @@ class Custodian:
         def claim(prediction: Prediction) -> bool:
             created = shop.ledger.created(record, prediction.id)
             answer, _ = run_together(shop.redis, created, shop.gate.created(self._ticket(record), prediction.id))
-            return bool(answer == "ok")
+            return answer in ("ok", "gone")
 
         def absent() -> None:
             ticket = self._ticket(record)

@@ -70,7 +70,10 @@ def _is_paused(work: Work) -> bool:
 
 
 def _claim(work: Work, prediction: Prediction) -> bool:
-    """Make the prediction this attempt's; False where a twin of equal input has claimed it already."""
+    """Make the prediction this attempt's; False where a twin of equal input has claimed it already.
+
+    Where the record was lost with Redis' data, the attempt goes on: nobody else would see its prediction end.
+    """
     answer, _ = run_together(
         work.shop.redis,
         work.shop.ledger.created(work.record, prediction.id),
@@ -78,10 +81,11 @@ def _claim(work: Work, prediction: Prediction) -> bool:
     )
     if answer == "fenced":
         raise Leave(SteppedAside())
-    if answer == "ok":
-        work.has_created(prediction.id)
-        work.log.info("created")
-    return bool(answer == "ok")
+    if answer == "twin":
+        return False
+    work.has_created(prediction.id)
+    work.log.info("created")
+    return True
 
 
 def _reconcile(work: Work, sent: str | None) -> Prediction:

@@ -184,7 +184,7 @@ class Ledger:
         return bool(self._call("intend", **self._custody(record), sent=sent))
 
     def created(self, record: Record, prediction_id: str) -> Step:
-        """Claim a prediction for the record's attempt. The script answers `ok`, `twin` or `fenced`."""
+        """Claim a prediction for the record's attempt. The script answers `ok`, `twin`, `fenced` or `gone`."""
         return self._step(
             "created",
             **self._custody(record),

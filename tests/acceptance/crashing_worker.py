@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -31,6 +32,7 @@ from replibatch.outputs.staging import Staged
 from replibatch.reconciler import Reconciler
 from replibatch.replicate_api import ReplicateAPI, Watcher
 
+HIT_SECONDS = 60.0
 DRAIN_BEGINS_SECONDS = 10.0
 AT_ONCE_SECONDS = 0.05
 
@@ -136,6 +138,20 @@ def hit_once(number: signal.Signals, mark: Path) -> Callable[[], None]:
             draining.wait(DRAIN_BEGINS_SECONDS)
 
     return strike
+
+
+def crashing(point: str, number: signal.Signals, mark: Path) -> tuple[str, ...]:
+    """How a worker is started that a signal hits at a point: the `by` of `start_worker`."""
+    return __name__, point, number.name, str(mark)
+
+
+def await_stop(worker: subprocess.Popen[bytes], seconds: float = HIT_SECONDS) -> None:
+    """Wait until SIGSTOP has hit a worker."""
+    ends = time.monotonic() + seconds
+    while not (reported := os.waitpid(worker.pid, os.WUNTRACED | os.WNOHANG))[0]:
+        assert time.monotonic() < ends, f"it did not come to its point within {seconds} s"
+        time.sleep(0.02)
+    assert os.WIFSTOPPED(reported[1])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Told by the stand-in's books, the results and the files alone.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import replibatch
 from replibatch import Batch, BatchRequest
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
-from tests.acceptance.crashing_worker import POINTS
+from tests.acceptance.crashing_worker import POINTS, await_stop, crashing
 from tests.acceptance.custody import MODEL, Start, Worker, check_each_once, check_nothing_left
 
 pytestmark = pytest.mark.chaos
@@ -66,8 +65,7 @@ def start_crashing(start_worker: Start, tmp_path: Path) -> Callable[..., Worker]
     """Starts a worker that a signal hits at a point."""
 
     def start(point: str, number: signal.Signals, mark: str = "hit") -> Worker:
-        launcher = ("tests.acceptance.crashing_worker", point, number.name, str(tmp_path / mark))
-        return start_worker("--concurrency", "4", by=launcher)
+        return start_worker("--concurrency", "4", by=crashing(point, number, tmp_path / mark))
 
     return start
 
@@ -129,8 +127,7 @@ def test_stands_still_for_two_leases(
     start_worker("--concurrency", "2")
     victim = start_crashing(point, signal.SIGSTOP)
     batch = submit(FAULTS.get(point, ""))
-    _, status = os.waitpid(victim.pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status)
+    await_stop(victim)
     time.sleep(2 * LEASE_SECONDS)  # the fault itself
     victim.send_signal(signal.SIGCONT)
     check(batch, sandbox, tmp_path / "files", fleet)
@@ -145,7 +142,7 @@ def test_stands_still_until_the_others_have_made_everything(
     start_worker("--concurrency", "2")
     victim = start_crashing("right before the POST is written", signal.SIGSTOP)
     batch = submit()
-    os.waitpid(victim.pid, os.WUNTRACED)
+    await_stop(victim)
     check(batch, sandbox, tmp_path / "files", fleet)
     victim.send_signal(signal.SIGCONT)
     log = tmp_path / "worker-1.log"

@@ -15,6 +15,7 @@ from replibatch import Batch, BatchRequest, enqueue_batch
 from replibatch.local.server import free_port
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
+from tests.acceptance.crashing_worker import await_stop, crashing
 from tests.acceptance.custody import MODEL, check_each_once, enqueue_jobs
 from tests.acceptance.gate import LIMIT, Account, Start
 from tests.conftest import RedisServer
@@ -50,19 +51,23 @@ def fleet(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def account(
-    fleet: str, sandbox: Sandbox, start_worker: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Account:
-    """With two workers."""
+def idle_account(fleet: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Account:
+    """With no worker yet."""
     monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "files"))
     monkeypatch.setenv("REPLIBATCH_LEASE_SECONDS", str(LEASE_SECONDS))
     monkeypatch.setenv("REPLIBATCH_SETTLE_SECONDS", "2")
     monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", str(LIMIT))
     monkeypatch.setenv("REPLICATE_REQUESTS_PER_MINUTE", str(PER_WINDOW))
     monkeypatch.setenv("REPLIBATCH_RATE_WINDOW_SECONDS", str(WINDOW_SECONDS))
+    return Account(fleet, sandbox)
+
+
+@pytest.fixture
+def account(idle_account: Account, start_worker: Start) -> Account:
+    """With two workers."""
     for _ in range(2):
         start_worker("--concurrency", "12")
-    return Account(fleet, sandbox)
+    return idle_account
 
 
 def batch_of(count: int) -> Batch:
@@ -114,6 +119,25 @@ def test_redis_without_its_data(account: Account, server: RedisServer, how: str,
         first = min(at for at in books.create_times if at > lost_at)
         assert first - lost_at < 2.0 + 1.0, "a pause of two seconds, and some for a loaded machine"
     until(lambda: not account.state().slots, 10, "no slot is left over")
+
+
+@pytest.mark.parametrize("point", ["the reply on its way", "after the reply, before it is recorded"])
+def test_redis_without_its_data_while_the_reply_to_a_create_is_on_its_way(
+    point: str, idle_account: Account, start_worker: Start, server: RedisServer, tmp_path: Path
+) -> None:
+    """Its generation is gone; the prediction has its slot as long as it runs, and no longer."""
+    books = idle_account.sandbox.books
+    idle_account.sandbox.settings.latency_seconds = 3.0
+    worker = start_worker("--concurrency", "12", by=crashing(point, signal.SIGSTOP, tmp_path / "hit"))
+    batch_of(LIMIT)
+    await_stop(worker)
+    with Redis.from_url(server.url) as redis:
+        redis.flushall()
+    worker.send_signal(signal.SIGCONT)
+    until(lambda: idle_account.of(worker, "slots"), what="the account's state is rebuilt")
+    until(lambda: books.in_flight == 0, what="what was created is over")
+    until(lambda: not idle_account.state().slots, 10, "no slot is left over")
+    idle_account.check_limits()
 
 
 @pytest.fixture

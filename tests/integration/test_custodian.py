@@ -11,9 +11,10 @@ from redis import Redis
 from replibatch.cancellation import cancel
 from replibatch.catalog import load as load_catalog
 from replibatch.celery_app import make_app
-from replibatch.ledger import Ledger
-from replibatch.limits import Standing, Ticket
+from replibatch.ledger import Ledger, Record
+from replibatch.limits import Gate, Standing, Ticket
 from replibatch.messages import SINGLE
+from replibatch.reconciler import fingerprint
 from replibatch.replicate_api import Prediction
 from replibatch.requests import RoutedRequest, State
 from replibatch.scripts import run_together
@@ -50,19 +51,20 @@ def shop(settings: Settings, redis_url: str) -> Iterator[Workshop]:
 
 
 @pytest.fixture
-def leave_behind(settings: Settings, redis_url: str) -> Iterator[Callable[..., None]]:
+def leave_behind(settings: Settings, redis_url: str) -> Iterator[Callable[..., Record]]:
     """Has a process die that had begun with a generation."""
     with Redis.from_url(redis_url, decode_responses=True) as redis:
         dead = Ledger(redis, settings, "dead/1/process")
         models = {name: model.to_json() for name, model in load_catalog(None).subset(FLUX).items()}
 
-        def one(name: str, catalog: dict[str, object] = models, prediction: str = "") -> None:
+        def one(name: str, catalog: dict[str, object] = models, prediction: str = "") -> Record:
             request = RoutedRequest(name, "a fox", FLUX, FLUX, {}, (), f"{name}.png")
             assert dead.enqueue(name, request, catalog, priority=SINGLE)
             record = dead.take(name, 1)
             assert record is not None
             if prediction:
                 assert run_together(redis, dead.created(record, prediction)) == ["ok"]
+            return record
 
         yield one
 
@@ -132,3 +134,28 @@ def test_what_is_canceled_before_its_paid_output_is_saved_has_what_it_cost(
     (attempt,) = result.attempts
     assert (attempt.prediction_id, attempt.reason) == (prediction_id, "canceled")
     assert result.cost_usd == attempt.cost_usd == price_usd > 0
+
+
+def test_a_lost_create_whose_record_is_lost_too_has_its_slot_until_it_is_over(
+    shop: Workshop, settings: Settings, redis_url: str, call: Caller, leave_behind
+) -> None:
+    call.sandbox.settings.latency_seconds = 600.0
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        dead = Gate(redis, settings, "dead/1/process")
+        dead.heartbeat({})
+        record = leave_behind("lost")
+        assert Ledger(redis, settings, "dead/1/process").intend(record, fingerprint(FLUX, {"prompt": "a fox"}))
+        ticket = Ticket(record.attempt_key, record.fence, 0.0)
+        wait_for(lambda: bool(dead.heartbeat({})) and dead.acquire(ticket)[0] == Standing.CLAIMED, SECONDS)
+
+        def told() -> str:
+            """The attempt at the gate: whose it is, and its prediction."""
+            return redis.hget(f"{shop.gate.prefix}tickets", record.attempt_key) or ""
+
+        wait_for(lambda: told().startswith(shop.process), SECONDS)
+        redis.flushall()
+        prediction = call.create("a fox")
+        wait_for(lambda: told().endswith(prediction["id"]), SECONDS)
+        call.http.post(f"/v1/predictions/{prediction['id']}/cancel").raise_for_status()
+        # Long before the search for it would give up, and take it for not created.
+        wait_for(lambda: not redis.exists(f"{shop.gate.prefix}slots"), settings.settle_seconds / 3)

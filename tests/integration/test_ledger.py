@@ -157,6 +157,17 @@ class TestPredictions:
         assert run(a, a.created(lost, "p2")) == "fenced"
         assert run(b, b.created(twin, "p2")) == "ok"
 
+    def test_where_the_record_is_lost_with_the_data_the_prediction_is_still_one_attempts(
+        self, a: Ledger, redis: Redis
+    ) -> None:
+        for name in "gh":
+            enqueue(a, name)
+        first, second = taken(a, "g"), taken(a, "h")
+        redis.flushall()
+        assert [run(a, a.created(first, "p1")) for _ in range(2)] == ["gone", "gone"]
+        assert run(a, a.created(second, "p1")) == "twin"
+        assert a.record("g") is None, "no record is made of it"
+
 
 class TestTake:
     def test_of_two_equal_messages_one_works(self, a: Ledger, b: Ledger) -> None:

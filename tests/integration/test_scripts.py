@@ -1,6 +1,9 @@
-"""Lua scripts: run by their SHA, loaded again whenever Redis has forgotten them."""
+"""Lua scripts: run by their SHA, and by their text whenever Redis has forgotten them."""
 
 from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from redis import Redis
@@ -64,6 +67,24 @@ class TestTogether:
         for value in ("1", "2", "3"):
             assert run_together(redis, (KEEP, ["a"], [value]), (READ, ["a"], [])) == [f"kept {value}", value]
             redis.script_flush()
+
+    def test_flushes_at_any_moment(self, redis_url, redis):
+        over = threading.Event()
+
+        def flush() -> None:
+            with connect(redis_url) as other:
+                while not over.is_set():
+                    other.script_flush()
+
+        with ThreadPoolExecutor(1) as flushing:
+            flushed = flushing.submit(flush)
+            try:
+                for value in map(str, range(500)):
+                    assert run_together(redis, (KEEP, ["a"], [value]), (READ, ["a"], [])) == [f"kept {value}", value]
+                    assert READ(redis, ["a"], []) == value
+            finally:
+                over.set()
+        flushed.result()
 
     def test_they_are_one_transaction(self, redis_url, redis):
         """Nobody sees the first done and the second not."""
