@@ -3,6 +3,7 @@
 from replibatch.ledger.batches import BatchLedger
 from replibatch.ledger.links import Call, Link
 from replibatch.ledger.packing import Packer, PendingEntry
-from replibatch.ledger.records import Ledger, Message, Record
+from replibatch.ledger.record import Message, Record
+from replibatch.ledger.records import Ledger
 
 __all__ = ["BatchLedger", "Call", "Ledger", "Link", "Message", "Packer", "PendingEntry", "Record"]

@@ -12,7 +12,8 @@ from redis import Redis
 
 from replibatch.errors import NoSuchWork
 from replibatch.ledger.packing import PendingEntry, compact, read_attempts, unpack
-from replibatch.ledger.records import Ledger, Message
+from replibatch.ledger.record import Message
+from replibatch.ledger.records import Ledger
 from replibatch.money import to_usd
 from replibatch.requests import BatchResult
 from replibatch.scripts import Script

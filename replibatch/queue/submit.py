@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from replibatch.errors import SettingsError
 from replibatch.ledger import Packer, PendingEntry
 from replibatch.messages import BULK
 from replibatch.queue.batch import Batch
@@ -30,6 +31,16 @@ class Ask(NamedTuple):
     id: str
     request: BatchRequest
     routed: Routed | None = None
+
+
+def check_max_concurrent(value: int | None) -> None:
+    """Refuse what is no bound of a batch.
+
+    Raises:
+        SettingsError: it is neither None nor a whole number from 1.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise SettingsError(f"max_concurrent is {value!r}; allowed: a whole number from 1")
 
 
 def submit(

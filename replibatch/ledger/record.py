@@ -1,0 +1,106 @@
+"""What is known of one generation, and the message that wakes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from replibatch.ledger.packing import read_attempts, read_request
+from replibatch.money import to_usd
+from replibatch.requests import Attempt, RoutedRequest
+
+
+class Message(NamedTuple):
+    """A wake-up for the Celery queue."""
+
+    id: str
+    attempt: int
+    model: str
+    priority: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """A generation in somebody's custody.
+
+    Attributes:
+        id: the generation's, and its Celery task's.
+        state: `publishing` or `running`.
+        fence: the custody's fencing number.
+        attempt: the number of the current attempt, from 1.
+        model: the current attempt's.
+        request: what was asked for.
+        attempts: those that are over.
+        sent: what the current attempt's last create is recognised by; None where none was about to be sent.
+        prediction: the current attempt's, once created.
+        paid_usd: what it cost, where it ended while no task had the generation.
+        created_ms: when it was created, by Redis' clock.
+        started_ms: when the first attempt began.
+        pause_seconds: how long to wait before this attempt.
+        batch: its batch; empty for a single job.
+        purse: the budget it also draws on; empty for none but the account's.
+        index: its place in the batch, from 0.
+        catalog: of a single job: the models of its chain, JSON by name.
+        priority: of its messages, 0 first.
+        canceling: whether its owner wants it canceled.
+    """
+
+    id: str
+    state: str
+    fence: int
+    attempt: int
+    model: str
+    request: RoutedRequest
+    attempts: tuple[Attempt, ...]
+    sent: str | None
+    prediction: str | None
+    paid_usd: float
+    created_ms: int | None
+    started_ms: int | None
+    pause_seconds: float
+    batch: str
+    purse: str
+    index: int
+    catalog: str
+    priority: int
+    canceling: bool
+
+    @classmethod
+    def parse(cls, generation_id: str, flat: list[str]) -> Self:
+        """From HGETALL's flat list, as scripts return it."""
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+
+        def number(name: str) -> int | None:
+            return int(fields[name]) if name in fields else None
+
+        return cls(
+            id=generation_id,
+            state=fields["state"],
+            fence=int(fields["fence"]),
+            attempt=int(fields["attempt"]),
+            model=fields["model"],
+            request=read_request(generation_id, fields["request"]),
+            attempts=read_attempts(fields.get("attempts", "[]")),
+            sent=fields.get("sent"),
+            prediction=fields.get("prediction"),
+            paid_usd=to_usd(int(fields.get("paid", 0))),
+            created_ms=number("created"),
+            started_ms=number("started"),
+            pause_seconds=int(fields.get("pause", 0)) / 1000,
+            batch=fields.get("batch", ""),
+            purse=fields.get("purse") or fields.get("batch", ""),
+            index=int(fields.get("index", 0)),
+            catalog=fields.get("catalog", ""),
+            priority=int(fields.get("priority", 0)),
+            canceling="canceling" in fields,
+        )
+
+    @property
+    def started_seconds(self) -> float | None:
+        """When the first attempt began, in seconds since the epoch: no POST of it is older."""
+        return None if self.started_ms is None else self.started_ms / 1000
+
+    @property
+    def attempt_key(self) -> str:
+        """The current attempt's name at the gate and on predictions."""
+        return f"{self.id}:{self.attempt}"
