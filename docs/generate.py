@@ -58,11 +58,10 @@ DEFAULTS = {
 
 
 def _allowed(metadata: list[Any], kind: Any) -> str:
-    bounds = {name: getattr(each, name) for each in metadata for name in ("ge", "gt", "le") if hasattr(each, name)}
+    bounds = {name: getattr(each, name) for each in metadata for name in ("ge", "le") if hasattr(each, name)}
     if not bounds:
         return "true, false" if kind is bool else ""
-    lowest = f"over {bounds['gt']:,}" if "gt" in bounds else f"{bounds['ge']:,}"
-    return f"{lowest} to {round(bounds['le']):,}"
+    return f"{bounds['ge']:,} to {round(bounds['le']):,}"
 
 
 def settings_page() -> str:

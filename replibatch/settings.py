@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
 import platformdirs
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -153,7 +153,7 @@ class Settings(BaseSettings):
     keep_days: float = Field(
         7.0,
         alias="REPLIBATCH_KEEP_DAYS",
-        gt=0,
+        ge=0.05,  # an hour and some: callers need time to read results
         le=3650,
         description="How long results stay in Redis once their batch is over; a single job's, once it is.",
     )
@@ -278,8 +278,6 @@ def _allowed(problem: ErrorDetails, field: FieldInfo) -> str:
         match bound:
             case Ge(ge=least):
                 words += f" from {least:.12g}"
-            case Gt(gt=least):
-                words += f" above {least:.12g}, up"
             case Le(le=most):
                 words += f" to {most:.12g}"
     return words

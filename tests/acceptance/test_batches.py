@@ -222,7 +222,7 @@ def test_a_batch_is_submitted_here_watched_there_and_canceled_from_a_third_place
 def test_a_batch_that_is_read_and_expired_leaves_no_key(
     fleet: str, sandbox: Sandbox, start_worker: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REPLIBATCH_KEEP_DAYS", str(40 / 86_400))
+    monkeypatch.setenv("REPLIBATCH_KEEP_DAYS", "0.05")
     start_worker()
     with Redis.from_url(fleet, decode_responses=True) as redis:
         before = set(redis.scan_iter())
@@ -244,8 +244,14 @@ def test_a_batch_that_is_read_and_expired_leaves_no_key(
                 if any(name in key for name in names) or re.search(r":(gen|batch|purse|done|prediction|run):", key)
             } | {name for name in redis.zrange(f"{_prefix(redis)}batches", 0, -1) if name in names}
 
-        assert left()
-        until(lambda: not left(), 180, "everything has expired")
+        def keys() -> set[str]:
+            return left() & set(redis.scan_iter())
+
+        assert keys()
+        until(lambda: all(redis.ttl(key) > 0 for key in keys()), what="everything is going to expire")
+        for key in keys():
+            redis.pexpire(key, 1)
+        until(lambda: not left(), what="it has, and nothing names it any more")
         assert replibatch("watch", batch).returncode == 2  # and it says so
 
 

@@ -131,6 +131,12 @@ class TestPredictions:
         found = {name: a.record(name) for name in "gh"}
         assert {name: record and record.prediction for name, record in found.items()} == {"g": "p1", "h": "p2"}
 
+    def test_it_stays_claimed_as_long_as_the_account_s_list_shows_what_it_was_made_of(self, redis: Redis) -> None:
+        ledger = Ledger(redis, load(keep_days=0.05), "a")
+        enqueue(ledger)
+        assert run(ledger, ledger.created(taken(ledger), "p1")) == "ok"
+        assert redis.ttl(ledger.prefix + "prediction:p1") > 24 * 3600
+
     def test_a_repeated_call_claims_nothing_twice(self, a: Ledger) -> None:
         enqueue(a)
         record = taken(a)

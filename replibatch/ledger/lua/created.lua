@@ -6,12 +6,14 @@
 -- Who has lost custody still claims it for an attempt that goes on without a prediction, lest a twin takes it. An
 -- attempt that is over, or has its prediction, needs no other: a twin may still be looking for this one.
 
+local LISTED_MS = 90000000 -- the longest a prediction runs, a day, and the hour its input is still in the list after that
+
 local record = read(call.id)
 local needs_one = not record or not record.result and tonumber(record.attempt) == call.attempt
   and (record.prediction or call.prediction) == call.prediction
 if not needs_one then return 'fenced' end
 local claim = key('prediction', call.prediction)
-redis.call('SET', claim, call.attempt_key, 'NX', 'PX', whole(call.keep_ms))
+redis.call('SET', claim, call.attempt_key, 'NX', 'PX', whole(math.max(call.keep_ms, LISTED_MS)))
 if redis.call('GET', claim) ~= call.attempt_key then return 'twin' end
 if not record then return 'gone' end
 if not has(record) then return 'fenced' end
