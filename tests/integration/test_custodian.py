@@ -14,7 +14,7 @@ from replibatch.celery_app import make_app
 from replibatch.ledger import Ledger, Record
 from replibatch.limits import Gate, Standing, Ticket
 from replibatch.messages import SINGLE
-from replibatch.reconciler import fingerprint
+from replibatch.reconciler import Reconciler, Unsettled, fingerprint
 from replibatch.replicate_api import Prediction
 from replibatch.requests import RoutedRequest, State
 from replibatch.scripts import run_together
@@ -137,25 +137,40 @@ def test_what_is_canceled_before_its_paid_output_is_saved_has_what_it_cost(
 
 
 def test_a_lost_create_whose_record_is_lost_too_has_its_slot_until_it_is_over(
-    shop: Workshop, settings: Settings, redis_url: str, call: Caller, leave_behind
+    settings: Settings,
+    redis_url: str,
+    call: Caller,
+    leave_behind,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     call.sandbox.settings.latency_seconds = 600.0
+    searched = threading.Event()
+    submit = Reconciler.submit
+
+    def noted(reconciler: Reconciler, item: Unsettled) -> None:
+        submit(reconciler, item)
+        searched.set()
+
+    monkeypatch.setattr(Reconciler, "submit", noted)
     with Redis.from_url(redis_url, decode_responses=True) as redis:
         dead = Gate(redis, settings, "dead/1/process")
         dead.heartbeat({})
+        dead.rebuild([])
         record = leave_behind("lost")
         assert Ledger(redis, settings, "dead/1/process").intend(record, fingerprint(FLUX, {"prompt": "a fox"}))
-        ticket = Ticket(record.attempt_key, record.fence, 0.0)
-        wait_for(lambda: bool(dead.heartbeat({})) and dead.acquire(ticket)[0] == Standing.CLAIMED, SECONDS)
 
-        def told() -> str:
-            """The attempt at the gate: whose it is, and its prediction."""
-            return redis.hget(f"{shop.gate.prefix}tickets", record.attempt_key) or ""
+        def is_claimed() -> bool:
+            dead.heartbeat({})
+            return dead.acquire(Ticket(record.attempt_key, record.fence, 0.0))[0] == Standing.CLAIMED
 
-        wait_for(lambda: told().startswith(shop.process), SECONDS)
+        wait_for(is_claimed, SECONDS)
+        shop = request.getfixturevalue("shop")  # not before: it would take over what is not ready yet
+        assert searched.wait(SECONDS)
         redis.flushall()
         prediction = call.create("a fox")
-        wait_for(lambda: told().endswith(prediction["id"]), SECONDS)
+        key = f"{shop.gate.prefix}tickets"
+        wait_for(lambda: (redis.hget(key, record.attempt_key) or "").endswith(prediction["id"]), SECONDS)
         call.http.post(f"/v1/predictions/{prediction['id']}/cancel").raise_for_status()
         # Long before the search for it would give up, and take it for not created.
         wait_for(lambda: not redis.exists(f"{shop.gate.prefix}slots"), settings.settle_seconds / 3)
