@@ -22,10 +22,10 @@ from redis import Redis
 from benchmarks.report import Table, publish, spread
 from benchmarks.rivals import MODEL
 from replibatch.catalog import load as load_catalog
-from replibatch.ledger import BatchLedger, Ledger, Message, Packer, PendingEntry
+from replibatch.ledger import BatchLedger, Ledger, Message, Packer, PendingEntry, capacity_for
 from replibatch.limits import Gate, Standing, Ticket
 from replibatch.limits.gatekeeper import SLOWEST_BEAT_SECONDS
-from replibatch.messages import BULK, capacity_for
+from replibatch.messages import BULK
 from replibatch.queue.files import Files
 from replibatch.queue.prepare import Preparer
 from replibatch.requests import BatchRequest, BatchResult, State

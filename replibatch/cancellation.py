@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from replibatch.errors import PredictionCanceled, ReplibatchError
 from replibatch.ledger import Call, Ledger, Message, Record
 from replibatch.messages import call_linked, publish
-from replibatch.requests import Attempt, BatchResult, State
+from replibatch.requests import Attempt, State
 from replibatch.scripts import run_together
 
 if TYPE_CHECKING:
@@ -30,18 +30,7 @@ def cancel(app: Celery, ledger: Ledger, generation_id: str) -> bool:
         return False
     ledger.ask_to_cancel(generation_id)
     if record := ledger.take(generation_id, attempt):
-        attempts = _attempts(record)
-        canceled = BatchResult(
-            request_id=record.request.request_id,
-            prompt=record.request.prompt,
-            model_name=record.request.asked_model,
-            model_used=None,
-            success=False,
-            error="canceled",
-            attempts=attempts,
-            cost_usd=round(sum(attempt.cost_usd for attempt in attempts), 6),
-            state=State.CANCELED,
-        )
+        canceled = record.request.unmade(State.CANCELED, "canceled", _attempts(record))
         app.backend.mark_as_failure(generation_id, ReplibatchError("canceled"), call_errbacks=False)
         ((_, messages, calls),) = run_together(ledger.redis, ledger.settle(record, State.CANCELED, canceled))
         publish(app, ledger, [Message(*message) for message in messages])

@@ -114,7 +114,7 @@ class Credentials:
     def _stop_without_others(self, why: TokenRefused) -> None:
         if self._others_may_create():
             return
-        self._gate.stop(f"{type(why).__name__}: {why}")
+        self._gate.stop(why.told())
         if self._others_may_create():  # one that has begun in between, and found no stop to lift
             self.lift_stop()
 

@@ -100,6 +100,17 @@ class ResultTimeout(ReplibatchError, TimeoutError):
 class AccountStopped(ReplibatchError):
     """Nothing can be generated for this account at present; what waits stays resumable."""
 
+    def told(self) -> str:
+        """As the account's state keeps it, and its batches: the error's name and its words."""
+        return f"{type(self).__name__}: {self}"
+
+    @staticmethod
+    def of(told: str) -> AccountStopped:
+        """The error that was told of so."""
+        name, _, message = told.partition(": ")
+        kinds: dict[str, type[AccountStopped]] = {kind.__name__: kind for kind in (TokenRefused, NoCredit)}
+        return kinds.get(name, AccountStopped)(message or told)
+
 
 class TokenRefused(AccountStopped):
     """Replicate does not accept the token (HTTP 401)."""

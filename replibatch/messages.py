@@ -66,11 +66,6 @@ def call_linked(app: Celery, ledger: Ledger, calls: Iterable[Call]) -> None:
         ledger.called(call)
 
 
-def capacity_for(max_concurrent: int) -> int:
-    """How many generations a fleet can make use of: those in flight, and some to be saved or to come."""
-    return max_concurrent + max(4, max_concurrent // 4)
-
-
 def options(message: Message) -> dict[str, Any]:
     """How a message looks from outside: in Flower one row, with model and attempt."""
     return {

@@ -123,6 +123,20 @@ class RoutedRequest:
     fallback: bool = True
     warnings: tuple[str, ...] = ()
 
+    def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
+        """The result of it where nothing was made."""
+        return BatchResult(
+            request_id=self.request_id,
+            prompt=self.prompt,
+            model_name=self.asked_model,
+            model_used=None,
+            success=False,
+            error=error,
+            attempts=attempts,
+            cost_usd=round(sum(attempt.cost_usd for attempt in attempts), 6),
+            state=state,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """A dict for JSON, without what has its default."""
         data = {**vars(self), "references": list(self.references), "warnings": list(self.warnings)}

@@ -18,16 +18,15 @@ from replibatch.settings import Settings, load
 from workers import transport
 from workers.events import PacedEvents
 
-CONCURRENCY = 100
 CONNECTIONS_TO_SPARE = 20
 
 
 def make_worker_app(settings: Settings, redis_url: str) -> Celery:
     """The app, with what a worker needs on top of what a producer has."""
-    app = make_app(settings, redis_url, connections=CONCURRENCY + CONNECTIONS_TO_SPARE)
+    app = make_app(settings, redis_url, connections=local.DEFAULT_CONCURRENCY + CONNECTIONS_TO_SPARE)
     app.conf.update(
         worker_pool="threads",
-        worker_concurrency=CONCURRENCY,
+        worker_concurrency=local.DEFAULT_CONCURRENCY,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         task_acks_late=False,

@@ -21,9 +21,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from replibatch.ledger import Record
+from replibatch.ledger import Record, capacity_for
 from replibatch.limits import Standing, Ticket
-from replibatch.messages import call_linked, capacity_for, publish, queue_lists
+from replibatch.messages import call_linked, publish, queue_lists
 from replibatch.reconciler import Unsettled
 from replibatch.replicate_api import Prediction
 from replibatch.routing import inputs_for

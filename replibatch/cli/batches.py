@@ -57,14 +57,7 @@ def _as_json(batch_id: str, opened: float, state: BatchState, about: dict[str, A
         "folder": about.get("folder"),
         "opened": datetime.fromtimestamp(opened, UTC).isoformat(timespec="seconds"),
         "state": state.standing,
-        "total": state.total,
-        "waiting": state.pending,
-        "outstanding": state.outstanding,
-        "succeeded": state.succeeded,
-        "placeholder": state.placeholder,
-        "failed": state.failed,
-        "canceled": state.canceled,
-        "cost_usd": state.cost_usd,
+        **state.figures(),
     }
 
 
@@ -79,7 +72,8 @@ def watch(batch_id: str) -> None:
 
     Exit codes: 0 every item succeeded, 1 some did not.
     """
-    from replibatch.cli.progress import LiveProgress, stderr  # noqa: PLC0415  # heavy
+    from replibatch.cli.consoles import stderr  # noqa: PLC0415  # heavy
+    from replibatch.cli.progress import LiveProgress  # noqa: PLC0415  # heavy
     from replibatch.cli.tally import Tally  # noqa: PLC0415
     from replibatch.cli.words import closing  # noqa: PLC0415
 
@@ -138,7 +132,8 @@ def resume(batch_id: str | None, max_cost: float | None) -> None:
 
 def _resume_account() -> None:
     from replibatch.cli.runner import say_if_no_worker  # noqa: PLC0415  # heavy
-    from replibatch.queue.batch import STOPPED, Batch  # noqa: PLC0415
+    from replibatch.ledger.batches import STOPPED  # noqa: PLC0415
+    from replibatch.queue import Batch  # noqa: PLC0415
 
     producer = open_account()
     stopped = producer.gate.status().get("stopped")

@@ -91,11 +91,11 @@ def _own_settings(folder: Path) -> Settings:
 
 def _demonstrate(settings: Settings, manifest: Path, output: Path) -> int:
     from replibatch import catalog  # noqa: PLC0415
+    from replibatch.cli.consoles import stderr, stdout  # noqa: PLC0415
     from replibatch.cli.enqueuer import Enqueuer, Options  # noqa: PLC0415
     from replibatch.cli.folder import OutputFolder  # noqa: PLC0415
     from replibatch.cli.mistakes import FAILED, INTERRUPTED  # noqa: PLC0415
     from replibatch.cli.plan import Plan  # noqa: PLC0415
-    from replibatch.cli.progress import stderr, stdout  # noqa: PLC0415
     from replibatch.cli.runner import Runner  # noqa: PLC0415
     from replibatch.cli.stand_in import stand_in  # noqa: PLC0415
     from replibatch.cli.tally import Tally  # noqa: PLC0415

@@ -38,7 +38,7 @@ def doctor(as_json: bool) -> None:
 
 
 def _show(findings: list[Finding]) -> None:
-    from replibatch.cli.progress import stdout  # noqa: PLC0415
+    from replibatch.cli.consoles import stdout  # noqa: PLC0415
 
     console = stdout()
     width = max(len(finding.subject) for finding in findings)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from replibatch.cli.account import open_account
+from replibatch.cli.options import log_format
 from replibatch.cli.own_workers import own_workers
 
 if TYPE_CHECKING:
@@ -17,13 +18,7 @@ if TYPE_CHECKING:
     short_help="Monitor the fleet in a browser: Flower, with a page of the account.",
     context_settings={"ignore_unknown_options": True},
 )
-@click.option(
-    "--log-format",
-    type=click.Choice(["lines", "json"]),
-    default="lines",
-    show_default=True,
-    help="Lines for people, or one JSON object a line.",
-)
+@log_format
 @click.argument("flower_options", nargs=-1, type=click.UNPROCESSED, metavar="[FLOWER'S OWN OPTIONS]")
 def flower(log_format: LogFormat, flower_options: tuple[str, ...]) -> None:
     """Serve Flower on http://127.0.0.1:5555, with a page of the account at /replibatch.

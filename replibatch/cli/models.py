@@ -25,7 +25,7 @@ def models(as_json: bool) -> None:
     from rich.padding import Padding  # noqa: PLC0415  # heavy
     from rich.text import Text  # noqa: PLC0415
 
-    from replibatch.cli.progress import stdout  # noqa: PLC0415
+    from replibatch.cli.consoles import stdout  # noqa: PLC0415
 
     console = stdout()
     for name, model in known.items():

@@ -1,4 +1,4 @@
-"""The options that `run` and `submit` share, and the type of an amount of money."""
+"""Options that several commands have, and the type of an amount of money."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ class Dollars(click.FloatRange):
             self.fail(f"{value!r} is no amount", param, ctx)
         return amount
 
+
+log_format = click.option(
+    "--log-format",
+    type=click.Choice(["lines", "json"]),
+    default="lines",
+    show_default=True,
+    help="Lines for people, or one JSON object a line.",
+)
 
 _SHARED = (
     click.argument("file", metavar="FILE"),

@@ -16,22 +16,13 @@ from rich.text import Text
 
 from replibatch.cli.tally import Tally, is_fallback
 from replibatch.cli.words import dollars, duration, outcome
+from replibatch.ledger.batches import BUDGET
 from replibatch.requests import BatchResult
 
 LOOK_SECONDS = 1.0
 LINE_SECONDS = 15.0  # between two lines where there is no terminal
 FRAMES_PER_SECOND = 5
 LARGEST_WIDTH = 110
-
-
-def stderr() -> Console:
-    """Where people read what goes on. Colours are off where NO_COLOR says so, or it is no terminal."""
-    return Console(stderr=True, highlight=False, soft_wrap=False)
-
-
-def stdout() -> Console:
-    """Where people read an answer."""
-    return Console(highlight=False)
 
 
 class LiveProgress:
@@ -151,7 +142,7 @@ class LiveProgress:
 
 def waiting_for(now: dict[str, Any]) -> str:
     """What keeps the next prediction from starting, if something does and something waits."""
-    if now.get("stopped") or now.get("held") == "budget":
+    if now.get("stopped") or now.get("held") == BUDGET:
         return f"stopped: {now['stopped']}" if now.get("stopped") else "the budget is used up"
     if now["cooling_down_ms"]:
         return f"Replicate asks for a pause: {duration(now['cooling_down_ms'] / 1000)}"

@@ -72,9 +72,9 @@ def _run(
     **planned: Any,
 ) -> int:
     from replibatch.cli.account import open_account  # noqa: PLC0415
+    from replibatch.cli.consoles import stderr  # noqa: PLC0415
     from replibatch.cli.enqueuer import Enqueuer, Options  # noqa: PLC0415
     from replibatch.cli.estimate import estimate  # noqa: PLC0415
-    from replibatch.cli.progress import stderr  # noqa: PLC0415
     from replibatch.cli.runner import Runner  # noqa: PLC0415
     from replibatch.cli.tally import Tally  # noqa: PLC0415
 

@@ -22,11 +22,10 @@ from replibatch.cli.results_file import ResultsFile
 from replibatch.cli.tally import Tally
 from replibatch.cli.words import closing
 from replibatch.errors import NoCredit
-from replibatch.ledger.batches import PAUSED, BatchState
+from replibatch.ledger.batches import BUDGET, PAUSED, BatchState
 from replibatch.limits.status import workers_of
 from replibatch.outputs.gallery import write_gallery
 from replibatch.queue import Producer
-from replibatch.queue.batch import BUDGET
 from replibatch.requests import BatchResult
 
 FINISH_SECONDS = 300.0  # after Ctrl-C, for what is in flight

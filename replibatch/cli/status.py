@@ -44,7 +44,7 @@ def status(watch: bool, as_json: bool) -> None:
 
     from rich.live import Live  # noqa: PLC0415  # heavy
 
-    from replibatch.cli.progress import stdout  # noqa: PLC0415
+    from replibatch.cli.consoles import stdout  # noqa: PLC0415
 
     console = stdout()
     if not watch or not console.is_terminal:

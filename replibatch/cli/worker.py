@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replibatch.cli.options import log_format
 from replibatch.cli.own_workers import own_workers
 from replibatch.errors import SettingsError
 
@@ -30,13 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what Celery says, too.")
-@click.option(
-    "--log-format",
-    type=click.Choice(["lines", "json"]),
-    default="lines",
-    show_default=True,
-    help="Lines for people, or one JSON object a line.",
-)
+@log_format
 @click.option(
     "--metrics-port",
     type=click.IntRange(1, 65_535),

@@ -7,7 +7,7 @@ import time
 from replibatch.errors import AccountStopped, AttemptFailure, MaybeCreated, NotCreated, Throttled, TokenRefused
 from replibatch.generation.outcomes import Leave, Left, Outcome, SteppedAside
 from replibatch.generation.work import Work
-from replibatch.ledger.batches import PAUSED
+from replibatch.ledger.batches import BUDGET, PAUSED, STOPPED
 from replibatch.limits import Standing
 from replibatch.reconciler import Unsettled, fingerprint
 from replibatch.replicate_api import Prediction
@@ -130,7 +130,7 @@ def _stopped(work: Work, stop: AccountStopped) -> Outcome:
         if not work.shop.gate.status().get("stopped"):
             return Left("handed over: Replicate does not accept this worker's token")
     else:
-        work.shop.gate.stop(f"{type(stop).__name__}: {stop}")
+        work.shop.gate.stop(stop.told())
     return _turned_away(work, Standing.STOPPED)
 
 
@@ -145,6 +145,6 @@ def _turned_away(work: Work, standing: Standing) -> Outcome:
     if why is None:
         return Left("the account goes on")  # the custodian brings it back
     if work.record.batch and (stopped or not work.record.attempts):
-        held = f"stopped: {why}" if stopped else "budget"
+        held = f"{STOPPED}{why}" if stopped else BUDGET
         return Left(why, work.shop.ledger.put_back(work.record, held))
     return work.settle(State.FAILED, (), work.record.attempts, error=why)

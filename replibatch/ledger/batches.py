@@ -18,13 +18,21 @@ from replibatch.money import to_usd
 from replibatch.requests import BatchResult
 from replibatch.scripts import Script
 
-PAUSED = "paused"  # why a batch is held, when its owner wants it so
+# Why a batch is held.
+PAUSED = "paused"  # its owner wants it so
+BUDGET = "budget"  # its next request would exceed one
+STOPPED = "stopped: "  # the account is, as `AccountStopped.told` goes on to say
 
 PAGE = 500  # entries read at a time
 QUIET_MS = 3_600_000  # a submitter silent for so long is gone, unless it comes back
 
 _NAMES = ("open_batch", "append", "close_batch", "hold_batch", "top_up", "cancel_batch", "retry", "tidy_batches")
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
+
+
+def capacity_for(max_concurrent: int) -> int:
+    """How many generations a fleet can make use of: those in flight, and some to be saved or to come."""
+    return max_concurrent + max(4, max_concurrent // 4)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,19 @@ class BatchState:
     def is_over(self) -> bool:
         """Whether every request has its result."""
         return self.closed and self.finished >= self.total
+
+    def figures(self) -> dict[str, Any]:
+        """How many requests are where, and what they cost, for JSON."""
+        return {
+            "total": self.total,
+            "waiting": self.pending,
+            "outstanding": self.outstanding,
+            "succeeded": self.succeeded,
+            "placeholder": self.placeholder,
+            "failed": self.failed,
+            "canceled": self.canceled,
+            "cost_usd": self.cost_usd,
+        }
 
     @property
     def standing(self) -> str:

@@ -7,7 +7,7 @@ import random
 import re
 import threading
 import time
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,14 +24,6 @@ SILENCE_SECONDS = 30.0
 WHOLE_SECONDS = 3600.0  # Replicate erases outputs an hour after they were made
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
-
-
-class Fetched(NamedTuple):
-    """A download that is complete: how many bytes, their hash in hexadecimal, and the server's word for them."""
-
-    bytes_written: int
-    sha256: str
-    content_type: str | None
 
 
 class Downloader:
@@ -59,13 +51,16 @@ class Downloader:
             event_hooks={"request": [self._guard_token]},
         )
 
-    def fetch(self, url: str, file: BinaryIO, *, missing_is_erased: bool = False) -> Fetched:
+    def fetch(self, url: str, file: BinaryIO, *, missing_is_erased: bool = False) -> str:
         """Download a file, trying again, and going on where it stopped, after what may pass.
 
         Args:
             url: its `http:` or `https:` address.
             file: open for writing at its start, and seekable; holds exactly the file in the end.
             missing_is_erased: whether a 404 or 410 means that Replicate has erased it.
+
+        Returns:
+            The hash of its bytes, in hexadecimal.
 
         Raises:
             NoOutput: it is empty.
@@ -79,7 +74,7 @@ class Downloader:
             try:
                 with self._connections:
                     self._go_on(download, ends)
-                return download.fetched()
+                return download.sha256()
             except httpx.HTTPStatusError as error:
                 refusal = error.response
                 missing = refusal.status_code in (404, 410)
@@ -150,7 +145,6 @@ class _Download:
         self._file = file
         self._resumable = False
         self._validator: str | None = None
-        self._content_type: str | None = None
         self._total: int | None = None
         self.start_over()
 
@@ -179,7 +173,6 @@ class _Download:
         headers = response.headers
         length = headers.get("Content-Length", "")
         self._total = int(length) if length.isdigit() else None
-        self._content_type = headers.get("Content-Type")
         self._validator = headers.get("ETag") or headers.get("Last-Modified")
         self._resumable = (
             headers.get("Accept-Ranges") == "bytes" and self._total is not None and "Content-Encoding" not in headers
@@ -192,11 +185,11 @@ class _Download:
         self._hash.update(chunk)
         self._position += len(chunk)
 
-    def fetched(self) -> Fetched:
+    def sha256(self) -> str:
         if not self._position:
             raise NoOutput(f"the output {_shown(self.url)} is empty")
         self._file.flush()
-        return Fetched(self._position, self._hash.hexdigest(), self._content_type)
+        return self._hash.hexdigest()
 
 
 def _may_pass(status: int) -> bool:

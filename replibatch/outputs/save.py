@@ -127,7 +127,7 @@ def _bring(part: Part, path: Path, downloader: Downloader) -> str:
     """Write a part's bytes; returns their hash."""
     with path.open("xb") as file:
         if isinstance(part, UrlPart):
-            return downloader.fetch(part.url, file, missing_is_erased=True).sha256
+            return downloader.fetch(part.url, file, missing_is_erased=True)
         digest = hashlib.sha256()
         for chunk in part.chunks() if isinstance(part, DataPart) else [part.text.encode(errors="replace")]:
             digest.update(chunk)

@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from replibatch.cancellation import cancel
-from replibatch.errors import ResultTimeout
-from replibatch.ledger import PendingEntry
-from replibatch.ledger.batches import PAUSED, BatchState, Finished
-from replibatch.queue.producer import LOOK_SECONDS, Producer, open_producer, stop_error
+from replibatch.errors import AccountStopped, ResultTimeout
+from replibatch.ledger.batches import BUDGET, PAUSED, STOPPED, BatchState, Finished
+from replibatch.queue.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State
-
-BUDGET, STOPPED = "budget", "stopped"
 
 
 @dataclass(frozen=True)
@@ -213,7 +210,7 @@ class Batch:
             held, f"not started: {held}"
         )
         for entry in self._producer.batches.unstarted(self.id):
-            yield entry.index, _not_started(entry, why)
+            yield entry.index, entry.request.unmade(State.PENDING, why, entry.attempts)
 
     def pause(self) -> None:
         """Start nothing new; what runs goes on."""
@@ -251,7 +248,7 @@ class Batch:
     def _is_stuck(self, state: BatchState) -> bool:
         """Whether it is held for a reason that waiting will not mend, with nothing of it on its way."""
         if state.held.startswith(STOPPED):
-            raise stop_error(state.held.removeprefix(f"{STOPPED}: "))
+            raise AccountStopped.of(state.held.removeprefix(STOPPED))
         return state.held == BUDGET and state.outstanding == 0
 
 
@@ -260,18 +257,3 @@ def strategy_for(total: int, free_now: int, per_window: int) -> str:
     if total <= free_now:
         return "immediate"
     return "window" if total <= per_window else "dynamic queue"
-
-
-def _not_started(entry: PendingEntry, why: str) -> BatchResult:
-    request = entry.request
-    return BatchResult(
-        request_id=request.request_id,
-        prompt=request.prompt,
-        model_name=request.asked_model,
-        model_used=None,
-        success=False,
-        error=why,
-        attempts=entry.attempts,
-        cost_usd=round(sum(attempt.cost_usd for attempt in entry.attempts), 6),
-        state=State.PENDING,
-    )

@@ -14,11 +14,11 @@ from redis import Redis
 
 from replibatch.catalog import Catalog
 from replibatch.connection import connect
-from replibatch.errors import AccountStopped, NoCredit, SettingsError, TokenRefused
-from replibatch.ledger import BatchLedger, Ledger, Link, Message
+from replibatch.errors import AccountStopped, SettingsError
+from replibatch.ledger import BatchLedger, Ledger, Link, Message, capacity_for
 from replibatch.limits import Gate
 from replibatch.member import explicit_limits, process_name
-from replibatch.messages import capacity_for, publish
+from replibatch.messages import publish
 from replibatch.money import to_usd
 from replibatch.published import load_catalog
 from replibatch.queue.files import Files
@@ -173,7 +173,7 @@ class Producer:
         self._last_status = now
         self.present()
         if stopped := self.gate.status().get("stopped"):
-            raise stop_error(stopped)
+            raise AccountStopped.of(stopped)
         if self._own_worker is not None:
             self._own_worker.check()
 
@@ -200,10 +200,3 @@ def _own_redis(settings: Settings) -> str:
     from replibatch import local  # noqa: PLC0415  # embedded mode alone needs it
 
     return local.attach(settings)
-
-
-def stop_error(stopped: str) -> AccountStopped:
-    """The reason an account is stopped for, as the error it was."""
-    name, _, message = stopped.partition(": ")
-    kinds: dict[str, type[AccountStopped]] = {kind.__name__: kind for kind in (TokenRefused, NoCredit)}
-    return kinds.get(name, AccountStopped)(message or stopped)

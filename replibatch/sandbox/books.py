@@ -170,13 +170,6 @@ class Books:
         """When the last prediction was created, in Unix seconds."""
         return self.create_times[-1] if self.create_times else None
 
-    def busy_share(self, slots: int) -> float:
-        """How much of that many slots was in use from the first create to the last: 0 to 1."""
-        with self._lock:
-            if len(self.create_times) < 2:
-                return 0.0
-            return self.busy_slot_seconds / (slots * (self.create_times[-1] - self.create_times[0]))
-
     def most_creates(self, window_seconds: float) -> int:
         """The most predictions created in any sliding window of that length."""
         with self._lock:

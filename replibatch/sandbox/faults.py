@@ -6,16 +6,10 @@ A marker reads `[[kind]]`, `[[kind:2]]` (the first two times only, counted for e
 
 from __future__ import annotations
 
-import random
 import re
-from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from replibatch.sandbox.settings import SandboxSettings
 
 _MARKER = re.compile(r"\[\[([a-z0-9-]+)(?::(\d+))?(?:@([^\]\s]+))?\]\]")
 
@@ -59,7 +53,6 @@ KINDS = {
     "expired-output": Phase.DOWNLOAD,  # 404
     "failed-reads": Phase.READ,  # 5xx; by rate only
 }
-NOT_COUNTED = frozenset({"many"})  # its number says how many outputs, not how many times
 
 
 @dataclass(frozen=True)
@@ -85,39 +78,3 @@ def ordered(prompt: str) -> tuple[Fault, ...]:
         for kind, number, models in _MARKER.findall(prompt)
         if kind in KINDS
     )
-
-
-class Faults:
-    """Decides which fault strikes.
-
-    Args:
-        settings: rates and broken models, read at each draw.
-        rng: seeded, so that a run can be repeated.
-    """
-
-    def __init__(self, settings: SandboxSettings, rng: random.Random) -> None:
-        self._settings = settings
-        self._rng = rng
-        self._struck: Counter[tuple[Fault, str, str]] = Counter()
-
-    def draw(self, phase: Phase, model: str = "", prompt: str = "") -> Fault | None:
-        """The fault that strikes now, if any: one the prompt orders before one drawn by rate."""
-        if phase is Phase.COURSE and model in self._settings.broken_models:
-            return Fault("failed")
-        if phase is Phase.COURSE and any(word in prompt for word in self._settings.sensitive_words):
-            return Fault("sensitive")
-        for fault in ordered(prompt):
-            if KINDS[fault.kind] is phase and self._strikes(fault, model, prompt):
-                return fault
-        for kind, rate in self._settings.fault_rates.items():
-            if KINDS[kind] is phase and self._rng.random() < rate:
-                return Fault(kind)
-        return None
-
-    def _strikes(self, fault: Fault, model: str, prompt: str) -> bool:
-        if fault.models and model not in fault.models:
-            return False
-        if fault.number is None or fault.kind in NOT_COUNTED:
-            return True
-        self._struck[fault, model, prompt] += 1
-        return self._struck[fault, model, prompt] <= fault.number

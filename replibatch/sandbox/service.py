@@ -15,10 +15,11 @@ from replibatch.sandbox import replies
 from replibatch.sandbox.accounts import Account, Accounts
 from replibatch.sandbox.books import Books
 from replibatch.sandbox.clock import now
-from replibatch.sandbox.faults import Fault, Faults, Phase
+from replibatch.sandbox.faults import Fault, Phase
 from replibatch.sandbox.files import Files
 from replibatch.sandbox.predictions import Prediction, version_of
 from replibatch.sandbox.settings import SandboxSettings
+from replibatch.sandbox.strikes import Strikes
 
 ERRORS = {
     "failed": "Prediction failed.",
@@ -55,7 +56,7 @@ class Service:
         self.files = Files(settings)
         self.predictions: dict[str, Prediction] = {}
         self._rng = random.Random(settings.seed)  # noqa: S311  # nothing secret
-        self.faults = Faults(settings, self._rng)
+        self.faults = Strikes(settings, self._rng)
         self.models = {model.name.partition(":")[0]: model for model in catalog.models.values()}
         # Most rows of a list are over and change no more.
         self._text_of_ended = lru_cache(ENDED_KEPT)(_text)

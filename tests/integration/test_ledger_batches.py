@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from replibatch.ledger import BatchLedger, Ledger, Packer, PendingEntry
+from replibatch.ledger import BatchLedger, Ledger, Packer, PendingEntry, capacity_for
 from replibatch.ledger.batches import QUIET_MS
 from replibatch.messages import BULK
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State
@@ -348,3 +348,8 @@ def test_asking_again_for_what_was_made_renews_it(ledger: Ledger) -> None:
     ledger.redis.pexpire(f"{ledger.prefix}gen:job", 60_000)
     assert not ledger.enqueue("job", request, {}, priority=BULK)
     assert 60_000 < ttl_ms(ledger, "gen:job") <= ledger.keep_ms
+
+
+@pytest.mark.parametrize(("limit", "capacity"), [(1, 5), (16, 20), (60, 75), (1000, 1250)])
+def test_a_fleet_has_a_little_more_at_hand_than_is_in_flight(limit: int, capacity: int) -> None:
+    assert capacity_for(limit) == capacity

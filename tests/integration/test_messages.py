@@ -19,7 +19,7 @@ from replibatch.celery_app import celery_url, make_app
 from replibatch.connection import connect
 from replibatch.ledger import Message
 from replibatch.local.server import find_server, free_port
-from replibatch.messages import BULK, HEAD, SINGLE, TASK, capacity_for, queue_lists, send
+from replibatch.messages import BULK, HEAD, SINGLE, TASK, queue_lists, send
 from replibatch.settings import load
 from tests.catalogue import FLUX, QWEN
 from tests.integration.account import TOKEN
@@ -225,8 +225,3 @@ class TestMessages:
         began = time.monotonic()
         subprocess.run([sys.executable, "-c", code], check=True)
         assert time.monotonic() - began < 30
-
-
-@pytest.mark.parametrize(("limit", "capacity"), [(1, 5), (16, 20), (60, 75), (1000, 1250)])
-def test_a_fleet_has_a_little_more_at_hand_than_is_in_flight(limit, capacity):
-    assert capacity_for(limit) == capacity

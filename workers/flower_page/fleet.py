@@ -133,14 +133,7 @@ class Fleet:
                     "name": str(ledger.about(batch).get("name") or ""),
                     "opened": opened,
                     "standing": state.standing,
-                    "total": state.total,
-                    "waiting": state.pending,
-                    "outstanding": state.outstanding,
-                    "succeeded": state.succeeded,
-                    "placeholder": state.placeholder,
-                    "failed": state.failed,
-                    "canceled": state.canceled,
-                    "cost_usd": state.cost_usd,
+                    **state.figures(),
                     "pictures": self._pictures(self._newest_of(batch)),
                 }
             )
