@@ -33,24 +33,20 @@ class LiveProgress:
         look: the account's state (see `Gate.status`), and why the batch is `held`; asked once a second in a thread of
             its own.
         console: from `stderr()`.
-        hush: show nothing.
     """
 
-    def __init__(
-        self, tally: Tally, look: Callable[[], dict[str, Any]], console: Console, *, hush: bool = False
-    ) -> None:
+    def __init__(self, tally: Tally, look: Callable[[], dict[str, Any]], console: Console) -> None:
         self.tally = tally
         self.note = ""  # what goes on beside the counts, such as a pause
         self._look = look
         self._console = console
-        self._hush = hush
         self._account: dict[str, Any] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal and not self._hush:
+        if self._console.is_terminal:
             self._live = Live(
                 get_renderable=self._picture,
                 console=self._console,
@@ -72,8 +68,7 @@ class LiveProgress:
 
     def say(self, line: str) -> None:
         """A line above the picture; rich's markup."""
-        if not self._hush:
-            self._console.print(line, no_wrap=True, overflow="ellipsis", soft_wrap=self._live is None)
+        self._console.print(line, no_wrap=True, overflow="ellipsis", soft_wrap=self._live is None)
 
     def tell(self, result: BatchResult) -> None:
         """A line about one result."""

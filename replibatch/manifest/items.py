@@ -48,10 +48,9 @@ def read(
     *,
     default_model: str | None = None,
     defaults: Mapping[str, Any] | None = None,
-    format: Format | None = None,
     check: Callable[[ManifestLine], object] | None = None,
 ) -> Iterator[ManifestLine]:
-    """Read a list of prompts, line by line.
+    """Read a list of prompts, line by line; its format is that of its extension, or of its first line without one.
 
     A mistake does not end the reading: what is well-formed is yielded, and all mistakes are raised together at the
     end. To know before anything is spent, read the list to its end once, then again.
@@ -60,7 +59,6 @@ def read(
         source: the file, `-` for standard input, or what `rereadable` gives.
         default_model: for lines that name none.
         defaults: model inputs for lines that do not set them.
-        format: `txt`, `csv` or `jsonl`; None goes by the file's extension, or by the first line where it has none.
         check: looks at each line, and raises a `RequestError` for one that will not do.
 
     Raises:
@@ -70,7 +68,7 @@ def read(
     mistakes = Mistakes(_name(source))
     with DiskMap() as seen, _opened(source) as (file, folder):
         try:
-            for number, fields in records(raw_lines(file), format or _format(source), mistakes):
+            for number, fields in records(raw_lines(file), _format(source), mistakes):
                 try:
                     line = _line(number, fields, default_model, defaults or {}, folder)
                     _check_unique(line, seen)

@@ -135,11 +135,6 @@ def test_standard_input_shows_its_format(
             assert all(line.folder == tmp_path for line in lines)
 
 
-def test_format_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"prompt\n{x\n")))
-    assert [line.request.prompt for line in read("-", default_model=MODEL, format="txt")] == ["prompt", "{x"]
-
-
 def test_pipe_is_read_twice_too() -> None:
     os.mkfifo("pipe")
     writer = threading.Thread(target=lambda: written("pipe", "a fox\n"))
