@@ -1,8 +1,10 @@
-"""The account a command works on."""
+"""The account a command works on, and who works for it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import click
 
 from replibatch.errors import SettingsError
 
@@ -42,3 +44,20 @@ def _answering(producer: Producer) -> Producer:
         address = producer.settings.redis_address
         raise SettingsError(f"REPLIBATCH_REDIS_URL: no answer from {address}: {error}") from None
     return producer
+
+
+def say_if_no_worker(producer: Producer, embedded_hint: str = "") -> None:
+    """Tell who will do the work where nobody is there to do it.
+
+    Args:
+        producer: the process's.
+        embedded_hint: a command that brings a worker in embedded mode; empty where this process brings one.
+    """
+    from replibatch.limits.status import workers_of  # noqa: PLC0415  # heavy
+
+    if producer.embedded and not embedded_hint:
+        return
+    if workers_of(producer.gate.status()):
+        return
+    hint = f"{embedded_hint} or `replibatch worker`" if producer.embedded else "`replibatch worker`"
+    click.echo(f"replibatch: no worker answers; it waits until there is one: {hint}", err=True)

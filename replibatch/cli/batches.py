@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from replibatch.cli.account import open_account
+from replibatch.cli.account import open_account, say_if_no_worker
 from replibatch.cli.mistakes import FAILED
 from replibatch.cli.options import Dollars
 from replibatch.cli.words import count, dollars
@@ -116,8 +116,6 @@ def resume(batch_id: str | None, max_cost: float | None) -> None:
 
     Without ID: have a stopped account (token, credit) go on, with every batch that the stop holds.
     """
-    from replibatch.cli.runner import say_if_no_worker  # noqa: PLC0415  # heavy
-
     if batch_id is None:
         if max_cost is not None:
             raise click.UsageError("--max-cost is the budget of one batch: name its ID")
@@ -131,7 +129,6 @@ def resume(batch_id: str | None, max_cost: float | None) -> None:
 
 
 def _resume_account() -> None:
-    from replibatch.cli.runner import say_if_no_worker  # noqa: PLC0415  # heavy
     from replibatch.ledger.batches import STOPPED  # noqa: PLC0415
     from replibatch.queue import Batch  # noqa: PLC0415
 
@@ -162,8 +159,6 @@ def cancel(batch_id: str) -> None:
 @batch_id
 def retry(batch_id: str) -> None:
     """Make again what failed, was canceled or got a placeholder."""
-    from replibatch.cli.runner import say_if_no_worker  # noqa: PLC0415  # heavy
-
     producer, batch = _open(batch_id)
     cost = dollars(batch.progress().cost_usd)
     again = batch.retry_failed()

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +20,10 @@ from replibatch.errors import RequestError
 from replibatch.manifest import ManifestLine
 from replibatch.ondisk import DiskMap
 from replibatch.outputs.naming import made_up_name
+from replibatch.published import load_catalog
 from replibatch.requests import BatchRequest
 from replibatch.routing import Routed, located, route
+from replibatch.settings import Settings
 
 KEY_BYTES = 16
 
@@ -168,6 +171,28 @@ class Plan:
         output = self.folder.asked_at(name)
         request = replace(asked, kwargs=inputs, output_filepath=output, request_id=line.id or f"r{key.hex()}")
         return Item(index, key, request, routed)
+
+
+def name_of(file: str) -> str:
+    """What a list is called."""
+    return "standard input" if file == "-" else Path(file).name
+
+
+@contextmanager
+def planned_for(
+    settings: Settings, file: str, *, model: str | None, output: Path, inputs: tuple[str, ...]
+) -> Iterator[Plan]:
+    """The plan that the arguments of `run` and `submit` describe, as long as its list can be read.
+
+    Raises:
+        RequestError, SettingsError: an argument is malformed.
+    """
+    models = load_catalog(settings)
+    if model is not None:
+        models.get(model)
+    given = manifest.parse_inputs(inputs)
+    with manifest.rereadable(file) as source:
+        yield Plan(source, model, given, OutputFolder(output, settings), models)
 
 
 def _key(folder: str, line_id: str | None, asked: BatchRequest, inputs: Mapping[str, Any], routed: Routed) -> bytes:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +12,6 @@ from replibatch.cli.options import shared
 from replibatch.errors import SettingsError
 
 if TYPE_CHECKING:
-    from replibatch.cli.plan import Plan
     from replibatch.queue import Producer
     from replibatch.settings import Settings
 
@@ -75,6 +72,7 @@ def _run(
     from replibatch.cli.consoles import stderr  # noqa: PLC0415
     from replibatch.cli.enqueuer import Enqueuer, Options  # noqa: PLC0415
     from replibatch.cli.estimate import estimate  # noqa: PLC0415
+    from replibatch.cli.plan import name_of, planned_for  # noqa: PLC0415
     from replibatch.cli.runner import Runner  # noqa: PLC0415
     from replibatch.cli.tally import Tally  # noqa: PLC0415
 
@@ -96,30 +94,3 @@ def _run(
         enqueuer = Enqueuer(plan, producer, options, name)
         tally = Tally(survey.count, survey.made, ahead.seconds, ahead.per_window, ahead.window_seconds)
         return Runner(plan.folder, producer, enqueuer, tally, name, console, as_json=as_json).run(made)
-
-
-def name_of(file: str) -> str:
-    """What a list is called."""
-    return "standard input" if file == "-" else Path(file).name
-
-
-@contextmanager
-def planned_for(
-    settings: Settings, file: str, *, model: str | None, output: Path, inputs: tuple[str, ...]
-) -> Iterator[Plan]:
-    """The plan that the arguments of `run` and `submit` describe, as long as its list can be read.
-
-    Raises:
-        RequestError, SettingsError: an argument is malformed.
-    """
-    from replibatch import manifest  # noqa: PLC0415
-    from replibatch.cli.folder import OutputFolder  # noqa: PLC0415
-    from replibatch.cli.plan import Plan  # noqa: PLC0415
-    from replibatch.published import load_catalog  # noqa: PLC0415
-
-    models = load_catalog(settings)
-    if model is not None:
-        models.get(model)
-    given = manifest.parse_inputs(inputs)
-    with manifest.rereadable(file) as source:
-        yield Plan(source, model, given, OutputFolder(output, settings), models)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from replibatch.cli.account import say_if_no_worker
 from replibatch.cli.background import Background
 from replibatch.cli.enqueuer import Enqueuer
 from replibatch.cli.folder import OutputFolder
@@ -23,7 +24,6 @@ from replibatch.cli.tally import Tally
 from replibatch.cli.words import closing
 from replibatch.errors import NoCredit
 from replibatch.ledger.batches import BUDGET, PAUSED, BatchState
-from replibatch.limits.status import workers_of
 from replibatch.outputs.gallery import write_gallery
 from replibatch.queue import Producer
 from replibatch.requests import BatchResult
@@ -184,18 +184,3 @@ class Runner:
         elif held == BUDGET:
             click.echo("The budget is used up. With a higher --max-cost it goes on from here.", err=True)
         click.echo(self._folder.gallery)
-
-
-def say_if_no_worker(producer: Producer, embedded_hint: str = "") -> None:
-    """Tell who will do the work where nobody is there to do it.
-
-    Args:
-        producer: the process's.
-        embedded_hint: a command that brings a worker in embedded mode; empty where this process brings one.
-    """
-    if producer.embedded and not embedded_hint:
-        return
-    if workers_of(producer.gate.status()):
-        return
-    hint = f"{embedded_hint} or `replibatch worker`" if producer.embedded else "`replibatch worker`"
-    click.echo(f"replibatch: no worker answers; it waits until there is one: {hint}", err=True)

@@ -19,11 +19,10 @@ def submit(
 
     FILE and options are those of `replibatch run`, which, given the same ones, follows what was submitted.
     """
-    from replibatch.cli.account import open_account  # noqa: PLC0415  # here, and below: `--help` needs none of this
+    from replibatch.cli.account import open_account, say_if_no_worker  # noqa: PLC0415  # here, and below: `--help` needs none of this
     from replibatch.cli.enqueuer import Enqueuer, Options  # noqa: PLC0415
     from replibatch.cli.estimate import estimate  # noqa: PLC0415
-    from replibatch.cli.run import name_of, planned_for  # noqa: PLC0415
-    from replibatch.cli.runner import say_if_no_worker  # noqa: PLC0415
+    from replibatch.cli.plan import name_of, planned_for  # noqa: PLC0415
     from replibatch.settings import load  # noqa: PLC0415
 
     with planned_for(load(), file, **planned) as plan, plan.folder.made(fresh=fresh) as made:

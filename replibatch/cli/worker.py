@@ -13,7 +13,6 @@ import click
 
 from replibatch.cli.options import log_format
 from replibatch.cli.own_workers import own_workers
-from replibatch.errors import SettingsError
 
 if TYPE_CHECKING:
     from replibatch.logs import LogFormat
@@ -61,8 +60,6 @@ def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat, 
         others=logging.INFO if verbose else logging.WARNING,
     )
     app = own_workers("app")
-    if app.settings.replicate_api_token is None:
-        raise SettingsError("REPLICATE_API_TOKEN is not set; a worker needs the account's token")
     if metrics_port is not None:
         import_module("workers.metrics").serve(metrics_port)
     for pool in ("redis_max_connections", "broker_pool_limit"):
