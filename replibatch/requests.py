@@ -111,6 +111,7 @@ class RoutedRequest:
         output: where the file goes: an absolute path in embedded mode, a key under the storage in a fleet.
         fallback: whether another model may stand in.
         warnings: what routing changed or dropped, for people.
+        max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
     """
 
     request_id: str
@@ -122,6 +123,7 @@ class RoutedRequest:
     output: str
     fallback: bool = True
     warnings: tuple[str, ...] = ()
+    max_retries: int | None = None
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
         """The result of it where nothing was made."""
@@ -141,7 +143,9 @@ class RoutedRequest:
         """A dict for JSON, without what has its default."""
         data = {**vars(self), "references": list(self.references), "warnings": list(self.warnings)}
         return {
-            key: value for key, value in data.items() if value not in ([], {}) and not (key == "fallback" and value)
+            key: value
+            for key, value in data.items()
+            if value not in ([], {}, None) and not (key == "fallback" and value)
         }
 
     @classmethod

@@ -148,7 +148,7 @@ class Settings(BaseSettings):
         alias="REPLIBATCH_MAX_RETRIES",
         ge=0,
         le=100,
-        description="Tries of one model on passing faults, before the next model.",
+        description="Tries of one model on passing faults, before the next model; a request may bring its own.",
     )
     keep_days: float = Field(
         7.0,

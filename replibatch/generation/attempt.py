@@ -175,6 +175,8 @@ def _after(work: Work, failure: AttemptFailure) -> Outcome:
     record, settings = work.record, work.shop.settings
     work.log.info("attempt failed", reason=failure.reason, error=str(failure))
     attempts = work.attempts(failure)
+    own_retries = record.request.max_retries
+    max_retries = settings.max_retries if own_retries is None else own_retries
     decision = decide(
         failure,
         attempts,
@@ -182,11 +184,11 @@ def _after(work: Work, failure: AttemptFailure) -> Outcome:
         work.models,
         references=len(record.request.references),
         fallback=record.request.fallback,
-        max_retries=settings.max_retries,
+        max_retries=max_retries,
     )
     if isinstance(failure, OutputErased) and settings.regenerate_erased:
         erased = sum(attempt.reason == OutputErased.reason for attempt in attempts)
-        decision = Retry(0.0) if erased <= settings.max_retries else decision
+        decision = Retry(0.0) if erased <= max_retries else decision
     model, pause_seconds = work.model.name, 0.0
     match decision:
         case GiveUp():

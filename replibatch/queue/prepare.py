@@ -34,6 +34,7 @@ class Preparer:
         *,
         routed: Routed | None = None,
         fallback: bool = True,
+        max_retries: int | None = None,
         folder: str = "",
     ) -> RoutedRequest:
         """Check and route one request.
@@ -44,6 +45,7 @@ class Preparer:
             index: its place in its batch.
             routed: the same, where it was routed and its files were looked at before.
             fallback: whether another model may stand in.
+            max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
             folder: where a file with no name of its own goes.
 
         Raises:
@@ -67,6 +69,7 @@ class Preparer:
             output=self._files.key(name, generation_id),
             fallback=fallback,
             warnings=tuple(routed.warnings),
+            max_retries=max_retries,
         )
 
     def check(self, request: BatchRequest) -> Routed:

@@ -8,12 +8,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from replibatch.errors import (
-    RequestError,
-)
+from replibatch.errors import RequestError
 from replibatch.queue.producer import open_producer
 from replibatch.queue.submit import check_max_concurrent, submit
 from replibatch.requests import BatchRequest, BatchResult
+from replibatch.settings import load
 
 ProgressCallback = Callable[[int, int, BatchResult], object]
 
@@ -63,6 +62,7 @@ async def intelligent_batch_process(
     ]
     processor = IntelligentBatchProcessor(
         max_concurrent,
+        max_retries=None,
         progress_callback=progress_callback,
         replicate_api_token=replicate_api_token,
         global_max_concurrent=global_max_concurrent,
@@ -82,7 +82,7 @@ class IntelligentBatchProcessor:
     Args:
         max_concurrent: the most of one batch in flight at once, over the whole fleet.
         rate_limit_per_minute: the account's creates a window, while this process lives; None for the environment's.
-        max_retries: tries of one model on passing faults, before the next model.
+        max_retries: tries of one model on passing faults, before the next model; None for the workers' setting.
         progress_callback: called with (done, total, result) for every item.
         replicate_api_token: for embedded mode; None for the environment's.
         global_max_concurrent: the account's limit, as long as this process lives; None for the environment's.
@@ -97,7 +97,7 @@ class IntelligentBatchProcessor:
         self,
         max_concurrent: int = 8,
         rate_limit_per_minute: int | None = None,
-        max_retries: int = 3,
+        max_retries: int | None = 3,
         progress_callback: ProgressCallback | None = None,
         replicate_api_token: str | None = None,
         global_max_concurrent: int | None = None,
@@ -110,9 +110,10 @@ class IntelligentBatchProcessor:
         self._progress_callback = progress_callback
         self._max_cost_usd = max_cost_usd
         self._fallback = fallback
+        self._max_retries = max_retries
+        load(max_retries=max_retries)  # looked at as the setting is; it travels with each request
         self._arguments = {
             "requests_per_minute": rate_limit_per_minute,
-            "max_retries": max_retries,
             "replicate_api_token": replicate_api_token,
             "global_max_concurrent": global_max_concurrent,
         }
@@ -162,6 +163,7 @@ class IntelligentBatchProcessor:
             max_concurrent=max_concurrent,
             max_cost_usd=self._max_cost_usd,
             fallback=self._fallback,
+            max_retries=self._max_retries,
             folder=folder,
         )
         results: dict[int, BatchResult] = {}

@@ -50,6 +50,7 @@ def submit(
     max_concurrent: int | None = None,
     max_cost_usd: float | None = None,
     fallback: bool = True,
+    max_retries: int | None = None,
     folder: str = "",
 ) -> Batch:
     """Enqueue a batch; returns when all of it is durable in Redis. Its first requests are under way by then.
@@ -60,6 +61,7 @@ def submit(
         max_concurrent: the most of this batch in flight at once, over the whole fleet.
         max_cost_usd: nothing of it is started that could take its cost past this.
         fallback: whether other models may stand in.
+        max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
         folder: where files with no name of their own go.
 
     Raises:
@@ -76,12 +78,18 @@ def submit(
         Ask(place, producer.id_of(request) or f"{batch.id}-{place}", request)
         for place, request in enumerate(requests)
     )
-    append_all(batch, producer, asks, fallback=fallback, folder=folder)
+    append_all(batch, producer, asks, fallback=fallback, max_retries=max_retries, folder=folder)
     return batch
 
 
 def append_all(
-    batch: Batch, producer: Producer, asks: Iterable[Ask], *, fallback: bool = True, folder: str = ""
+    batch: Batch,
+    producer: Producer,
+    asks: Iterable[Ask],
+    *,
+    fallback: bool = True,
+    max_retries: int | None = None,
+    folder: str = "",
 ) -> None:
     """Append requests to a batch that is open and empty, start the first of them, and close the batch.
 
@@ -97,7 +105,13 @@ def append_all(
             catalog: dict[str, Any] = {}
             for ask in chunk:
                 prepared = producer.prepare(
-                    ask.request, ask.id, ask.place, routed=ask.routed, fallback=fallback, folder=folder
+                    ask.request,
+                    ask.id,
+                    ask.place,
+                    routed=ask.routed,
+                    fallback=fallback,
+                    max_retries=max_retries,
+                    folder=folder,
                 )
                 entries.append(packer.pack(PendingEntry(ask.id, ask.place, prepared)))
                 if prepared.model not in known:

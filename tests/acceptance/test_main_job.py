@@ -179,6 +179,22 @@ def test_results_of_a_batch_come_in_the_order_of_its_requests_and_to_the_callbac
     assert status["total_requests"] == 18 and status["current_concurrent"] == 0
 
 
+@pytest.mark.parametrize(("given", "tries"), [({"max_retries": 1}, 1), ({}, 3), ({"max_retries": None}, 2)])
+def test_how_often_a_model_is_tried_travels_with_the_request_to_a_fleet_s_own_workers(
+    fleet: str, sandbox: Sandbox, start_worker: Callable[..., object], given: dict[str, int | None], tries: int
+) -> None:
+    start_worker(REPLIBATCH_MAX_RETRIES="2")
+    processor = replibatch.IntelligentBatchProcessor(fallback=False, **given)
+    request = BatchRequest("a fox [[interrupted]]", "qwen/qwen-image")
+    (result,) = asyncio.run(processor.process_intelligent_batch([request]))
+    assert len(result.attempts) == tries == len(sandbox.books.create_times)
+
+
+def test_how_often_a_model_is_tried_is_looked_at(sandbox: Sandbox) -> None:
+    with pytest.raises(SettingsError, match=r"^max_retries is '-1'; allowed: a whole number from 0 to 100$"):
+        replibatch.IntelligentBatchProcessor(max_retries=-1)
+
+
 def test_results_that_are_not_there_in_time_are_said_to_be_late(sandbox: Sandbox) -> None:
     sandbox.settings.latency_seconds = 30.0
     batch = replibatch.enqueue_batch([BatchRequest("slow", "qwen/qwen-image")])

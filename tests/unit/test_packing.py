@@ -23,6 +23,7 @@ requests = st.builds(
     output=st.sampled_from(["fox.png", "a/b/fox.png", "/abs/fox.png"]),
     fallback=st.booleans(),
     warnings=st.lists(texts, max_size=2).map(tuple),
+    max_retries=st.none() | st.integers(0, 5),
 )
 
 

@@ -66,7 +66,7 @@ class TestJSON:
     def test_a_routed_request_comes_back_whole(self):
         request = RoutedRequest(
             "r", "ein Prompt: 猫", "a/b", "c/d", {"seed": 0, "go_fast": False, "x": None}, ("file:1.png",), "o.png",
-            fallback=False, warnings=("w",),
+            fallback=False, warnings=("w",), max_retries=0,
         )  # fmt: skip
         assert RoutedRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
 
