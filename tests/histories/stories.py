@@ -298,7 +298,7 @@ def what_was_claimed_in_an_older_copy_is_claimed_again_by_now(machine: LossyMach
     machine.acquire(0, 1, 3, "")
     machine.the_replica_falls_behind()
     first_lapses_at = machine.books.now + SLOT_SECONDS
-    machine.throttled("g1:1", 0.5)
+    machine.throttled("g1:1", LEASE + 3)
     machine.wait(WINDOW + 1, True)
     machine.created("g1:1")
     machine.the_replica_takes_over(None, False)
