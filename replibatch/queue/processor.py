@@ -11,7 +11,7 @@ from typing import Any
 from replibatch.errors import RequestError
 from replibatch.queue.producer import open_producer
 from replibatch.queue.submit import check_max_concurrent, submit
-from replibatch.requests import BatchRequest, BatchResult
+from replibatch.requests import BatchRequest, BatchResult, State
 from replibatch.settings import load
 
 ProgressCallback = Callable[[int, int, BatchResult], object]
@@ -167,7 +167,8 @@ class IntelligentBatchProcessor:
             folder=folder,
         )
         results: dict[int, BatchResult] = {}
-        for place, result in itertools.chain(batch.finished(), batch.not_started()):
+        dropped = ((place, _dropped(request)) for place, request in enumerate(requests) if place not in results)
+        for place, result in itertools.chain(batch.finished(), batch.not_started(), dropped):
             results[place] = result
             self._tell(loop, len(results), len(requests), result)
         return [results[place] for place in range(len(requests))]
@@ -176,6 +177,19 @@ class IntelligentBatchProcessor:
         """Call the callback in the caller's own thread."""
         if self._progress_callback is not None:
             loop.call_soon_threadsafe(self._progress_callback, done, total, result)
+
+
+def _dropped(request: BatchRequest) -> BatchResult:
+    """What there is to tell of a request that was dropped from its batch, where not even a list of those is kept."""
+    return BatchResult(
+        request_id=str(request.request_id),
+        prompt=request.prompt,
+        model_name=request.model_name,
+        model_used=None,
+        success=False,
+        error="canceled before it started",
+        state=State.PENDING,
+    )
 
 
 class GlobalManager:

@@ -12,10 +12,12 @@ from celery import Celery
 from PIL import Image
 
 import replibatch
-from replibatch import BatchRequest
+from replibatch import Batch, BatchRequest
 from replibatch.errors import AllModelsFailed, ReferenceImageError, ResultTimeout, SettingsError, UnsupportedModel
+from replibatch.queue import open_producer
 from replibatch.requests import State
 from replibatch.sandbox import Sandbox
+from tests.acceptance.conftest import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Script = Callable[..., subprocess.Popen[str]]
@@ -193,6 +195,32 @@ def test_how_often_a_model_is_tried_travels_with_the_request_to_a_fleet_s_own_wo
 def test_how_often_a_model_is_tried_is_looked_at(sandbox: Sandbox) -> None:
     with pytest.raises(SettingsError, match=r"^max_retries is '-1'; allowed: a whole number from 0 to 100$"):
         replibatch.IntelligentBatchProcessor(max_retries=-1)
+
+
+def test_what_was_dropped_from_a_batch_for_good_has_its_result_too(sandbox: Sandbox, fleet: str) -> None:
+    requests = [BatchRequest(f"p{number}", "qwen/qwen-image") for number in range(3)]
+    told: list[str | None] = []
+    processor = replibatch.IntelligentBatchProcessor(1, progress_callback=lambda *each: told.append(each[2].error))
+
+    async def make() -> list[replibatch.BatchResult]:
+        making = asyncio.create_task(processor.process_intelligent_batch(requests))
+        await asyncio.to_thread(drop)
+        return await making
+
+    def drop() -> None:
+        producer = open_producer()
+        until(lambda: producer.batches.newest(1), what="the batch is there")
+        ((batch, _),) = producer.batches.newest(1)
+        until(lambda: producer.batches.state(batch).closed, what="all of it is")
+        try:
+            assert producer.batches.drop(batch, forget=True) == 2
+        finally:
+            Batch(producer, batch).cancel()
+
+    results = asyncio.run(make())
+    assert [result.prompt for result in results] == [request.prompt for request in requests]
+    assert [result.error for result in results] == told == ["canceled", *["canceled before it started"] * 2]
+    assert not sandbox.books.create_times
 
 
 def test_results_that_are_not_there_in_time_are_said_to_be_late(sandbox: Sandbox) -> None:
