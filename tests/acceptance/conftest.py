@@ -31,6 +31,14 @@ def until(condition: Callable[[], object], seconds: float = DEADLINE_SECONDS, wh
         time.sleep(0.02)
 
 
+def busy_seconds() -> float:
+    """How much longer than promised a test lets things take: nothing on a machine that has the time.
+
+    A second for each process more than one that has wanted each processor, on average over the last minute.
+    """
+    return max(0.0, os.getloadavg()[0] / (os.cpu_count() or 1) - 1.0)
+
+
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A stand-in for Replicate, with the environment pointing at it. Change `sandbox.settings` as needed."""

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from celery.exceptions import Ignore
+
 from replibatch import generation, messages
 from replibatch.cli import main
 from replibatch.generation import Done, Next
@@ -58,6 +60,11 @@ def _has_begun(event: str) -> Callable[[tuple[Any, ...], Any], bool]:
     return lambda arguments, _: str(arguments[1]).endswith(event)
 
 
+def _is_replaced(arguments: tuple[Any, ...], returned: Any) -> bool:
+    """Whether the call is made for a task that has just replaced itself; others are for what follows in a batch."""
+    return isinstance(sys.exception(), Ignore)
+
+
 # In the order of an attempt.
 POINTS = {
     "before custody": Point(Ledger, "take"),
@@ -87,8 +94,8 @@ POINTS = {
     "after the rename": Point(Staged, "commit", True),
     "before the announcement": Point(Work, "settle"),
     "between announcement and settle": Point(Ledger, "settle"),
-    "between settle and publishing the next": Point(messages, "publish", when=lambda arguments, _: arguments[1]),
-    "between publishing the next and noting it": Point(messages, "publish", True, lambda _, returned: returned),
+    "between settle and publishing the next": Point(messages, "send"),
+    "between publishing the next and noting it": Point(messages, "send", True),
     "after settle, before the task ends": Point(
         generation, "generate", True, lambda _, returned: isinstance(returned, Done)
     ),
@@ -96,7 +103,7 @@ POINTS = {
     "between advance and publishing the next attempt": Point(
         generation, "generate", True, lambda _, returned: isinstance(returned, Next)
     ),
-    "between publishing the next attempt and noting it": Point(Ledger, "published"),
+    "between publishing the next attempt and noting it": Point(Ledger, "published", when=_is_replaced),
     # Of a worker that goes, or that takes over.
     "before handing over": Point(Ledger, "give_back"),
     "after handing over": Point(Ledger, "give_back", True),

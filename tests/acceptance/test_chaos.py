@@ -14,7 +14,7 @@ from replibatch.sandbox import Sandbox
 from tests.acceptance.custody import MODEL, Start, check_each_once, check_nothing_left
 from tests.conftest import RedisServer
 
-pytestmark = [pytest.mark.chaos, pytest.mark.chaos_sample]
+pytestmark = pytest.mark.chaos
 
 COUNT, LIMIT, WORKERS, THREADS = 400, 40, 4, 25
 LATENCY_SECONDS, LEASE_SECONDS, SETTLE_SECONDS = 2.0, 5, 5
