@@ -131,10 +131,10 @@ class Workshop:
         self.watcher.start()
         self.reconciler.start()
 
-    def intend(self, record: Record, sent: str) -> bool:
-        """Note what the thread's next create will be recognised by; False where the record is not ours any more.
+    def intend(self, record: Record, sent: str) -> str:
+        """Note what the thread's next create will be recognised by: `ok`, or why it must not be sent.
 
-        The create is sent only while it is certain that it still is.
+        It is sent only while it is certain that the record is still this process's.
         """
         self._custody.confirmed_at = time.monotonic()
         return self.ledger.intend(record, sent)

@@ -129,7 +129,7 @@ def resume(batch_id: str | None, max_cost: float | None) -> None:
 
 
 def _resume_account() -> None:
-    from replibatch.ledger.batches import STOPPED  # noqa: PLC0415
+    from replibatch.ledger.holds import STOPPED  # noqa: PLC0415
     from replibatch.queue import Batch  # noqa: PLC0415
 
     producer = open_account()

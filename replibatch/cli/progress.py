@@ -16,7 +16,7 @@ from rich.text import Text
 
 from replibatch.cli.tally import Tally, is_fallback
 from replibatch.cli.words import dollars, duration, outcome
-from replibatch.ledger.batches import BUDGET
+from replibatch.ledger.holds import BUDGET
 from replibatch.requests import BatchResult
 
 LOOK_SECONDS = 1.0

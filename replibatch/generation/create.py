@@ -7,7 +7,7 @@ import time
 from replibatch.errors import AccountStopped, AttemptFailure, MaybeCreated, NotCreated, Throttled, TokenRefused
 from replibatch.generation.outcomes import Leave, Left, Outcome, SteppedAside
 from replibatch.generation.work import Work
-from replibatch.ledger.batches import BUDGET, PAUSED, STOPPED
+from replibatch.ledger.holds import BUDGET, PAUSED, STOPPED
 from replibatch.limits import Standing
 from replibatch.reconciler import Unsettled, fingerprint
 from replibatch.replicate_api import Prediction
@@ -38,12 +38,9 @@ def create(work: Work) -> Prediction:
         if work.running.canceled or shop.gatekeeper.draining:
             work.gate(shop.gate.released(work.ticket, 0.0))
             work.leave_if_told()
-        if _is_paused(work):
+        if (intent := shop.intend(work.record, sent)) != "ok":
             work.gate(shop.gate.released(work.ticket, 0.0))
-            raise Leave(Left("paused", shop.ledger.put_back(work.record, PAUSED)))
-        if not shop.intend(work.record, sent):  # this process stood still, and the later owner has finished
-            work.gate(shop.gate.released(work.ticket, 0.0))
-            raise Leave(SteppedAside())
+            raise Leave(_not_sent(work, intent))
         work.began = time.time()
         try:
             prediction = shop.api.create(work.model.name, inputs, shop.settings.prediction_timeout_seconds)
@@ -63,10 +60,13 @@ def create(work: Work) -> Prediction:
             return prediction if _claim(work, prediction) else _reconcile(work, sent)
 
 
-def _is_paused(work: Work) -> bool:
-    """Whether it must not begin; a generation that has begun is brought to its end, over all its attempts."""
-    record = work.record
-    return bool(record.batch) and record.attempt == 1 and work.shop.batches.is_paused(record.batch)
+def _not_sent(work: Work, why: str) -> Outcome:
+    """Nothing must be created any more: its owner has said so, or it is another's, as this process stood still."""
+    if why == "canceled":
+        return work.canceled()
+    if why == "paused":
+        return Left("paused", work.shop.ledger.put_back(work.record, PAUSED))
+    return SteppedAside()
 
 
 def _claim(work: Work, prediction: Prediction) -> bool:

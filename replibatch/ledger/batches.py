@@ -18,11 +18,6 @@ from replibatch.money import to_usd
 from replibatch.requests import BatchResult
 from replibatch.scripts import Script
 
-# Why a batch is held.
-PAUSED = "paused"  # its owner wants it so
-BUDGET = "budget"  # its next request would exceed one
-STOPPED = "stopped: "  # the account is, as `AccountStopped.told` goes on to say
-
 PAGE = 500  # entries read at a time
 QUIET_MS = 3_600_000  # a submitter silent for so long is gone, unless it comes back
 
@@ -197,10 +192,6 @@ class BatchLedger:
         """The name of its budget: its own id, or of one that it shares."""
         return str(self._redis.hget(self._key(batch), "purse") or batch)
 
-    def is_paused(self, batch: str) -> bool:
-        """Whether its owner wants nothing new of it to start."""
-        return self.held(batch) == PAUSED
-
     def in_flight(self, batch: str) -> int:
         """How many of it are at Replicate, or were, and are not finished."""
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -296,11 +287,12 @@ class BatchLedger:
                     yield replace(each, attempts=read_attempts(json.loads(text)["attempts"])) if text else each
 
     def drop(self, batch: str, *, forget: bool = False) -> int:
-        """See that nothing of it that still waits, or is still to be appended, will start.
+        """See that nothing of it that still waits, or is still to be appended, will start; cancel what is on its way.
 
         Args:
             batch: the batch.
-            forget: nobody will want to know which requests that were, or have them made after all.
+            forget: another batch has taken its place: what is on its way goes on for that one, and nobody will want
+                to know which requests waited, or have them made after all.
 
         Returns:
             How many requests waited.

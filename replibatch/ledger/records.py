@@ -14,6 +14,7 @@ from typing import Any, cast
 from redis import Redis
 
 from replibatch.ledger.counts import counted
+from replibatch.ledger.holds import PAUSED
 from replibatch.ledger.links import Call, Link
 from replibatch.ledger.packing import compact
 from replibatch.ledger.record import Message, Record
@@ -78,14 +79,14 @@ class Ledger:
         flat = self._call("take", id=generation_id, attempt=attempt, taker=new_id())
         return Record.parse(generation_id, flat) if flat else None
 
-    def intend(self, record: Record, sent: str) -> bool:
-        """Note what a create will be recognised by; False where custody is lost, and nothing must be sent.
+    def intend(self, record: Record, sent: str) -> str:
+        """Note what a create will be recognised by: `ok`; otherwise `lost`, `canceled` or `paused`: send nothing.
 
         Args:
             record: the generation's.
             sent: the fingerprint of the inputs as they will be sent.
         """
-        return bool(self._call("intend", **self._custody(record), sent=sent))
+        return str(self._call("intend", **self._custody(record), sent=sent, paused=PAUSED))
 
     def created(self, record: Record, prediction_id: str) -> Step:
         """Claim a prediction for the record's attempt. The script answers `ok`, `twin`, `fenced` or `gone`."""

@@ -63,6 +63,7 @@ def test_two_scripts_at_once_share_one_limit(sandbox: Sandbox, script: Script) -
         "import asyncio, sys; from replibatch import intelligent_batch_process as run; "
         "print(len(asyncio.run(run([f'{sys.argv[1]} {i}' for i in range(30)], 'qwen/qwen-image', 30))))"
     )
+    sandbox.settings.latency_seconds = 0.7  # long enough for a busy machine to fill all the slots
     both = [script(name, code=code, REPLICATE_GLOBAL_MAX_CONCURRENT="10") for name in ("one", "two")]
     assert [finished(process).strip() for process in both] == ["30", "30"]
     assert sandbox.books.peak_in_flight == 10

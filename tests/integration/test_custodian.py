@@ -158,7 +158,8 @@ def test_a_lost_create_whose_record_is_lost_too_has_its_slot_until_it_is_over(
         dead.heartbeat({})
         dead.rebuild([])
         record = leave_behind("lost")
-        assert Ledger(redis, settings, "dead/1/process").intend(record, fingerprint(FLUX, {"prompt": "a fox"}))
+        ledger = Ledger(redis, settings, "dead/1/process")
+        assert ledger.intend(record, fingerprint(FLUX, {"prompt": "a fox"})) == "ok"
 
         def is_claimed() -> bool:
             dead.heartbeat({})

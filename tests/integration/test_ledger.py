@@ -10,7 +10,7 @@ from redis import Redis
 
 from replibatch.celery_app import make_app
 from replibatch.ledger import BatchLedger, Ledger, Message, Record
-from replibatch.ledger.batches import PAUSED
+from replibatch.ledger.holds import PAUSED
 from replibatch.messages import publish, queue_lists
 from replibatch.requests import Attempt, BatchResult, State
 from replibatch.scripts import Step, run_together
@@ -94,7 +94,7 @@ class TestFencing:
         assert b.custody() == {"g"} and a.custody() == set()
 
     def test_nor_sends_anything(self, a: Ledger, b: Ledger, lost: Record) -> None:
-        assert not a.intend(lost, "theirs")
+        assert a.intend(lost, "theirs") == "lost"
         record = b.record("g")
         assert record is not None and record.sent is None
 
@@ -190,7 +190,7 @@ class TestTake:
     def test_a_message_of_another_attempt_steps_aside(self, a: Ledger, attempt: int) -> None:
         enqueue(a)
         first = taken(a)
-        assert a.intend(first, "what was sent")
+        assert a.intend(first, "what was sent") == "ok"
         assert run(a, a.advance(first, "b/model", [FAILED], 0.25)) == 1
         assert a.take("g", attempt) is None
         record = taken(a, attempt=2)

@@ -9,6 +9,7 @@ from redis import Redis
 
 from replibatch.ledger import BatchLedger, Ledger, Packer, PendingEntry, capacity_for
 from replibatch.ledger.batches import QUIET_MS
+from replibatch.ledger.holds import PAUSED
 from replibatch.messages import BULK
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State
 from replibatch.scripts import run_together
@@ -96,6 +97,28 @@ def test_what_is_appended_after_a_cancel_never_starts(ledger: Ledger, batches: B
         settle(ledger, f"one-{place}")
     assert batches.state("one").is_over
     assert sorted(entry.index for entry in batches.unstarted("one")) == [0, *range(4, 15)]
+
+
+def test_nothing_is_sent_of_what_is_canceled_or_has_not_begun_and_is_paused(
+    ledger: Ledger, batches: BatchLedger
+) -> None:
+    """However late its worker hears of it."""
+    open_batch(batches)
+    append(batches, 3)
+    first, second, third = (record for place in range(3) if (record := ledger.take(f"one-{place}", 1)))
+    assert ledger.intend(first, "sent") == "ok"
+    batches.hold("one", PAUSED)
+    assert ledger.intend(second, "sent") == "paused"
+    run_together(ledger.redis, ledger.advance(third, MODEL, [], 0.0))
+    begun = ledger.take("one-2", 2)
+    assert begun and ledger.intend(begun, "sent") == "ok"
+    batches.hold("one", "")
+    ledger.ask_to_cancel(second.id)
+    assert [ledger.intend(record, "sent") for record in (first, second, begun)] == ["ok", "canceled", "ok"]
+    batches.drop("one", forget=True)
+    assert ledger.intend(begun, "sent") == "ok"
+    batches.drop("one")
+    assert [ledger.intend(record, "sent") for record in (first, second, begun)] == ["canceled"] * 3
 
 
 def test_a_hold_found_before_the_batch_was_let_go_on_holds_no_more(ledger: Ledger, batches: BatchLedger) -> None:

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from replibatch.ledger import BatchLedger, Ledger, Packer, PendingEntry, Record
-from replibatch.ledger.batches import PAUSED
+from replibatch.ledger.holds import PAUSED
 from replibatch.requests import BatchResult, RoutedRequest, State
 from replibatch.scripts import run_together
 from replibatch.settings import load
@@ -71,7 +71,7 @@ def test_what_one_batch_puts_back_its_follower_gets_as_its_own(ledger: Ledger, b
     open_batch(batches, "one", "a")
     assert open_batch(batches, "two", "x", "a") == ["x"]
     batches.hold("one", PAUSED)
-    assert batches.is_paused("one") and not batches.is_paused("two")
+    assert batches.held("one") == PAUSED and not batches.held("two")
     run_together(ledger.redis, ledger.put_back(take(ledger, "a"), PAUSED))
     assert batches.state("one").pending == 1 and batches.state("one").held == PAUSED
     assert batches.outstanding("two") == {"x"} and "two" in batches.feeding()

@@ -1,9 +1,13 @@
--- What waits in a batch, or is still to come, will never start. call: batch, forget (bool: not even their list is kept)
+-- What waits in a batch, or is still to come, will never start. What is on its way is to be canceled.
+-- call: batch, forget (bool: another batch follows what is on its way, and has what waited: not even a list of it is kept)
 -- Returns how many requests waited.
 
 local pending, dropped = key('batch', call.batch, 'pending'), key('batch', call.batch, 'dropped')
 if redis.call('EXISTS', key('batch', call.batch)) == 0 then return 0 end
 redis.call('HSET', key('batch', call.batch), 'canceled_at', whole(now))
+if not call.forget then -- all at once, lest the slot of one goes to the next
+  redis.call('SUNIONSTORE', key('canceling'), key('canceling'), key('batch', call.batch, 'out'))
+end
 local waiting = redis.call('LLEN', pending)
 if waiting > 0 then
   if call.forget then

@@ -1,7 +1,14 @@
 -- A create is about to be sent: what it will be recognised by is in the record before it is.
--- call: id, process, fence, sent (the fingerprint of its inputs)
--- Returns 1; 0 where the caller has lost custody, and must send nothing.
+-- call: id, process, fence, sent (the fingerprint of its inputs), paused (why a batch is held that its owner has paused)
+-- Returns ok; or why nothing must be sent: lost (custody is another's), canceled, or paused: what has begun is brought to
+-- its end, over all its attempts.
 
-if not has(read(call.id)) then return 0 end
+local record = read(call.id)
+if not has(record) then return 'lost' end
+if redis.call('SISMEMBER', key('canceling'), call.id) == 1 then return 'canceled' end
+if record.batch and tonumber(record.attempt) == 1
+  and redis.call('HGET', key('batch', record.batch), 'held') == call.paused then
+  return 'paused'
+end
 redis.call('HSET', record_key(call.id), 'sent', call.sent)
-return 1
+return 'ok'
