@@ -15,6 +15,7 @@ from redis.sentinel import Sentinel
 
 from replibatch.errors import SettingsError
 
+MOST_CONNECTIONS = 2**31  # as many as there are threads: redis-py 8 would refuse the 101st
 CALL_SECONDS = 5.0  # longer than any script takes, shorter than a lease
 BLOCKING_MARGIN_SECONDS = 5.0  # a blocking read may last this much longer than the time it asks for
 SENTINEL_PORT = 26379
@@ -79,7 +80,7 @@ def connect(
             url = url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
         if not url.startswith("unix://"):
             options["socket_keepalive"] = True
-        return Redis.from_url(url, **options)
+        return Redis.from_url(url, max_connections=MOST_CONNECTIONS, **options)
     except ValueError:
         raise SettingsError(
             "REPLIBATCH_REDIS_URL is not usable (not shown: it is a secret); allowed: "
