@@ -41,12 +41,12 @@ def cancel(app: Celery, ledger: Ledger, generation_id: str) -> bool:
 
 def _attempts(record: Record) -> tuple[Attempt, ...]:
     """All attempts, the one included whose prediction has ended and whose output nobody has saved yet."""
-    if not record.prediction:
+    if not record.prediction_id:
         return record.attempts
     began = record.created_ms / 1000 if record.created_ms else time.time()
     unsaved = Attempt(
         model=record.model,
-        prediction_id=record.prediction,
+        prediction_id=record.prediction_id,
         outcome="failed",
         reason=PredictionCanceled.reason,
         message="canceled by its owner",

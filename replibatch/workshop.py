@@ -65,7 +65,7 @@ class Workshop:
     Attributes:
         out_of_patience: set it to wait no longer for a Redis that is away.
         running: the generations that threads of this process work on, by id.
-        holders: whose slot is to be given back at the end of a prediction, by the prediction's id.
+        tickets: with whose end a slot is given back, by the prediction's id.
 
     Raises:
         SettingsError: there is no token.
@@ -121,7 +121,7 @@ class Workshop:
             self.redis, self.gate.prefix, self.storage.open_input, self.api.upload, self.api.has_file
         )
         self.running: dict[str, Running] = {}
-        self.holders: dict[str, Ticket] = {}
+        self.tickets: dict[str, Ticket] = {}
         self._custody = threading.local()
         self._catalog_of_batch = lru_cache(maxsize=256)(self._read_catalog)
 
@@ -157,13 +157,13 @@ class Workshop:
 
         Before the threads that wait for them wake up and make their next calls: whoever waits for a slot goes first.
         """
-        held = [(prediction, ticket) for prediction in ended if (ticket := self.holders.get(prediction.id))]
+        held = [(prediction, ticket) for prediction in ended if (ticket := self.tickets.get(prediction.id))]
         if held:
             run_together(
                 self.redis, *(self.gate.released(ticket, one.charged(ticket.price_usd)) for one, ticket in held)
             )
         for prediction, _ in held:
-            self.holders.pop(prediction.id, None)
+            self.tickets.pop(prediction.id, None)
 
     def drain(self) -> None:
         """Wake every generation: this process is on its way out, and none may wait here any longer."""

@@ -42,9 +42,9 @@ class Break(NamedTuple):
 BREAKS = {
     "P1: a slot is freed when its worker dies": Break(
         "workers/custodian.py",
-        "        if record.prediction:\n            self._watch(record, record.prediction)\n        elif",
+        "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
         "        run_together(self._shop.redis, self._shop.gate.released(self._ticket(record), 0.0))\n"
-        "        if record.prediction:\n            self._watch(record, record.prediction)\n        elif",
+        "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
         f"{TAKEOVER}::test_told_to_stop_with_fifty_predictions_running",
     ),
     "P3: no intent is left at the gate": Break(
@@ -136,8 +136,8 @@ BREAKS = {
     ),
     "P5: what is taken over waits for a thread": Break(
         "workers/custodian.py",
-        "        if record.prediction:\n            self._watch(record, record.prediction)\n        elif",
-        "        if record.prediction:\n            self._requeue(record)\n        elif",
+        "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
+        "        if record.prediction_id:\n            self._requeue(record)\n        elif",
         f"{TAKEOVER}::test_who_holds_every_slot_goes_while_every_thread_of_the_other_waits[SIGKILL]",
     ),
 }

@@ -117,8 +117,8 @@ class Custodian:
                 running.canceled = True
                 running.news.set()
                 self._shop.gatekeeper.withdraw(running.attempt_key)
-            elif record and record.prediction:
-                self._cancel(record, record.prediction)
+            elif record and record.prediction_id:
+                self._cancel(record, record.prediction_id)
         self._cancel_overdue()
 
     def _cancel_overdue(self) -> None:
@@ -128,8 +128,8 @@ class Custodian:
         self._overdue_at = time.monotonic() + OVERDUE_SECONDS
         oldest = time.time() - self._shop.settings.prediction_timeout_seconds - OVERDUE_SECONDS
         for record in list(self._looked_after.values()):
-            if record.prediction and record.created_ms and record.created_ms / 1000 < oldest:
-                self._cancel(record, record.prediction)
+            if record.prediction_id and record.created_ms and record.created_ms / 1000 < oldest:
+                self._cancel(record, record.prediction_id)
 
     def _cancel(self, record: Record, prediction_id: str) -> None:
         if prediction_id not in self._being_canceled:
@@ -179,9 +179,9 @@ class Custodian:
 
     def _look_after(self, record: Record) -> None:
         """Watch its prediction, settle its lost create, or put it back to the queue."""
-        standing = self._shop.gate.adopt(self._ticket(record), record.prediction)
-        if record.prediction:
-            self._watch(record, record.prediction)
+        standing = self._shop.gate.adopt(self._ticket(record), record.prediction_id)
+        if record.prediction_id:
+            self._watch(record, record.prediction_id)
         elif standing in (Standing.CLAIMED, Standing.CREATED):
             self._reconcile(record)
         else:
@@ -192,7 +192,7 @@ class Custodian:
     def _watch(self, record: Record, prediction_id: str) -> None:
         model = self._shop.models_of(record)[record.model]
         created_ms = record.created_ms or int(time.time() * 1000)
-        self._looked_after[record.id] = replace(record, prediction=prediction_id, created_ms=created_ms)
+        self._looked_after[record.id] = replace(record, prediction_id=prediction_id, created_ms=created_ms)
 
         def on_end(ended: Prediction) -> None:
             self._soon(record, lambda: self._over(record, ended))

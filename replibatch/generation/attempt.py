@@ -72,7 +72,7 @@ def generate(
 
 def _run(work: Work) -> Outcome:
     try:
-        prediction = work.record.prediction or create(work)
+        prediction = work.record.prediction_id or create(work)
         ended = _await_end(work, prediction)
         files = _save(work, ended)
         return work.settle(State.SUCCEEDED, files, work.attempts(None))
@@ -94,8 +94,8 @@ def _run(work: Work) -> Outcome:
 def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
     """Wait until the prediction is over, give its slot back, and raise if it failed."""
     shop = work.shop
-    if work.record.prediction:
-        shop.gate.adopt(work.ticket, work.record.prediction)
+    if work.record.prediction_id:
+        shop.gate.adopt(work.ticket, work.record.prediction_id)
     deadline = work.began + shop.settings.prediction_timeout_seconds
     prediction_id = prediction if isinstance(prediction, str) else prediction.id
     ends: list[Prediction] = []
@@ -104,7 +104,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
         ends.append(ended)
         work.running.news.set()
 
-    shop.holders[prediction_id] = work.ticket
+    shop.tickets[prediction_id] = work.ticket
     shop.watcher.watch(prediction, work.model.name, work.model.typical_seconds, on_end)
     try:
         while not ends:
@@ -117,7 +117,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
         if not work.running.superseded:  # else another thread watches it
             shop.watcher.forget(prediction_id)
             if not ends:
-                shop.holders.pop(prediction_id, None)
+                shop.tickets.pop(prediction_id, None)
     ended = ends[0]
     work.cost_usd = ended.charged(work.ticket.price_usd)
     shop.free_slots(ends)  # it is free already, where the watcher has seen the end
@@ -163,9 +163,9 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
 
 def _for_a_dropped_input(work: Work, failure: AttemptFailure) -> AttemptFailure | None:
     """The same failure for what it was, where Replicate had dropped a file that was uploaded for the model."""
-    if work.sent and type(failure) in (PredictionFailed, InvalidInput):
+    if work.sent_inputs and type(failure) in (PredictionFailed, InvalidInput):
         with suppress(ReplibatchError):  # whether it is there could not be asked
-            if work.shop.uploads.dropped(work.inputs, work.sent):
+            if work.shop.uploads.dropped(work.inputs, work.sent_inputs):
                 return InputDropped(f"an uploaded file was dropped before the model read it: {failure}")
     return None
 

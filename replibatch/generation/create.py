@@ -25,7 +25,7 @@ def create(work: Work) -> Prediction:
     shop = work.shop
     work.pause(work.record.pause_seconds)
     try:
-        inputs = work.sent = shop.uploads.with_urls(work.inputs)
+        inputs = work.sent_inputs = shop.uploads.with_urls(work.inputs)
     except AccountStopped as stop:
         raise Leave(_stopped(work, stop)) from stop
     sent = fingerprint(work.model.name, inputs)

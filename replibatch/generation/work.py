@@ -33,7 +33,7 @@ class Work:
         model: the attempt's.
         models: those of the whole chain, by name.
         inputs: what the model is given; reference images still as they are in the storage.
-        sent: the same as it is sent, with the URLs of uploaded files; None until then.
+        sent_inputs: the same as it is sent, with the URLs of uploaded files; None until then.
         ticket: for the gate.
         began: when the attempt began, seconds since the epoch.
         prediction_id: once there is one.
@@ -54,15 +54,15 @@ class Work:
         self.ticket = Ticket(
             record.attempt_key, record.fence, self.model.cost_usd(self.inputs), record.purse, record.priority
         )
-        self.sent: dict[str, Any] | None = None
+        self.sent_inputs: dict[str, Any] | None = None
         self.began = record.created_ms / 1000 if record.created_ms else time.time()
-        self.prediction_id = record.prediction
+        self.prediction_id = record.prediction_id
         self.cost_usd = 0.0
         self.log = log.bind(
             generation=record.id, batch=record.batch or None, model=record.model, attempt=record.attempt
         )
-        if record.prediction:
-            self.has_created(record.prediction)
+        if record.prediction_id:
+            self.has_created(record.prediction_id)
 
     def has_created(self, prediction_id: str) -> None:
         """From now on the attempt has a prediction."""
@@ -151,7 +151,7 @@ class Work:
             inputs=self.inputs,
         )
         # A success announced twice is the same; a failure must not be told over what a later owner has made of it.
-        if not result.success and not self.shop.ledger.holds(record):
+        if not result.success and not self.shop.ledger.has(record):
             return SteppedAside()
         self._announce(result)
         ((settled, messages, calls),) = run_together(self.shop.redis, self.shop.ledger.settle(record, state, result))

@@ -32,7 +32,7 @@ class Record:
         request: what was asked for.
         attempts: those that are over.
         sent: what the current attempt's last create is recognised by; None where none was about to be sent.
-        prediction: the current attempt's, once created.
+        prediction_id: of the current attempt, once created.
         paid_usd: what it cost, where it ended while no task had the generation.
         created_ms: when it was created, by Redis' clock.
         started_ms: when the first attempt began.
@@ -53,7 +53,7 @@ class Record:
     request: RoutedRequest
     attempts: tuple[Attempt, ...]
     sent: str | None
-    prediction: str | None
+    prediction_id: str | None
     paid_usd: float
     created_ms: int | None
     started_ms: int | None
@@ -82,7 +82,7 @@ class Record:
             request=read_request(generation_id, fields["request"]),
             attempts=read_attempts(fields.get("attempts", "[]")),
             sent=fields.get("sent"),
-            prediction=fields.get("prediction"),
+            prediction_id=fields.get("prediction"),
             paid_usd=to_usd(int(fields.get("paid", 0))),
             created_ms=number("created"),
             started_ms=number("started"),

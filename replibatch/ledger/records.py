@@ -187,7 +187,7 @@ class Ledger:
             return None
         return Record.parse(generation_id, [text for pair in flat.items() for text in pair])
 
-    def holds(self, record: Record) -> bool:
+    def has(self, record: Record) -> bool:
         """Whether the record is still in this process's custody, under the fence it was taken with."""
         owner = self.redis.hmget(self._key("gen", record.id), ["state", "process", "fence"])
         return owner == [record.state, self.process, str(record.fence)]

@@ -74,13 +74,13 @@ def lost(a: Ledger, b: Ledger) -> Record:
     enqueue(a)
     record = taken(a)
     (theirs,) = b.take_over("a")
-    assert theirs.fence > record.fence and b.holds(theirs)
+    assert theirs.fence > record.fence and b.has(theirs)
     return record
 
 
 class TestFencing:
     def test_who_has_lost_custody_settles_nothing(self, a: Ledger, b: Ledger, lost: Record) -> None:
-        assert not a.holds(lost)
+        assert not a.has(lost)
         assert not settle(a, lost)
         assert b.outcome("g")[0] == "running"
 
@@ -101,11 +101,11 @@ class TestFencing:
     def test_nor_records_its_prediction(self, a: Ledger, b: Ledger, lost: Record) -> None:
         assert run(a, a.created(lost, "p1")) == "fenced"
         record = b.record("g")
-        assert record is not None and record.prediction is None
+        assert record is not None and record.prediction_id is None
 
     def test_not_even_the_same_process_in_an_earlier_custody(self, a: Ledger, b: Ledger, lost: Record) -> None:
         (again,) = a.take_over("b")
-        assert not a.holds(lost) and not settle(a, lost)
+        assert not a.has(lost) and not settle(a, lost)
         assert a.requeue(lost) is None
         assert settle(a, again)
 
@@ -116,7 +116,7 @@ class TestFencing:
         a.forget(["g"])
         enqueue(a)
         second = taken(a)
-        assert second.fence > first.fence and not a.holds(first)
+        assert second.fence > first.fence and not a.has(first)
         assert not settle(a, first) and settle(a, second)
 
 
@@ -129,7 +129,7 @@ class TestPredictions:
         assert run(a, a.created(second, "p1")) == "twin"
         assert run(a, a.created(second, "p2")) == "ok"
         found = {name: a.record(name) for name in "gh"}
-        assert {name: record and record.prediction for name, record in found.items()} == {"g": "p1", "h": "p2"}
+        assert {name: record and record.prediction_id for name, record in found.items()} == {"g": "p1", "h": "p2"}
 
     def test_it_stays_claimed_as_long_as_the_account_s_list_shows_what_it_was_made_of(self, redis: Redis) -> None:
         ledger = Ledger(redis, load(keep_days=0.05), "a")
@@ -195,7 +195,7 @@ class TestTake:
         assert a.take("g", attempt) is None
         record = taken(a, attempt=2)
         assert (record.model, record.attempts, record.pause_seconds) == ("b/model", (FAILED,), 0.25)
-        assert record.prediction is None and record.created_ms is None and record.sent is None
+        assert record.prediction_id is None and record.created_ms is None and record.sent is None
 
     def test_what_is_over_or_unknown_is_nobodys(self, a: Ledger) -> None:
         enqueue(a)
@@ -256,7 +256,7 @@ class TestDeath:
         assert a.give_back() == 3
         assert b.other_custodians() == {""}
         records = {record.id: record for record in b.take_over("")}
-        assert {name: (record.state, record.prediction) for name, record in records.items()} == {
+        assert {name: (record.state, record.prediction_id) for name, record in records.items()} == {
             "publishing": ("publishing", None),
             "running": ("running", None),
             "created": ("running", "p1"),
@@ -271,7 +271,7 @@ class TestDeath:
         assert message is not None and (message.id, message.attempt, message.priority) == ("g", 1, 0)
         b.published(["g"])
         assert b.custody() == set()
-        assert taken(a).prediction == "p1"
+        assert taken(a).prediction_id == "p1"
 
 
 class TestLostMessages:
