@@ -12,16 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from replibatch.catalog import Catalog
+from replibatch.catalog.inputs import InputSpec, listed
+from replibatch.catalog.models import UNSUPPORTED_INPUTS, Model
 from replibatch.errors import OutputPathError, ReferenceImageError, RequestError
-from replibatch.inputs import InputSpec, listed
-from replibatch.models import UNSUPPORTED_INPUTS, Model
 from replibatch.references import check_file, check_image, is_local, places
 from replibatch.requests import BatchRequest, RoutedRequest
-
-if TYPE_CHECKING:
-    from replibatch.catalog import Catalog
 
 __all__ = ["Routed", "inputs_for", "located", "route"]
 

@@ -68,7 +68,7 @@ BREAKS = {
         "::test_a_create_whose_reply_was_lost_is_recognised_though_its_image_was_uploaded_again[kill]",
     ),
     "P3: a lost create is taken for none at once": Break(
-        "replibatch/reconciler.py",
+        "replibatch/workshop/reconciler.py",
         "if began - search.began < self._settle_seconds or search.looks < LOOKS_AT_LEAST:",
         "if False:",
         "tests/integration/test_reconciler.py::TestAbsent::test_only_after_the_settle_time_and_several_looks",

@@ -13,7 +13,7 @@ from celery import Celery
 
 from replibatch import local
 from replibatch.celery_app import make_app
-from replibatch.member import explicit_limits
+from replibatch.process import explicit_limits
 from replibatch.settings import Settings, load
 from workers import transport
 from workers.events import PacedEvents

@@ -24,11 +24,11 @@ from redis.exceptions import RedisError
 from replibatch.ledger import Record, capacity_for
 from replibatch.limits import Standing, Ticket
 from replibatch.messages import call_linked, publish, queue_lists
-from replibatch.reconciler import Unsettled
 from replibatch.replicate_api import Prediction
 from replibatch.routing import inputs_for
 from replibatch.scripts import run_together
 from replibatch.workshop import OVERDUE_SECONDS, Workshop
+from replibatch.workshop.reconciler import Unsettled
 from workers import metrics
 
 CANCELS_AT_ONCE = 4

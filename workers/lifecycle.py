@@ -16,7 +16,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from replibatch.connection import connect
 from replibatch.errors import ReplibatchError, SettingsError
 from replibatch.redis_checks import Health, check_server, unreachable
-from replibatch.sharing import mark, refuse_another
+from replibatch.shared_storage import mark, refuse_another
 from replibatch.workshop import Workshop
 from workers import metrics
 from workers.app import app, embedded, redis_url, report, settings

@@ -17,8 +17,9 @@ from replibatch.connection import connect
 from replibatch.errors import AccountStopped, ReplibatchError, SettingsError
 from replibatch.limits import Gate
 from replibatch.limits.status import workers_of
-from replibatch.member import process_name, storage_for
+from replibatch.process import process_name
 from replibatch.redis_checks import Finding, Health, check_server, unreachable
+from replibatch.shared_storage import storage_for
 
 if TYPE_CHECKING:
     from replibatch.settings import Settings

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from replibatch.disk_map import DiskMap
 from replibatch.errors import OutputPathError
-from replibatch.ondisk import DiskMap
 from replibatch.outputs.naming import safe_key
 from replibatch.settings import Settings
 

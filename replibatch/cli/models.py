@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from replibatch.models import Model
+    from replibatch.catalog import Model
 
 
 @click.command(short_help="Show the models: price, inputs, fallback.")
 @click.option("--json", "as_json", is_flag=True, help="All of it, inputs included, for machines.")
 def models(as_json: bool) -> None:
     """Show the models: price, kind, reference images, inputs, fallback."""
-    from replibatch.published import load_catalog  # noqa: PLC0415  # heavy
+    from replibatch.published_inputs import load_catalog  # noqa: PLC0415  # heavy
     from replibatch.settings import load  # noqa: PLC0415
 
     known = load_catalog(load()).models

@@ -16,11 +16,11 @@ from typing import Any
 from replibatch import contents, manifest
 from replibatch.catalog import Catalog
 from replibatch.cli.folder import OutputFolder
+from replibatch.disk_map import DiskMap
 from replibatch.errors import RequestError
 from replibatch.manifest import ManifestLine
-from replibatch.ondisk import DiskMap
 from replibatch.outputs.naming import made_up_name
-from replibatch.published import load_catalog
+from replibatch.published_inputs import load_catalog
 from replibatch.requests import BatchRequest
 from replibatch.routing import Routed, located, route
 from replibatch.settings import Settings

@@ -60,7 +60,7 @@ def snapshot(producer: Producer) -> dict[str, Any]:
     """The fields of `get_global_status`, and what operators want to know beside them."""
     from replibatch.cli.words import how_to_go_on  # noqa: PLC0415
     from replibatch.limits.status import source  # noqa: PLC0415
-    from replibatch.member import explicit_limits  # noqa: PLC0415
+    from replibatch.process import explicit_limits  # noqa: PLC0415
 
     now = producer.gate.status()
     own = explicit_limits(producer.settings)

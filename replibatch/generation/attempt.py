@@ -24,8 +24,8 @@ from replibatch.errors import (
     ReplibatchError,
     RequestError,
 )
-from replibatch.fallback import GiveUp, NextModel, Retry, Wait, decide
 from replibatch.generation.create import create
+from replibatch.generation.fallback import GiveUp, NextModel, Retry, Wait, decide
 from replibatch.generation.outcomes import Leave, Next, Outcome, SteppedAside
 from replibatch.generation.work import Work
 from replibatch.ledger import Message

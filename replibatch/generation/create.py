@@ -9,10 +9,10 @@ from replibatch.generation.outcomes import Leave, Left, Outcome, SteppedAside
 from replibatch.generation.work import Work
 from replibatch.ledger.holds import BUDGET, PAUSED, STOPPED
 from replibatch.limits import Standing
-from replibatch.reconciler import Unsettled, fingerprint
 from replibatch.replicate_api import Prediction
 from replibatch.requests import State
 from replibatch.scripts import run_together
+from replibatch.workshop.reconciler import Unsettled, fingerprint
 
 
 def create(work: Work) -> Prediction:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from replibatch.disk_map import DiskMap
 from replibatch.errors import RequestError
 from replibatch.manifest.formats import OWN, Fields, Format, Mistakes, Unreadable, raw_lines, records
-from replibatch.ondisk import DiskMap
 from replibatch.requests import BatchRequest
 
 Source = Path | str | IO[bytes]

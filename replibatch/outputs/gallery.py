@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 from urllib.parse import quote
 
-from replibatch.ondisk import DiskMap
+from replibatch.disk_map import DiskMap
 from replibatch.outputs.staging import staged
 from replibatch.requests import BatchResult, State
 

@@ -14,12 +14,12 @@ from pathlib import Path, PurePosixPath
 from replibatch import contents
 from replibatch.data_uris import decoded, extension_of
 from replibatch.errors import OutputPathError, StorageError
-from replibatch.member import storage_for
 from replibatch.outputs.naming import safe_key
 from replibatch.outputs.stored import StoredFile
 from replibatch.references import is_local
 from replibatch.requests import BatchResult, OutputFile
 from replibatch.settings import Settings
+from replibatch.shared_storage import storage_for
 
 INLINE_CHARACTERS = 8192  # a longer data URI travels as a file
 KEPT_ANEW_SECONDS = 3600.0  # a file still in use is kept again, so that it is never the oldest

@@ -17,15 +17,15 @@ from replibatch.connection import connect
 from replibatch.errors import AccountStopped, SettingsError
 from replibatch.ledger import BatchLedger, Ledger, Link, Message, capacity_for
 from replibatch.limits import Gate
-from replibatch.member import explicit_limits, process_name
 from replibatch.messages import publish
 from replibatch.money import to_usd
-from replibatch.published import load_catalog
+from replibatch.process import explicit_limits, process_name
+from replibatch.published_inputs import load_catalog
 from replibatch.queue.files import Files
 from replibatch.queue.prepare import Preparer
 from replibatch.requests import BatchRequest, new_id
 from replibatch.settings import Settings, load
-from replibatch.sharing import refuse_another
+from replibatch.shared_storage import refuse_another
 
 if TYPE_CHECKING:
     from celery import Celery

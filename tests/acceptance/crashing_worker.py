@@ -31,8 +31,8 @@ from replibatch.limits import Gate, Standing
 from replibatch.limits.gatekeeper import Gatekeeper
 from replibatch.outputs.download import _Download
 from replibatch.outputs.staging import Staged
-from replibatch.reconciler import Reconciler
 from replibatch.replicate_api import ReplicateAPI, Watcher
+from replibatch.workshop.reconciler import Reconciler
 
 HIT_SECONDS = 60.0
 DRAIN_BEGINS_SECONDS = 10.0

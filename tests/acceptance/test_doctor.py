@@ -17,7 +17,7 @@ from replibatch import BatchRequest, enqueue
 from replibatch.connection import connect
 from replibatch.limits import Gate
 from replibatch.local.server import free_port
-from replibatch.member import process_name
+from replibatch.process import process_name
 from replibatch.queue import open_producer
 from replibatch.sandbox import Sandbox
 from replibatch.settings import load

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from replibatch import credentials
-from replibatch.credentials import Credentials
 from replibatch.errors import NotCreated, ReplibatchError, SettingsError, TokenRefused
 from replibatch.limits import Gate
 from replibatch.settings import load
+from replibatch.workshop import credentials
+from replibatch.workshop.credentials import Credentials
 from tests.integration.sandbox_caller import wait_for
 
 REFUSED, NO_CREDIT = "TokenRefused: no", "NoCredit: no"

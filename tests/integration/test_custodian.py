@@ -14,12 +14,12 @@ from replibatch.celery_app import make_app
 from replibatch.ledger import Ledger, Record
 from replibatch.limits import Gate, Standing, Ticket
 from replibatch.messages import SINGLE
-from replibatch.reconciler import Reconciler, Unsettled, fingerprint
 from replibatch.replicate_api import Prediction
 from replibatch.requests import RoutedRequest, State
 from replibatch.scripts import run_together
 from replibatch.settings import Settings, load
 from replibatch.workshop import Running, Workshop
+from replibatch.workshop.reconciler import Reconciler, Unsettled, fingerprint
 from tests.catalogue import FLUX
 from tests.integration.sandbox_caller import Caller, wait_for
 from workers.custodian import Custodian

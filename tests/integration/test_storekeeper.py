@@ -18,7 +18,7 @@ from replibatch.requests import BatchResult, RoutedRequest, State
 from replibatch.sandbox import Sandbox
 from replibatch.scripts import run_together
 from replibatch.settings import load
-from replibatch.sharing import mark
+from replibatch.shared_storage import mark
 from replibatch.workshop import Workshop
 from tests.catalogue import FLUX
 from tests.integration.sandbox_caller import wait_for

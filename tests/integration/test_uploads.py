@@ -15,7 +15,7 @@ from redis import Redis
 from replibatch.connection import connect
 from replibatch.errors import AttemptFailure
 from replibatch.replicate_api import ReplicateAPI
-from replibatch.uploads import KEPT_SECONDS, Uploads
+from replibatch.workshop.uploads import KEPT_SECONDS, Uploads
 from tests.catalogue import FLUX
 from tests.integration.account import TOKEN, account, write
 from tests.integration.sandbox_caller import wait_for

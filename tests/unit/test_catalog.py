@@ -10,7 +10,7 @@ import pytest
 
 from replibatch import errors
 from replibatch.catalog import Catalog, Model, load
-from replibatch.models import MODEL_SPECIFIC
+from replibatch.catalog.models import MODEL_SPECIFIC
 from tests.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
 
 OWN_MODEL = """

@@ -27,7 +27,7 @@ from replibatch.errors import (
     Sensitive,
     Throttled,
 )
-from replibatch.fallback import Decision, GiveUp, NextModel, Retry, Wait, decide
+from replibatch.generation.fallback import Decision, GiveUp, NextModel, Retry, Wait, decide
 from replibatch.requests import Attempt
 from tests.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from replibatch.catalog import load
+from replibatch.catalog import InputSpec, load
 from replibatch.errors import OutputPathError, RequestError
-from replibatch.inputs import InputSpec
 from replibatch.requests import RoutedRequest
 from replibatch.routing import inputs_for
 from tests.catalogue import FLUX, IMAGEN, KONTEXT, NANO, QWEN, ULTRA, VEO

@@ -18,8 +18,8 @@ from prometheus_client import REGISTRY
 from tornado.options import Error as OptionError
 
 from replibatch.errors import SettingsError
-from replibatch.member import storage_for
 from replibatch.queue import Producer
+from replibatch.shared_storage import storage_for
 from workers.flower_page.guard import GuardedStatic, guarded
 from workers.flower_page.handlers import routes
 from workers.flower_page.metrics import FleetCollector

@@ -16,9 +16,8 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from replibatch import catalog
-from replibatch.catalog import Catalog
+from replibatch.catalog import Catalog, InputSpec
 from replibatch.errors import ReplibatchError
-from replibatch.inputs import InputSpec
 from replibatch.outputs.staging import staged
 from replibatch.settings import Settings
 

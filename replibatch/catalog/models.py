@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator
 from pydantic.dataclasses import dataclass
 
-from replibatch.inputs import InputSpec
+from replibatch.catalog.inputs import InputSpec
 
 Condition = Literal[
     "failed",

@@ -13,21 +13,22 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from replibatch.catalog import Model
 from replibatch.connection import connect
-from replibatch.credentials import Credentials
 from replibatch.errors import SettingsError
 from replibatch.ledger import BatchLedger, Ledger, Record
 from replibatch.limits import Gate, Ticket
 from replibatch.limits.gatekeeper import LISTEN_SECONDS, Gatekeeper
-from replibatch.member import process_name, storage_for
-from replibatch.models import Model
 from replibatch.outputs.download import Downloader
-from replibatch.reconciler import Reconciler
-from replibatch.recovery import Recovery
+from replibatch.process import process_name
 from replibatch.replicate_api import Prediction, ReplicateAPI, Watcher
 from replibatch.scripts import run_together
 from replibatch.settings import Settings
-from replibatch.uploads import Uploads
+from replibatch.shared_storage import storage_for
+from replibatch.workshop.credentials import Credentials
+from replibatch.workshop.reconciler import Reconciler
+from replibatch.workshop.recovery import Recovery
+from replibatch.workshop.uploads import Uploads
 
 log = structlog.get_logger(__name__)
 

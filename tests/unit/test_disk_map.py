@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replibatch.ondisk import DiskMap
+from replibatch.disk_map import DiskMap
 
 
 def test_it_is_a_map_of_numbers() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
+from replibatch.catalog import Model
 from replibatch.errors import AttemptFailure, Throttled, Verdict
-from replibatch.models import Model
 from replibatch.requests import Attempt
 
 BACKOFF_SECONDS = 1.0  # before the second try of a model, doubled with each further one …

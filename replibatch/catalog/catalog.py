@@ -16,11 +16,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from replibatch.catalog.inputs import InputSpec
+from replibatch.catalog.models import Edge, Model
 from replibatch.errors import SettingsError, UnsupportedModel
-from replibatch.inputs import InputSpec
-from replibatch.models import Edge, Model
-
-__all__ = ["Catalog", "Edge", "InputSpec", "Model", "load"]
 
 BUILT_IN = "catalog.toml"
 USER_FILE = Path("replibatch.toml")
@@ -110,7 +108,7 @@ def load(user_toml: Path | None = None, *, published: Callable[[str], Tables] = 
 
 @cache
 def _built_in() -> Tables:
-    return tomllib.loads(resources.files("replibatch").joinpath(BUILT_IN).read_text("utf-8"))
+    return tomllib.loads(resources.files("replibatch.catalog").joinpath(BUILT_IN).read_text("utf-8"))
 
 
 def _read(path: Path) -> Tables:

@@ -1,15 +1,36 @@
-"""Whether the processes of a fleet see one storage: outputs in two places would be lost to half of them."""
+"""The storage all processes of an account share: the way to it, and whether it is one.
+
+Outputs in two places would be lost to half of a fleet.
+"""
 
 from __future__ import annotations
 
 import secrets
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from replibatch.errors import SettingsError
 from replibatch.outputs.naming import IDENTITY
-from replibatch.outputs.storage import Storage
+from replibatch.outputs.storage import Storage, open_storage
+from replibatch.settings import Settings
+
+
+def storage_for(settings: Settings, *, embedded: bool) -> Storage:
+    """Where outputs and reference images are; in embedded mode names may be absolute, and images are kept aside.
+
+    Reference images are each account's own: no account's records tell whether another still needs one.
+    """
+    return open_storage(
+        settings.storage_url,
+        Path.cwd(),
+        account=quote(settings.account_key, safe="@").replace("%", "="),
+        scratch=settings.state_dir / "scratch",
+        inputs_root=settings.state_dir / "inputs" if embedded else None,
+        absolute_ok=embedded,
+    )
 
 
 def mark(storage: Storage, processes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
