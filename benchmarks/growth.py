@@ -139,7 +139,7 @@ def _at_the_gate(redis: Redis, slots: int) -> Iterator[None]:
     for ticket in itertools.islice(tickets, slots):
         beat.when_due(gate)
         assert gate.acquire(ticket)[0] == Standing.CLAIMED
-        run_together(redis, gate.created(ticket, ticket.attempt))
+        run_together(redis, gate.created(ticket, ticket.attempt_key))
         holding.append(ticket)
     waiting = deque(itertools.islice(tickets, capacity_for(slots) - slots))
     for ticket in waiting:
@@ -150,7 +150,7 @@ def _at_the_gate(redis: Redis, slots: int) -> Iterator[None]:
         run_together(redis, gate.released(holding.popleft(), PRICE_USD))
         first = waiting.popleft()
         assert gate.claim([first])[0] == [Standing.CLAIMED]
-        run_together(redis, gate.created(first, first.attempt))
+        run_together(redis, gate.created(first, first.attempt_key))
         holding.append(first)
         waiting.append(next(tickets))
         assert gate.acquire(waiting[-1])[0] == Standing.WAITING

@@ -221,7 +221,7 @@ def grow(url: str) -> Table:
                     gate.heartbeat({})
                 ticket = next(tickets)
                 assert gate.acquire(ticket)[0] == Standing.CLAIMED
-                run_together(redis, gate.created(ticket, ticket.attempt))
+                run_together(redis, gate.created(ticket, ticket.attempt_key))
                 if len(holding) < concurrent - 1:
                     holding.append(ticket)
                 else:

@@ -93,7 +93,7 @@ class Gate:
 
     def acquire(self, ticket: Ticket) -> tuple[Standing, float | None]:
         """Ask for a slot and a place in the window. Returns the standing, and seconds until asking again helps."""
-        with self._asking_for({ticket.attempt}):
+        with self._asking_for({ticket.attempt_key}):
             standing, again = self._call(
                 "acquire",
                 **self._identity(ticket),
@@ -106,8 +106,8 @@ class Gate:
 
     def claim(self, tickets: Sequence[Ticket]) -> tuple[list[Standing], float | None]:
         """Turn hand-offs into intents to create; a standing each."""
-        claims = [(ticket.attempt, ticket.fence) for ticket in tickets]
-        with self._asking_for({ticket.attempt for ticket in tickets}):
+        claims = [(ticket.attempt_key, ticket.fence) for ticket in tickets]
+        with self._asking_for({ticket.attempt_key for ticket in tickets}):
             standings, again = self._call("claim", process=self.process, claims=claims)
             for ticket, standing in zip(tickets, standings, strict=True):
                 self._remember(ticket, Standing(standing))
@@ -123,14 +123,14 @@ class Gate:
         """
         with self._memory:
             if reports == self.reports:
-                self._held[ticket.attempt] = ticket, ""
+                self._held[ticket.attempt_key] = ticket, ""
             return reports == self.reports
 
     def created(self, ticket: Ticket, prediction_id: str) -> Step:
         """The POST was answered with a prediction; the slot is now the prediction's."""
         with self._memory:
-            if ticket.attempt in self._held:  # or it was given up here, and is another's
-                self._held[ticket.attempt] = ticket, prediction_id
+            if ticket.attempt_key in self._held:  # or it was given up here, and is another's
+                self._held[ticket.attempt_key] = ticket, prediction_id
         return self._answer(ticket, created=True, prediction=prediction_id)
 
     def refused(self, ticket: Ticket) -> Step:
@@ -176,7 +176,7 @@ class Gate:
             asks = list(self._asking)
             self._since_report = []
         holds = [
-            (ticket.attempt, ticket.fence, to_micro(ticket.price_usd), ticket.purse, ticket.priority, prediction)
+            (ticket.attempt_key, ticket.fence, to_micro(ticket.price_usd), ticket.purse, ticket.priority, prediction)
             for ticket, prediction in held
         ]
         try:
@@ -296,7 +296,7 @@ class Gate:
             time.sleep(wait_ms / 1000)
 
     def _identity(self, ticket: Ticket) -> dict[str, Any]:
-        return {"attempt": ticket.attempt, "process": self.process, "fence": ticket.fence}
+        return {"attempt": ticket.attempt_key, "process": self.process, "fence": ticket.fence}
 
     def _answer(
         self,
@@ -332,11 +332,11 @@ class Gate:
     def _remember(self, ticket: Ticket, standing: Standing, prediction_id: str = "") -> None:
         if standing in (Standing.CLAIMED, Standing.UNSETTLED, Standing.CREATED):
             with self._memory:
-                self._held[ticket.attempt] = ticket, prediction_id
+                self._held[ticket.attempt_key] = ticket, prediction_id
 
     def _let_go(self, ticket: Ticket) -> None:
         with self._memory:
-            self._held.pop(ticket.attempt, None)
+            self._held.pop(ticket.attempt_key, None)
 
     def _step(self, name: str, **call: Any) -> Step:
         config = self._config_json

@@ -143,10 +143,10 @@ class Gatekeeper:
         """
         waiter = _Waiter(ticket)
         with self._lock:
-            other = self._waiters.get(ticket.attempt)
+            other = self._waiters.get(ticket.attempt_key)
             if other and other.ticket.fence > ticket.fence:
                 return Standing.FENCED
-            self._waiters[ticket.attempt] = waiter
+            self._waiters[ticket.attempt_key] = waiter
         if other:  # it waited in an earlier custody, and nobody else would tell it
             other.news.put(Standing.FENCED)
         try:
@@ -163,8 +163,8 @@ class Gatekeeper:
             return standing
         finally:
             with self._lock:
-                if self._waiters.get(ticket.attempt) is waiter:
-                    del self._waiters[ticket.attempt]
+                if self._waiters.get(ticket.attempt_key) is waiter:
+                    del self._waiters[ticket.attempt_key]
 
     def withdraw(self, attempt: str) -> None:
         """Send the waiter of an attempt away, if there is one, with `Standing.WITHDRAWN`."""

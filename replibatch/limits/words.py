@@ -27,14 +27,14 @@ class Ticket:
     """What an attempt brings to the gate.
 
     Attributes:
-        attempt: `generation:number`, the holder of the slot.
+        attempt_key: `generation:number`, the holder of the slot; `prediction:id` for what nobody answers for.
         fence: the custody's fencing number; a later one wins.
         price_usd: reserved with the slot, settled when it is released.
         purse: the batch whose budget it also draws on; empty for none.
         priority: 0 is first.
     """
 
-    attempt: str
+    attempt_key: str
     fence: int
     price_usd: float
     purse: str = ""

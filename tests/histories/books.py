@@ -41,7 +41,7 @@ class Seen:
     @property
     def prediction(self) -> str:
         """What Replicate calls it."""
-        attempt = self.ticket.attempt
+        attempt = self.ticket.attempt_key
         return attempt.partition(":")[2] if attempt.startswith("prediction:") else f"of {attempt}"
 
 

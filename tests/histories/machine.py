@@ -38,13 +38,13 @@ class Machine(World):
                 assert self.books.stopped if answer[0] == Standing.STOPPED else not affordable
             else:
                 assert affordable and not self.books.stopped, "what can never be granted is refused at once"
-                self.books.attempts[ticket.attempt] = Seen(ticket, process, next(self.arrivals))
+                self.books.attempts[ticket.attempt_key] = Seen(ticket, process, next(self.arrivals))
 
         standing, again = self.call(lambda: self.gates[process].acquire(ticket), effect)
         if standing == Standing.WAITING:
             assert again is not None or self.state.slots, "a head waiter is told when to ask again, or is woken"
         else:
-            assert self.state.where(ticket.attempt) == ("claimed" if standing == Standing.CLAIMED else "")
+            assert self.state.where(ticket.attempt_key) == ("claimed" if standing == Standing.CLAIMED else "")
 
     @precondition(lambda self: self.books.having("granted"))
     @rule(data=st.data())
@@ -135,7 +135,7 @@ class Machine(World):
         seen = self.books.attempts[self.pick(data, "waiting")]
         self.step(
             lambda: self.gates[seen.process].released(seen.ticket, 0.0),
-            lambda: self.books.attempts.pop(seen.ticket.attempt),
+            lambda: self.books.attempts.pop(seen.ticket.attempt_key),
         )
 
     @precondition(lambda self: self.books.having("waiting"))

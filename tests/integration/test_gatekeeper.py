@@ -216,7 +216,7 @@ def test_a_claim_refused_in_a_cooldown_keeps_its_place(redis_url: str) -> None:
             (handed,) = [(gate, attempt) for gate in (here, there) for attempt in gate.heartbeat({}).handed]
             gate, attempt = handed  # one at a time, after a cooldown
             served.append(attempt)
-            ticket = next(ticket for ticket in (second, third, fourth) if ticket.attempt == attempt)
+            ticket = next(ticket for ticket in (second, third, fourth) if ticket.attempt_key == attempt)
             assert gate.claim([ticket])[0] == [Standing.CLAIMED]
             run_together(redis, gate.created(ticket, attempt))
             run_together(redis, gate.released(ticket, 0.0))
@@ -287,10 +287,10 @@ def drive(
         while len(tickets) < 100:
             number += 1
             ticket = Ticket(f"t{number}", 1, 0.0)
-            tickets[ticket.attempt] = ticket
+            tickets[ticket.attempt_key] = ticket
             if gate.acquire(ticket)[0] == Standing.CLAIMED:
                 heapq.heappush(
-                    posts, (now + 0.05 + number % 5 * 0.05, number, ticket.attempt, server.post(now + 0.02))
+                    posts, (now + 0.05 + number % 5 * 0.05, number, ticket.attempt_key, server.post(now + 0.02))
                 )
         again = gate.pump()
         sent = {attempt for _, _, attempt, _ in posts}

@@ -17,7 +17,8 @@
 --   wake:<process> channel of its waiters' news: standing, attempt, fence; "wake" is the channel to all processes
 -- ARGV[1]  the gate's configuration, JSON   ARGV[2]  this call's arguments, JSON
 --
--- Times are Redis' own, in whole milliseconds. A repeated call changes nothing twice.
+-- An attempt is its key here, `generation:number`; a prediction nobody answers for is `prediction:<id>`. Times are Redis'
+-- own, in whole milliseconds. A repeated call changes nothing twice.
 
 local PREFIX = KEYS[1]
 local SLOTS, GRANTED, CREATING = PREFIX .. 'slots', PREFIX .. 'granted', PREFIX .. 'creating'
