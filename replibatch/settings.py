@@ -204,6 +204,11 @@ class Settings(BaseSettings):
         parts = urlsplit(self.replicate_base_url)
         return f"{self.account}@{parts.netloc.rpartition('@')[2]}{parts.path}"
 
+    @property
+    def key_prefix(self) -> str:
+        """What its Redis keys begin with."""
+        return f"rb:{self.account_key}:"
+
 
 def load(**arguments: Any) -> Settings:
     """Read the settings now: `arguments` over the environment over `.env` in the working directory.

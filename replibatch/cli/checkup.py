@@ -16,6 +16,7 @@ from replibatch.cli.words import how_to_go_on
 from replibatch.connection import connect
 from replibatch.errors import AccountStopped, ReplibatchError, SettingsError
 from replibatch.limits import Gate
+from replibatch.limits.reads import Reads
 from replibatch.limits.status import workers_of
 from replibatch.process import process_name
 from replibatch.redis_checks import Finding, Health, check_server, unreachable
@@ -39,7 +40,7 @@ def examine(settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
     redis = _reach(settings, findings)
     gate = Gate(redis, settings, process_name()) if redis is not None else None
-    findings += [check_token(settings, gate), check_storage(settings)]
+    findings += [check_token(settings, redis), check_storage(settings)]
     if redis is None or gate is None:
         return findings
     try:
@@ -84,12 +85,12 @@ def _reached(settings: Settings, address: str) -> Finding:
     return Finding("redis", Health.OK, f"{address} answers")
 
 
-def check_token(settings: Settings, gate: Gate | None) -> Finding:
+def check_token(settings: Settings, redis: Redis | None) -> Finding:
     """Ask Replicate whose account the token is.
 
     Args:
         settings: the token, and the server to ask.
-        gate: counts the read among the account's, where Redis answers.
+        redis: where it answers, the read is counted among the account's.
     """
     from replibatch.replicate_api import ReplicateAPI  # noqa: PLC0415  # heavy
 
@@ -103,7 +104,7 @@ def check_token(settings: Settings, gate: Gate | None) -> Finding:
     api = ReplicateAPI(
         server,
         token,
-        await_read=gate.await_read if gate else lambda: None,
+        await_read=Reads(redis, settings).wait if redis is not None else lambda: None,
         may_create=lambda: False,
         settle_seconds=settings.settle_seconds,
     )

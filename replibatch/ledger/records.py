@@ -44,7 +44,7 @@ class Ledger:
     def __init__(self, redis: Redis, settings: Settings, process: str) -> None:
         self.redis = redis
         self.process = process
-        self.prefix = f"rb:{settings.account_key}:"
+        self.prefix = settings.key_prefix
         self.keep_ms = int(settings.keep_seconds * 1000)
         self.capacity = settings.global_max_concurrent
 

@@ -3,27 +3,24 @@
     acquire ──► claimed ──► POST ──► answer(created) ──► … prediction over ──► release
         └─► waiting ──► (handed off) ──► claim ──┘          └─► answer(not created): the slot is free again
 
-Nothing here waits; `Gatekeeper` does. `lua/gate.lua` describes the keys. The gate remembers what its process holds: a
-state that was lost is rebuilt from that, and from the account's own list of predictions.
+Nothing here waits; `Gatekeeper` does. `lua/gate.lua` describes the keys. What its process holds is in `memory`: a state
+that was lost is rebuilt from that, and from the account's own list of predictions.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from redis import Redis
 
+from replibatch.limits.memory import Memory
 from replibatch.limits.words import Beat, Row, Standing, Ticket
 from replibatch.money import to_micro
 from replibatch.scripts import Script, Step, run_together
 from replibatch.settings import Settings
 
-MINUTE_MS = 60_000
 CLAIM_SECONDS = 2.0  # a hand-off nobody claims for this long goes to the next in line
 POST_SECONDS = 20.0  # the longest a create may take from its claim to its answer
 SLOT_MARGIN_SECONDS = 120.0  # after Cancel-After, before a slot is given up without anybody having seen the end
@@ -38,7 +35,6 @@ _FILES = {
     **{name: ("gate", "blocked", "in_force", name) for name in ("heartbeat", "status")},
 }
 _SCRIPTS = {name: Script(_PACKAGE, *files) for name, files in _FILES.items()}
-_READ = Script(_PACKAGE, "read")
 
 
 class Gate:
@@ -51,7 +47,7 @@ class Gate:
         clock: seconds since the epoch, for tests; None for Redis' own time.
 
     Attributes:
-        reports: how often this process has said what it holds, as the account's state was lost.
+        memory: what this process holds and asks for.
     """
 
     def __init__(
@@ -59,15 +55,10 @@ class Gate:
     ) -> None:
         self.redis = redis
         self.process = process
-        self.prefix = f"rb:{settings.account_key}:"
+        self.prefix = settings.key_prefix
         self._clock = clock
-        self.reports = 0
-        self._held: dict[str, tuple[Ticket, str]] = {}  # with the prediction, once there is one
-        self._asking: set[str] = set()
+        self.memory = Memory()
         self._is_new = True  # until the account's state was seen
-        self._since_report: list[Step] | None = None  # answers and releases, while a report is under way
-        self._memory = threading.Lock()
-        self._reads_per_minute = settings.reads_per_minute
         slot_seconds = POST_SECONDS + settings.prediction_timeout_seconds + SLOT_MARGIN_SECONDS
         self._config: dict[str, Any] = {
             "window_ms": int(settings.rate_window_seconds * 1000),
@@ -93,7 +84,7 @@ class Gate:
 
     def acquire(self, ticket: Ticket) -> tuple[Standing, float | None]:
         """Ask for a slot and a place in the window. Returns the standing, and seconds until asking again helps."""
-        with self._asking_for({ticket.attempt_key}):
+        with self.memory.asking_for({ticket.attempt_key}):
             standing, again = self._call(
                 "acquire",
                 **self._identity(ticket),
@@ -101,58 +92,43 @@ class Gate:
                 purse=ticket.purse,
                 priority=ticket.priority,
             )
-            self._remember(ticket, Standing(standing))
+            self.memory.stands(ticket, Standing(standing))
         return Standing(standing), _seconds(again)
 
     def claim(self, tickets: Sequence[Ticket]) -> tuple[list[Standing], float | None]:
         """Turn hand-offs into intents to create; a standing each."""
         claims = [(ticket.attempt_key, ticket.fence) for ticket in tickets]
-        with self._asking_for({ticket.attempt_key for ticket in tickets}):
+        with self.memory.asking_for({ticket.attempt_key for ticket in tickets}):
             standings, again = self._call("claim", process=self.process, claims=claims)
             for ticket, standing in zip(tickets, standings, strict=True):
-                self._remember(ticket, Standing(standing))
+                self.memory.stands(ticket, Standing(standing))
         return [Standing(standing) for standing in standings], _seconds(again)
-
-    def was_claimed(self, ticket: Ticket, reports: int) -> bool:
-        """Believe a message that says a hand-off was claimed for its waiter here.
-
-        Args:
-            ticket: the waiter's.
-            reports: how many there had been when this process began to listen; a message from before the last one may
-                tell of a state that was lost since.
-        """
-        with self._memory:
-            if reports == self.reports:
-                self._held[ticket.attempt_key] = ticket, ""
-            return reports == self.reports
 
     def created(self, ticket: Ticket, prediction_id: str) -> Step:
         """The POST was answered with a prediction; the slot is now the prediction's."""
-        with self._memory:
-            if ticket.attempt_key in self._held:  # or it was given up here, and is another's
-                self._held[ticket.attempt_key] = ticket, prediction_id
+        self.memory.created(ticket, prediction_id)
         return self._answer(ticket, created=True, prediction=prediction_id)
 
     def refused(self, ticket: Ticket) -> Step:
         """The POST surely created nothing."""
-        self._let_go(ticket)
+        self.memory.let_go(ticket)
         return self._answer(ticket, created=False)
 
     def throttled(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
         """The POST was answered with 429: the account cools down, the attempt keeps its place in the line."""
-        self._let_go(ticket)
+        self.memory.let_go(ticket)
         wait = -1 if retry_after_seconds is None else int(retry_after_seconds * 1000)
         return self._answer(ticket, created=False, requeue=True, throttled=True, retry_after_ms=wait)
 
     def released(self, ticket: Ticket, cost_usd: float) -> Step:
         """The prediction is over, or the attempt leaves the line: free its slot, settle its cost."""
-        self._let_go(ticket)
+        self.memory.let_go(ticket)
         return self._step("release", **self._identity(ticket), cost=to_micro(cost_usd))
 
     def adopt(self, ticket: Ticket, prediction_id: str | None = None) -> Standing:
         """Make this process the owner of an attempt's place, whatever it is."""
         standing = Standing(self._call("adopt", **self._identity(ticket)))
-        self._remember(ticket, standing, prediction_id or "")
+        self.memory.stands(ticket, standing, prediction_id or "")
         return standing
 
     def heartbeat(self, report: dict[str, Any], *, leaving: bool = False) -> Beat:
@@ -170,11 +146,7 @@ class Gate:
             keepsake: of its last trusted heartbeat.
             waiting: the attempts its threads wait for; any other it seems to have, it has given back since.
         """
-        with self._memory:
-            self.reports += 1
-            held = list(self._held.values())
-            asks = list(self._asking)
-            self._since_report = []
+        held, asks = self.memory.begin_report()
         holds = [
             (ticket.attempt_key, ticket.fence, to_micro(ticket.price_usd), ticket.purse, ticket.priority, prediction)
             for ticket, prediction in held
@@ -182,8 +154,7 @@ class Gate:
         try:
             self._call("report", process=self.process, keepsake=keepsake, asks=asks, waits=list(waiting), holds=holds)
         finally:
-            with self._memory:
-                missed, self._since_report = self._since_report, None
+            missed = self.memory.end_report()
         # What was answered or given back in the meantime may have come too early to be noted: once more is no harm.
         for step in missed:
             run_together(self.redis, step)
@@ -205,7 +176,7 @@ class Gate:
             rows=[(row.id, int(row.runs), max(0, int(row.age_seconds * 1000))) for row in rows],
         )
         for prediction_id in orphans:
-            self._remember(self.orphan(prediction_id), Standing.CREATED, prediction_id)
+            self.memory.stands(self.orphan(prediction_id), Standing.CREATED, prediction_id)
         return _seconds(wait), list(orphans)
 
     @staticmethod
@@ -289,12 +260,6 @@ class Gate:
             pipeline.persist(name)
             pipeline.execute()
 
-    def await_read(self) -> None:
-        """Wait until the account may make one more read of the API, and count it."""
-        args = (MINUTE_MS, self._reads_per_minute)
-        while wait_ms := int(_READ(self.redis, [self.prefix + "reads"], args)):
-            time.sleep(wait_ms / 1000)
-
     def _identity(self, ticket: Ticket) -> dict[str, Any]:
         return {"attempt": ticket.attempt_key, "process": self.process, "fence": ticket.fence}
 
@@ -318,35 +283,13 @@ class Gate:
             prediction=prediction,
         )
 
-    @contextmanager
-    def _asking_for(self, attempts: set[str]) -> Iterator[None]:
-        """What is being asked for may be granted already, and its answer under way."""
-        with self._memory:
-            self._asking |= attempts
-        try:
-            yield
-        finally:
-            with self._memory:
-                self._asking -= attempts
-
-    def _remember(self, ticket: Ticket, standing: Standing, prediction_id: str = "") -> None:
-        if standing in (Standing.CLAIMED, Standing.UNSETTLED, Standing.CREATED):
-            with self._memory:
-                self._held[ticket.attempt_key] = ticket, prediction_id
-
-    def _let_go(self, ticket: Ticket) -> None:
-        with self._memory:
-            self._held.pop(ticket.attempt_key, None)
-
     def _step(self, name: str, **call: Any) -> Step:
         config = self._config_json
         if self._clock is not None:
             config = json.dumps({**self._config, "now_ms": int(self._clock() * 1000)})
         step = _SCRIPTS[name], [self.prefix], (config, json.dumps(call))
         if name in ("answer", "release"):
-            with self._memory:
-                if self._since_report is not None:
-                    self._since_report.append(step)
+            self.memory.note(step)
         return step
 
     def _call(self, name: str, **call: Any) -> Any:

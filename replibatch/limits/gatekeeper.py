@@ -186,8 +186,10 @@ class Gatekeeper:
         reports = 0
         while not self._stopping.is_set():
             try:
-                if channel is None or reports != self._gate.reports:  # what was said before one is not heard any more
-                    reports = self._gate.reports
+                if (
+                    channel is None or reports != self._gate.memory.reports
+                ):  # what was said before one is not heard any more
+                    reports = self._gate.memory.reports
                     channel = self._subscribe(channel)
                 self._hear(channel, reports)
             except RedisError as error:
@@ -230,7 +232,7 @@ class Gatekeeper:
         if waiter is None or waiter.ticket.fence != fence:
             return True  # it has left, and gives back what it was handed
         if standing == Standing.GRANTED or (
-            standing == Standing.CLAIMED and not self._gate.was_claimed(waiter.ticket, reports)
+            standing == Standing.CLAIMED and not self._gate.memory.was_claimed(waiter.ticket, reports)
         ):
             return False
         waiter.news.put(standing)

@@ -19,6 +19,7 @@ from replibatch.errors import SettingsError
 from replibatch.ledger import BatchLedger, Ledger, Record
 from replibatch.limits import Gate, Ticket
 from replibatch.limits.gatekeeper import LISTEN_SECONDS, Gatekeeper
+from replibatch.limits.reads import Reads
 from replibatch.outputs.download import Downloader
 from replibatch.process import process_name
 from replibatch.replicate_api import Prediction, ReplicateAPI, Watcher
@@ -101,7 +102,7 @@ class Workshop:
         self.api = ReplicateAPI(
             settings.replicate_base_url,
             settings.replicate_api_token,
-            await_read=self.gate.await_read,
+            await_read=Reads(self.redis, settings).wait,
             may_create=lambda: self.gatekeeper.lived_since(self._custody.confirmed_at),
             settle_seconds=settings.settle_seconds,
             on_token_refused=lambda why: self.credentials.refused(why),  # noqa: PLW0108  # it is made below

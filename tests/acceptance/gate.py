@@ -32,7 +32,7 @@ class Account:
 
     def state(self) -> State:
         with Redis.from_url(self.redis_url, decode_responses=True) as redis:
-            return State.read(redis, f"rb:{load().account_key}:")
+            return State.read(redis, load().key_prefix)
 
     def of(self, worker: Worker, place: str) -> list[str]:
         """The attempts a worker process has in `slots`, `granted` or `waiters`."""

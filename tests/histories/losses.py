@@ -89,7 +89,7 @@ class LossyMachine(Machine):
         self.tick(self.books.now - self.clock)
         attempts = self.books.attempts
         for gate in self.gates.values():
-            for ticket in [ticket for ticket, _ in gate._held.values() if ticket.attempt_key not in attempts]:
+            for ticket in [ticket for ticket, _ in gate.memory.held() if ticket.attempt_key not in attempts]:
                 gate.released(ticket, 0.0)  # past its hard deadline
         runs = {attempts[attempt].prediction: 20.0 for attempt in self.books.having("created")}
         runs |= {prediction: self.books.now - at for at, prediction in self.books.answers if prediction in runs}

@@ -151,7 +151,7 @@ class World(RuleBasedStateMachine):
         self.state.check_itself()
         for attempt in self.books.learn(self.state):  # its process hears of it
             gate = self.gate_of(attempt)
-            assert gate.was_claimed(self.books.attempts[attempt].ticket, gate.reports)
+            assert gate.memory.was_claimed(self.books.attempts[attempt].ticket, gate.memory.reports)
 
     def nothing_has_changed(self) -> None:
         type(self).calls += 1

@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from replibatch.limits import Gate, Standing, Ticket
+from replibatch.limits.reads import Reads
 from replibatch.scripts import run_together
 from replibatch.settings import load
 
@@ -104,7 +105,8 @@ def test_who_holds_slots_and_who_waits(gate: Gate) -> None:
 
 
 def test_reads_of_the_last_minute_are_counted(gate: Gate) -> None:
+    reads = Reads(gate.redis, load())
     for _ in range(7):
-        gate.await_read()
+        reads.wait()
     with_real_time = Gate(gate.redis, load(), "another/1/x")
     assert with_real_time.status()["reads"] == 7

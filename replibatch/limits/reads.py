@@ -1,0 +1,33 @@
+"""The account's reads of the API (anything but a create), in a sliding window of their own."""
+
+from __future__ import annotations
+
+import time
+
+from redis import Redis
+
+from replibatch.scripts import Script
+from replibatch.settings import Settings
+
+MINUTE_MS = 60_000
+
+_READ = Script("replibatch.limits", "read")
+
+
+class Reads:
+    """One line for all processes of the account.
+
+    Args:
+        redis: a client of the fleet's Redis.
+        settings: the account, and how many reads it has a minute.
+    """
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._keys = [f"{settings.key_prefix}reads"]
+        self._arguments = (MINUTE_MS, settings.reads_per_minute)
+
+    def wait(self) -> None:
+        """Wait until the account may make one more, and count it."""
+        while wait_ms := int(_READ(self._redis, self._keys, self._arguments)):
+            time.sleep(wait_ms / 1000)
