@@ -124,7 +124,7 @@ BREAKS = {
     ),
     "P4: the dead are not taken over": Break(
         "workers/custodian.py",
-        "(shop.gatekeeper.is_steady and not shop.gate.alive(process))",
+        "(shop.gatekeeper.pulse.is_steady and not shop.gate.alive(process))",
         "False",
         f"{CRASH}::test_killed_with_another_worker_alive[waiting for the prediction]",
     ),

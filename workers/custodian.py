@@ -107,7 +107,7 @@ class Custodian:
         for batch in shop.batches.feeding():
             publish(self._app, shop.ledger, shop.batches.top_up(batch))
         for process in shop.ledger.other_custodians():
-            if process == "" or (shop.gatekeeper.is_steady and not shop.gate.alive(process)):
+            if process == "" or (shop.gatekeeper.pulse.is_steady and not shop.gate.alive(process)):
                 self._take_over(process)
 
     def _pass_on_cancels(self) -> None:

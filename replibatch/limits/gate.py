@@ -3,8 +3,8 @@
     acquire ──► claimed ──► POST ──► answer(created) ──► … prediction over ──► release
         └─► waiting ──► (handed off) ──► claim ──┘          └─► answer(not created): the slot is free again
 
-Nothing here waits; `Gatekeeper` does. `lua/gate.lua` describes the keys. What its process holds is in `memory`: a state
-that was lost is rebuilt from that, and from the account's own list of predictions.
+Nothing here waits; `Gatekeeper` does. `lua/gate.lua` describes the keys. A state that was lost is rebuilt from what
+each process remembers (`memory.py`), and from the account's own list of predictions.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from redis.client import PubSub
 from redis.exceptions import RedisError
 
 from replibatch.limits.gate import Gate
+from replibatch.limits.pulse import Pulse
 from replibatch.limits.words import Standing, Ticket
 from replibatch.scripts import run_together
 
@@ -52,6 +53,7 @@ class Gatekeeper:
             it is under way.
 
     Attributes:
+        pulse: whether this process is alive to the others.
         beat_seconds: between two heartbeats.
         max_concurrent: the concurrency limit in force at the last of them.
     """
@@ -67,6 +69,7 @@ class Gatekeeper:
         self._gate = gate
         self._listener = listener
         self._lease_seconds = lease_seconds
+        self.pulse = Pulse(lease_seconds)
         self.beat_seconds = min(lease_seconds / 4, SLOWEST_BEAT_SECONDS)
         self._report = report
         self._recover = recover
@@ -77,8 +80,6 @@ class Gatekeeper:
         self._clock = threading.Condition()
         self._ask_at: float | None = None
         self._beat_at = float("-inf")
-        self._last_beat = float("-inf")
-        self._steady_since = float("inf")
         self._look_at = float("-inf")
         self.max_concurrent = 0
         self._stopping = threading.Event()
@@ -115,20 +116,6 @@ class Gatekeeper:
     def draining(self) -> bool:
         """Whether the process is on its way out."""
         return self._draining.is_set()
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether the last confirmed heartbeat is younger than a lease: only then may a POST be sent."""
-        return time.monotonic() - self._last_beat < self._lease_seconds
-
-    def lived_since(self, moment: float) -> bool:
-        """Whether nobody can have taken this process for dead since a moment of the monotonic clock."""
-        return self.is_fresh and self._steady_since <= moment
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether heartbeats have arrived for a full lease without a gap: only then may others be called dead."""
-        return self.is_fresh and time.monotonic() - self._steady_since >= self._lease_seconds
 
     @property
     def waiting(self) -> int:
@@ -183,13 +170,11 @@ class Gatekeeper:
 
     def _listen(self) -> None:
         channel: PubSub | None = None
-        reports = 0
+        memory, reports = self._gate.memory, 0
         while not self._stopping.is_set():
             try:
-                if (
-                    channel is None or reports != self._gate.memory.reports
-                ):  # what was said before one is not heard any more
-                    reports = self._gate.memory.reports
+                if channel is None or reports != memory.reports:  # what was said before one is not heard any more
+                    reports = memory.reports
                     channel = self._subscribe(channel)
                 self._hear(channel, reports)
             except RedisError as error:
@@ -284,12 +269,9 @@ class Gatekeeper:
                 log.warning("redis is away", error=str(error))
 
     def _beat(self) -> None:
-        began = time.monotonic()
+        sent_at = time.monotonic()
         beat = self._gate.heartbeat(self._report())
-        confirmed = time.monotonic()
-        if confirmed - self._last_beat > self._lease_seconds:  # stopped before or within the call: a gap to others
-            self._steady_since = confirmed
-        self._last_beat = began
+        self.pulse.confirm(sent_at)
         self.max_concurrent = beat.max_concurrent
         if self._waiters:
             self._ask_again(beat.again_seconds)

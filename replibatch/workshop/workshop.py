@@ -103,7 +103,7 @@ class Workshop:
             settings.replicate_base_url,
             settings.replicate_api_token,
             await_read=Reads(self.redis, settings).wait,
-            may_create=lambda: self.gatekeeper.lived_since(self._custody.confirmed_at),
+            may_create=lambda: self.gatekeeper.pulse.lived_since(self._custody.confirmed_at),
             settle_seconds=settings.settle_seconds,
             on_token_refused=lambda why: self.credentials.refused(why),  # noqa: PLW0108  # it is made below
         )
