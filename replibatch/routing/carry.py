@@ -1,0 +1,129 @@
+"""What a model is given for an attempt: of the inputs that were asked for, those that it takes, as it takes them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from replibatch.catalog import Model
+from replibatch.errors import ReferenceImageError, RequestError
+from replibatch.requests import RoutedRequest
+from replibatch.routing.routed import as_list
+
+# What a reference image is called here and there; every model's own reference parameter is added to these.
+REFERENCE_NAMES = frozenset(
+    {"image", "images", "input_image", "input_images", "image_input", "image_inputs", "image_prompt", "image_prompts"}
+    | {"start_image", "first_frame_image", "init_image", "image_url", "image_urls"}
+    | {"reference", "reference_image", "reference_images", "ref_image", "ref_images"}
+)
+FORMAT = "output_format"
+SEED = "(seed)"  # in `inputs`, and no model's input: the seed for those of the chain that take one
+TYPO_LIKENESS = 0.8  # as difflib measures it
+
+
+def inputs_for(model: Model, request: RoutedRequest, *, safety_off: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """What a model is given for an attempt.
+
+    Args:
+        model: the one asked for, or a fallback.
+        request: routed; its files are URLs or `file:…` names, and are passed on as they are.
+        safety_off: whether a fallback to this model switches its safety checker off.
+
+    Returns:
+        The whole input, prompt and reference images included, and what could not be carried over.
+
+    Raises:
+        ReferenceImageError: the model does not take that many reference images.
+    """
+    given, references = dict(request.inputs), list(request.references)
+    seed = given.pop(SEED, None)
+    warnings = []
+    for name in [name for name in given if name in REFERENCE_NAMES and model.input(name) is None]:
+        images = as_list(given[name])
+        if len(references) + len(images) <= model.reference_max:  # an image to start from is an image to go by
+            references += images
+            del given[name]
+            warnings.append(f"{name!r} is sent to {model.name} as {model.reference_param!r}")
+    if len(references) > model.reference_max:
+        raise ReferenceImageError(too_many(len(references), model))
+    if format_of(request.output) and not _takes(model, FORMAT, given.get(FORMAT)):
+        given.pop(FORMAT, None)  # the file is converted to the format of its name
+    carried, left_out = carry(model, given, with_reference=bool(references))
+    inputs = {"prompt": request.prompt, **carried}
+    ask_for_format(model, inputs, request.output)
+    if references and model.reference_param:
+        inputs[model.reference_param] = references if model.reference_is_list else references[0]
+    if model.seed_param and seed is not None:
+        inputs.setdefault(model.seed_param, seed)
+    if safety_off:
+        inputs = {**model.safety_off, **inputs}
+    return inputs, [*warnings, *left_out]
+
+
+def carry(model: Model, given: Mapping[str, Any], *, with_reference: bool) -> tuple[dict[str, Any], list[str]]:
+    """What the model takes of the inputs, under its own names, and what it does not."""
+    carried: dict[str, Any] = {}
+    left_out = []
+    for name, value in sorted(given.items(), key=lambda item: item[0] not in model.inputs):  # its own names first
+        spec = model.input(name)
+        if spec is not None and spec.name in carried:
+            left_out.append(f"{name!r} is left out: {spec.name!r} is given too")
+            continue
+        if spec is None:
+            left_out.append(f"{model.name} has no input {name!r}; left out{_meant(name, model)}")
+            continue
+        try:
+            carried[spec.name] = spec.coerce(value, with_reference=with_reference)
+        except RequestError as error:
+            left_out.append(f"{model.name}: {error}; left out")
+        else:
+            if spec.name != name:
+                left_out.append(f"{name!r} is sent to {model.name} as {spec.name!r}")
+    return carried, left_out
+
+
+def ask_for_format(model: Model, inputs: dict[str, Any], output: str | None) -> list[str]:
+    """Ask for the format of the file's name, where the model has it; says so where another was asked for."""
+    extension = format_of(output)
+    wanted = next((each for each in model.output_formats if _plain(each) == extension), None)
+    if wanted is None:
+        return []
+    asked = inputs.get(FORMAT, wanted)
+    inputs[FORMAT] = wanted
+    return [] if asked == wanted else [f"{FORMAT} {asked!r} gives way to the name {output!r}"]
+
+
+def format_of(output: str | None) -> str:
+    """The format of a file's name, in the word the models have for it; empty where it names none."""
+    return _plain(posixpath.splitext(output or "")[1].removeprefix("."))
+
+
+def too_many(count: int, model: Model) -> str:
+    """What to say where a model takes fewer reference images than there are."""
+    allowed = f"at most {model.reference_max}" if model.reference_max else "none"
+    return f"{counted_images(count)} for {model.name}; allowed: {allowed}"
+
+
+def counted_images(count: int) -> str:
+    """How many reference images, for people."""
+    return "a reference image" if count == 1 else f"{count} reference images"
+
+
+def _takes(model: Model, name: str, value: Any) -> bool:
+    spec = model.inputs.get(name)
+    try:
+        return spec is not None and spec.coerce(value) is not None
+    except RequestError:
+        return False
+
+
+def _plain(extension: str) -> str:
+    extension = extension.lower()
+    return "jpg" if extension == "jpeg" else extension
+
+
+def _meant(name: str, model: Model) -> str:
+    close = get_close_matches(name, model.inputs, 1, TYPO_LIKENESS)
+    return f" (did you mean {close[0]!r}?)" if close else ""

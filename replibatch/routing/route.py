@@ -1,0 +1,147 @@
+"""The model that can take a request, what it is given, and what is refused before any money is spent."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from replibatch.catalog import Catalog, Model
+from replibatch.catalog.inputs import InputSpec, listed
+from replibatch.catalog.models import UNSUPPORTED_INPUTS
+from replibatch.errors import OutputPathError, ReferenceImageError, RequestError
+from replibatch.references import places
+from replibatch.requests import BatchRequest
+from replibatch.routing.carry import REFERENCE_NAMES, SEED, ask_for_format, carry, counted_images, format_of, too_many
+from replibatch.routing.routed import Routed, as_list
+
+SEED_SPEC = InputSpec(name="seed", type="integer")
+SEED_BITS = 31
+IMAGES = frozenset({"jpg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
+VIDEOS = frozenset({"mp4", "m4v", "mov", "webm", "mkv", "avi"})
+
+
+def route(request: BatchRequest, catalog: Catalog, *, folder: Path | None = None) -> Routed:
+    """Find the model that can take a request, and what it is given.
+
+    Args:
+        request: as the caller made it.
+        catalog: the models to choose from.
+        folder: where relative paths of images start; None takes the working directory.
+
+    Raises:
+        UnsupportedModel: the catalogue has no such model.
+        ReferenceImageError: more reference images than any model takes, or not to be understood.
+        OutputPathError: the file asked for cannot hold what the model makes.
+        RequestError: an input of the wrong type, out of its range, or missing.
+    """
+    asked = catalog.get(request.model_name)
+    given = {name: value for name, value in (request.kwargs or {}).items() if value is not None}
+    if "prompt" in given:
+        raise RequestError("prompt is given twice: as the prompt, and among the inputs")
+    names = _reference_names(catalog)
+    references: list[str] = []
+    inputs: dict[str, Any] = {}
+    for name, value in given.items():
+        spec = asked.input(name)
+        if name == asked.reference_param or (spec is None and name in names):
+            references += places(name, listed(value), folder or Path.cwd())
+        elif spec is not None and spec.is_file:
+            found = places(name, listed(value), folder or Path.cwd())
+            inputs[name] = found if spec.type == "array" else _only(name, found)
+        else:
+            inputs[name] = value
+    model, switched = _model_for(asked, inputs, references, catalog)
+    inputs = {name: _checked(name, value, asked, model, bool(references)) for name, value in inputs.items()}
+    inputs, left_out = carry(model, inputs, with_reference=bool(references))
+    _check_required(model, inputs, references)
+    _check_extension(model, request.output_filepath)
+    renamed = ask_for_format(model, inputs, request.output_filepath)
+    _fix_seed(model, inputs, given.get("seed"))
+    return Routed(model, inputs, references, [*switched, *left_out, *renamed])
+
+
+def located(inputs: Mapping[str, Any], catalog: Catalog, folder: Path) -> dict[str, Any]:
+    """The inputs with the relative paths of their files made absolute.
+
+    Args:
+        inputs: as given, for whichever model.
+        catalog: its models say which inputs take files.
+        folder: where relative paths start.
+    """
+    specs = (spec for model in catalog.models.values() for spec in model.inputs.values())
+    names = _reference_names(catalog) | {spec.name for spec in specs if spec.is_file}
+    return {
+        name: places(name, listed(value), folder) if name in names and value is not None else value
+        for name, value in inputs.items()
+    }
+
+
+def _model_for(
+    asked: Model, inputs: dict[str, Any], references: list[str], catalog: Catalog
+) -> tuple[Model, list[str]]:
+    """The model that can take it, and what to say where that is another one than asked.
+
+    Where the images need another model, those in the asked model's own file inputs go along as references: they are
+    moved from `inputs` to `references`.
+    """
+    if len(references) > asked.reference_max:
+        if asked.kind != "image":
+            raise ReferenceImageError(too_many(len(references), asked))
+        for name in [name for name in inputs if name in REFERENCE_NAMES]:
+            references += as_list(inputs.pop(name))
+        taker = catalog.one_reference if len(references) == 1 else catalog.several_references
+        if len(references) > taker.reference_max:
+            raise ReferenceImageError(too_many(len(references), taker))
+        return taker, [f"{taker.name} instead of {asked.name}, for {counted_images(len(references))}"]
+    foreign = [name for name in inputs if asked.input(name) is None]
+    for edge in asked.fallback:
+        if UNSUPPORTED_INPUTS in edge.on and not references and not edge.references:
+            other = catalog.models[edge.model]
+            if taken := [name for name in foreign if other.input(name)]:
+                return other, [f"{other.name} instead of {asked.name}, for {', '.join(map(repr, taken))}"]
+    return asked, []
+
+
+def _checked(name: str, value: Any, asked: Model, model: Model, with_reference: bool) -> Any:
+    """The value as the model that has this input takes it; an input that none has stays as it is."""
+    owner = asked if asked.input(name) else model
+    spec = owner.input(name)
+    if spec is None:
+        return value
+    try:
+        return spec.coerce(value, with_reference=with_reference and owner is model)
+    except RequestError as error:
+        raise RequestError(f"{owner.name}: {error}") from None
+
+
+def _check_required(model: Model, inputs: Mapping[str, Any], references: list[str]) -> None:
+    there = {"prompt", *inputs, *([model.reference_param] if references else [])}
+    for spec in model.inputs.values():
+        if spec.required and spec.name not in there:
+            raise RequestError(f"{model.name}: {spec.name} is missing; allowed: {spec.allowed}")
+
+
+def _check_extension(model: Model, output: str | None) -> None:
+    """Refuse a video under an image's name, and the other way round: no conversion would mend it."""
+    foreign = {"image": VIDEOS, "video": IMAGES}.get(model.kind, frozenset())
+    if format_of(output) in foreign:
+        allowed = f"a name ending in .{model.extension({})}"
+        raise OutputPathError(f"{output}: {model.name} makes {model.kind}s; allowed: {allowed}")
+
+
+def _fix_seed(model: Model, inputs: dict[str, Any], given: Any) -> None:
+    """One seed for every attempt: it makes the input unique, and the picture repeatable."""
+    if model.seed_param not in inputs:
+        inputs[SEED] = secrets.randbits(SEED_BITS) if given is None else SEED_SPEC.coerce(given)
+
+
+def _reference_names(catalog: Catalog) -> frozenset[str]:
+    return REFERENCE_NAMES | {each.reference_param for each in catalog.models.values() if each.reference_param}
+
+
+def _only(name: str, found: list[str]) -> str:
+    if len(found) != 1:
+        raise ReferenceImageError(f"{name} holds {len(found)} files; allowed: one")
+    return found[0]
