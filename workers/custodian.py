@@ -190,7 +190,7 @@ class Custodian:
             self._requeue(record)
 
     def _watch(self, record: Record, prediction_id: str) -> None:
-        model = self._shop.models_of(record)[record.model]
+        model = self._shop.chains.model_of(record)
         created_ms = record.created_ms or int(time.time() * 1000)
         self._looked_after[record.id] = replace(record, prediction_id=prediction_id, created_ms=created_ms)
 
@@ -208,13 +208,11 @@ class Custodian:
 
     def _reconcile(self, record: Record) -> None:
         shop = self._shop
-        model = shop.models_of(record)[record.model]
+        model = shop.chains.model_of(record)
         self._looked_after[record.id] = record
 
         def claim(prediction: Prediction) -> bool:
-            created = shop.ledger.created(record, prediction.id)
-            answer, _ = run_together(shop.redis, created, shop.gate.created(self._ticket(record), prediction.id))
-            return answer in ("ok", "gone")
+            return shop.claim(record, self._ticket(record), prediction.id) in ("ok", "gone")
 
         def absent() -> None:
             ticket = self._ticket(record)
@@ -247,6 +245,6 @@ class Custodian:
 
     def _ticket(self, record: Record) -> Ticket:
         """With its price: it is reserved again should the account's state be lost."""
-        model = self._shop.models_of(record)[record.model]
+        model = self._shop.chains.model_of(record)
         price_usd = model.cost_usd(inputs_for(model, record.request)[0])
         return Ticket(record.attempt_key, record.fence, price_usd, record.purse, record.priority)

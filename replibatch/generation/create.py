@@ -11,7 +11,6 @@ from replibatch.ledger.holds import BUDGET, PAUSED, STOPPED
 from replibatch.limits import Standing
 from replibatch.replicate_api import Prediction
 from replibatch.requests import State
-from replibatch.scripts import run_together
 from replibatch.workshop.reconciler import Unsettled, fingerprint
 
 
@@ -74,11 +73,7 @@ def _claim(work: Work, prediction: Prediction) -> bool:
 
     Where the record was lost with Redis' data, the attempt goes on: nobody else would see its prediction end.
     """
-    answer, _ = run_together(
-        work.shop.redis,
-        work.shop.ledger.created(work.record, prediction.id),
-        work.shop.gate.created(work.ticket, prediction.id),
-    )
+    answer = work.shop.claim(work.record, work.ticket, prediction.id)
     if answer == "fenced":
         raise Leave(SteppedAside())
     if answer == "twin":

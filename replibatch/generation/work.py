@@ -47,7 +47,7 @@ class Work:
         self.record = record
         self.running = running
         self._announce = announce
-        self.models = shop.models_of(record)
+        self.models = shop.chains.of(record)
         self.model = self.models[record.model]
         safety_off = shop.settings.fallback_safety_off and record.model != record.request.model
         self.inputs, self.warnings = inputs_for(self.model, record.request, safety_off=safety_off)

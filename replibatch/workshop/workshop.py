@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
 
-from replibatch.catalog import Model
 from replibatch.connection import connect
 from replibatch.errors import SettingsError
 from replibatch.ledger import BatchLedger, Ledger, Record
@@ -26,6 +23,7 @@ from replibatch.replicate_api import Prediction, ReplicateAPI, Watcher
 from replibatch.scripts import run_together
 from replibatch.settings import Settings
 from replibatch.shared_storage import storage_for
+from replibatch.workshop.chains import Chains
 from replibatch.workshop.credentials import Credentials
 from replibatch.workshop.reconciler import Reconciler
 from replibatch.workshop.recovery import Recovery
@@ -91,6 +89,7 @@ class Workshop:
         self.gate = Gate(self.redis, settings, self.process)
         self.ledger = Ledger(self.redis, settings, self.process)
         self.batches = BatchLedger(self.ledger)
+        self.chains = Chains(self.batches)
         listener = connect(redis_url, longest_block_seconds=LISTEN_SECONDS)
         self.gatekeeper = Gatekeeper(
             self.gate,
@@ -125,7 +124,6 @@ class Workshop:
         self.running: dict[str, Running] = {}
         self.tickets: dict[str, Ticket] = {}
         self._custody = threading.local()
-        self._catalog_of_batch = lru_cache(maxsize=256)(self._read_catalog)
 
     def start(self) -> None:
         """Begin to heartbeat, to watch and to reconcile."""
@@ -140,6 +138,13 @@ class Workshop:
         """
         self._custody.confirmed_at = time.monotonic()
         return self.ledger.intend(record, sent)
+
+    def claim(self, record: Record, ticket: Ticket, prediction_id: str) -> str:
+        """Make a prediction an attempt's, in the ledger and at the gate; the answer is that of `Ledger.created`."""
+        answer, _ = run_together(
+            self.redis, self.ledger.created(record, prediction_id), self.gate.created(ticket, prediction_id)
+        )
+        return str(answer)
 
     def begin(self, generation_id: str, running: Running) -> None:
         """A thread works on a generation now; one that does so in an earlier custody is told to leave."""
@@ -191,21 +196,3 @@ class Workshop:
         self.gatekeeper.stop()
         self.api.close()
         self.downloader.close()
-
-    def models_of(self, record: Record) -> dict[str, Model]:
-        """The models of a generation's chain, as they were when it was asked for."""
-        if record.batch:
-            # A batch may gain models while it is appended to.
-            models = self._catalog_of_batch(record.batch)
-            if record.model in models:
-                return models
-            self._catalog_of_batch.cache_clear()
-            return self._catalog_of_batch(record.batch)
-        return _parse(json.loads(record.catalog))
-
-    def _read_catalog(self, batch: str) -> dict[str, Model]:
-        return _parse(self.batches.catalog(batch))
-
-
-def _parse(catalog: dict[str, Any]) -> dict[str, Model]:
-    return {name: Model.from_json(model) for name, model in catalog.items()}
