@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from os import PathLike, fspath
 from typing import Any, Self
@@ -151,10 +151,10 @@ class RoutedRequest:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The opposite of `to_json`."""
-        fields = {"inputs": {}, **data}
-        fields["references"] = tuple(data.get("references", ()))
-        fields["warnings"] = tuple(data.get("warnings", ()))
-        return cls(**fields)
+        values = {"inputs": {}, **data}
+        values["references"] = tuple(data.get("references", ()))
+        values["warnings"] = tuple(data.get("warnings", ()))
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -263,9 +263,15 @@ class BatchResult:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The opposite of `to_json`."""
-        fields = {key: value for key, value in data.items() if key != "file_paths"}
-        fields["files"] = tuple(OutputFile(**file) for file in data["files"])
-        fields["attempts"] = tuple(Attempt(**attempt) for attempt in data["attempts"])
-        fields["warnings"] = tuple(data["warnings"])
-        fields["state"] = State(data["state"])
-        return cls(**fields)
+        values = _known(cls, data)
+        values["files"] = tuple(OutputFile(**_known(OutputFile, file)) for file in data["files"])
+        values["attempts"] = tuple(Attempt(**_known(Attempt, attempt)) for attempt in data["attempts"])
+        values["warnings"] = tuple(data["warnings"])
+        values["state"] = State(data["state"])
+        return cls(**values)
+
+
+def _known(kind: type, data: dict[str, Any]) -> dict[str, Any]:
+    """What a class has a field for: a result may be of a later version than its reader."""
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in data.items() if name in names}

@@ -19,7 +19,9 @@ from dataclasses import replace
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from replibatch.ledger import Record, capacity_for
 from replibatch.limits import Standing, Ticket
@@ -99,13 +101,32 @@ class Custodian:
         if shop.gatekeeper.draining:
             return
         shop.ledger.capacity = capacity_for(shop.gatekeeper.max_concurrent)
-        self._pass_on_cancels()
-        self._find_strangers()
-        publish(self._app, shop.ledger, shop.ledger.lost(queue_lists(shop.settings), shop.settings.lease_seconds))
-        call_linked(self._app, shop.ledger, shop.ledger.owed(shop.settings.lease_seconds))
-        shop.batches.tidy()
-        for batch in shop.batches.feeding():
-            publish(self._app, shop.ledger, shop.batches.top_up(batch))
+        for duty in (
+            self._pass_on_cancels,
+            self._find_strangers,
+            self._take_over_from_the_dead,
+            self._publish_what_was_lost,
+            shop.batches.tidy,
+            self._feed,
+        ):
+            try:
+                duty()
+            except (RedisConnectionError, RedisTimeoutError, OperationalError):
+                raise
+            except Exception:  # what is wrong with one keeps the others from nothing
+                log.exception("unexpected")
+
+    def _publish_what_was_lost(self) -> None:
+        ledger, settings = self._shop.ledger, self._shop.settings
+        publish(self._app, ledger, ledger.lost(queue_lists(settings), settings.lease_seconds))
+        call_linked(self._app, ledger, ledger.owed(settings.lease_seconds))
+
+    def _feed(self) -> None:
+        for batch in self._shop.batches.feeding():
+            publish(self._app, self._shop.ledger, self._shop.batches.top_up(batch))
+
+    def _take_over_from_the_dead(self) -> None:
+        shop = self._shop
         for process in shop.ledger.other_custodians():
             if process == "" or (shop.gatekeeper.pulse.is_steady and not shop.gate.alive(process)):
                 self._take_over(process)
@@ -129,18 +150,18 @@ class Custodian:
         oldest = time.time() - self._shop.settings.prediction_timeout_seconds - OVERDUE_SECONDS
         for record in list(self._looked_after.values()):
             if record.prediction_id and record.created_ms and record.created_ms / 1000 < oldest:
-                self._cancel(record, record.prediction_id)
+                self._cancel(record, record.prediction_id, overdue=True)
 
-    def _cancel(self, record: Record, prediction_id: str) -> None:
+    def _cancel(self, record: Record, prediction_id: str, *, overdue: bool = False) -> None:
         if prediction_id not in self._being_canceled:
             self._being_canceled.add(prediction_id)
-            self._cancels.submit(self._cancel_there, record, prediction_id)
+            self._cancels.submit(self._cancel_there, record, prediction_id, overdue=overdue)
 
-    def _cancel_there(self, record: Record, prediction_id: str) -> None:
+    def _cancel_there(self, record: Record, prediction_id: str, *, overdue: bool) -> None:
         """Cancel at Replicate, in a thread of the cancels; what follows is the custodian's."""
         canceled: Prediction | None = None
         try:
-            canceled = self._shop.api.cancel(prediction_id)
+            canceled = self._shop.api.cancel(prediction_id, overdue=overdue)
         except Exception as failure:  # noqa: BLE001  # the next round tries again
             log.warning("could not cancel", generation=record.id, error=str(failure))
         self._soon(record, lambda: self._canceled(record, prediction_id, canceled))

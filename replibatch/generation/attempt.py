@@ -72,12 +72,7 @@ def generate(
 
 def _run(work: Work) -> Outcome:
     try:
-        prediction = work.record.prediction_id or create(work)
-        ended = _await_end(work, prediction)
-        files = _save(work, ended)
-        return work.settle(State.SUCCEEDED, files, work.attempts(None))
-    except AttemptFailure as failure:
-        return _after(work, _for_a_dropped_input(work, failure) or failure)
+        return _attempt(work)
     except Leave as leave:
         return leave.outcome
     except RequestError as error:  # a reference image that is in the storage no more
@@ -88,7 +83,18 @@ def _run(work: Work) -> Outcome:
         work.log.exception("unexpected")
         work.gate(work.shop.gate.released(work.ticket, work.cost_usd))
         why = f"unexpected {type(error).__name__}: {error}"
-        return work.settle(State.FAILED, (), work.record.attempts, error=why)
+        attempts = work.attempts(AttemptFailure(why)) if work.prediction_id else work.record.attempts
+        return work.settle(State.FAILED, (), attempts, error=why)
+
+
+def _attempt(work: Work) -> Outcome:
+    try:
+        prediction = work.record.prediction_id or create(work)
+        ended = _await_end(work, prediction)
+        files = _save(work, ended)
+        return work.settle(State.SUCCEEDED, files, work.attempts(None))
+    except AttemptFailure as failure:
+        return _after(work, _for_a_dropped_input(work, failure) or failure)
 
 
 def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
@@ -108,11 +114,12 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
     shop.watcher.watch(prediction, work.model.name, work.model.typical_seconds, on_end)
     try:
         while not ends:
-            overdue = not work.await_news(max(CANCEL_AGAIN_SECONDS, deadline + OVERDUE_SECONDS - time.time()))
+            came = work.await_news(max(CANCEL_AGAIN_SECONDS, deadline + OVERDUE_SECONDS - time.time()))
+            overdue = not came or time.time() >= deadline + OVERDUE_SECONDS
             if not ends:
                 work.leave_if_draining()
                 if overdue or work.running.canceled:
-                    _cancel(work, prediction_id, on_end)
+                    _cancel(work, prediction_id, on_end, overdue=overdue)
     finally:
         if not work.running.superseded:  # else another thread watches it
             shop.watcher.forget(prediction_id)
@@ -128,9 +135,9 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
     return ended
 
 
-def _cancel(work: Work, prediction_id: str, on_end: Callable[[Prediction], None]) -> None:
+def _cancel(work: Work, prediction_id: str, on_end: Callable[[Prediction], None], *, overdue: bool) -> None:
     try:
-        canceled = work.shop.api.cancel(prediction_id)
+        canceled = work.shop.api.cancel(prediction_id, overdue=overdue)
     except AttemptFailure as failure:
         work.log.warning("could not cancel", error=str(failure))
         work.await_news(1.0)
@@ -210,7 +217,11 @@ def _give_up(work: Work, failure: AttemptFailure, attempts: list[Attempt]) -> Ou
     error = "; ".join(f"{attempt.model}: {attempt.message}" for attempt in attempts)
     answer_stands = isinstance(failure, InvalidInput | NotSaved | OutputErased | PredictionCanceled)
     if work.shop.settings.placeholder and work.model.kind == "image" and not answer_stands:
-        placeholder = save_placeholder(key=work.record.request.output, storage=work.shop.storage)
+        try:
+            placeholder = save_placeholder(key=work.record.request.output, storage=work.shop.storage)
+        except OSError as fault:
+            placeholder = None
+            work.warnings = [*work.warnings, f"the placeholder could not be saved: {fault}"]
         if placeholder:
             return work.settle(State.PLACEHOLDER, (placeholder,), attempts, error=error)
     return work.settle(State.FAILED, (), attempts, error=error)

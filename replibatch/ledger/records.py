@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+import structlog
 from redis import Redis
 
 from replibatch.ledger.counts import counted
@@ -30,6 +31,8 @@ _NAMES = (
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
 
 TAKE_OVER_AT_ONCE = 200
+
+log = structlog.get_logger(__name__)
 
 
 class Ledger:
@@ -77,7 +80,7 @@ class Ledger:
     def take(self, generation_id: str, attempt: int) -> Record | None:
         """Take custody for a task that starts; None where it must step aside."""
         flat = self._call("take", id=generation_id, attempt=attempt, taker=new_id())
-        return Record.parse(generation_id, flat) if flat else None
+        return _readable(generation_id, flat) if flat else None
 
     def intend(self, record: Record, sent: str) -> str:
         """Note what a create will be recognised by: `ok`; otherwise `lost`, `canceled` or `paused`: send nothing.
@@ -142,7 +145,7 @@ class Ledger:
     def take_over(self, dead: str) -> list[Record]:
         """Take over from a dead process; from `""`, what processes that ended in order left."""
         rows = self._call("take_over", dead=dead, most=TAKE_OVER_AT_ONCE)
-        return [Record.parse(row[0], row[1:]) for row in rows]
+        return [record for row in rows if (record := _readable(row[0], row[1:]))]
 
     def lost(self, lists: Mapping[int, str], grace_seconds: float) -> list[Message]:
         """What the queue has lost, now in this process's publishing custody, as messages for the queue's head.
@@ -185,7 +188,7 @@ class Ledger:
         flat = cast("dict[str, str]", self.redis.hgetall(self._key("gen", generation_id)))
         if flat.get("process") != self.process:
             return None
-        return Record.parse(generation_id, [text for pair in flat.items() for text in pair])
+        return _readable(generation_id, [text for pair in flat.items() for text in pair])
 
     def has(self, record: Record) -> bool:
         """Whether the record is still in this process's custody, under the fence it was taken with."""
@@ -241,3 +244,12 @@ class Ledger:
     def _call(self, name: str, **call: Any) -> Any:
         script, keys, args = self._step(name, **call)
         return script(self.redis, keys, args)
+
+
+def _readable(generation_id: str, flat: list[str]) -> Record | None:
+    """A record; None for one that cannot be read, which must keep no other from being looked after."""
+    try:
+        return Record.parse(generation_id, flat)
+    except Exception:
+        log.exception("its record cannot be read", generation=generation_id)
+        return None

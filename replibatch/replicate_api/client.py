@@ -147,9 +147,19 @@ class ReplicateAPI:
             yield rows
             path = self._path_of(following) if following else None
 
-    def cancel(self, prediction_id: str) -> Prediction:
-        """Cancel a prediction; its state after that (over already, perhaps)."""
-        return self._read(f"/v1/predictions/{prediction_id}/cancel", Prediction.from_json, method="POST")
+    def cancel(self, prediction_id: str, *, overdue: bool = False) -> Prediction:
+        """Cancel a prediction; its state after that (over already, perhaps).
+
+        Args:
+            prediction_id: which.
+            overdue: it must be over by its `Cancel-After`: one that Replicate does not know any more is then gone.
+        """
+        try:
+            return self._read(f"/v1/predictions/{prediction_id}/cancel", Prediction.from_json, method="POST")
+        except AttemptFailure as failure:
+            if overdue and _is_missing(failure):
+                return Prediction.gone(prediction_id)
+            raise
 
     def account(self) -> str:
         """The user name of the account the token belongs to."""
@@ -175,8 +185,7 @@ class ReplicateAPI:
         try:
             self._read(self._path_of(url), dict)
         except AttemptFailure as failure:
-            refusal = failure.__cause__
-            if isinstance(refusal, Refusal) and refusal.status == 404:
+            if _is_missing(failure):
                 return False
             raise
         return True
@@ -214,6 +223,12 @@ def _parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:
         return parse(from_json(response.content))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise Malformed(response) from error
+
+
+def _is_missing(failure: AttemptFailure) -> bool:
+    """Whether Replicate says that it has no such thing; what a gateway on the way says in HTML tells nothing."""
+    refusal = failure.__cause__
+    return isinstance(refusal, Refusal) and refusal.status == 404 and bool(refusal.body)
 
 
 def _page(listing: dict[str, Any]) -> tuple[list[Prediction], str | None]:

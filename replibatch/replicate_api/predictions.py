@@ -31,6 +31,11 @@ ERASED = (
     "REPLIBATCH_REGENERATE_ERASED=true has such outputs made, and paid for, again"
 )
 
+GONE = (
+    "Replicate does not know the prediction any more: it may have been made and paid for; "
+    "REPLIBATCH_REGENERATE_ERASED=true has such outputs made, and paid for, again"
+)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -76,6 +81,11 @@ class Prediction:
             data_removed=bool(data.get("data_removed")),
         )
 
+    @classmethod
+    def gone(cls, prediction_id: str) -> Self:
+        """One that Replicate does not know any more: over, charged for all anybody can tell, and erased."""
+        return cls(prediction_id, "succeeded", error=GONE, data_removed=True)
+
     @property
     def is_over(self) -> bool:
         """Whether the prediction has ended, one way or another."""
@@ -93,7 +103,7 @@ class Prediction:
         """
         words = self.error or f"the prediction was {self.status}"
         if self.status == "succeeded":
-            return OutputErased(ERASED) if self.data_removed else None
+            return OutputErased(self.error or ERASED) if self.data_removed else None
         if self.status == "aborted" or (self.status == "canceled" and past_deadline):
             return PredictionTimedOut("not finished within the prediction time-out")
         if self.status == "canceled":

@@ -10,7 +10,7 @@ import replibatch
 from replibatch import BatchRequest, BatchResult
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
-from tests.acceptance.custody import MODEL, PRICE_USD, Start, is_recorded
+from tests.acceptance.custody import MODEL, PRICE_USD, Start, check_nothing_left, is_recorded
 
 TIMEOUT_SECONDS = 5
 
@@ -101,3 +101,36 @@ class TestDeadline:
         result = job.result(90)
         assert reasons(result) == ["timeout"]
         assert sandbox.books.cancels == 1 and sandbox.books.in_flight == 0
+
+    @pytest.mark.chaos
+    @pytest.mark.parametrize("how", ["watched", "taken over", "canceled"])
+    def test_one_that_replicate_does_not_know_any_more_ends_too(
+        self, how: str, sandbox: Sandbox, start_worker: Start, fleet: str
+    ) -> None:
+        times = {"REPLIBATCH_PREDICTION_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS)}
+        first = start_worker(**times)
+        job = replibatch.enqueue(BatchRequest("p [[hang]]", MODEL, "one.webp"))
+        until(lambda: is_recorded(fleet, job), what="it runs")
+        if how == "taken over":
+            start_worker(**times)
+            first.kill()
+        sandbox.settings.username = "another"  # which has no such prediction
+        if how == "canceled":
+            job.cancel()
+        result = job.result(90)
+        assert reasons(result) == ["erased"] and "does not know" in str(result.error)
+        assert result.cost_usd == pytest.approx(PRICE_USD) and len(sandbox.books.create_times) == 1
+        check_nothing_left(fleet)
+
+
+def test_where_no_placeholder_can_be_saved_the_result_says_so(
+    sandbox: Sandbox, start_worker: Start, tmp_path: Path
+) -> None:
+    start_worker()
+    (tmp_path / "files" / "in").mkdir(parents=True)
+    (tmp_path / "files" / "in" / "the-way").touch()  # a disk that is full, or read-only, is an OSError as well
+    job = replibatch.enqueue(BatchRequest("p [[failed]]", MODEL, "in/the-way/one.webp"))
+    result = job.result(60)
+    assert not result.success and not result.placeholder and not result.file_paths
+    assert set(reasons(result)) == {"failed"} and "in/the-way" in "".join(result.warnings)
+    assert len(sandbox.books.create_times) == len(result.attempts)

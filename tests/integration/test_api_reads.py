@@ -8,6 +8,7 @@ import pytest
 
 from replibatch.errors import (
     AttemptFailure,
+    OutputErased,
     Throttled,
 )
 from tests.catalogue import FLUX, QWEN
@@ -76,6 +77,19 @@ class TestReads:
         ]
 
     @pytest.mark.parametrize("marker", ["aborted", "canceled", "failed"])
+    def test_one_that_replicate_does_not_know_is_gone_once_it_must_be_over(self, api):
+        with pytest.raises(AttemptFailure, match="404"):
+            api.cancel("unknown")
+        gone = api.cancel("unknown", overdue=True)
+        assert gone.is_over and gone.charged(0.5) == 0.5 and isinstance(gone.failure(), OutputErased)
+
+    def test_what_a_gateway_says_of_it_tells_nothing(self):
+        with OddServer(answer(404, "<html>not found</html>")) as server, account(server.url) as api:
+            with pytest.raises(AttemptFailure, match="404"):
+                api.cancel("a", overdue=True)
+            with pytest.raises(AttemptFailure, match="404"):
+                api.has_file(f"{server.url}/v1/files/a")
+
     def test_every_end_is_told(self, api, marker):
         assert ended(api, api.create(FLUX, inputs(f"[[{marker}]]"), 60).id) == marker
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from replibatch.cancellation import cancel
 from replibatch.catalog import load as load_catalog
@@ -78,6 +79,26 @@ def test_one_that_cannot_be_looked_after_keeps_no_other_waiting(shop: Workshop, 
     wait_for(lambda: shop.ledger.outcome("later")[0] == "queued", SECONDS)
 
 
+def test_one_that_cannot_be_read_keeps_no_other_waiting(shop: Workshop, leave_behind) -> None:
+    broken = leave_behind("broken")
+    shop.redis.hset(f"{shop.ledger.prefix}gen:{broken.id}", "request", '{"shape": "unknown"}')
+    wait_for(lambda: "broken" in shop.ledger.custody(), SECONDS)
+    leave_behind("later")
+    wait_for(lambda: shop.ledger.outcome("later")[0] == "queued", SECONDS)
+
+
+def test_a_duty_that_fails_keeps_no_other_from_being_done(
+    shop: Workshop, leave_behind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ResponseError("ERR Error running script")
+
+    for duty in ("lost", "owed", "to_cancel"):
+        monkeypatch.setattr(shop.ledger, duty, fails)
+    leave_behind("one")
+    wait_for(lambda: shop.ledger.outcome("one")[0] == "queued", SECONDS)
+
+
 def test_who_waits_at_the_gate_is_canceled_without_a_slot(shop: Workshop, leave_behind) -> None:
     leave_behind("waits")
     wait_for(lambda: shop.ledger.outcome("waits")[0] == "queued", SECONDS)
@@ -103,10 +124,10 @@ def test_a_cancel_that_replicate_is_slow_to_answer_holds_up_no_takeover(
     call.sandbox.settings.latency_seconds = 600.0
     cancel_there, asked, answer_now = shop.api.cancel, threading.Event(), threading.Event()
 
-    def slow(prediction_id: str) -> Prediction:
+    def slow(prediction_id: str, *, overdue: bool) -> Prediction:
         asked.set()
         assert answer_now.wait(2 * SECONDS)
-        return cancel_there(prediction_id)
+        return cancel_there(prediction_id, overdue=overdue)
 
     monkeypatch.setattr(shop.api, "cancel", slow)
     leave_behind("canceled", prediction=call.create("a fox")["id"])

@@ -210,6 +210,35 @@ class TestTake:
         assert settle(a, record, State.CANCELED) and a.to_cancel() == set()
 
 
+class TestVersions:
+    """A fleet is brought to a new version one process after the other."""
+
+    def test_a_record_of_a_later_version_is_left_to_a_newer_worker(self, redis: Redis, a: Ledger, b: Ledger) -> None:
+        for name in ("later", "now"):
+            enqueue(a, name)
+        redis.hset(f"{a.prefix}gen:later", "v", "99")
+        assert b.take("later", 1) is None
+        assert [record.id for record in b.take_over("a")] == ["now"]
+        assert a.custody() == {"later"}
+
+    def test_nothing_of_a_batch_of_a_later_version_is_begun(self, redis: Redis, a: Ledger) -> None:
+        batches = BatchLedger(a)
+        a.capacity = 1
+        assert open_batch(batches, "one", "g", "h") == ["g"]
+        redis.hset(f"{a.prefix}batch:one", "v", "99")
+        _, messages, _ = run(a, a.settle(taken(a), State.FAILED, result("g")))
+        assert messages == [] and batches.state("one").pending == 1
+
+    def test_one_that_cannot_be_read_keeps_no_other_from_being_taken_over(
+        self, redis: Redis, a: Ledger, b: Ledger
+    ) -> None:
+        for name in ("broken", "whole"):
+            enqueue(a, name)
+        redis.hset(f"{a.prefix}gen:broken", "request", '{"shape": "unknown"}')
+        assert [record.id for record in b.take_over("a")] == ["whole"]
+        assert b.record("broken") is None
+
+
 class TestSteps:
     def test_a_settle_repeated_by_the_connection_counts_once(self, a: Ledger) -> None:
         batches = BatchLedger(a)

@@ -85,6 +85,14 @@ class TestJSON:
         assert data["state"] == "placeholder"
         assert BatchResult.from_json(data) == result
 
+    def test_what_a_later_version_has_to_tell_besides_is_left_out(self):
+        attempt = Attempt("a/model", "p1", "succeeded", None, None, 1.0, 0.5)
+        result = BatchResult("r", "a cat", "a/model", "a/model", True, (OutputFile("a.png"),), attempts=(attempt,))
+        data = json.loads(json.dumps(result.to_json()))
+        for later in (data, data["attempts"][0], data["files"][0]):
+            later["mood"] = "good"
+        assert BatchResult.from_json(data) == result
+
 
 class TestOutputFile:
     def test_it_is_read_whole_or_in_pieces(self, tmp_path):

@@ -13,7 +13,7 @@ if known[1] then
   end
   return known[1] == 'publishing' and known[2] == call.process and 1 or 0
 end
-redis.call('HSET', record_key(call.id), 'v', '1', 'state', 'publishing', 'process', call.process, 'fence', whole(now),
+redis.call('HSET', record_key(call.id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
   'attempt', '1', 'model', call.model, 'priority', whole(call.priority), 'request', call.request,
   'catalog', call.catalog, 'link', call.link)
 redis.call('ZADD', key('asked'), whole(now), call.id)

@@ -3,7 +3,7 @@
 -- KEYS[1]  the account's prefix; every key below starts with it
 -- ARGV[1]  this call's arguments, JSON; `process` and `keep_ms` (how long results are kept) are in all of them
 --
--- gen:<id>             hash    a generation's record: request, state, attempt (number), model, sent (what its last create
+-- gen:<id>             hash    a generation's record: v (VERSION), request, state, attempt (number), model, sent (what its last create
 --                              is recognised by), prediction, process, fence, attempts (JSON), booked (what of their
 --                              cost a batch has, micro-dollars), paid (for the prediction, which has ended;
 --                              micro-dollars), batch, index, purse, priority, result (JSON), followers (batches),
@@ -16,7 +16,7 @@
 -- calls                zset    call of an application's own task, with a result -> when (ms) somebody last set out to
 --                              publish it
 -- prediction:<id>      string  the attempt a prediction belongs to: claimed once
--- batch:<id>           hash    total, counters by state, cost, max_concurrent, held, let_go_at (ms), canceled_at, purse,
+-- batch:<id>           hash    v, total, counters by state, cost, max_concurrent, held, let_go_at (ms), canceled_at, purse,
 --                              created, closed, over_at (ms, while it is over), model:<name> (catalogue), shape:<n> (what many of its requests have in common, JSON)
 -- batch:<id>:pending   list    requests that wait, "id TAB index TAB n TAB own": a request is its shape and its own fields
 -- batch:<id>:dropped   list    what was in it when the batch was canceled
@@ -32,8 +32,11 @@
 -- counts:<day>         hash    the same of one day (UTC, since the epoch); expires after a week
 -- latest               list    the generations that finished last, newest first; a screenful
 --
+-- A record and a batch say which version made them. A process has nothing to do with those of a later one: a newer will.
 -- Every script is idempotent; every write to a record is fenced. Fences start at the time, so that a generation made
 -- again never repeats one.
+
+local VERSION = '1' -- to be raised where an earlier worker could not make sense of a record, or of its models
 
 local PREFIX = KEYS[1]
 local call = cjson.decode(ARGV[1])
@@ -57,6 +60,9 @@ local function read(id)
   for i = 1, #flat, 2 do record[flat[i]] = flat[i + 1] end
   return record
 end
+
+-- Of a record or a batch.
+local function is_of_later_version(made) return tonumber(made.v or VERSION) > tonumber(VERSION) end
 
 -- Whether the caller still has the generation.
 local function has(record)
@@ -295,7 +301,8 @@ end
 -- Moves as many pending requests as may be outstanding into the caller's publishing custody; returns their messages.
 -- call.capacity is how many generations the account can make use of at once.
 local function top_up(batch)
-  local meta = redis.call('HMGET', key('batch', batch), 'max_concurrent', 'held', 'priority', 'purse')
+  local meta = redis.call('HMGET', key('batch', batch), 'max_concurrent', 'held', 'priority', 'purse', 'v')
+  if is_of_later_version({ v = meta[5] or nil }) then return {} end
   local pending, out = key('batch', batch, 'pending'), key('batch', batch, 'out')
   local feeding = key('batches', 'feeding')
   if redis.call('LLEN', pending) == 0 or (meta[2] and meta[2] ~= '') then
@@ -317,7 +324,7 @@ local function top_up(batch)
     if join_existing(id, batch, index) then
       joined = true
     else
-      redis.call('HSET', record_key(id), 'v', '1', 'state', 'publishing', 'process', call.process, 'fence', whole(now),
+      redis.call('HSET', record_key(id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
         'attempt', begun.attempt or '1', 'model', begun.model or model, 'request', request, 'batch', batch, 'index', index,
         'priority', meta[3])
       if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts, 'booked', begun.booked) end

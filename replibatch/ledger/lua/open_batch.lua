@@ -3,7 +3,7 @@
 
 local meta = key('batch', call.batch)
 if redis.call('EXISTS', meta) == 1 then return 0 end
-redis.call('HSET', meta, 'total', '0', 'created', whole(now), 'priority', whole(call.priority), 'about', call.about)
+redis.call('HSET', meta, 'v', VERSION, 'total', '0', 'created', whole(now), 'priority', whole(call.priority), 'about', call.about)
 if call.max_concurrent > 0 then redis.call('HSET', meta, 'max_concurrent', whole(call.max_concurrent)) end
 if call.purse ~= '' then
   redis.call('HSET', meta, 'purse', call.purse)

@@ -1,10 +1,10 @@
 -- A task that starts takes custody of its generation.
 -- call: id, attempt (the message's), process, taker (a name of this call's own, the same when it is repeated)
 -- Returns the record as a flat list; an empty one where the task must step aside: the generation is somebody's,
--- further on, finished or gone.
+-- further on, finished, gone, or of a later version.
 
 local record = read(call.id)
-if not record or tonumber(record.attempt) ~= call.attempt then return {} end
+if not record or tonumber(record.attempt) ~= call.attempt or is_of_later_version(record) then return {} end
 if record.state == 'queued' or record.state == 'publishing' then
   put_in_custody(call.id, record, call.process, 'running')
   expect_no_message(call.id, record)

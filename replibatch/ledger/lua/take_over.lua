@@ -5,14 +5,14 @@
 local taken = {}
 for _, id in ipairs(redis.call('SRANDMEMBER', custody_key(call.dead), call.most)) do
   local record = read(id)
-  if record and record.process == call.dead then
+  if not record or record.process ~= call.dead then
+    redis.call('SREM', custody_key(call.dead), id)
+  elseif not is_of_later_version(record) then
     put_in_custody(id, record, call.process, record.state)
     redis.call('HINCRBY', record_key(id), 'fence', 1)
     local flat = redis.call('HGETALL', record_key(id))
     table.insert(flat, 1, id)
     taken[#taken + 1] = flat
-  else
-    redis.call('SREM', custody_key(call.dead), id)
   end
 end
 if redis.call('SCARD', custody_key(call.dead)) == 0 then redis.call('SREM', key('custodians'), call.dead) end
