@@ -73,5 +73,5 @@ def options(message: Message) -> dict[str, Any]:
         "retries": message.attempt - 1,
         "shadow": f"generate[{message.model}]",
         "argsrepr": f"(attempt {message.attempt} on {message.model})",
-        "ignore_result": False,
+        "ignore_result": True,  # the task tells Celery itself, once
     }

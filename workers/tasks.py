@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from replibatch import logs
 from replibatch.errors import ReplibatchError
 from replibatch.generation import Done, Left, Next, generate
+from replibatch.ledger import Record
 from replibatch.messages import TASK, call_linked, options, publish
 from replibatch.requests import BatchResult, State
 from replibatch.scripts import Step, run_together
@@ -23,6 +24,8 @@ from workers import lifecycle, metrics
 from workers.app import app
 
 log = structlog.get_logger(__name__)
+
+IN_BRIEF = ("request_id", "success", "model_used", "file_paths", "cost_usd")
 
 _epilogues: dict[str, Step] = {}  # by task id: what must wait until Celery has written the task's state
 
@@ -43,14 +46,14 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
         generation_id,
         attempt,
         on_custody=lambda: task.update_state(state=states.STARTED),
-        announce=lambda result: _announce(task, result),
+        announce=lambda record, result: _announce(task, record, result),
     )
     if isinstance(outcome, Done):
         metrics.count(outcome.result)
         publish(app, shop.ledger, outcome.messages)
         call_linked(app, shop.ledger, outcome.calls)
         if outcome.result.success:
-            return outcome.result.to_json()
+            return outcome.result.to_json()  # for the event: Celery has been told what it keeps
         if outcome.result.state == State.CANCELED:
             task.send_event("task-revoked", terminated=True, signum=None, expired=False)
             raise Ignore  # its state is written
@@ -71,14 +74,21 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
     raise Ignore  # somebody else's, or over: no state is written
 
 
-def _announce(task: Task, result: BatchResult) -> None:
-    """Celery's own result first: a plain AsyncResult then never waits for one the ledger has already."""
+def _announce(task: Task, record: Record, result: BatchResult) -> None:
+    """Celery's own result first: a plain AsyncResult then never waits for one the ledger has already.
+
+    A batch's results are read as the batch's: Celery is told no more of each than its outcome.
+    """
+    told = result.to_json()
+    request = task.request
+    if record.batch:
+        told = {name: told[name] for name in IN_BRIEF}
+        request = None
     if result.success:
-        task.backend.store_result(task.request.id, result.to_json(), states.SUCCESS, request=task.request)
+        task.backend.store_result(task.request.id, told, states.SUCCESS, request=request)
     else:
-        task.backend.mark_as_failure(
-            task.request.id, ReplibatchError(result.error), request=task.request, call_errbacks=False
-        )
+        error = ReplibatchError(result.error)
+        task.backend.mark_as_failure(task.request.id, error, request=request, call_errbacks=False)
 
 
 def _run_epilogue(task_id: str, **_: Any) -> None:

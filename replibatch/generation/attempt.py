@@ -28,7 +28,7 @@ from replibatch.generation.create import create
 from replibatch.generation.fallback import GiveUp, NextModel, Retry, Wait, decide
 from replibatch.generation.outcomes import Leave, Next, Outcome, SteppedAside
 from replibatch.generation.work import Work
-from replibatch.ledger import Message
+from replibatch.ledger import Message, Record
 from replibatch.messages import HEAD
 from replibatch.outputs.save import save, save_placeholder
 from replibatch.replicate_api import Prediction
@@ -47,7 +47,7 @@ def generate(
     attempt: int,
     *,
     on_custody: Callable[[], None],
-    announce: Callable[[BatchResult], None],
+    announce: Callable[[Record, BatchResult], None],
 ) -> Outcome:
     """Make one attempt.
 
@@ -56,7 +56,7 @@ def generate(
         generation_id: whose.
         attempt: the number of the attempt the message is for.
         on_custody: called once the generation is this process's.
-        announce: called with the result just before it is settled.
+        announce: called with the record and its result just before that is settled.
     """
     record = shop.ledger.take(generation_id, attempt)
     if record is None:

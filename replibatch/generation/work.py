@@ -27,7 +27,7 @@ class Work:
         shop: the worker process's.
         record: the generation's, with its fence.
         running: how the process reaches the thread that works on it.
-        announce: called with the result just before it is settled.
+        announce: called with the record and its result just before that is settled.
 
     Attributes:
         model: the attempt's.
@@ -41,7 +41,7 @@ class Work:
     """
 
     def __init__(
-        self, shop: Workshop, record: Record, running: Running, announce: Callable[[BatchResult], None]
+        self, shop: Workshop, record: Record, running: Running, announce: Callable[[Record, BatchResult], None]
     ) -> None:
         self.shop = shop
         self.record = record
@@ -153,7 +153,7 @@ class Work:
         # A success announced twice is the same; a failure must not be told over what a later owner has made of it.
         if not result.success and not self.shop.ledger.has(record):
             return SteppedAside()
-        self._announce(result)
+        self._announce(record, result)
         ((settled, messages, calls),) = run_together(self.shop.redis, self.shop.ledger.settle(record, state, result))
         if not settled:
             return SteppedAside()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from redis import Redis
 
 from replibatch.errors import NoSuchWork
-from replibatch.ledger.packing import PendingEntry, compact, read_attempts, unpack
+from replibatch.ledger.packing import PendingEntry, compact, read_attempts, read_result, unpack
 from replibatch.ledger.record import Message
 from replibatch.ledger.records import Ledger
 from replibatch.money import to_usd
@@ -264,7 +264,7 @@ class BatchLedger:
                 pipeline.hget(f"{self._ledger.prefix}gen:{fields['id']}", "result")
             results = pipeline.execute()
         return [
-            Finished(mark, fields["id"], int(fields["index"]), result and BatchResult.from_json(json.loads(result)))
+            Finished(mark, fields["id"], int(fields["index"]), result and read_result(result))
             for (mark, fields), result in zip(entries, results, strict=True)
         ]
 

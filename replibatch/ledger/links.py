@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Self
 
+from replibatch.ledger.packing import read_result
+
 APPLICATION_QUEUE = "celery"  # where a Celery application listens that has not chosen another
 
 
@@ -50,7 +52,7 @@ class Call:
     def parse(cls, owed: str) -> Self:
         """From what a script returned."""
         fields = json.loads(owed)
-        return cls(fields["id"], Link(*json.loads(fields["link"])), json.loads(fields["result"]), owed)
+        return cls(fields["id"], Link(*json.loads(fields["link"])), read_result(fields["result"]).to_json(), owed)
 
     @property
     def task_id(self) -> str:

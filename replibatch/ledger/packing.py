@@ -1,17 +1,18 @@
-"""Requests as they lie in Redis: what many of a batch have in common is kept once, as a shape of the batch.
+"""Requests and results as they lie in Redis: nothing twice.
 
-An entry of the pending list is its own fields and the number of its shape; `lua/ledger.lua` joins the two when its
-turn has come. A batch of a million with one model has one shape, and a waiting request costs its prompt, its name and
-little more.
+What many requests of a batch have in common is kept once, as a shape of the batch. An entry of the pending list is
+its own fields and the number of its shape; `lua/ledger.lua` joins the two when its turn has come. A batch of a
+million with one model has one shape, and a waiting request costs its prompt, its name and little more. A result is
+kept without what follows from the rest of it.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from replibatch.requests import Attempt, RoutedRequest
+from replibatch.requests import Attempt, BatchResult, RoutedRequest, State
 
 MOST_SHAPES = 100  # of one batch: where no two requests are alike, shapes would save nothing
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)  # made once, not for each text
@@ -71,6 +72,64 @@ def read_request(generation_id: str, text: str) -> RoutedRequest:
 def read_attempts(text: str) -> tuple[Attempt, ...]:
     """Attempts of their JSON text, as it is in a record."""
     return tuple(Attempt(**attempt) for attempt in json.loads(text))
+
+
+def pack_result(result: BatchResult) -> str:
+    """A result as it is kept: JSON, without what `read_result` finds in the rest of it."""
+    data = asdict(result)
+    prompt = ("prompt", data["prompt"])
+    if data["inputs"] and next(iter(data["inputs"].items())) == prompt:
+        data["beside_prompt"] = dict(list(data.pop("inputs").items())[1:])
+    data["files"] = [_beside(file, _FILE) for file in data["files"]]
+    data["attempts"] = [_beside(attempt, _usual_attempt(data)) for attempt in data["attempts"]]
+    return compact(_beside(data, _usual_result(data)))
+
+
+def read_result(text: str) -> BatchResult:
+    """The result of its JSON text: packed, or as `BatchResult.to_json` gives it."""
+    data: dict[str, Any] = json.loads(text)
+    data["attempts"] = [{**_usual_attempt(data), **attempt} for attempt in data.get("attempts", ())]
+    if "beside_prompt" in data:
+        data["inputs"] = {"prompt": data["prompt"], **data.pop("beside_prompt")}
+    return BatchResult.from_json({**_usual_result(data), **data})
+
+
+_FILE = {"url": None, "sha256": None, "size_bytes": None}
+
+
+def _usual_attempt(result: dict[str, Any]) -> dict[str, Any]:
+    """What an attempt of a result has where nothing else is said."""
+    return {
+        "model": result["model_name"],
+        "prediction_id": None,
+        "outcome": "succeeded",
+        "reason": None,
+        "message": None,
+        "cost_usd": result.get("cost_usd", 0.0),
+    }
+
+
+def _usual_result(result: dict[str, Any]) -> dict[str, Any]:
+    """What a result has where nothing else is said."""
+    state = result.get("state", State.SUCCEEDED)
+    return {
+        "model_used": result["model_name"],
+        "success": state == State.SUCCEEDED,
+        "files": [],
+        "error": None,
+        "duration": 0.0,
+        "warnings": (),
+        "attempts": [],
+        "cost_usd": 0.0,
+        "placeholder": state == State.PLACEHOLDER,
+        "state": State.SUCCEEDED,
+        "inputs": {},
+    }
+
+
+def _beside(data: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """What is not as usual."""
+    return {name: value for name, value in data.items() if name not in usual or value != usual[name]}
 
 
 def compact(value: Any) -> str:

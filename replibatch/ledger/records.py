@@ -6,7 +6,6 @@ Every write to a record is fenced: who has lost custody changes nothing. `lua/le
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -17,7 +16,7 @@ from redis import Redis
 from replibatch.ledger.counts import counted
 from replibatch.ledger.holds import PAUSED
 from replibatch.ledger.links import Call, Link
-from replibatch.ledger.packing import compact
+from replibatch.ledger.packing import compact, pack_result, read_result
 from replibatch.ledger.record import Message, Record
 from replibatch.money import to_micro
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_id
@@ -128,7 +127,7 @@ class Ledger:
             "settle",
             **self._custody(record),
             state=state.value,
-            result=compact(result.to_json()),
+            result=pack_result(result),
             cost=to_micro(result.cost_usd),
             capacity=self.capacity,
             counts=counted(result),
@@ -208,7 +207,7 @@ class Ledger:
         names = ["state", "attempt", "result"]
         values = cast("list[str | None]", self.redis.hmget(self._key("gen", generation_id), names))
         state, attempt, result = values
-        return state or "", int(attempt or 0), BatchResult.from_json(json.loads(result)) if result else None
+        return state or "", int(attempt or 0), read_result(result) if result else None
 
     def succeeded(self, ids: Sequence[str]) -> dict[str, BatchResult]:
         """The results of those generations that succeeded, by id."""
@@ -217,9 +216,7 @@ class Ledger:
                 pipeline.hmget(self._key("gen", generation_id), ["state", "result"])
             rows = zip(ids, pipeline.execute(), strict=True)
         return {
-            generation_id: BatchResult.from_json(json.loads(result))
-            for generation_id, (state, result) in rows
-            if state == State.SUCCEEDED
+            generation_id: read_result(result) for generation_id, (state, result) in rows if state == State.SUCCEEDED
         }
 
     def forget(self, ids: Sequence[str]) -> int:

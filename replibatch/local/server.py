@@ -20,6 +20,7 @@ from replibatch.redis_checks import OLDEST_VERSION
 
 SERVER_NAMES = ("redis-server", "valkey-server")
 MULTI_PART_AOF_VERSION = (7, 0)  # from here on the data is a folder, which older servers overlook
+COMPACT_BYTES = 2048  # a hash whose texts are no longer is kept as one piece; the default, 64, is less than a prompt
 LONGEST_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 
 
@@ -114,6 +115,7 @@ def write_config(folder: Path, endpoint: Endpoint, *, durable: bool = True) -> P
         # Commands alone, with no snapshot in front: any later Redis or Valkey reads them.
         ("aof-use-rdb-preamble", "no"),
         ("maxmemory-policy", "noeviction"),
+        ("hash-max-ziplist-value", str(COMPACT_BYTES)),
     )
     path = folder / "redis.conf"
     write_private(path, "".join(f"{name} {_quoted(value)}\n" for name, value in directives))

@@ -166,7 +166,7 @@ class TestMessages:
         assert (headers["id"], headers["task"], headers["retries"]) == ("job-1", TASK, 1)
         assert headers["shadow"] == f"generate[{QWEN}]"
         assert QWEN in headers["argsrepr"]
-        assert (headers["eta"], headers["expires"], headers["ignore_result"]) == (None, None, False)
+        assert (headers["eta"], headers["expires"], headers["ignore_result"]) == (None, None, True)
         assert message.payload[:2] == [["job-1", 2], {}]
 
     def test_accounts_and_servers_have_queues_of_their_own(self, redis_url):

@@ -1,5 +1,5 @@
 -- The reply to a create names a prediction: it belongs to this attempt from now on.
--- call: id, process, fence, attempt, attempt_key, prediction, keep_ms
+-- call: id, process, fence, attempt, attempt_key, prediction
 -- Returns 'ok'; 'twin' where another attempt has claimed it; 'fenced' where the caller has lost custody; 'gone' where the
 -- record was lost with the rest of Redis' data: then the caller alone knows of the prediction.
 --
@@ -13,7 +13,7 @@ local needs_one = not record or not record.result and tonumber(record.attempt) =
   and (record.prediction or call.prediction) == call.prediction
 if not needs_one then return 'fenced' end
 local claim = key('prediction', call.prediction)
-redis.call('SET', claim, call.attempt_key, 'NX', 'PX', whole(math.max(call.keep_ms, LISTED_MS)))
+redis.call('SET', claim, call.attempt_key, 'NX', 'PX', whole(LISTED_MS))
 if redis.call('GET', claim) ~= call.attempt_key then return 'twin' end
 if not record then return 'gone' end
 if not has(record) then return 'fenced' end

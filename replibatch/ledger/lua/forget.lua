@@ -5,7 +5,7 @@ local forgotten = 0
 for _, id in ipairs(call.ids) do
   local record = read(id)
   if record and record.result then
-    clear(id, cjson.decode(record.result).attempts)
+    clear_settled(id, record)
     forgotten = forgotten + 1
   end
 end

@@ -7,7 +7,8 @@
 --                              is recognised by), prediction, process, fence, attempts (JSON), booked (what of their
 --                              cost a batch has, micro-dollars), paid (for the prediction, which has ended;
 --                              micro-dollars), batch, index, purse, priority, result (JSON), followers (batches),
---                              link (JSON)
+--                              link (JSON). Once settled: state, result, fence, batch, followers, link, and the
+--                              request of what may be made again
 -- custody:<process>    set     generations a process answers for, publishing or running; custody:- has no process
 -- custodians           set     the processes that may have custody of something
 -- queued:<priority>    zset    generation -> since when (ms) its message should be in that list of the queue
@@ -261,6 +262,8 @@ local function clear(id, attempts)
   redis.call('DEL', record_key(id), key('done', id))
 end
 
+local function clear_settled(id, record) clear(id, cjson.decode(record.result).attempts or {}) end
+
 -- A batch that did not have the record made needs it, too. Those that have expired need it no more.
 local function follow(id, record, batch, index)
   local followers = {}
@@ -282,7 +285,7 @@ local function join_existing(id, batch, index)
     return true
   end
   if record.result then
-    clear(id, cjson.decode(record.result).attempts)
+    clear_settled(id, record)
     return false
   end
   redis.call('SADD', key('batch', batch, 'out'), id)

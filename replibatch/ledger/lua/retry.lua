@@ -15,7 +15,7 @@ for _, item in ipairs(call.finished) do
     and redis.call('XDEL', key('batch', call.batch, 'finished'), mark) == 1 then
     redis.call('HINCRBY', meta, record.state, -1)
     redis.call('RPUSH', pending, whole_entry(id, whole(index), record.request))
-    clear(id, cjson.decode(record.result).attempts)
+    clear_settled(id, record)
     again = again + 1
   end
 end

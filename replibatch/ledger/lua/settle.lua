@@ -4,17 +4,30 @@
 -- Returns {1, messages to publish, calls of the application's task to publish}; {0, {}, {}} where the caller has lost
 -- custody.
 
+local DONE_MS = 5000 -- who waits looks again within a second
+
+-- A settled record is made anew, and small: one that has shrunk would keep the room of what it had.
+local function keep_settled(id, record)
+  local kept = { 'state', call.state, 'result', call.result, 'fence', record.fence }
+  local fields = { 'batch', 'followers', 'link' }
+  if call.state ~= 'succeeded' then fields[#fields + 1] = 'request' end -- only what did not succeed is ever made again
+  for _, field in ipairs(fields) do
+    if (record[field] or '') ~= '' then
+      kept[#kept + 1] = field
+      kept[#kept + 1] = record[field]
+    end
+  end
+  redis.call('DEL', record_key(id))
+  redis.call('HSET', record_key(id), unpack(kept))
+end
+
 local record = read(call.id)
 if not has(record) then
   -- This very step, already taken.
   return { record and record.result and tonumber(record.fence) == call.fence and 1 or 0, {}, {} }
 end
 release(call.id, record)
-redis.call('HDEL', record_key(call.id), 'process', 'taker', 'taken', 'catalog', 'attempts', 'booked', 'paid', 'pause',
-  'priority', 'purse', 'sent')
--- Only what did not succeed is ever made again.
-if call.state == 'succeeded' then redis.call('HDEL', record_key(call.id), 'request') end
-redis.call('HSET', record_key(call.id), 'state', call.state, 'result', call.result)
+keep_settled(call.id, record)
 if not record.batch and not record.followers then redis.call('PEXPIRE', record_key(call.id), whole(call.keep_ms)) end
 count(call.counts)
 redis.call('ZREM', key('asked'), call.id)
@@ -32,5 +45,5 @@ for follower, index in string.gmatch(record.followers or '', '([^/ ]+)/(%d+)') d
   expire_if_over(follower)
 end
 redis.call('RPUSH', key('done', call.id), '1')
-redis.call('PEXPIRE', key('done', call.id), '60000')
+redis.call('PEXPIRE', key('done', call.id), whole(DONE_MS))
 return { 1, messages, owe_call(call.id, record.link, call.result, now) }
