@@ -92,6 +92,10 @@ class OutputFolder:
                 f"-o {self.path}: {error.strerror}; allowed: a folder that can be written"
             ) from None
 
+    def gallery_is_current(self) -> bool:
+        """Whether the page shows what there is: of many results it takes a while to make."""
+        return self.gallery.exists() and self.gallery.stat().st_mtime_ns >= self.results.stat().st_mtime_ns
+
     @contextmanager
     def made(self, *, fresh: bool = False) -> Iterator[DiskMap]:
         """The keys of the items that `results.jsonl` has as made, and whose files are still there.

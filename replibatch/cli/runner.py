@@ -170,7 +170,8 @@ class Runner:
 
     def _finish(self) -> None:
         """The last page of the gallery, and the line at the end."""
-        self._write_gallery()
+        if self._tally.done or not self._folder.gallery_is_current():
+            self._write_gallery()
         if self._on_result:
             return
         held = self._producer.batches.held(self._batch.id)

@@ -19,6 +19,7 @@ from replibatch.requests import BatchResult
 from replibatch.scripts import Script
 
 PAGE = 500  # entries read at a time
+RETRIED_AT_ONCE = 100  # finished ones, in one script: it keeps every worker waiting
 QUIET_MS = 3_600_000  # a submitter silent for so long is gone, unless it comes back
 
 _NAMES = ("open_batch", "append", "close_batch", "hold_batch", "top_up", "cancel_batch", "retry", "tidy_batches")
@@ -249,12 +250,12 @@ class BatchLedger:
         answer: Any = self._redis.xread({self._key(batch, "finished"): after}, count=PAGE, block=block)
         return self._with_results([entry for _, entries in answer or [] for entry in entries])
 
-    def pages(self, batch: str) -> Iterator[list[Finished]]:
-        """Everything that has finished by now, in the order it did, a page at a time."""
+    def pages(self, batch: str, most: int = PAGE) -> Iterator[list[Finished]]:
+        """Everything that has finished by now, in the order it did, a page of at most so many at a time."""
         stream = self._key(batch, "finished")
         last: Any = self._redis.xrevrange(stream, count=1)
         after = "-"
-        while last and (entries := cast("list[Any]", self._redis.xrange(stream, after, last[0][0], count=PAGE))):
+        while last and (entries := cast("list[Any]", self._redis.xrange(stream, after, last[0][0], count=most))):
             yield self._with_results(entries)
             after = f"({entries[-1][0]}"
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 
 from replibatch.cancellation import cancel
 from replibatch.errors import AccountStopped, ResultTimeout
-from replibatch.ledger.batches import BatchState, Finished
+from replibatch.ledger.batches import RETRIED_AT_ONCE, BatchState, Finished
 from replibatch.ledger.holds import BUDGET, PAUSED, STOPPED
 from replibatch.queue.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State
@@ -238,7 +238,7 @@ class Batch:
     def retry_failed(self) -> int:
         """Make again what failed, was canceled or got a placeholder; returns how many."""
         again, left = 0, 1
-        pages = self._producer.batches.pages(self.id)
+        pages = self._producer.batches.pages(self.id, RETRIED_AT_ONCE)
         while (page := next(pages, [])) or left:
             failed = [item for item in page if item.result and not item.result.success]
             count, left, messages = self._producer.batches.retry(self.id, failed)

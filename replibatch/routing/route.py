@@ -70,6 +70,8 @@ def located(inputs: Mapping[str, Any], catalog: Catalog, folder: Path) -> dict[s
         catalog: its models say which inputs take files.
         folder: where relative paths start.
     """
+    if not inputs:
+        return {}
     specs = (spec for model in catalog.models.values() for spec in model.inputs.values())
     names = _reference_names(catalog) | {spec.name for spec in specs if spec.is_file}
     return {

@@ -28,9 +28,14 @@ def test_forty_prompts_are_made_once_and_never_again(sandbox: Sandbox) -> None:
     assert "a red fox, number 39" in Path("out/gallery.html").read_text()
     assert "40 of 40 items made" in first.stdout
 
+    page = Path("out/gallery.html")
+    made_at = page.stat().st_mtime_ns
     again = replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out")
     assert again.returncode == 0, again.stderr
     assert "40 made before" in again.stdout
+    assert page.stat().st_mtime_ns == made_at, "of many results a page takes a while: the same one stays"
+    page.unlink()
+    assert replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out").returncode == 0 and page.exists()
     assert len(sandbox.books.create_times) == 40 and len(results()) == 40
 
     gone = images()[7]

@@ -2,6 +2,8 @@
 -- call: batch, forget (bool: another batch follows what is on its way, and has what waited: not even a list of it is kept)
 -- Returns how many requests waited.
 
+local AT_ONCE = 1000 -- arguments of one command
+
 local pending, dropped = key('batch', call.batch, 'pending'), key('batch', call.batch, 'dropped')
 if redis.call('EXISTS', key('batch', call.batch)) == 0 then return 0 end
 redis.call('HSET', key('batch', call.batch), 'canceled_at', whole(now))
@@ -15,7 +17,10 @@ if waiting > 0 then
   elseif redis.call('EXISTS', dropped) == 0 then
     redis.call('RENAME', pending, dropped)
   else
-    for _, entry in ipairs(redis.call('LRANGE', pending, 0, -1)) do redis.call('RPUSH', dropped, entry) end
+    local entries = redis.call('LRANGE', pending, 0, -1)
+    for first = 1, waiting, AT_ONCE do
+      redis.call('RPUSH', dropped, unpack(entries, first, math.min(first + AT_ONCE - 1, waiting)))
+    end
     redis.call('DEL', pending)
   end
   redis.call('HINCRBY', key('batch', call.batch), 'canceled', waiting)

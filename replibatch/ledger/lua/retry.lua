@@ -19,12 +19,12 @@ for _, item in ipairs(call.finished) do
     again = again + 1
   end
 end
-for _ = 1, call.dropped do
-  local entry = redis.call('LPOP', dropped)
-  if not entry then break end
-  redis.call('RPUSH', pending, entry)
-  redis.call('HINCRBY', meta, 'canceled', -1)
-  again = again + 1
+local entries = redis.call('LRANGE', dropped, 0, call.dropped - 1)
+if #entries > 0 then
+  redis.call('RPUSH', pending, unpack(entries))
+  redis.call('LTRIM', dropped, #entries, -1)
+  redis.call('HINCRBY', meta, 'canceled', whole(-#entries))
+  again = again + #entries
 end
 if again > 0 then let_go_on(call.batch) end
 expire_if_over(call.batch)
