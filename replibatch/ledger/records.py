@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-import structlog
 from redis import Redis
 
 from replibatch.ledger.counts import counted
@@ -30,8 +29,6 @@ _NAMES = (
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
 
 TAKE_OVER_AT_ONCE = 200
-
-log = structlog.get_logger(__name__)
 
 
 class Ledger:
@@ -247,6 +244,8 @@ def _readable(generation_id: str, flat: list[str]) -> Record | None:
     """A record; None for one that cannot be read, which must keep no other from being looked after."""
     try:
         return Record.parse(generation_id, flat)
-    except Exception:
-        log.exception("its record cannot be read", generation=generation_id)
+    except Exception:  # noqa: BLE001  # it is told, with its traceback
+        import structlog  # noqa: PLC0415  # a producer has no use for it
+
+        structlog.get_logger(__name__).exception("its record cannot be read", generation=generation_id)
         return None
