@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -42,6 +44,23 @@ class _Pauses(ExponentialBackoff):
         return 0.0
 
 
+class _Tries(Retry):
+    """Tries of a call: again after whatever may be over the next time, which a refused password is not."""
+
+    def call_with_retry(
+        self,
+        do: Callable[[], Any],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        *more: Any,
+        **options: Any,
+    ) -> Any:
+        def may_be_over(error: Exception) -> bool:
+            return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, may_be_over, *more, **options)
+
+
 def connect(
     url: str,
     *,
@@ -68,7 +87,7 @@ def connect(
         "socket_connect_timeout": CALL_SECONDS,
         "health_check_interval": 30,
         # Every script of ours may be repeated: a connection that broke is made again and the call repeated.
-        "retry": Retry(
+        "retry": _Tries(
             _Pauses(out_of_patience or threading.Event()), retries=3 + round(patience_seconds / PAUSE_SECONDS)
         ),
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],

@@ -65,6 +65,7 @@ def test_what_a_user_may_not_ask_is_not_taken_for_wrong(redis: Redis, durable_re
 
 def test_a_wrong_password_is_told_from_nobody_there(redis: Redis, durable_redis: RedisServer) -> None:
     redis.config_set("requirepass", "right")
+    before = redis.info("stats")["total_connections_received"]
 
     def trouble(url: str) -> Finding:
         with connect(url) as client, pytest.raises(RedisError) as caught:
@@ -74,6 +75,8 @@ def test_a_wrong_password_is_told_from_nobody_there(redis: Redis, durable_redis:
 
     socket = durable_redis.url.removeprefix("unix://")
     for refused in (durable_redis.url, f"unix://:wrong@{socket}"):
-        assert "refuses the password" in trouble(refused).found
-        assert "wrong" not in trouble(refused).found
+        found = trouble(refused).found
+        assert "refuses the password" in found and "wrong" not in found
+    tried = redis.info("stats")["total_connections_received"] - before
+    assert tried == 2, "what is refused is not tried again, and told at once"
     assert "no answer from redis.example" in trouble(f"redis://127.0.0.1:{free_port()}/0").found
