@@ -38,6 +38,7 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
             monkeypatch.delenv(name)
     monkeypatch.setenv("REPLIBATCH_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # each of hundreds would compile it all again
     monkeypatch.chdir(tmp_path)
     yield
     if local := sys.modules.get("replibatch.local"):

@@ -41,8 +41,11 @@ def busy_seconds() -> float:
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A stand-in for Replicate, with the environment pointing at it. Change `sandbox.settings` as needed."""
-    with Sandbox(SandboxSettings(latency_seconds=0.2), port=0) as server:
+    """A stand-in for Replicate, with the environment pointing at it. Change `sandbox.settings` as needed.
+
+    Its images are small: drawing large ones takes more of the processor than all that is tested of them.
+    """
+    with Sandbox(SandboxSettings(latency_seconds=0.2, long_edge_pixels=64), port=0) as server:
         monkeypatch.setenv("REPLICATE_BASE_URL", server.url)
         monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_of_the_tests")
         yield server
