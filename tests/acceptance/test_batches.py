@@ -152,8 +152,11 @@ def test_mistakes_among_a_thousand_lines_are_all_told_and_nothing_is_created(san
     assert len(sandbox.books.post_times) == 0 and not Path("out").exists()
 
 
-def test_a_budget_holds_over_several_runs_and_a_higher_one_goes_on(sandbox: Sandbox) -> None:
+def test_a_budget_holds_over_several_runs_and_a_higher_one_goes_on(
+    fleet: str, sandbox: Sandbox, start_worker: Callable
+) -> None:
     sandbox.settings.latency_seconds = 0.1
+    start_worker()
     write_prompts(100)
     done = replibatch(*RUN, "--max-cost", "1.00", "--json")
     assert done.returncode == 1, done.stderr

@@ -152,9 +152,10 @@ def test_throttled_server_makes_nobody_fail(sandbox: Sandbox, monkeypatch: pytes
     assert len(sandbox.books.post_times) < 2 * len(results)
 
 
-def test_files_are_what_their_names_say(sandbox: Sandbox) -> None:
-    for name, kind in (("a.jpg", "JPEG"), ("b.png", "PNG"), ("c.webp", "WEBP")):
+def test_files_are_what_their_names_say_and_in_folders_that_are_made(sandbox: Sandbox) -> None:
+    for name, kind in (("a.jpg", "JPEG"), ("b.png", "PNG"), ("out/deep/er/c.webp", "WEBP")):
         (path,) = replicate_model_calling("a bell", FLUX, name)
+        assert Path(path) == Path(name).absolute()
         with Image.open(path) as image:
             assert image.format == kind
 
@@ -165,25 +166,25 @@ def test_files_of_two_processes_in_one_second_into_one_folder(sandbox: Sandbox, 
     assert len(list(Path("out").iterdir())) == 30
 
 
-@pytest.mark.parametrize("output", ["null-output", "empty-list"])
-def test_files_of_no_output_are_none(sandbox: Sandbox, output: str) -> None:
-    with pytest.raises(AllModelsFailed) as caught:
-        replicate_model_calling(f"a void [[{output}]]", QWEN, "void.png")
-    assert caught.value.result.placeholder and not caught.value.result.success
-    with Image.open("void.png") as image:
-        assert image.size == (1600, 900)
-    (path,) = replicate_model_calling(f"a void [[{output}@{QWEN}]]", QWEN, "other.png")  # the next model makes it
-    with Image.open(path) as image:
-        assert image.format == "PNG"
+def test_files_of_no_output_or_of_a_canceled_prediction_are_none(sandbox: Sandbox) -> None:
+    for output in ("null-output", "empty-list"):
+        with pytest.raises(AllModelsFailed) as caught:
+            replicate_model_calling(f"a void [[{output}]]", QWEN, f"{output}.png")
+        assert caught.value.result.placeholder and not caught.value.result.success
+        with Image.open(f"{output}.png") as image:
+            assert image.size == (1600, 900)
+        prompt = f"a void [[{output}@{QWEN}]]"  # the next model makes it
+        (path,) = replicate_model_calling(prompt, QWEN, f"{output}-made.png")
+        with Image.open(path) as image:
+            assert image.format == "PNG"
 
-
-def test_files_of_a_canceled_prediction_are_none(sandbox: Sandbox) -> None:
+    sandbox.books.reset()
     with pytest.raises(GenerationFailed, match="canceled") as caught:  # by somebody on the account's web page
-        replicate_model_calling("a void [[canceled]]", QWEN, "void.png")
+        replicate_model_calling("a void [[canceled]]", QWEN, "canceled.png")
     assert not caught.value.result.success
     assert [attempt.reason for attempt in caught.value.result.attempts] == ["canceled"]
     assert len(sandbox.books.create_times) == 1
-    assert all(path.stat().st_size > 4 for path in Path().glob("*.png"))
+    assert not Path("canceled.png").exists() and all(path.stat().st_size > 4 for path in Path().glob("*.png"))
 
 
 def test_results_are_in_order_with_the_failures_among_them_and_a_second_batch_does_not_hang(
@@ -255,16 +256,17 @@ def test_a_mistake_costs_nothing(
     assert len(sandbox.books.post_times) == 0
 
 
-def test_unknown_inputs_are_left_out_and_the_result_says_so(sandbox: Sandbox) -> None:
+def test_unknown_inputs_are_left_out_and_the_result_says_so_and_nothing_of_the_token(sandbox: Sandbox) -> None:
     (result,) = processed(IntelligentBatchProcessor(), BatchRequest("a", QWEN, kwargs={"sharpness": 3}))
     assert result.success and any("sharpness" in warning for warning in result.warnings)
     (bill,) = sandbox.books.bills()
     assert "sharpness" not in bill.input
 
-
-def test_a_missing_output_folder_is_made(sandbox: Sandbox) -> None:
-    (path,) = replicate_model_calling("a", QWEN, "out/deep/er/a.png")
-    assert Path(path) == Path("out/deep/er/a.png").absolute() and Path(path).exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        failed = enqueue(BatchRequest("a [[failed]]", QWEN)).result(60)
+    for each in (result, failed):
+        assert TOKEN not in repr(each) and TOKEN not in str(each.to_json())
 
 
 def test_a_env_file_in_the_working_directory_is_read(sandbox: Sandbox, script: Script) -> None:
@@ -287,10 +289,3 @@ def test_a_env_file_in_the_working_directory_is_read(sandbox: Sandbox, script: S
         sandbox.books.reset()
         assert said_by(script("env", "12", code=code, **unset, **more)) == "12"
         assert sandbox.books.peak_in_flight == limit, place
-
-
-def test_nothing_is_told_of_the_token_by_any_result(sandbox: Sandbox) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        result = enqueue(BatchRequest("a [[failed]]", QWEN)).result(60)
-    assert TOKEN not in repr(result) and TOKEN not in str(result.to_json())

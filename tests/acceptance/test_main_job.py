@@ -58,19 +58,6 @@ def test_the_mixed_example(sandbox: Sandbox, script: Script, picture: Callable[[
         assert format_of(f"output/{name}.png") == "PNG"
 
 
-def test_two_scripts_at_once_share_one_limit(sandbox: Sandbox, script: Script) -> None:
-    code = (
-        "import asyncio, sys; from replibatch import intelligent_batch_process as run; "
-        "print(len(asyncio.run(run([f'{sys.argv[1]} {i}' for i in range(30)], 'qwen/qwen-image', 30))))"
-    )
-    sandbox.settings.latency_seconds = 0.7  # long enough for a busy machine to fill all the slots
-    both = [script(name, code=code, REPLICATE_GLOBAL_MAX_CONCURRENT="10") for name in ("one", "two")]
-    assert [finished(process).strip() for process in both] == ["30", "30"]
-    assert sandbox.books.peak_in_flight == 10
-    assert len(sandbox.books.create_times) == 60
-    assert sandbox.books.paid_twice() == []
-
-
 def test_a_chain_of_three_models_is_one_job(sandbox: Sandbox) -> None:
     prompt = "a fox [[failed@black-forest-labs/flux-kontext-max]] [[sensitive@qwen/qwen-image]]"
     job = replibatch.enqueue(BatchRequest(prompt, "black-forest-labs/flux-kontext-max", "fox.png"))
@@ -182,15 +169,23 @@ def test_results_of_a_batch_come_in_the_order_of_its_requests_and_to_the_callbac
     assert status["total_requests"] == 18 and status["current_concurrent"] == 0
 
 
-@pytest.mark.parametrize(("given", "tries"), [({"max_retries": 1}, 1), ({}, 3), ({"max_retries": None}, 2)])
 def test_how_often_a_model_is_tried_travels_with_the_request_to_a_fleet_s_own_workers(
-    fleet: str, sandbox: Sandbox, start_worker: Callable[..., object], given: dict[str, int | None], tries: int
+    fleet: str, sandbox: Sandbox, start_worker: Callable[..., object]
 ) -> None:
     start_worker(REPLIBATCH_MAX_RETRIES="2")
-    processor = replibatch.IntelligentBatchProcessor(fallback=False, **given)
-    request = BatchRequest("a fox [[interrupted]]", "qwen/qwen-image")
-    (result,) = asyncio.run(processor.process_intelligent_batch([request]))
-    assert len(result.attempts) == tries == len(sandbox.books.create_times)
+    cases: list[tuple[dict[str, int | None], int]] = [({"max_retries": 1}, 1), ({}, 3), ({"max_retries": None}, 2)]
+
+    async def attempts(tries: int, given: dict[str, int | None]) -> int:
+        processor = replibatch.IntelligentBatchProcessor(fallback=False, **given)
+        request = BatchRequest(f"a fox of {tries} tries [[interrupted]]", "qwen/qwen-image")
+        (result,) = await processor.process_intelligent_batch([request])
+        return len(result.attempts)
+
+    async def together() -> list[int]:
+        return await asyncio.gather(*(attempts(tries, given) for given, tries in cases))
+
+    assert asyncio.run(together()) == [tries for _, tries in cases]
+    assert len(sandbox.books.create_times) == sum(tries for _, tries in cases)
 
 
 def test_how_often_a_model_is_tried_is_looked_at(sandbox: Sandbox) -> None:

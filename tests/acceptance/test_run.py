@@ -44,33 +44,31 @@ def test_forty_prompts_are_made_once_and_never_again(sandbox: Sandbox) -> None:
     assert gone.exists() and len(sandbox.books.create_times) == 41
 
 
-def test_fresh_makes_everything_again_under_the_same_names(sandbox: Sandbox) -> None:
-    write_prompts(3)
-    replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out")
+def test_equal_lines_are_items_of_their_own_found_again_without_the_results_and_made_again_by_fresh(
+    fleet: str, sandbox: Sandbox, start_worker: Callable
+) -> None:
+    start_worker()
+    Path("same.txt").write_text("a pear\na pear\na pear\n")
+    run = ("run", "same.txt", "-m", MODEL, "-o", "out")
+    assert replibatch(*run).returncode == 0
     names = images()
-    assert len(names) == 3
-    done = replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out", "--fresh")
+    assert len(names) == 3 and len(sandbox.books.create_times) == 3
+    assert replibatch(*run).returncode == 0
+    assert len(sandbox.books.create_times) == 3
+
+    Path("out/results.jsonl").unlink()
+    assert replibatch(*run).returncode == 0
+    assert len(results()) == 3 and len(sandbox.books.create_times) == 3
+
+    done = replibatch(*run, "--fresh")
     assert done.returncode == 0, done.stderr
     assert images() == names and len(sandbox.books.create_times) == 6
 
 
-def test_without_its_results_file_a_run_finds_again_what_was_made(sandbox: Sandbox) -> None:
-    write_prompts(3)
-    replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out")
-    Path("out/results.jsonl").unlink()
-    assert replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out").returncode == 0
-    assert len(results()) == 3 and len(sandbox.books.create_times) == 3
-
-
-def test_equal_lines_are_items_of_their_own(sandbox: Sandbox) -> None:
-    Path("same.txt").write_text("a pear\na pear\na pear\n")
-    assert replibatch("run", "same.txt", "-m", MODEL, "-o", "out").returncode == 0
-    assert len(images()) == 3 and len(sandbox.books.create_times) == 3
-    assert replibatch("run", "same.txt", "-m", MODEL, "-o", "out").returncode == 0
-    assert len(sandbox.books.create_times) == 3
-
-
-def test_some_items_fail_and_only_those_are_tried_again(sandbox: Sandbox) -> None:
+def test_some_items_fail_and_only_those_are_tried_again_or_one_model_alone(
+    fleet: str, sandbox: Sandbox, start_worker: Callable
+) -> None:
+    start_worker()
     lines = [
         {"prompt": "a plum", "output": "fruit/plum.jpg"},
         {"prompt": "a pest [[failed]]", "id": "pest"},
@@ -92,10 +90,9 @@ def test_some_items_fail_and_only_those_are_tried_again(sandbox: Sandbox) -> Non
     assert len(sandbox.books.create_times) == creates + 3  # the chain of the one that failed
     assert sum(bill.billed for bill in again) == 2
 
-
-def test_without_fallback_a_model_is_tried_alone(sandbox: Sandbox) -> None:
+    sandbox.books.reset()
     Path("one.txt").write_text("a pit [[failed@qwen/qwen-image]]\n")
-    assert replibatch("run", "one.txt", "-m", MODEL, "-o", "out", "--no-fallback").returncode == 1
+    assert replibatch("run", "one.txt", "-m", MODEL, "-o", "alone", "--no-fallback").returncode == 1
     assert len(sandbox.books.create_times) == 1
 
 

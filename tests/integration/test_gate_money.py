@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 from redis import Redis
@@ -72,8 +73,8 @@ def test_a_new_month_has_a_budget_of_its_own_but_for_what_is_in_flight(account: 
 def test_months_are_those_of_the_calendar(redis_url: str) -> None:
     """To the millisecond, in leap years and a century that is none."""
     with Redis.from_url(redis_url, decode_responses=True) as redis:
-        for months in range(12 * 80):
-            begins = datetime(2026 + months // 12, months % 12 + 1, 1, tzinfo=UTC)
+        for year, month in product((2026, 2027, 2028, 2029, 2099, 2100, 2101, 2104), range(1, 13)):
+            begins = datetime(year, month, 1, tzinfo=UTC)
             for moment in (begins - timedelta(milliseconds=1), begins):
                 redis.flushall()
                 account = Account(redis, moment)
