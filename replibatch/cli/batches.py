@@ -14,7 +14,7 @@ from replibatch.cli.options import Dollars
 from replibatch.cli.words import count, dollars
 
 if TYPE_CHECKING:
-    from replibatch.ledger.batches import BatchState
+    from replibatch.ledger.batch_state import BatchState
     from replibatch.queue import Batch, Producer
 
 SHOWN = 20

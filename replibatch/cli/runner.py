@@ -23,7 +23,7 @@ from replibatch.cli.results_file import ResultsFile
 from replibatch.cli.tally import Tally
 from replibatch.cli.words import closing
 from replibatch.errors import NoCredit
-from replibatch.ledger.batches import BatchState
+from replibatch.ledger.batch_state import BatchState
 from replibatch.ledger.holds import BUDGET, PAUSED
 from replibatch.outputs.gallery import write_gallery
 from replibatch.queue import Producer

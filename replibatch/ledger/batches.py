@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from dataclasses import replace
+from typing import Any, cast
 
 from redis import Redis
 
 from replibatch.errors import NoSuchWork
+from replibatch.ledger.batch_state import BatchState, Finished
 from replibatch.ledger.packing import PendingEntry, compact, read_attempts, read_result, unpack
 from replibatch.ledger.record import Message
 from replibatch.ledger.records import Ledger
 from replibatch.money import to_usd
-from replibatch.requests import BatchResult
 from replibatch.scripts import Script
 
 PAGE = 500  # entries read at a time
@@ -29,71 +29,6 @@ _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES
 def capacity_for(max_concurrent: int) -> int:
     """How many generations a fleet can make use of: those in flight, and some to be saved or to come."""
     return max_concurrent + max(4, max_concurrent // 4)
-
-
-@dataclass(frozen=True)
-class BatchState:
-    """A batch at a glance.
-
-    Attributes:
-        total: requests so far.
-        closed: whether no more will come.
-        held: why nothing new starts (`paused`, `budget`, …); empty when it goes on.
-        pending: wait in the batch's list.
-        outstanding: are queued or running.
-        succeeded, placeholder, failed, canceled: are finished, by outcome.
-        cost_usd: what the finished ones cost.
-    """
-
-    total: int
-    closed: bool
-    held: str
-    pending: int
-    outstanding: int
-    succeeded: int
-    placeholder: int
-    failed: int
-    canceled: int
-    cost_usd: float
-
-    @property
-    def finished(self) -> int:
-        """How many have their result."""
-        return self.succeeded + self.placeholder + self.failed + self.canceled
-
-    @property
-    def is_over(self) -> bool:
-        """Whether every request has its result."""
-        return self.closed and self.finished >= self.total
-
-    def figures(self) -> dict[str, Any]:
-        """How many requests are where, and what they cost, for JSON."""
-        return {
-            "total": self.total,
-            "waiting": self.pending,
-            "outstanding": self.outstanding,
-            "succeeded": self.succeeded,
-            "placeholder": self.placeholder,
-            "failed": self.failed,
-            "canceled": self.canceled,
-            "cost_usd": self.cost_usd,
-        }
-
-    @property
-    def standing(self) -> str:
-        """A word for it: `done`, why it is held, `running` or `waiting`."""
-        if self.is_over:
-            return "done"
-        return self.held or ("running" if self.outstanding else "waiting")
-
-
-class Finished(NamedTuple):
-    """One generation of a batch that is over; `result` is None where its record is gone, or it is made again."""
-
-    mark: str
-    id: str
-    place: int
-    result: BatchResult | None
 
 
 class BatchLedger:

@@ -13,7 +13,8 @@ from typing import NamedTuple, Self
 
 from replibatch.cancellation import cancel
 from replibatch.errors import AccountStopped, ResultTimeout
-from replibatch.ledger.batches import RETRIED_AT_ONCE, BatchState, Finished
+from replibatch.ledger.batch_state import BatchState, Finished
+from replibatch.ledger.batches import RETRIED_AT_ONCE
 from replibatch.ledger.holds import BUDGET, PAUSED, STOPPED
 from replibatch.queue.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State

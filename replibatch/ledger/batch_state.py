@@ -1,0 +1,80 @@
+"""What is read of a batch: how far it is, and what of it has finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from replibatch.requests import BatchResult
+
+
+@dataclass(frozen=True)
+class BatchState:
+    """A batch at a glance.
+
+    Attributes:
+        total: requests so far.
+        closed: whether no more will come.
+        held: why nothing new starts (`paused`, `budget`, …); empty when it goes on.
+        pending: wait in the batch's list.
+        outstanding: are queued or running.
+        succeeded, placeholder, failed, canceled: are finished, by outcome.
+        cost_usd: what the finished ones cost.
+    """
+
+    total: int
+    closed: bool
+    held: str
+    pending: int
+    outstanding: int
+    succeeded: int
+    placeholder: int
+    failed: int
+    canceled: int
+    cost_usd: float
+
+    @property
+    def finished(self) -> int:
+        """How many have their result."""
+        return self.succeeded + self.placeholder + self.failed + self.canceled
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every request has its result."""
+        return self.closed and self.finished >= self.total
+
+    def figures(self) -> dict[str, Any]:
+        """How many requests are where, and what they cost, for JSON."""
+        return {
+            "total": self.total,
+            "waiting": self.pending,
+            "outstanding": self.outstanding,
+            "succeeded": self.succeeded,
+            "placeholder": self.placeholder,
+            "failed": self.failed,
+            "canceled": self.canceled,
+            "cost_usd": self.cost_usd,
+        }
+
+    @property
+    def standing(self) -> str:
+        """A word for it: `done`, why it is held, `running` or `waiting`."""
+        if self.is_over:
+            return "done"
+        return self.held or ("running" if self.outstanding else "waiting")
+
+
+class Finished(NamedTuple):
+    """One generation of a batch that is over.
+
+    Attributes:
+        mark: by which the next ones are asked for.
+        id: the generation's.
+        place: its request's in the batch, from 0.
+        result: None where its record is gone, or it is made again.
+    """
+
+    mark: str
+    id: str
+    place: int
+    result: BatchResult | None
