@@ -88,10 +88,10 @@ def watch(batch_id: str) -> None:
         return {**producer.gate.status(), "held": producer.batches.held(batch_id)}
 
     with LiveProgress(tally, look, stderr()) as progress:
-        for _, _, result in batch.follow(stop=_is_held, bring_files=False):
-            tally.add(result)
-            if not result.success:
-                progress.tell(result)
+        for ended in batch.follow(stop=_is_held, bring_files=False):
+            tally.add(ended.result)
+            if not ended.result.success:
+                progress.tell(ended.result)
     now = batch.progress()
     click.echo(closing(tally) + (f"; {now.held}" if now.held else ""))
     if tally.succeeded < tally.total:

@@ -33,13 +33,13 @@ def results(batch_id: str, output: Path | None, as_json: bool) -> None:
     producer = open_account()
     root = str(producer.batches.about(batch_id).get("root", ""))
     place_in = _into(output.absolute(), root) if output else None
-    for place, result in _results(producer, batch_id):
+    for index, result in _results(producer, batch_id):
         shown = producer.files.at_home(result, place_in) if place_in else result
         if as_json:
-            click.echo(json.dumps({"index": place, **shown.to_json()}, ensure_ascii=False))
+            click.echo(json.dumps({"index": index, **shown.to_json()}, ensure_ascii=False))
         else:
             where = ", ".join(shown.file_paths) or "-"
-            click.echo(f"{place + 1:>6}  {dollars(result.cost_usd):>8}  {where}  ({outcome(result)})")
+            click.echo(f"{index + 1:>6}  {dollars(result.cost_usd):>8}  {where}  ({outcome(result)})")
 
 
 def _results(producer: Producer, batch_id: str) -> Iterator[tuple[int, BatchResult]]:
@@ -51,7 +51,7 @@ def _results(producer: Producer, batch_id: str) -> Iterator[tuple[int, BatchResu
     for page in producer.batches.pages(batch_id):
         for each in page:
             if result := each.result or batch.gone(each):
-                yield each.place, result
+                yield each.index, result
     if state.is_over:
         yield from batch.not_started()
 

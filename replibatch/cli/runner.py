@@ -124,7 +124,7 @@ class Runner:
     def _follow(self, results: ResultsFile) -> None:
         place_in = None if self._folder.is_direct else self._folder.place_of
         for ended in self._batch.follow(stop=self._may_leave, place_in=place_in):
-            line = results.add(ended.result, ended.place, Item.key_of(ended.id))
+            line = results.add(ended.result, ended.index, Item.key_of(ended.id))
             self._tally.add(ended.result)
             if self._as_json:
                 click.echo(json.dumps(line, ensure_ascii=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from replibatch.requests import BatchResult
 
@@ -64,17 +64,18 @@ class BatchState:
         return self.held or ("running" if self.outstanding else "waiting")
 
 
-class Finished(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Finished:
     """One generation of a batch that is over.
 
     Attributes:
         mark: by which the next ones are asked for.
         id: the generation's.
-        place: its request's in the batch, from 0.
+        index: its request's place in the batch, from 0.
         result: None where its record is gone, or it is made again.
     """
 
     mark: str
     id: str
-    place: int
+    index: int
     result: BatchResult | None

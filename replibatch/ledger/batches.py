@@ -244,7 +244,7 @@ class BatchLedger:
         again, left, rows = self._call(
             "retry",
             batch=batch,
-            finished=[(item.mark, item.id, item.place) for item in finished],
+            finished=[(item.mark, item.id, item.index) for item in finished],
             dropped=PAGE,
         )
         return again, left, [Message(*row) for row in rows]

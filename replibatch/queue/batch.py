@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from replibatch.cancellation import cancel
 from replibatch.errors import AccountStopped, ResultTimeout
@@ -51,11 +51,12 @@ class Progress:
         return self.succeeded + self.placeholder + self.failed + self.canceled
 
 
-class Ended(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ended:
     """A generation of a batch that is over: its id, its request's place in the batch, its result."""
 
     id: str
-    place: int
+    index: int
     result: BatchResult
 
 
@@ -130,7 +131,7 @@ class Batch:
     def finished(self, *, stop: Callable[[BatchState], bool] | None = None) -> Iterator[tuple[int, BatchResult]]:
         """Results as they finish, each with its request's place in the batch; arguments as of `follow`."""
         for each in self.follow(stop=stop):
-            yield each.place, each.result
+            yield each.index, each.result
 
     def follow(
         self,
@@ -157,9 +158,9 @@ class Batch:
                 mark = each.mark
                 if result := each.result:
                     told = files.at_home(result, place_in) if bring_files else files.in_storage(result)
-                    yield Ended(each.id, each.place, told)
+                    yield Ended(each.id, each.index, told)
                 elif gone := self.gone(each):
-                    yield Ended(each.id, each.place, gone)
+                    yield Ended(each.id, each.index, gone)
             if found:
                 continue
             if state.is_over or self._is_stuck(state) or (stop and stop(state)):

@@ -167,11 +167,11 @@ class IntelligentBatchProcessor:
             folder=folder,
         )
         results: dict[int, BatchResult] = {}
-        dropped = ((place, _dropped(request)) for place, request in enumerate(requests) if place not in results)
-        for place, result in itertools.chain(batch.finished(), batch.not_started(), dropped):
-            results[place] = result
+        dropped = ((index, _dropped(request)) for index, request in enumerate(requests) if index not in results)
+        for index, result in itertools.chain(batch.finished(), batch.not_started(), dropped):
+            results[index] = result
             self._tell(loop, len(results), len(requests), result)
-        return [results[place] for place in range(len(requests))]
+        return [results[index] for index in range(len(requests))]
 
     def _tell(self, loop: asyncio.AbstractEventLoop, done: int, total: int, result: BatchResult) -> None:
         """Call the callback in the caller's own thread."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from replibatch.errors import SettingsError
 from replibatch.ledger import Packer, PendingEntry
@@ -17,17 +18,18 @@ from replibatch.routing import Routed
 CHUNK = 500  # requests appended in one call: memory stays flat, however many there are
 
 
-class Ask(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ask:
     """One request of a batch.
 
     Attributes:
-        place: its place in the batch; places rise, and may leave gaps.
+        index: its place in the batch; indexes rise, and may leave gaps.
         id: its generation's: the same id is the same job.
         request: what to make.
         routed: the same with its model, where the caller has routed and checked it already.
     """
 
-    place: int
+    index: int
     id: str
     request: BatchRequest
     routed: Routed | None = None
@@ -75,8 +77,8 @@ def submit(
         producer.gate.fill_purse(batch.id, max_cost_usd)
     producer.batches.open(batch.id, max_concurrent=max_concurrent, priority=BULK, about={})
     asks = (
-        Ask(place, producer.id_of(request) or f"{batch.id}-{place}", request)
-        for place, request in enumerate(requests)
+        Ask(index, producer.id_of(request) or f"{batch.id}-{index}", request)
+        for index, request in enumerate(requests)
     )
     append_all(batch, producer, asks, fallback=fallback, max_retries=max_retries, folder=folder)
     return batch
@@ -107,13 +109,13 @@ def append_all(
                 prepared = producer.prepare(
                     ask.request,
                     ask.id,
-                    ask.place,
+                    ask.index,
                     routed=ask.routed,
                     fallback=fallback,
                     max_retries=max_retries,
                     folder=folder,
                 )
-                entries.append(packer.pack(PendingEntry(ask.id, ask.place, prepared)))
+                entries.append(packer.pack(PendingEntry(ask.id, ask.index, prepared)))
                 if prepared.model not in known:
                     known.add(prepared.model)
                     catalog |= _models(producer, prepared.model)

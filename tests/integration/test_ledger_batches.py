@@ -263,8 +263,8 @@ def test_retrying_takes_failures_and_what_was_dropped_each_once(ledger: Ledger, 
         for name in names:
             settle(ledger, name)
     assert batches.state("one").is_over and batches.state("one").succeeded == 8
-    places = [item.place for item in batches.finished("one")]
-    assert sorted(places) == list(range(8))  # nothing is told twice
+    indexes = [item.index for item in batches.finished("one")]
+    assert sorted(indexes) == list(range(8))  # nothing is told twice
 
 
 def test_a_batch_whose_submitter_is_gone_is_closed_and_opened_again_by_appending(
@@ -306,7 +306,7 @@ def test_results_last_as_long_as_the_batch_that_wants_them(ledger: Ledger, batch
     started = now_ms(ledger)
     wait_for(lambda: now_ms(ledger) > started + 2 * ledger.keep_ms)
     settle(ledger, "one-1")
-    assert [(each.place, each.result is not None) for each in batches.finished("one")] == [(0, True), (1, True)]
+    assert [(each.index, each.result is not None) for each in batches.finished("one")] == [(0, True), (1, True)]
     wait_for(lambda: not ledger.redis.keys(f"{ledger.prefix}gen:*"))
     wait_for(lambda: not ledger.redis.keys(f"{ledger.prefix}batch:one*"))
 

@@ -64,7 +64,7 @@ def test_a_second_batch_follows_what_is_on_its_way_and_counts_what_succeeded(
     succeed(ledger, "c")
     assert batches.state("two").is_over and batches.state("two").succeeded == 3
     assert batches.state("two").cost_usd == pytest.approx(0.5)  # of its own alone
-    assert [(each.id, each.place) for each in batches.finished("two")] == [("a", 1), ("b", 0), ("c", 2)]
+    assert [(each.id, each.index) for each in batches.finished("two")] == [("a", 1), ("b", 0), ("c", 2)]
 
 
 def test_what_one_batch_puts_back_its_follower_gets_as_its_own(ledger: Ledger, batches: BatchLedger) -> None:

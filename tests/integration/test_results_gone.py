@@ -41,5 +41,5 @@ def test_one_that_is_made_again_is_told_when_it_is_over(batch: Batch) -> None:
     producer = open_producer()
     (page,) = producer.batches.pages(batch.id)
     assert batch.retry_failed() == 1
-    gone = next(item for item in page if item.place == 0)
+    gone = next(item for item in page if item.index == 0)
     assert batch.gone(gone) is None
