@@ -1,4 +1,4 @@
-"""What the documents say of the tests holds: each that is named is there."""
+"""What the documents say of the tests and of the code holds: what is named is there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import PROJECT
 
 NAMED = re.compile(r"`(test_\w+\.py)::(\w+)`")
+ARCHITECTURE = PROJECT / "docs" / "architecture.md"
 GUIDE = PROJECT / "docs" / "coming-from-replicate-batch-process.md"
 
 
@@ -35,3 +36,25 @@ def test_every_link_of_a_page_leads_somewhere() -> None:
     for page in (PROJECT / "docs").glob("*.md"):
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_what_the_page_about_the_code_names_is_there() -> None:
+    files = [path for root in ("replibatch", "workers", "tests") for path in (PROJECT / root).rglob("*.*")]
+    names = {path.name for path in files} | {"pyproject.toml", "lua/"}
+    product = [path for path in files if path.suffix in (".py", ".lua") and "tests" not in path.parts]
+    code = "".join(path.read_text(encoding="utf-8") for path in product)
+    named = re.findall(r"`([\w/.]+)`", ARCHITECTURE.read_text(encoding="utf-8"))
+
+    def is_there(name: str) -> bool:
+        if name in names or (PROJECT / name).exists():
+            return True
+        return "/" not in name and re.search(rf"\b{name.rpartition('.')[2]}\b", code) is not None
+
+    assert len(named) > 100 and [name for name in named if not is_there(name)] == []
+
+
+def test_every_room_has_its_line_on_that_page() -> None:
+    rooms = {path.name for path in (PROJECT / "replibatch").iterdir() if not path.name.startswith("_")}
+    table = ARCHITECTURE.read_text(encoding="utf-8").partition("## The rooms")[2].partition("## The way")[0]
+    named = {name.rstrip("/").rpartition("/")[2] for name in re.findall(r"`([\w/.]+)`", table)}
+    assert rooms - {"py.typed"} - named == set()
