@@ -80,7 +80,7 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
         result_backend_thread_safe=True,  # one client for all threads instead of one each
         task_default_queue=queue,
         # Nothing is acknowledged, and so nothing delivered twice: custody brings back what a worker loses.
-        task_queues=[Queue(queue, routing_key=queue, no_ack=True)],  # type: ignore[no-untyped-call]  # kombu is untyped
+        task_queues=[Queue(queue, routing_key=queue, no_ack=True)],
         task_default_routing_key=queue,
         task_serializer="json",
         result_serializer="json",
@@ -94,7 +94,7 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
     return app
 
 
-class _Named(AMQP):  # type: ignore[misc]  # celery is untyped
+class _Named(AMQP):
     """Says in the event of a sent task what the worker says in all later ones: its shadow name, with the model."""
 
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:

@@ -163,7 +163,7 @@ def parse_sentinel(url: str) -> SentinelAddress:
 
 
 def _by_sentinel(address: SentinelAddress, options: dict[str, object]) -> Redis:
-    sentinel: Any = Sentinel(address.sentinels, sentinel_kwargs=address.sentinel_options)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+    sentinel: Any = Sentinel(address.sentinels, sentinel_kwargs=address.sentinel_options)
     client: Redis = sentinel.master_for(
         address.master,
         username=address.username or None,

@@ -59,7 +59,7 @@ def call_linked(app: Celery, ledger: Ledger, calls: Iterable[Call]) -> None:
             task_id=call.task_id,
             root_id=call.id,
             parent_id=call.id,
-            queue=Queue(queue, Exchange(queue), routing_key=queue),  # type: ignore[no-untyped-call]  # kombu is untyped
+            queue=Queue(queue, Exchange(queue), routing_key=queue),
             priority=HEAD,
             add_to_parent=False,
         )

@@ -20,8 +20,8 @@ from workers.app import app
 log = structlog.get_logger(__name__)
 
 
-@control_command(name="revoke", variadic="task_id", signature="[id1 [id2 [... [idN]]]]")  # type: ignore[untyped-decorator]  # celery is untyped
-def revoke(state: Any, task_id: str | list[str], **_: Any) -> dict[str, str]:  # noqa: ARG001
+@control_command(name="revoke", variadic="task_id", signature="[id1 [id2 [... [idN]]]]")
+def revoke(state: Any, task_id: str | list[str], **_: Any) -> dict[str, str]:  # noqa: ARG001  # celery's shape
     """Cancel generations by their ids; at Replicate those that run."""
     ids = [task_id] if isinstance(task_id, str) else list(task_id)
     canceled = [each for each in ids if cancel(app, lifecycle.shop().ledger, each)]
@@ -29,15 +29,15 @@ def revoke(state: Any, task_id: str | list[str], **_: Any) -> dict[str, str]:  #
     return {"ok": f"canceled {len(canceled)} of {len(ids)}"}
 
 
-@control_command(name="terminate", variadic="task_id", signature="<signal> [id1 [id2 [... [idN]]]]")  # type: ignore[untyped-decorator]
-def terminate(state: Any, signal: str, task_id: str | list[str], **_: Any) -> dict[str, str]:  # noqa: ARG001
+@control_command(name="terminate", variadic="task_id", signature="<signal> [id1 [id2 [... [idN]]]]")
+def terminate(state: Any, signal: str, task_id: str | list[str], **_: Any) -> dict[str, str]:  # noqa: ARG001  # celery's shape
     """The same: threads take no signals."""
     answer: dict[str, str] = revoke(state, task_id)
     return answer
 
 
-@control_command(name="shutdown")  # type: ignore[untyped-decorator]
-def shutdown(state: Any, msg: str = "told to", **_: Any) -> None:  # noqa: ARG001
+@control_command(name="shutdown")
+def shutdown(state: Any, msg: str = "told to", **_: Any) -> None:  # noqa: ARG001  # celery's shape
     """Stop as on SIGTERM: what is in flight is handed over."""
     log.info("shutdown", why=msg)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -11,7 +11,7 @@ FLUSH_SECONDS = 0.25
 MOST_EVENTS = 250  # a fuller buffer is flushed at once
 
 
-class PacedEvents(bootsteps.StartStopStep):  # type: ignore[misc]  # celery is untyped
+class PacedEvents(bootsteps.StartStopStep):
     """A step of the worker's consumer: takes the flushing from Celery's event loop."""
 
     requires = (Events,)

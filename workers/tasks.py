@@ -30,7 +30,7 @@ IN_BRIEF = ("request_id", "success", "model_used", "file_paths", "cost_usd")
 _epilogues: dict[str, Step] = {}  # by task id: what must wait until Celery has written the task's state
 
 
-@app.task(name=TASK, bind=True, throws=(ReplibatchError,))  # type: ignore[untyped-decorator]  # celery is untyped
+@app.task(name=TASK, bind=True, throws=(ReplibatchError,))
 def generate_one(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
     """Make one attempt of a generation; a failed one replaces itself with the next, under the same id."""
     try:

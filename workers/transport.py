@@ -29,7 +29,7 @@ class QoS(kombu_redis.QoS):
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message, if it waits for that."""
         if delivery_tag in self._delivered:
-            super().ack(delivery_tag)  # type: ignore[no-untyped-call]  # kombu is untyped
+            super().ack(delivery_tag)
 
 
 class SentinelChannel(kombu_redis.SentinelChannel):
@@ -52,9 +52,9 @@ class Channel(kombu_redis.Channel):
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         if asynchronous:  # for the one connection it blocks on
-            return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
+            return super()._create_client(asynchronous=True)
         if self._lasting is None or self._lasting.connection_pool is not self.pool:
-            self._lasting = super()._create_client()  # type: ignore[no-untyped-call]
+            self._lasting = super()._create_client()
         return self._lasting
 
 

@@ -36,10 +36,10 @@ _MODULES = {
 class Commands(click.Group):
     """Finds each command in the module that `_MODULES` names, and turns what goes wrong into a line and a code."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's shape
         return list(_MODULES)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's shape
         if cmd_name not in _MODULES:
             return None
         command: click.Command = getattr(import_module(f"replibatch.cli.{_MODULES[cmd_name]}"), cmd_name)

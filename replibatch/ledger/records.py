@@ -224,7 +224,7 @@ class Ledger:
         """Block until a single job is done, or the time is over."""
         key = self._key("done", generation_id)
         # Moved onto itself, the mark stays there for whoever else waits.
-        self.redis.execute_command("BLMOVE", key, key, "LEFT", "LEFT", seconds)  # type: ignore[no-untyped-call]
+        self.redis.execute_command("BLMOVE", key, key, "LEFT", "LEFT", seconds)
 
     def _custody(self, record: Record) -> dict[str, Any]:
         return {"id": record.id, "fence": record.fence}

@@ -186,7 +186,7 @@ class Gatekeeper:
 
     def _subscribe(self, instead_of: PubSub | None) -> PubSub:
         self._close(instead_of)
-        channel: PubSub = self._listener.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        channel: PubSub = self._listener.pubsub(ignore_subscribe_messages=True)
         channel.subscribe(self._gate.wake_key, self._gate.call_key)
         return channel
 

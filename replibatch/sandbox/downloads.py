@@ -23,7 +23,7 @@ class Download(JSONHandler):
         outputs: makes the files.
     """
 
-    def initialize(self, service: Service, outputs: Outputs) -> None:  # type: ignore[override]
+    def initialize(self, service: Service, outputs: Outputs) -> None:  # type: ignore[override]  # tornado's
         super().initialize(service)
         self._outputs = outputs
 

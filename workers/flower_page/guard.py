@@ -10,7 +10,7 @@ from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
 
 
-class Guard(BaseHandler):  # type: ignore[misc]  # flower is untyped
+class Guard(BaseHandler):
     """Asks for the user before anything else of a handler runs."""
 
     def get_current_user(self) -> Any:

@@ -34,7 +34,7 @@ async def _aside(work: Callable[..., Any], *arguments: Any) -> Any:
     return await IOLoop.current().run_in_executor(None, work, *arguments)
 
 
-class FleetPage(BaseHandler):  # type: ignore[misc]  # flower is untyped
+class FleetPage(BaseHandler):
     """The page itself; its script brings the figures."""
 
     @authenticated
@@ -44,7 +44,7 @@ class FleetPage(BaseHandler):  # type: ignore[misc]  # flower is untyped
         self.render("replibatch.html")
 
 
-class FleetFigures(BaseHandler):  # type: ignore[misc]
+class FleetFigures(BaseHandler):
     """The figures, as JSON."""
 
     def initialize(self, fleet: Fleet) -> None:
@@ -61,7 +61,7 @@ class FleetFigures(BaseHandler):  # type: ignore[misc]
             self.write({"error": f"Redis does not answer: {error}"})
 
 
-class Picture(BaseHandler):  # type: ignore[misc]
+class Picture(BaseHandler):
     """A small picture of one output."""
 
     def initialize(self, fleet: Fleet, thumbnails: Thumbnails) -> None:
@@ -82,7 +82,7 @@ class Picture(BaseHandler):  # type: ignore[misc]
         self.write(picture)
 
 
-class FleetMetrics(Metrics):  # type: ignore[misc]
+class FleetMetrics(Metrics):
     """Flower's metrics and ours, collected in a thread: Redis may be slow to answer."""
 
     @authenticated
@@ -94,7 +94,7 @@ class FleetMetrics(Metrics):  # type: ignore[misc]
         self.write(text)
 
 
-class RevokeCancels(ControlHandler):  # type: ignore[misc]
+class RevokeCancels(ControlHandler):
     """Revoke means cancel: it holds whether or not a worker is there to hear of it, and frees the slot."""
 
     def initialize(self, producer: Producer) -> None:
