@@ -178,8 +178,9 @@ def _in_a_batch(redis: Redis, requests: int, slots: int) -> Iterator[None]:
             success=True,
             cost_usd=PRICE_USD,
         )
-        ((_, messages, _),) = run_together(redis, ledger.settle(record, State.SUCCEEDED, result))
-        following = [Message(*row) for row in messages]
+        settled = ledger.settle(record, State.SUCCEEDED, result)
+        assert settled
+        following = settled.messages
         ledger.published([message.id for message in following])
         queue.extend(following)
         yield

@@ -6,10 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from replibatch.errors import PredictionCanceled, ReplibatchError
-from replibatch.ledger import Call, Ledger, Message, Record
+from replibatch.ledger import Ledger, Record
 from replibatch.messages import call_linked, publish
 from replibatch.requests import Attempt, State
-from replibatch.scripts import run_together
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -32,9 +31,9 @@ def cancel(app: Celery, ledger: Ledger, generation_id: str) -> bool:
     if record := ledger.take(generation_id, attempt):
         canceled = record.request.unmade(State.CANCELED, "canceled", _attempts(record))
         app.backend.mark_as_failure(generation_id, ReplibatchError("canceled"), call_errbacks=False)
-        ((_, messages, calls),) = run_together(ledger.redis, ledger.settle(record, State.CANCELED, canceled))
-        publish(app, ledger, [Message(*message) for message in messages])
-        call_linked(app, ledger, map(Call.parse, calls))
+        if settled := ledger.settle(record, State.CANCELED, canceled):
+            publish(app, ledger, settled.messages)
+            call_linked(app, ledger, settled.calls)
         _tell_flower(app, generation_id)
     return True
 

@@ -50,8 +50,8 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
     )
     if isinstance(outcome, Done):
         metrics.count(outcome.result)
-        publish(app, shop.ledger, outcome.messages)
-        call_linked(app, shop.ledger, outcome.calls)
+        publish(app, shop.ledger, outcome.settled.messages)
+        call_linked(app, shop.ledger, outcome.settled.calls)
         if outcome.result.success:
             return outcome.result.to_json()  # for the event: Celery has been told what it keeps
         if outcome.result.state == State.CANCELED:

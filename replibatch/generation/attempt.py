@@ -33,7 +33,6 @@ from replibatch.messages import HEAD
 from replibatch.outputs.save import save, save_placeholder
 from replibatch.replicate_api import Prediction
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
-from replibatch.scripts import run_together
 from replibatch.workshop import OVERDUE_SECONDS, Running, Workshop
 
 CANCEL_AGAIN_SECONDS = 5.0  # where a cancel did not end it
@@ -206,8 +205,7 @@ def _after(work: Work, failure: AttemptFailure) -> Outcome:
             pause_seconds = decision.pause_seconds
         case Wait():
             pause_seconds = decision.seconds or THROTTLED_SECONDS
-    (moved,) = run_together(work.shop.redis, work.shop.ledger.advance(record, model, attempts, pause_seconds))
-    if not moved:
+    if not work.shop.ledger.advance(record, model, attempts, pause_seconds):
         return SteppedAside()
     return Next(Message(record.id, record.attempt + 1, model, HEAD), failure)
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from replibatch.errors import AttemptFailure
-from replibatch.ledger import Call, Message
+from replibatch.ledger import Message, Settled
 from replibatch.requests import BatchResult
 from replibatch.scripts import Step
 
 
 @dataclass(frozen=True)
 class Done:
-    """The generation has its one result; the next of its batch, and the call of its link, are to be published."""
+    """The generation has its one result; what follows from that is to be published."""
 
     result: BatchResult
-    messages: list[Message]
-    calls: list[Call]
+    settled: Settled
 
 
 @dataclass(frozen=True)

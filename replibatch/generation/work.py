@@ -10,7 +10,7 @@ import structlog
 
 from replibatch.errors import AttemptFailure, PredictionCanceled
 from replibatch.generation.outcomes import Done, Leave, Left, Outcome, SteppedAside
-from replibatch.ledger import Call, Message, Record
+from replibatch.ledger import Record
 from replibatch.limits import Ticket
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
 from replibatch.routing import inputs_for
@@ -154,8 +154,8 @@ class Work:
         if not result.success and not self.shop.ledger.has(record):
             return SteppedAside()
         self._announce(record, result)
-        ((settled, messages, calls),) = run_together(self.shop.redis, self.shop.ledger.settle(record, state, result))
-        if not settled:
+        settled = self.shop.ledger.settle(record, state, result)
+        if settled is None:
             return SteppedAside()
         self.log.info("settled", state=state.value, cost_usd=result.cost_usd)
-        return Done(result, [Message(*message) for message in messages], [Call.parse(call) for call in calls])
+        return Done(result, settled)

@@ -3,7 +3,18 @@
 from replibatch.ledger.batches import BatchLedger, capacity_for
 from replibatch.ledger.links import Call, Link
 from replibatch.ledger.packing import Packer, PendingEntry
-from replibatch.ledger.record import Message, Record
+from replibatch.ledger.record import Message, Record, Settled
 from replibatch.ledger.records import Ledger
 
-__all__ = ["BatchLedger", "Call", "Ledger", "Link", "Message", "Packer", "PendingEntry", "Record", "capacity_for"]
+__all__ = [
+    "BatchLedger",
+    "Call",
+    "Ledger",
+    "Link",
+    "Message",
+    "Packer",
+    "PendingEntry",
+    "Record",
+    "Settled",
+    "capacity_for",
+]

@@ -1,10 +1,11 @@
-"""What is known of one generation, and the message that wakes it."""
+"""What is known of one generation, and what is published of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from replibatch.ledger.links import Call
 from replibatch.ledger.packing import read_attempts, read_request
 from replibatch.money import to_usd
 from replibatch.requests import Attempt, RoutedRequest
@@ -17,6 +18,13 @@ class Message(NamedTuple):
     attempt: int
     model: str
     priority: int
+
+
+class Settled(NamedTuple):
+    """What is to be published once a generation has its result: the next of its batches, the call of its link."""
+
+    messages: list[Message]
+    calls: list[Call]
 
 
 @dataclass(frozen=True)

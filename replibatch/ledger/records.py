@@ -16,7 +16,7 @@ from replibatch.ledger.counts import counted
 from replibatch.ledger.holds import PAUSED
 from replibatch.ledger.links import Call, Link
 from replibatch.ledger.packing import compact, pack_result, read_result
-from replibatch.ledger.record import Message, Record
+from replibatch.ledger.record import Message, Record, Settled
 from replibatch.money import to_micro
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_id
 from replibatch.scripts import Script, Step
@@ -97,15 +97,17 @@ class Ledger:
             prediction=prediction_id,
         )
 
-    def advance(self, record: Record, model: str, attempts: Iterable[Attempt], pause_seconds: float) -> Step:
-        """Make the record's next attempt, on `model`, ready to publish. The script answers 1, or 0 if fenced."""
-        return self._step(
-            "advance",
-            **self._custody(record),
-            attempt=record.attempt + 1,
-            model=model,
-            attempts=compact([attempt.__dict__ for attempt in attempts]),
-            pause_ms=int(pause_seconds * 1000),
+    def advance(self, record: Record, model: str, attempts: Iterable[Attempt], pause_seconds: float) -> bool:
+        """Make the record's next attempt, on `model`, ready to publish; False if it is no longer this process's."""
+        return bool(
+            self._call(
+                "advance",
+                **self._custody(record),
+                attempt=record.attempt + 1,
+                model=model,
+                attempts=compact([attempt.__dict__ for attempt in attempts]),
+                pause_ms=int(pause_seconds * 1000),
+            )
         )
 
     def requeue(self, record: Record, *, paid_usd: float = 0.0) -> Message | None:
@@ -118,9 +120,9 @@ class Ledger:
         answer = self._call("requeue", **self._custody(record), paid=to_micro(paid_usd))
         return Message(*answer) if answer else None
 
-    def settle(self, record: Record, state: State, result: BatchResult) -> Step:
-        """Write the one result. The script answers `[1, messages, calls]`, to publish, or `[0, [], []]` if fenced."""
-        return self._step(
+    def settle(self, record: Record, state: State, result: BatchResult) -> Settled | None:
+        """Write the one result; None if the record is no longer this process's."""
+        settled, messages, calls = self._call(
             "settle",
             **self._custody(record),
             state=state.value,
@@ -129,6 +131,9 @@ class Ledger:
             capacity=self.capacity,
             counts=counted(result),
         )
+        if not settled:
+            return None
+        return Settled([Message(*message) for message in messages], [Call.parse(call) for call in calls])
 
     def put_back(self, record: Record, held: str) -> Step:
         """Return a batch's generation to its pending list, and hold the batch for the reason given."""

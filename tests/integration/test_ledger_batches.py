@@ -55,7 +55,7 @@ def settle(ledger: Ledger, name: str, state: State = State.SUCCEEDED) -> None:
     record = ledger.take(name, 1)
     assert record is not None
     result = BatchResult(name, record.request.prompt, MODEL, MODEL, state == State.SUCCEEDED, state=state)
-    run_together(ledger.redis, ledger.settle(record, state, result))
+    ledger.settle(record, state, result)
 
 
 def test_a_task_gets_the_whole_request(ledger: Ledger, batches: BatchLedger) -> None:
@@ -109,7 +109,7 @@ def test_nothing_is_sent_of_what_is_canceled_or_has_not_begun_and_is_paused(
     assert ledger.intend(first, "sent") == "ok"
     batches.hold("one", PAUSED)
     assert ledger.intend(second, "sent") == "paused"
-    run_together(ledger.redis, ledger.advance(third, MODEL, [], 0.0))
+    ledger.advance(third, MODEL, [], 0.0)
     begun = ledger.take("one-2", 2)
     assert begun and ledger.intend(begun, "sent") == "ok"
     batches.hold("one", "")
@@ -153,7 +153,7 @@ def test_what_was_put_back_after_an_attempt_takes_that_ones_prediction_for_nobod
     assert first is not None
     assert run_together(ledger.redis, ledger.created(first, "p1")) == ["ok"]
     failed = Attempt(MODEL, "p1", "failed", "failed", "no", 1.0, 0.0)
-    assert run_together(ledger.redis, ledger.advance(first, MODEL, [failed], 0.0)) == [1]
+    assert ledger.advance(first, MODEL, [failed], 0.0)
     second = ledger.take("one-0", 2)
     assert second is not None
     run_together(ledger.redis, ledger.put_back(second, "stopped: no credit"))
@@ -169,7 +169,7 @@ def put_back_after_an_attempt(ledger: Ledger, name: str, number: int = 1) -> tup
     record = ledger.take(name, number)
     assert record is not None
     attempts = (*record.attempts, Attempt(MODEL, f"p{number}", "failed", "erased", "no", 1.0, 0.25))
-    assert run_together(ledger.redis, ledger.advance(record, "next/model", attempts, 0.0)) == [1]
+    assert ledger.advance(record, "next/model", attempts, 0.0)
     following = ledger.take(name, number + 1)
     assert following is not None
     assert run_together(ledger.redis, ledger.put_back(following, "stopped: no credit")) == [1]
@@ -192,7 +192,7 @@ def test_what_was_put_back_goes_on_where_it_was_and_its_cost_counts_once(
     record = ledger.take("one-0", 3)
     assert record is not None and record.attempts == attempts and record.model == "next/model"
     result = BatchResult("one-0", "p 0", MODEL, MODEL, True, attempts=attempts, cost_usd=0.75)
-    run_together(ledger.redis, ledger.settle(record, State.SUCCEEDED, result))
+    ledger.settle(record, State.SUCCEEDED, result)
     assert batches.state("one").is_over and batches.state("one").cost_usd == 0.75
 
 
@@ -218,7 +218,7 @@ def test_a_follower_of_what_was_put_back_goes_on_where_it_was_too(ledger: Ledger
     record = ledger.take("one-0", 2)
     assert record is not None and len(record.attempts) == 1
     result = BatchResult("one-0", "p 0", MODEL, MODEL, True, attempts=record.attempts, cost_usd=0.5)
-    run_together(ledger.redis, ledger.settle(record, State.SUCCEEDED, result))
+    ledger.settle(record, State.SUCCEEDED, result)
     assert (batches.state("one").cost_usd, batches.state("two").cost_usd) == (0.25, 0.25)
     batches.hold("one", "")
     assert batches.state("one").succeeded == 1 and not ledger.redis.exists(f"{ledger.prefix}batch:one:begun")

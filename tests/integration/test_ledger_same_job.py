@@ -49,7 +49,7 @@ def take(ledger: Ledger, name: str) -> Record:
 
 def succeed(ledger: Ledger, name: str) -> BatchResult:
     result = BatchResult(name, f"prompt {name}", MODEL, MODEL, True, cost_usd=0.5)
-    run_together(ledger.redis, ledger.settle(take(ledger, name), State.SUCCEEDED, result))
+    ledger.settle(take(ledger, name), State.SUCCEEDED, result)
     return result
 
 
@@ -99,7 +99,7 @@ def test_in_flight_is_what_has_a_prediction_and_no_result(ledger: Ledger, batche
     run_together(ledger.redis, ledger.created(record, "prediction-1"))
     assert batches.in_flight("one") == 1
     result = BatchResult("a", "prompt a", MODEL, MODEL, True)
-    run_together(ledger.redis, ledger.settle(record, State.SUCCEEDED, result))
+    ledger.settle(record, State.SUCCEEDED, result)
     assert batches.in_flight("one") == 0 and batches.outstanding("one") == {"b"}
 
 

@@ -12,7 +12,6 @@ from replibatch.celery_app import make_app
 from replibatch.ledger import Call, Ledger, Link
 from replibatch.messages import call_linked
 from replibatch.requests import BatchResult, RoutedRequest, State
-from replibatch.scripts import run_together
 from replibatch.settings import load
 
 MODEL = "a/model"
@@ -34,9 +33,9 @@ def enqueue(ledger: Ledger, name: str, link: Link | None) -> bool:
 def settle(ledger: Ledger, name: str) -> list[Call]:
     record = ledger.take(name, 1)
     assert record is not None
-    ((settled, _, calls),) = run_together(ledger.redis, ledger.settle(record, State.SUCCEEDED, RESULT))
+    settled = ledger.settle(record, State.SUCCEEDED, RESULT)
     assert settled
-    return [Call.parse(call) for call in calls]
+    return settled.calls
 
 
 def test_a_call_is_owed_until_it_is_noted_as_made(ledger: Ledger) -> None:

@@ -9,7 +9,6 @@ import pytest
 from replibatch import BatchRequest, enqueue_batch
 from replibatch.queue import Batch, open_producer
 from replibatch.requests import BatchResult, State
-from replibatch.scripts import run_together
 from tests.catalogue import FLUX
 
 
@@ -25,7 +24,7 @@ def batch(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ba
         record = ledger.take(f"{batch.id}-{place}", 1)
         assert record is not None
         result = BatchResult(record.id, f"p {place}", FLUX, FLUX, place > 0, state=state)
-        run_together(ledger.redis, ledger.settle(record, state, result))
+        ledger.settle(record, state, result)
     return batch
 
 

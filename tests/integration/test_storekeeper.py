@@ -16,7 +16,6 @@ from structlog.testing import capture_logs
 from replibatch.messages import SINGLE
 from replibatch.requests import BatchResult, RoutedRequest, State
 from replibatch.sandbox import Sandbox
-from replibatch.scripts import run_together
 from replibatch.settings import load
 from replibatch.shared_storage import mark
 from replibatch.workshop import Workshop
@@ -114,7 +113,7 @@ def test_an_image_that_a_batch_or_a_job_may_still_name_is_left(shop, keep, work)
     assert image.exists()
     record = shop.ledger.take("job", 1)  # it runs, fails, and its next attempt is published only now
     assert record is not None
-    assert run_together(shop.redis, shop.ledger.advance(record, FLUX, [], 0.0)) == [1]
+    assert shop.ledger.advance(record, FLUX, [], 0.0)
     work()
     assert image.exists()
     record = shop.ledger.take("job", 2)
@@ -122,7 +121,7 @@ def test_an_image_that_a_batch_or_a_job_may_still_name_is_left(shop, keep, work)
     work()
     assert image.exists()
     result = BatchResult("job", "a fox", FLUX, FLUX, True)
-    run_together(shop.redis, shop.ledger.settle(record, State.SUCCEEDED, result))
+    shop.ledger.settle(record, State.SUCCEEDED, result)
     work()
     assert not image.exists()
 
