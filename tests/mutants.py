@@ -52,7 +52,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "the silent are handed slots": ("gate", "elseif not heard_within(ticket.process, config.claim_ms) then", "elseif false then"),
     "the silent hold up the line": ("gate", "      passed_over = passed_over + 1\n", "      break\n"),
     "last come, first served": ("gate", "redis.call('ZRANGE', WAITERS, passed_over, passed_over)[1]", "redis.call('ZRANGE', WAITERS, -1 - passed_over, -1 - passed_over)[1]"),
-    "priority is ignored": ("acquire", "call.priority * 4398046511104 + number('arrivals')", "number('arrivals')"),
+    "priority is ignored": ("gate", "priority * 4398046511104 + number('arrivals')", "number('arrivals')"),
     "who is throttled loses the place": ("gate", "  redis.call('ZADD', WAITERS, whole(ticket.order), attempt)\nend", "  redis.call('ZADD', WAITERS, whole(ticket.order + 4398046511104 * 9), attempt)\nend"),
     "a hand-off never lapses": ("gate", "redis.call('ZRANGEBYSCORE', GRANTED, '-inf', whole(now))", "{}"),
     "a lapsed hand-off keeps its slot": ("gate", "local function back_in_line(attempt, ticket)\n  free_slot(attempt, ticket)", "local function back_in_line(attempt, ticket)\n  redis.call('ZREM', GRANTED, attempt)"),

@@ -264,11 +264,14 @@ end
 
 local function clear_settled(id, record) clear(id, cjson.decode(record.result).attempts or {}) end
 
--- A batch that did not have the record made needs it, too. Those that have expired need it no more.
+-- Batches that did not have the record made, and need it too: each with the index it has there.
+local function followers_of(record) return string.gmatch(record.followers or '', '([^/ ]+)/(%d+)') end
+
+-- One more of them. Those that have expired need it no more.
 local function follow(id, record, batch, index)
   local followers = {}
-  for name, place in string.gmatch(record.followers or '', '([^/ ]+)/(%d+)') do
-    if redis.call('EXISTS', key('batch', name)) == 1 then followers[#followers + 1] = name .. '/' .. place .. ' ' end
+  for name, at in followers_of(record) do
+    if redis.call('EXISTS', key('batch', name)) == 1 then followers[#followers + 1] = name .. '/' .. at .. ' ' end
   end
   redis.call('HSET', record_key(id), 'followers', table.concat(followers) .. batch .. '/' .. index .. ' ')
 end

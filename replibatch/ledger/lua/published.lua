@@ -1,4 +1,6 @@
 -- Messages are in the queue now, and in nobody's custody. call: process, ids
+-- Returns 1. What a task has taken already stays as it is.
+
 for _, id in ipairs(call.ids) do
   local owner = redis.call('HMGET', record_key(id), 'state', 'process', 'priority')
   if owner[1] == 'publishing' and owner[2] == call.process then

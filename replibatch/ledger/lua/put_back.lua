@@ -20,7 +20,7 @@ if #attempts > 0 then -- what they cost is spent, whatever becomes of it
 end
 back_to_pending(record.batch, whole_entry(call.id, record.index, record.request))
 -- A batch that follows it is not held: it gets it back as its own.
-for follower, index in string.gmatch(record.followers or '', '([^/ ]+)/(%d+)') do
+for follower, index in followers_of(record) do
   redis.call('SREM', key('batch', follower, 'out'), call.id)
   if begun then redis.call('HSET', key('batch', follower, 'begun'), call.id, begun) end
   back_to_pending(follower, whole_entry(call.id, index, record.request))

@@ -39,7 +39,7 @@ if record.batch then
   messages = top_up(record.batch)
   expire_if_over(record.batch)
 end
-for follower, index in string.gmatch(record.followers or '', '([^/ ]+)/(%d+)') do
+for follower, index in followers_of(record) do
   finish_in_batch(follower, index, call.id, call.state, 0)
   for _, next_message in ipairs(top_up(follower)) do messages[#messages + 1] = next_message end
   expire_if_over(follower)

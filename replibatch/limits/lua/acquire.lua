@@ -14,9 +14,7 @@ if ticket then
   ticket.process, ticket.fence = call.process, call.fence
 else
   if state.stopped then return { 'stopped', -1 } end
-  set('arrivals', number('arrivals') + 1)
-  ticket = { process = call.process, fence = call.fence, price = call.price, purse = call.purse,
-    order = call.priority * 4398046511104 + number('arrivals'), prediction = '' }
+  ticket = new_ticket(call.process, call.fence, call.price, call.purse, call.priority)
   if not affordable(ticket) then return { 'unaffordable', -1 } end
   redis.call('ZADD', WAITERS, whole(ticket.order), call.attempt)
 end

@@ -120,6 +120,13 @@ local function write_ticket(attempt, ticket)
     { ticket.process, whole(ticket.fence), whole(ticket.price), ticket.purse, whole(ticket.order), ticket.prediction }, '\t'))
 end
 
+-- A new one, behind all that wait with its priority. 2^42 arrivals are a line as long as ever.
+local function new_ticket(process, fence, price, purse, priority)
+  set('arrivals', number('arrivals') + 1)
+  return { process = process, fence = fence, price = price, purse = purse,
+    order = priority * 4398046511104 + number('arrivals'), prediction = '' }
+end
+
 local function owns(ticket)
   return ticket and ticket.process == call.process and ticket.fence == call.fence
 end

@@ -35,11 +35,7 @@ for _, hold in ipairs(call.holds) do
   local attempt, fence, price, purse, priority, prediction = unpack(hold)
   local ticket = ticket_of(attempt)
   knows[attempt] = 'holds'
-  if not ticket then
-    set('arrivals', number('arrivals') + 1)
-    ticket = { fence = fence, price = price, purse = purse,
-      order = priority * 4398046511104 + number('arrivals'), prediction = '' }
-  end
+  ticket = ticket or new_ticket(call.process, fence, price, purse, priority)
   if fence >= ticket.fence then
     local where = standing(attempt)
     ticket.process, ticket.fence = call.process, fence
