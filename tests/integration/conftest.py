@@ -1,4 +1,4 @@
-"""A stand-in for Replicate of each test's own, and clients of it."""
+"""A stand-in for Replicate of each test's own, and clients of it; a ledger."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 from pydantic import SecretStr
+from redis import Redis
 
+from replibatch.ledger import BatchLedger, Ledger
 from replibatch.replicate_api import ReplicateAPI
 from replibatch.sandbox import Sandbox, SandboxSettings
+from replibatch.settings import load
 from tests.integration.account import TOKEN, account
 from tests.integration.sandbox_caller import Caller
 
@@ -33,3 +36,18 @@ def api(sandbox: Sandbox) -> Iterator[ReplicateAPI]:
     """The project's own client of it."""
     with account(sandbox.url) as opened:
         yield opened
+
+
+@pytest.fixture
+def ledger(redis_url: str) -> Iterator[Ledger]:
+    """One process's, of an account that can make use of four generations at once."""
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        ledger = Ledger(redis, load(), "this/1/process")
+        ledger.capacity = 4
+        yield ledger
+
+
+@pytest.fixture
+def batches(ledger: Ledger) -> BatchLedger:
+    """Its batches."""
+    return BatchLedger(ledger)

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-from redis import Redis
-
 from replibatch.ledger import Ledger
 from replibatch.ledger.counts import COST, FALLBACKS, GENERATIONS, LATENCY, TAKEN_OVER, Counts, of_kind
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State
 from replibatch.settings import load
 
 FIRST, SECOND = "a/model", "another/model"
-
-
-@pytest.fixture
-def ledger(redis_url: str) -> Iterator[Ledger]:
-    with Redis.from_url(redis_url, decode_responses=True) as redis:
-        yield Ledger(redis, load(), "this/1/process")
 
 
 def fallen_back(name: str) -> BatchResult:

@@ -15,8 +15,8 @@ from replibatch.messages import publish, queue_lists
 from replibatch.requests import Attempt, BatchResult, State
 from replibatch.scripts import Step, run_together
 from replibatch.settings import load
+from tests.integration.ledgers import MODEL, closed_batch, request, take
 from tests.integration.sandbox_caller import wait_for
-from tests.integration.test_ledger_same_job import MODEL, open_batch, request
 
 Process = Callable[[str], Ledger]
 GRACE_SECONDS = 0.2
@@ -53,12 +53,6 @@ def enqueue(ledger: Ledger, name: str = "g") -> None:
     assert ledger.enqueue(name, request(name), {}, priority=3)
 
 
-def taken(ledger: Ledger, name: str = "g", attempt: int = 1) -> Record:
-    record = ledger.take(name, attempt)
-    assert record is not None
-    return record
-
-
 def result(name: str = "g") -> BatchResult:
     return BatchResult(name, f"prompt {name}", MODEL, MODEL, True, cost_usd=0.5)
 
@@ -71,7 +65,7 @@ def settle(ledger: Ledger, record: Record, state: State = State.SUCCEEDED) -> bo
 def lost(a: Ledger, b: Ledger) -> Record:
     """A's record of a generation that B has taken over."""
     enqueue(a)
-    record = taken(a)
+    record = take(a, "g")
     (theirs,) = b.take_over("a")
     assert theirs.fence > record.fence and b.has(theirs)
     return record
@@ -110,11 +104,11 @@ class TestFencing:
 
     def test_a_generation_made_again_is_not_its_earlier_life(self, a: Ledger) -> None:
         enqueue(a)
-        first = taken(a)
+        first = take(a, "g")
         assert settle(a, first)
         a.forget(["g"])
         enqueue(a)
-        second = taken(a)
+        second = take(a, "g")
         assert second.fence > first.fence and not a.has(first)
         assert not settle(a, first) and settle(a, second)
 
@@ -123,7 +117,7 @@ class TestPredictions:
     def test_one_is_claimed_once(self, a: Ledger) -> None:
         for name in "gh":
             enqueue(a, name)
-        first, second = taken(a, "g"), taken(a, "h")
+        first, second = take(a, "g"), take(a, "h")
         assert run(a, a.created(first, "p1")) == "ok"
         assert run(a, a.created(second, "p1")) == "twin"
         assert run(a, a.created(second, "p2")) == "ok"
@@ -133,19 +127,19 @@ class TestPredictions:
     def test_it_stays_claimed_as_long_as_the_account_s_list_shows_what_it_was_made_of(self, redis: Redis) -> None:
         ledger = Ledger(redis, load(keep_days=0.05), "a")
         enqueue(ledger)
-        assert run(ledger, ledger.created(taken(ledger), "p1")) == "ok"
+        assert run(ledger, ledger.created(take(ledger, "g"), "p1")) == "ok"
         assert redis.ttl(ledger.prefix + "prediction:p1") > 24 * 3600
 
     def test_a_repeated_call_claims_nothing_twice(self, a: Ledger) -> None:
         enqueue(a)
-        record = taken(a)
+        record = take(a, "g")
         assert [run(a, a.created(record, "p1")) for _ in range(2)] == ["ok", "ok"]
 
     def test_a_late_reply_to_who_lost_custody_is_kept_for_the_one_who_looks_for_it(
         self, a: Ledger, b: Ledger, lost: Record
     ) -> None:
         enqueue(b, "twin")
-        twin = taken(b, "twin")
+        twin = take(b, "twin")
         assert run(a, a.created(lost, "p1")) == "fenced"
         assert run(b, b.created(twin, "p1")) == "twin"
         theirs = b.record("g")
@@ -156,7 +150,7 @@ class TestPredictions:
         theirs = b.record("g")
         assert theirs is not None and run(b, b.created(theirs, "p1")) == "ok"
         enqueue(b, "twin")
-        twin = taken(b, "twin")
+        twin = take(b, "twin")
         assert run(a, a.created(lost, "p2")) == "fenced"
         assert settle(b, theirs)
         assert run(a, a.created(lost, "p2")) == "fenced"
@@ -167,7 +161,7 @@ class TestPredictions:
     ) -> None:
         for name in "gh":
             enqueue(a, name)
-        first, second = taken(a, "g"), taken(a, "h")
+        first, second = take(a, "g"), take(a, "h")
         redis.flushall()
         assert [run(a, a.created(first, "p1")) for _ in range(2)] == ["gone", "gone"]
         assert run(a, a.created(second, "p1")) == "twin"
@@ -188,23 +182,23 @@ class TestTake:
     @pytest.mark.parametrize("attempt", [1, 3])
     def test_a_message_of_another_attempt_steps_aside(self, a: Ledger, attempt: int) -> None:
         enqueue(a)
-        first = taken(a)
+        first = take(a, "g")
         assert a.intend(first, "what was sent") == "ok"
         assert a.advance(first, "b/model", [FAILED], 0.25)
         assert a.take("g", attempt) is None
-        record = taken(a, attempt=2)
+        record = take(a, "g", 2)
         assert (record.model, record.attempts, record.pause_seconds) == ("b/model", (FAILED,), 0.25)
         assert record.prediction_id is None and record.created_ms is None and record.sent is None
 
     def test_what_is_over_or_unknown_is_nobodys(self, a: Ledger) -> None:
         enqueue(a)
-        settle(a, taken(a))
+        settle(a, take(a, "g"))
         assert a.take("g", 1) is None and a.take("never", 1) is None
 
     def test_one_that_is_to_be_canceled_says_so(self, a: Ledger) -> None:
         enqueue(a)
         a.ask_to_cancel("g")
-        record = taken(a)
+        record = take(a, "g")
         assert record.canceling and a.to_cancel() == {"g"}
         assert settle(a, record, State.CANCELED) and a.to_cancel() == set()
 
@@ -223,10 +217,10 @@ class TestVersions:
     def test_nothing_of_a_batch_of_a_later_version_is_begun(self, redis: Redis, a: Ledger) -> None:
         batches = BatchLedger(a)
         a.capacity = 1
-        assert open_batch(batches, "one", "g", "h") == ["g"]
+        assert closed_batch(batches, "one", "g", "h") == ["g"]
         redis.hset(f"{a.prefix}batch:one", "v", "99")
-        _, messages, _ = run(a, a.settle(taken(a), State.FAILED, result("g")))
-        assert messages == [] and batches.state("one").pending == 1
+        settled = a.settle(take(a, "g"), State.FAILED, result("g"))
+        assert settled and settled.messages == [] and batches.state("one").pending == 1
 
     def test_one_that_cannot_be_read_keeps_no_other_from_being_taken_over(
         self, redis: Redis, a: Ledger, b: Ledger
@@ -241,18 +235,18 @@ class TestVersions:
 class TestSteps:
     def test_a_settle_repeated_by_the_connection_counts_once(self, a: Ledger) -> None:
         batches = BatchLedger(a)
-        open_batch(batches, "one", "g", "h")
-        record = taken(a)
+        closed_batch(batches, "one", "g", "h")
+        record = take(a, "g")
         assert settle(a, record) and settle(a, record)
         assert (batches.state("one").succeeded, batches.state("one").cost_usd) == (1, 0.5)
         assert len(batches.finished("one")) == 1 and a.custody() == {"h"}
 
     def test_an_advance_repeated_by_the_connection_advances_once(self, a: Ledger, b: Ledger) -> None:
         enqueue(a)
-        record = taken(a)
+        record = take(a, "g")
         assert all(a.advance(record, "b/model", [FAILED], 0.0) for _ in range(2))
         assert a.outcome("g")[:2] == ("publishing", 2)
-        taken(b, attempt=2)
+        take(b, "g", 2)
         assert not a.advance(record, "b/model", [FAILED], 0.0)
 
     def test_the_same_id_is_the_same_job(self, a: Ledger, b: Ledger) -> None:
@@ -278,8 +272,8 @@ class TestDeath:
     def test_what_one_that_ends_gives_back_the_next_takes_as_it_is(self, a: Ledger, b: Ledger) -> None:
         for name in ("publishing", "running", "created"):
             enqueue(a, name)
-        taken(a, "running")
-        run(a, a.created(taken(a, "created"), "p1"))
+        take(a, "running")
+        run(a, a.created(take(a, "created"), "p1"))
         assert a.give_back() == 3
         assert b.other_custodians() == {""}
         records = {record.id: record for record in b.take_over("")}
@@ -292,13 +286,13 @@ class TestDeath:
 
     def test_what_is_put_back_to_the_queue_is_nobodys_until_a_task_takes_it(self, a: Ledger, b: Ledger) -> None:
         enqueue(a)
-        run(a, a.created(taken(a), "p1"))
+        run(a, a.created(take(a, "g"), "p1"))
         (record,) = b.take_over("a")
         message = b.requeue(record)
         assert message is not None and (message.id, message.attempt, message.priority) == ("g", 1, 0)
         b.published(["g"])
         assert b.custody() == set()
-        assert taken(a).prediction_id == "p1"
+        assert take(a, "g").prediction_id == "p1"
 
 
 class TestLostMessages:
@@ -345,7 +339,7 @@ class TestLostMessages:
         for name in ("works", "waits"):
             queue(a, name)
         self.pop(redis)
-        taken(a, "works")
+        take(a, "works")
         wait_for(lambda: age_ms(redis, a, "waits") > 1000 * GRACE_SECONDS)
         assert a.lost(queue_lists(load()), GRACE_SECONDS) == []
 

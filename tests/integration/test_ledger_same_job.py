@@ -2,49 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from redis import Redis
 
-from replibatch.ledger import BatchLedger, Ledger, Packer, PendingEntry, Record
+from replibatch.ledger import BatchLedger, Ledger
 from replibatch.ledger.holds import PAUSED
-from replibatch.requests import BatchResult, RoutedRequest, State
+from replibatch.requests import BatchResult, State
 from replibatch.scripts import run_together
-from replibatch.settings import load
-
-MODEL = "a/model"
-
-
-@pytest.fixture
-def ledger(redis_url: str) -> Iterator[Ledger]:
-    with Redis.from_url(redis_url, decode_responses=True) as redis:
-        yield Ledger(redis, load(), "this/1/process")
-
-
-@pytest.fixture
-def batches(ledger: Ledger) -> BatchLedger:
-    return BatchLedger(ledger)
-
-
-def request(name: str) -> RoutedRequest:
-    return RoutedRequest(name, f"prompt {name}", MODEL, MODEL, {}, (), f"{name}.png")
-
-
-def open_batch(batches: BatchLedger, batch: str, *ids: str) -> list[str]:
-    """A batch of these generations; returns those that are to be published."""
-    batches.open(batch, max_concurrent=None, priority=6, about={"name": batch})
-    packer = Packer()
-    entries = [packer.pack(PendingEntry(name, index, request(name))) for index, name in enumerate(ids)]
-    messages = batches.append(batch, 0, entries, packer.fresh(), {})
-    batches.close(batch)
-    return [message.id for message in messages]
-
-
-def take(ledger: Ledger, name: str) -> Record:
-    record = ledger.take(name, 1)
-    assert record is not None
-    return record
+from tests.integration.ledgers import MODEL, closed_batch, take
 
 
 def succeed(ledger: Ledger, name: str) -> BatchResult:
@@ -56,9 +20,9 @@ def succeed(ledger: Ledger, name: str) -> BatchResult:
 def test_a_second_batch_follows_what_is_on_its_way_and_counts_what_succeeded(
     ledger: Ledger, batches: BatchLedger
 ) -> None:
-    assert open_batch(batches, "one", "a", "b") == ["a", "b"]
+    assert closed_batch(batches, "one", "a", "b") == ["a", "b"]
     succeed(ledger, "a")
-    assert open_batch(batches, "two", "b", "a", "c") == ["c"]
+    assert closed_batch(batches, "two", "b", "a", "c") == ["c"]
     assert batches.state("two").succeeded == 1 and batches.outstanding("two") == {"b", "c"}
     succeed(ledger, "b")
     succeed(ledger, "c")
@@ -68,8 +32,8 @@ def test_a_second_batch_follows_what_is_on_its_way_and_counts_what_succeeded(
 
 
 def test_what_one_batch_puts_back_its_follower_gets_as_its_own(ledger: Ledger, batches: BatchLedger) -> None:
-    open_batch(batches, "one", "a")
-    assert open_batch(batches, "two", "x", "a") == ["x"]
+    closed_batch(batches, "one", "a")
+    assert closed_batch(batches, "two", "x", "a") == ["x"]
     batches.hold("one", PAUSED)
     assert batches.held("one") == PAUSED and not batches.held("two")
     run_together(ledger.redis, ledger.put_back(take(ledger, "a"), PAUSED))
@@ -84,16 +48,16 @@ def test_what_one_batch_puts_back_its_follower_gets_as_its_own(ledger: Ledger, b
 
 
 def test_only_what_has_its_result_is_forgotten(ledger: Ledger, batches: BatchLedger) -> None:
-    open_batch(batches, "one", "a", "b")
+    closed_batch(batches, "one", "a", "b")
     result = succeed(ledger, "a")
     assert ledger.succeeded(["a", "b", "never"]) == {"a": result}
     assert ledger.forget(["a", "b", "never"]) == 1
     assert ledger.outcome("a")[0] == "" and ledger.outcome("b")[0] == "publishing"
-    assert open_batch(batches, "two", "a", "b") == ["a"]
+    assert closed_batch(batches, "two", "a", "b") == ["a"]
 
 
 def test_in_flight_is_what_has_a_prediction_and_no_result(ledger: Ledger, batches: BatchLedger) -> None:
-    open_batch(batches, "one", "a", "b")
+    closed_batch(batches, "one", "a", "b")
     assert batches.in_flight("one") == 0
     record = take(ledger, "a")
     run_together(ledger.redis, ledger.created(record, "prediction-1"))
@@ -105,7 +69,7 @@ def test_in_flight_is_what_has_a_prediction_and_no_result(ledger: Ledger, batche
 
 def test_the_newest_batches_come_first_and_expired_ones_are_forgotten(ledger: Ledger, batches: BatchLedger) -> None:
     for number, batch in enumerate(("old", "gone", "new")):
-        open_batch(batches, batch, f"{batch}-1")
+        closed_batch(batches, batch, f"{batch}-1")
         ledger.redis.zadd(f"{ledger.prefix}batches", {batch: 1000.0 * number})
     ledger.redis.delete(f"{ledger.prefix}batch:gone")
     assert batches.newest(5) == [("new", 2.0), ("old", 0.0)]

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-
-import pytest
-from redis import Redis
 
 from replibatch.celery_app import make_app
 from replibatch.ledger import Call, Ledger, Link
@@ -18,12 +14,6 @@ MODEL = "a/model"
 LINK = Link("app.done")
 REQUEST = RoutedRequest("r", "ein Igel", MODEL, MODEL, {}, (), "r.png")
 RESULT = BatchResult("r", "ein Igel, naß", MODEL, MODEL, True, cost_usd=0.5)
-
-
-@pytest.fixture
-def ledger(redis_url: str) -> Iterator[Ledger]:
-    with Redis.from_url(redis_url, decode_responses=True) as redis:
-        yield Ledger(redis, load(), "this/1/process")
 
 
 def enqueue(ledger: Ledger, name: str, link: Link | None) -> bool:
