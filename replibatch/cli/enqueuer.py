@@ -57,12 +57,12 @@ class Enqueuer:
 
     def put_off_earlier(self) -> None:
         """What an earlier run, which nobody follows any more, had not started waits in this one instead."""
-        ledger = self._producer.batches
+        batches = self._producer.batches
         for batch_id in cast("set[str]", self._producer.redis.smembers(self._remembered)):
             try:
-                if not ledger.state(batch_id).is_over:
-                    ledger.drop(batch_id, forget=True)
-                    ledger.close(batch_id)  # a run that was killed had no time to
+                if not batches.state(batch_id).is_over:
+                    batches.cancel(batch_id, forget=True)
+                    batches.close(batch_id)  # a run that was killed had no time to
             except NoSuchWork:
                 pass
         self._producer.redis.delete(self._remembered)

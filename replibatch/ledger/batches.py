@@ -222,7 +222,7 @@ class BatchLedger:
                 for each, text in zip(unpacked, begun, strict=True):
                     yield replace(each, attempts=read_attempts(json.loads(text)["attempts"])) if text else each
 
-    def drop(self, batch: str, *, forget: bool = False) -> int:
+    def cancel(self, batch: str, *, forget: bool = False) -> int:
         """See that nothing of it that still waits, or is still to be appended, will start; cancel what is on its way.
 
         Args:

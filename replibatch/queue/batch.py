@@ -233,7 +233,7 @@ class Batch:
 
     def cancel(self) -> None:
         """Cancel what waits, and at Replicate what runs."""
-        self._producer.batches.drop(self.id)
+        self._producer.batches.cancel(self.id)
         for generation_id in self._producer.batches.outstanding(self.id):
             cancel(self._producer.app, self._producer.ledger, generation_id)
 

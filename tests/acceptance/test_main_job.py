@@ -209,7 +209,7 @@ def test_what_was_dropped_from_a_batch_for_good_has_its_result_too(sandbox: Sand
         ((batch, _),) = producer.batches.newest(1)
         until(lambda: producer.batches.state(batch).closed, what="all of it is")
         try:
-            assert producer.batches.drop(batch, forget=True) == 2
+            assert producer.batches.cancel(batch, forget=True) == 2
         finally:
             Batch(producer, batch).cancel()
 

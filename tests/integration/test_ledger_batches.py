@@ -37,7 +37,7 @@ def test_a_chunk_that_is_repeated_counts_once(batches: BatchLedger) -> None:
 def test_what_is_appended_after_a_cancel_never_starts(ledger: Ledger, batches: BatchLedger) -> None:
     open_batch(batches)
     assert len(append(batches, 10)) == 4
-    assert batches.drop("one") == 6
+    assert batches.cancel("one") == 6
     assert append(batches, 5, offset=10) == []
     state = batches.state("one")
     assert (state.total, state.pending, state.canceled, state.outstanding) == (15, 0, 11, 4)
@@ -68,9 +68,9 @@ def test_nothing_is_sent_of_what_is_canceled_or_has_not_begun_and_is_paused(
     batches.hold("one", "")
     ledger.ask_to_cancel(second.id)
     assert [ledger.intend(record, "sent") for record in (first, second, begun)] == ["ok", "canceled", "ok"]
-    batches.drop("one", forget=True)
+    batches.cancel("one", forget=True)
     assert ledger.intend(begun, "sent") == "ok"
-    batches.drop("one")
+    batches.cancel("one")
     assert [ledger.intend(record, "sent") for record in (first, second, begun)] == ["canceled"] * 3
 
 
@@ -81,7 +81,7 @@ def test_retrying_takes_failures_and_what_was_dropped_each_once(ledger: Ledger, 
     settle(ledger, "one-0")
     settle(ledger, "one-1", State.FAILED)
     settle(ledger, "one-2", State.PLACEHOLDER)
-    batches.drop("one")
+    batches.cancel("one")
     for place in (3, 4, 5, 6):
         settle(ledger, f"one-{place}", State.CANCELED)
     assert batches.state("one").is_over

@@ -9,9 +9,7 @@ import pytest
 
 from replibatch.ledger import BatchLedger, Ledger
 from replibatch.ledger.holds import PAUSED
-from tests.integration.test_ledger_batches import append, batches, ledger, open_batch
-
-__all__ = ["batches", "ledger"]  # fixtures
+from tests.integration.ledgers import append, open_batch
 
 COUNT = 1200
 CHUNK = 400
@@ -40,7 +38,7 @@ def commands_of(ledger: Ledger, step: Callable[[], Any]) -> int:
 
 
 def test_a_page_of_what_was_dropped_is_taken_back_in_one_go(ledger: Ledger, large: BatchLedger) -> None:
-    large.drop("one")
+    large.cancel("one")
     ledger.capacity = 1
     answers = []
     assert commands_of(ledger, lambda: answers.append(large.retry("one", []))) < 60
@@ -54,9 +52,9 @@ def test_a_page_of_what_was_dropped_is_taken_back_in_one_go(ledger: Ledger, larg
 
 
 def test_what_waits_is_dropped_in_one_go_beside_what_was_dropped_before(ledger: Ledger, large: BatchLedger) -> None:
-    large.drop("one")
+    large.cancel("one")
     large.retry("one", [])
-    assert commands_of(ledger, lambda: large.drop("one")) < 60
+    assert commands_of(ledger, lambda: large.cancel("one")) < 60
     state = large.state("one")
     assert state.canceled + state.outstanding == COUNT and state.pending == 0
     assert len({entry.index for entry in large.unstarted("one")}) == state.canceled

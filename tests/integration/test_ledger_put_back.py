@@ -78,7 +78,7 @@ def test_what_was_put_back_and_canceled_keeps_its_attempts(ledger: Ledger, batch
     append(batches, 2)
     attempts = put_back_after_an_attempt(ledger, "one-0")
     assert [entry.attempts for entry in batches.unstarted("one")] == [attempts]
-    batches.drop("one")
+    batches.cancel("one")
     assert [entry.attempts for entry in batches.unstarted("one")] == [attempts]
     assert batches.state("one").cost_usd == 0.25
 
