@@ -81,8 +81,8 @@ class Work:
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the process drains or the owner cancels."""
-        ends = time.time() + seconds
-        while (left := ends - time.time()) > 0:
+        ends = time.monotonic() + seconds  # the wall clock may be set back meanwhile
+        while (left := ends - time.monotonic()) > 0:
             self.leave_if_told()
             self.await_news(left)
         self.leave_if_told()

@@ -19,6 +19,7 @@ from pydantic_core import from_json
 from replicate.client import Client
 
 from replibatch.errors import AttemptFailure, NotCreated, ReplibatchError, TokenRefused
+from replibatch.replicate_api.clock import ServerClock
 from replibatch.replicate_api.faults import Malformed, Refusal, of_create, of_read
 from replibatch.replicate_api.predictions import Prediction
 
@@ -37,6 +38,7 @@ class _Transport(httpx.BaseTransport):
     """Raises refusals whole, below the replicate client and its retry loop."""
 
     def __init__(self, base_url: str) -> None:
+        self.clock = ServerClock()
         parts = urlsplit(base_url)
         proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
         self._inner = httpx.HTTPTransport(
@@ -52,6 +54,7 @@ class _Transport(httpx.BaseTransport):
         if response.status_code >= 400:
             response.read()
             raise Refusal(response)
+        self.clock.hear(response.headers.get("date"))
         return response
 
     def close(self) -> None:
@@ -83,11 +86,13 @@ class ReplicateAPI:
         self._await_read = await_read
         self._may_create = may_create
         self._on_token_refused = on_token_refused
+        transport = _Transport(base_url)
+        self._clock = transport.clock
         self._client = Client(
             api_token=token.get_secret_value(),
             base_url=base_url,
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            transport=_Transport(base_url),
+            transport=transport,
         )
         self._base_path = urlsplit(base_url).path.rstrip("/")
         self._client._client  # noqa: B018  # the client is made at first use, and threads that share it then race
@@ -146,6 +151,10 @@ class ReplicateAPI:
             rows, following = self._read(path, _page)
             yield rows
             path = self._path_of(following) if following else None
+
+    def now(self) -> datetime:
+        """The time by Replicate's clock, which the times of predictions are told by; never later than it is there."""
+        return self._clock.now()
 
     def cancel(self, prediction_id: str, *, overdue: bool = False) -> Prediction:
         """Cancel a prediction; its state after that (over already, perhaps).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar
 
+from tornado.httputil import format_timestamp
 from tornado.web import RequestHandler
 
 from replibatch.sandbox import replies
@@ -25,6 +26,10 @@ class JSONHandler(RequestHandler):
 
     def initialize(self, service: Service) -> None:
         self.service = service
+
+    def set_default_headers(self) -> None:
+        """Every answer tells the time by the stand-in's own clock."""
+        self.set_header("Date", format_timestamp(now()))
 
     def data_received(self, chunk: bytes) -> None:
         """Bodies are read whole before a handler runs, except where one says otherwise."""

@@ -94,7 +94,9 @@ class Reconciler:
 
         A later search for the same attempt takes the place of an earlier one, whose owner has lost custody since.
         """
-        sent_at = datetime.now(UTC) if item.sent_at is None else datetime.fromtimestamp(item.sent_at, UTC)
+        sent_at = self._api.now()  # or before, whatever clock `sent_at` is by
+        if item.sent_at is not None:
+            sent_at = min(sent_at, datetime.fromtimestamp(item.sent_at, UTC))
         search = _Search(item, time.monotonic(), sent_at - CLOCK_SLACK)
         with self._changed:
             self._searches[item.attempt_key] = search

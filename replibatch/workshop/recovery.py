@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from redis.exceptions import RedisError
@@ -77,7 +77,7 @@ class Recovery:
 
     def _rebuild(self) -> float | None:
         listed = {prediction.id: prediction for prediction in self._listed()}
-        now = datetime.now(UTC)
+        now = self._api.now()
         rows = [Row(key, not item.is_over, _age_seconds(item, now)) for key, item in listed.items()]
         wait_seconds, orphans = self._gate.rebuild(
             row for row in rows if row.runs or row.age_seconds < self._window_seconds
@@ -89,7 +89,7 @@ class Recovery:
         return wait_seconds
 
     def _listed(self) -> Iterator[Prediction]:
-        for page in self._api.newest(created_after=datetime.now(UTC) - self._oldest):
+        for page in self._api.newest(created_after=self._api.now() - self._oldest):
             yield from page
 
     def _give_back(self, ended: Prediction) -> None:

@@ -13,7 +13,7 @@ from redis import Redis
 
 from replibatch import Batch, BatchRequest, enqueue_batch
 from replibatch.local.server import free_port
-from replibatch.sandbox import Sandbox
+from replibatch.sandbox import Sandbox, clock
 from tests.acceptance.conftest import busy_seconds, until
 from tests.acceptance.crashing_worker import await_stop, crashing
 from tests.acceptance.custody import MODEL, check_each_once, enqueue_jobs
@@ -119,6 +119,25 @@ def test_redis_without_its_data(account: Account, server: RedisServer, how: str,
         first = min(at for at in books.create_times if at > lost_at)
         assert first - lost_at < 3.0 + busy_seconds(), "a pause of two seconds"
     until(lambda: not account.state().slots, 10, "no slot is left over")
+
+
+def test_redis_without_its_data_where_the_clocks_are_far_apart(
+    idle_account: Account, start_worker: Start, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a dead worker has left running is told by Replicate's clock, not by the next worker's."""
+    monkeypatch.setattr(clock, "_OFFSET_SECONDS", clock._OFFSET_SECONDS - 7200)
+    books = idle_account.sandbox.books
+    idle_account.sandbox.settings.latency_seconds = 15.0
+    worker = start_worker("--concurrency", "12")
+    batch_of(LIMIT)
+    until(lambda: books.in_flight == LIMIT, what="all slots are busy")
+    worker.kill()
+    with Redis.from_url(server.url) as redis:
+        redis.flushall()
+    start_worker("--concurrency", "12")
+    batch_of(LIMIT)
+    until(lambda: len(books.create_times) == 2 * LIMIT, 90, "the slots are used again")
+    idle_account.check_limits(per_window=PER_WINDOW, window_seconds=WINDOW_SECONDS)
 
 
 @pytest.mark.parametrize("point", ["the reply on its way", "after the reply, before it is recorded"])

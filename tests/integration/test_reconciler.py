@@ -13,6 +13,7 @@ import pytest
 
 from replibatch.errors import MaybeCreated
 from replibatch.replicate_api import Prediction, ReplicateAPI
+from replibatch.sandbox import clock
 from replibatch.workshop.reconciler import Reconciler, Unsettled, fingerprint
 from tests.catalogue import FLUX, QWEN
 from tests.integration.account import account, inputs
@@ -132,6 +133,15 @@ class TestFound:
         made = api.create(FLUX, sent, 600)
         wait_for(lambda: claims.settled == 1)
         assert claims.found == {"a": made.id}
+
+    def test_this_machine_s_clock_may_be_ahead_of_replicate_s(self, api, reconciler, claims, monkeypatch):
+        monkeypatch.setattr(clock, "_OFFSET_SECONDS", clock._OFFSET_SECONDS - 3600)
+        api.account()
+        sent = inputs("a fox [[drop-after]]")
+        lose(api, sent)
+        reconciler.submit(claims.unsettled("a", sent, sent_at=time.time()))
+        wait_for(lambda: claims.settled == 1)
+        assert list(claims.found) == ["a"]
 
     def test_one_sent_long_ago_is_looked_for_in_that_time(self, claims):
         """As after a whole fleet was down: the list is asked for the time of the POST, not for the last minutes."""
