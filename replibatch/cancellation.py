@@ -42,14 +42,14 @@ def _attempts(record: Record) -> tuple[Attempt, ...]:
     """All attempts, the one included whose prediction has ended and whose output nobody has saved yet."""
     if not record.prediction_id:
         return record.attempts
-    began = record.created_ms / 1000 if record.created_ms else time.time()
+    began = record.created_at or time.monotonic()
     unsaved = Attempt(
         model=record.model,
         prediction_id=record.prediction_id,
         outcome="failed",
         reason=PredictionCanceled.reason,
         message="canceled by its owner",
-        seconds=round(max(0.0, time.time() - began), 3),
+        seconds=round(time.monotonic() - began, 3),
         cost_usd=record.paid_usd,
     )
     return (*record.attempts, unsaved)

@@ -147,9 +147,9 @@ class Custodian:
         if time.monotonic() < self._overdue_at:
             return
         self._overdue_at = time.monotonic() + OVERDUE_SECONDS
-        oldest = time.time() - self._shop.settings.prediction_timeout_seconds - OVERDUE_SECONDS
+        oldest = time.monotonic() - self._shop.settings.prediction_timeout_seconds - OVERDUE_SECONDS
         for record in list(self._looked_after.values()):
-            if record.prediction_id and record.created_ms and record.created_ms / 1000 < oldest:
+            if record.prediction_id and record.created_at and record.created_at < oldest:
                 self._cancel(record, record.prediction_id, overdue=True)
 
     def _cancel(self, record: Record, prediction_id: str, *, overdue: bool = False) -> None:
@@ -212,8 +212,8 @@ class Custodian:
 
     def _watch(self, record: Record, prediction_id: str) -> None:
         model = self._shop.chains.model_of(record)
-        created_ms = record.created_ms or int(time.time() * 1000)
-        self._looked_after[record.id] = replace(record, prediction_id=prediction_id, created_ms=created_ms)
+        created_at = record.created_at or time.monotonic()
+        self._looked_after[record.id] = replace(record, prediction_id=prediction_id, created_at=created_at)
 
         def on_end(ended: Prediction) -> None:
             self._soon(record, lambda: self._over(record, ended))
@@ -249,7 +249,7 @@ class Custodian:
                 lambda prediction: self._soon(record, lambda: self._watch(record, prediction.id)),
                 lambda: self._soon(record, absent),
                 lambda: record.id in shop.ledger.to_cancel(),
-                sent_at=record.started_seconds,
+                sent_at=record.started_at,
             )
         )
 

@@ -113,8 +113,8 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
     shop.watcher.watch(prediction, work.model.name, work.model.typical_seconds, on_end)
     try:
         while not ends:
-            came = work.await_news(max(CANCEL_AGAIN_SECONDS, deadline + OVERDUE_SECONDS - time.time()))
-            overdue = not came or time.time() >= deadline + OVERDUE_SECONDS
+            came = work.await_news(max(CANCEL_AGAIN_SECONDS, deadline + OVERDUE_SECONDS - time.monotonic()))
+            overdue = not came or time.monotonic() >= deadline + OVERDUE_SECONDS
             if not ends:
                 work.leave_if_draining()
                 if overdue or work.running.canceled:
@@ -129,7 +129,8 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
     shop.free_slots(ends)  # it is free already, where the watcher has seen the end
     if work.running.canceled and ended.status == "canceled":
         raise Leave(work.canceled())
-    if failure := ended.failure(past_deadline=time.time() >= deadline):
+    lasted_seconds = time.monotonic() - work.began if ended.lasted_seconds is None else ended.lasted_seconds
+    if failure := ended.failure(past_deadline=lasted_seconds >= shop.settings.prediction_timeout_seconds - 1):
         raise failure
     return ended
 

@@ -40,7 +40,7 @@ def create(work: Work) -> Prediction:
         if (intent := shop.intend(work.record, sent)) != "ok":
             work.gate(shop.gate.released(work.ticket, 0.0))
             raise Leave(_not_sent(work, intent))
-        work.began = time.time()
+        work.began = time.monotonic()
         try:
             prediction = shop.api.create(work.model.name, inputs, shop.settings.prediction_timeout_seconds)
         except Throttled as failure:
@@ -106,7 +106,7 @@ def _reconcile(work: Work, sent: str | None) -> Prediction:
             settled,
             lambda: settled(None),
             lambda: work.running.canceled,
-            sent_at=work.record.started_seconds,
+            sent_at=work.record.started_at,
         )
     )
     while not found:

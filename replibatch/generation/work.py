@@ -35,7 +35,7 @@ class Work:
         inputs: what the model is given; reference images still as they are in the storage.
         sent_inputs: the same as it is sent, with the URLs of uploaded files; None until then.
         ticket: for the gate.
-        began: when the attempt began, seconds since the epoch.
+        began: when the attempt began, on the monotonic clock.
         prediction_id: once there is one.
         cost_usd: what the attempt cost, once that is known.
     """
@@ -55,7 +55,7 @@ class Work:
             record.attempt_key, record.fence, self.model.cost_usd(self.inputs), record.purse, record.priority
         )
         self.sent_inputs: dict[str, Any] | None = None
-        self.began = record.created_ms / 1000 if record.created_ms else time.time()
+        self.began = record.created_at or time.monotonic()
         self.prediction_id = record.prediction_id
         self.cost_usd = 0.0
         self.log = log.bind(
@@ -116,7 +116,7 @@ class Work:
             outcome="failed" if failure else "succeeded",
             reason=failure.reason if failure else None,
             message=str(failure) if failure else None,
-            seconds=round(max(0.0, time.time() - self.began), 3),
+            seconds=round(time.monotonic() - self.began, 3),
             cost_usd=round(self.cost_usd, 6),
         )
         return [*self.record.attempts, this]
@@ -133,7 +133,7 @@ class Work:
     ) -> Outcome:
         """Write the one result."""
         record, request = self.record, self.record.request
-        started = record.started_ms / 1000 if record.started_ms else self.began
+        started = record.started_at or self.began
         result = BatchResult(
             request_id=request.request_id,
             prompt=request.prompt,
@@ -142,7 +142,7 @@ class Work:
             success=state == State.SUCCEEDED,
             files=files,
             error=error,
-            duration=round(max(0.0, time.time() - started), 3),
+            duration=round(time.monotonic() - started, 3),
             warnings=(*request.warnings, *self.warnings),
             attempts=tuple(attempts),
             cost_usd=round(sum(attempt.cost_usd for attempt in attempts), 6),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -42,8 +43,8 @@ class Record:
         sent: what the current attempt's last create is recognised by; None where none was about to be sent.
         prediction_id: of the current attempt, once created.
         paid_usd: what it cost, where it ended while no task had the generation.
-        created_ms: when it was created, by Redis' clock.
-        started_ms: when the first attempt began.
+        created_at: when that was, on this process's monotonic clock: the clocks of machines may be wrong.
+        started_at: when the first attempt began, on the same; no POST of it is older.
         pause_seconds: how long to wait before this attempt.
         batch: its batch; empty for a single job.
         purse: the budget it also draws on; empty for none but the account's.
@@ -63,8 +64,8 @@ class Record:
     sent: str | None
     prediction_id: str | None
     paid_usd: float
-    created_ms: int | None
-    started_ms: int | None
+    created_at: float | None
+    started_at: float | None
     pause_seconds: float
     batch: str
     purse: str
@@ -75,11 +76,12 @@ class Record:
 
     @classmethod
     def parse(cls, generation_id: str, flat: list[str]) -> Self:
-        """From HGETALL's flat list, as scripts return it."""
+        """From HGETALL's flat list with `now`, Redis' time, besides, as scripts return it."""
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
 
-        def number(name: str) -> int | None:
-            return int(fields[name]) if name in fields else None
+        def at(name: str) -> float | None:
+            seconds_ago = (int(fields["now"]) - int(fields.get(name, 0))) / 1000
+            return time.monotonic() - max(0.0, seconds_ago) if name in fields else None
 
         return cls(
             id=generation_id,
@@ -92,8 +94,8 @@ class Record:
             sent=fields.get("sent"),
             prediction_id=fields.get("prediction"),
             paid_usd=to_usd(int(fields.get("paid", 0))),
-            created_ms=number("created"),
-            started_ms=number("started"),
+            created_at=at("created"),
+            started_at=at("started"),
             pause_seconds=int(fields.get("pause", 0)) / 1000,
             batch=fields.get("batch", ""),
             purse=fields.get("purse") or fields.get("batch", ""),
@@ -102,11 +104,6 @@ class Record:
             priority=int(fields.get("priority", 0)),
             canceling="canceling" in fields,
         )
-
-    @property
-    def started_seconds(self) -> float | None:
-        """When the first attempt began, in seconds since the epoch: no POST of it is older."""
-        return None if self.started_ms is None else self.started_ms / 1000
 
     @property
     def attempt_key(self) -> str:

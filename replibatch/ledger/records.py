@@ -24,7 +24,7 @@ from replibatch.settings import Settings
 
 _NAMES = (
     "enqueue", "published", "take", "intend", "created", "advance", "requeue", "settle", "put_back", "give_back",
-    "take_over", "forget", "lost", "owed",
+    "take_over", "mine", "forget", "lost", "owed",
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
 
@@ -186,10 +186,8 @@ class Ledger:
 
     def record(self, generation_id: str) -> Record | None:
         """A record of this process's custody as it is now; None if it is somebody else's, or over."""
-        flat = cast("dict[str, str]", self.redis.hgetall(self._key("gen", generation_id)))
-        if flat.get("process") != self.process:
-            return None
-        return _readable(generation_id, [text for pair in flat.items() for text in pair])
+        flat = self._call("mine", id=generation_id)
+        return _readable(generation_id, flat) if flat else None
 
     def has(self, record: Record) -> bool:
         """Whether the record is still in this process's custody, under the fence it was taken with."""

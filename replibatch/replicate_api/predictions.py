@@ -91,6 +91,13 @@ class Prediction:
         """Whether the prediction has ended, one way or another."""
         return self.status in OVER
 
+    @property
+    def lasted_seconds(self) -> float | None:
+        """From its creation to its end, by Replicate's clock; None as long as that is not known."""
+        if self.created_at is None or self.completed_at is None:
+            return None
+        return (self.completed_at - self.created_at).total_seconds()
+
     def charged(self, price_usd: float) -> float:
         """What it cost, of its model's price: a canceled one is charged for the time it ran, a failed one is not."""
         return price_usd if self.status in ("succeeded", "canceled") else 0.0

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -40,7 +40,7 @@ class Unsettled:
         on_absent: called once, when it surely was not created.
         given_up: asked where it may be among predictions Replicate has erased, which nobody can tell any more; with
             True it counts as not created: its owner has canceled, so nothing is made in its place.
-        sent_at: no later than when it was sent, in seconds since the epoch; None for a moment ago.
+        sent_at: no later than when it was sent, on the monotonic clock; None for a moment ago.
     """
 
     attempt_key: str
@@ -94,10 +94,9 @@ class Reconciler:
 
         A later search for the same attempt takes the place of an earlier one, whose owner has lost custody since.
         """
-        sent_at = self._api.now()  # or before, whatever clock `sent_at` is by
-        if item.sent_at is not None:
-            sent_at = min(sent_at, datetime.fromtimestamp(item.sent_at, UTC))
-        search = _Search(item, time.monotonic(), sent_at - CLOCK_SLACK)
+        now = time.monotonic()
+        age = timedelta(seconds=0.0 if item.sent_at is None else now - item.sent_at)
+        search = _Search(item, now, self._api.now() - age - CLOCK_SLACK)
         with self._changed:
             self._searches[item.attempt_key] = search
             self._changed.notify()

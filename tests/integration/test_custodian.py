@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -140,6 +141,24 @@ def test_a_cancel_that_replicate_is_slow_to_answer_holds_up_no_takeover(
     answer_now.set()
     wait_for(lambda: shop.ledger.outcome("canceled")[0] == "queued", SECONDS)
     assert call.sandbox.books.cancels == 1
+
+
+def test_a_worker_whose_clock_is_ahead_cancels_nothing_of_what_it_takes_over(
+    shop: Workshop, call: Caller, leave_behind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call.sandbox.settings.latency_seconds = 600.0
+    wall, looks, look = time.time, [], Custodian._cancel_overdue
+
+    def noted(custodian: Custodian) -> None:
+        custodian._overdue_at = 0.0
+        look(custodian)
+        looks.append(set(custodian._looked_after))
+
+    monkeypatch.setattr(time, "time", lambda: wall() + 86_400)
+    monkeypatch.setattr(Custodian, "_cancel_overdue", noted)
+    leave_behind("one", prediction=call.create("a fox")["id"])
+    wait_for(lambda: looks[-3:] == [{"one"}] * 3, SECONDS)
+    assert call.sandbox.books.cancels == 0
 
 
 def test_what_is_canceled_before_its_paid_output_is_saved_has_what_it_cost(

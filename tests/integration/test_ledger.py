@@ -188,7 +188,7 @@ class TestTake:
         assert a.take("g", attempt) is None
         record = take(a, "g", 2)
         assert (record.model, record.attempts, record.pause_seconds) == ("b/model", (FAILED,), 0.25)
-        assert record.prediction_id is None and record.created_ms is None and record.sent is None
+        assert record.prediction_id is None and record.created_at is None and record.sent is None
 
     def test_what_is_over_or_unknown_is_nobodys(self, a: Ledger) -> None:
         enqueue(a)

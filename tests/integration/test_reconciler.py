@@ -139,7 +139,7 @@ class TestFound:
         api.account()
         sent = inputs("a fox [[drop-after]]")
         lose(api, sent)
-        reconciler.submit(claims.unsettled("a", sent, sent_at=time.time()))
+        reconciler.submit(claims.unsettled("a", sent, sent_at=time.monotonic()))
         wait_for(lambda: claims.settled == 1)
         assert list(claims.found) == ["a"]
 
@@ -149,7 +149,7 @@ class TestFound:
         with OddServer(empty) as server, account(server.url) as api:
             reconciler = Reconciler(api, SETTLE_SECONDS)
             reconciler.start()
-            reconciler.submit(claims.unsettled("a", inputs("p"), sent_at=time.time() - 7200))
+            reconciler.submit(claims.unsettled("a", inputs("p"), sent_at=time.monotonic() - 7200))
             wait_for(lambda: claims.settled == 1)
             reconciler.stop()
             query = parse_qs(urlsplit(server.requests[0].split()[1].decode()).query)

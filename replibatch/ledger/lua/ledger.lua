@@ -65,6 +65,14 @@ end
 -- Of a record or a batch.
 local function is_of_later_version(made) return tonumber(made.v or VERSION) > tonumber(VERSION) end
 
+-- A record for the caller: its fields, flat, with what time it is now.
+local function told(id)
+  local flat = redis.call('HGETALL', record_key(id))
+  flat[#flat + 1] = 'now'
+  flat[#flat + 1] = whole(now)
+  return flat
+end
+
 -- Whether the caller still has the generation.
 local function has(record)
   return record and record.state == 'running' and record.process == call.process

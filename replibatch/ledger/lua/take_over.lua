@@ -10,7 +10,7 @@ for _, id in ipairs(redis.call('SRANDMEMBER', custody_key(call.dead), call.most)
   elseif not is_of_later_version(record) then
     put_in_custody(id, record, call.process, record.state)
     redis.call('HINCRBY', record_key(id), 'fence', 1)
-    local flat = redis.call('HGETALL', record_key(id))
+    local flat = told(id)
     table.insert(flat, 1, id)
     taken[#taken + 1] = flat
   end
