@@ -43,13 +43,17 @@ def new_id(length: int = 12) -> str:
 
 
 def _is_text(value: object) -> bool:
-    """Whether it is a text with something in it that can be sent: half a surrogate pair cannot."""
-    if not isinstance(value, str) or not value.strip():
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
+    """Whether it is a text with something in it that can be sent."""
+    return isinstance(value, str) and bool(value.strip()) and _can_be_sent(value)
+
+
+def _can_be_sent(value: object) -> bool:
+    """Whether it is anything but a text with half a surrogate pair."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
     return True
 
 
@@ -92,6 +96,11 @@ class BatchRequest:
         given: Any = {} if self.kwargs is None else self.kwargs
         if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
             raise RequestError(f"kwargs is {given!r}; allowed: a dict of the model's inputs by name")
+        for name, value in given.items():
+            if not all(
+                _can_be_sent(text) for text in (name, *(value if isinstance(value, list | tuple) else [value]))
+            ):
+                raise RequestError(f"{name!r} is {value!r}; allowed: Unicode text, without half a surrogate pair")
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from replibatch import contents
 from replibatch.data_uris import decoded, extension_of
 from replibatch.errors import OutputPathError, StorageError
-from replibatch.outputs.naming import safe_key
+from replibatch.outputs.naming import NAME_BYTES, safe_key
 from replibatch.outputs.stored import StoredFile
 from replibatch.references import is_local
 from replibatch.requests import BatchResult, OutputFile
@@ -132,13 +132,23 @@ def _content(place: str) -> tuple[Iterator[bytes], str]:
 
 def _check_place(path: Path) -> None:
     """Look whether a file can be there, before it is paid for."""
-    if path.is_dir():
+    if "\0" in str(path) or len(os.fsencode(path.name)) > NAME_BYTES:
+        raise OutputPathError(
+            f"the output {str(path)!r}: allowed: a name of at most {NAME_BYTES} bytes, none of them 0"
+        )
+    try:
+        is_folder = path.is_dir()
+        nearest = next(parent for parent in path.parents if parent.exists())
+    except OSError as error:
+        raise OutputPathError(f"the output {str(path)!r} cannot be there: {error.strerror}") from None
+    if is_folder:
         raise OutputPathError(f"the output {str(path)!r} is a folder; allowed: a file's path")
-    nearest = next(parent for parent in path.parents if parent.exists())
     if not nearest.is_dir():
         raise OutputPathError(
             f"the output {str(path)!r}: {str(nearest)!r} is a file; allowed: a path through folders"
         )
+    if not os.access(nearest, os.W_OK):
+        raise OutputPathError(f"the output {str(path)!r}: the folder {str(nearest)!r} cannot be written")
 
 
 def version_of(place: str) -> contents.Version | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 import socket
 import struct
@@ -229,9 +230,18 @@ class ReplicateAPI:
 
 def _parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:
     try:
-        return parse(from_json(response.content))
+        return parse(_decoded(response.content))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise Malformed(response) from error
+
+
+def _decoded(content: bytes) -> Any:
+    """The JSON of an answer; half a surrogate pair, as in a text that was cut off within an emoji, becomes `?`."""
+    try:
+        return from_json(content)
+    except ValueError:
+        whole = json.dumps(json.loads(content), ensure_ascii=False).encode(errors="replace")
+        return from_json(whole)
 
 
 def _is_missing(failure: AttemptFailure) -> bool:

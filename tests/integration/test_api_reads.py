@@ -65,6 +65,13 @@ class TestReads:
             (page,) = api.newest()
         assert [(row.id, row.is_over) for row in page] == [("a", True), ("b", False), ("c", True)]
 
+    def test_half_a_character_in_a_text_of_any_model_breaks_no_list(self):
+        row = r'{"id": "%s", "status": "succeeded", "output": "cut off \ud83d", "input": {"prompt": "p"}}'
+        page = f'{{"next": null, "results": [{row % "a"}, {row % "b"}]}}'
+        with OddServer(answer(200, page)) as server, account(server.url) as api:
+            (rows,) = api.newest()
+        assert [(item.id, item.output) for item in rows] == [("a", "cut off ?"), ("b", "cut off ?")]
+
     def test_the_next_page_is_asked_of_the_same_server_under_the_same_path(self):
         """Behind a proxy with a path of its own, and whatever host the reply names."""
         first = '{"next": "http://elsewhere.example/under/v1/predictions?cursor=x", "results": []}'

@@ -24,6 +24,12 @@ class TestBatchRequest:
         with pytest.raises(RequestError, match=r"^model_name is .*; allowed: "):
             BatchRequest("a cat", model)
 
+    @pytest.mark.parametrize("value", ["half \ud83d", ["whole", "half \ud83d"]])
+    def test_inputs_are_unicode_too(self, value):
+        with pytest.raises(RequestError, match=r"^'negative_prompt' is .*; allowed: Unicode") as caught:
+            BatchRequest("a cat", "qwen/qwen-image", kwargs={"negative_prompt": value})
+        str(caught.value).encode()
+
     @pytest.mark.parametrize("kwargs", [[], "seed=1", {1: 2}, [("seed", 1)]])
     def test_inputs_are_a_dict_by_name(self, kwargs):
         with pytest.raises(RequestError, match=r"^kwargs is .*; allowed: a dict"):
