@@ -27,7 +27,7 @@ def waiting(redis: Redis, batch: str) -> int:
     return sum(int(redis.llen(key)) for key in redis.scan_iter(f"rb:*:batch:{batch}:pending"))
 
 
-def test_twenty_prompts_share_the_account_with_twenty_thousand(
+def test_twenty_prompts_share_the_account_with_ten_thousand(
     fleet: str, sandbox: Sandbox, start_worker: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "20")
@@ -37,7 +37,7 @@ def test_twenty_prompts_share_the_account_with_twenty_thousand(
     sandbox.settings.long_edge_pixels = 16
     start_worker()
     write_prompts(
-        20_000, "many.txt", "a long night train crossing a viaduct under the milky way, seen from the valley"
+        10_000, "many.txt", "a long night train crossing a viaduct under the milky way, seen from the valley"
     )
     write_prompts(20)
     with Redis.from_url(fleet, decode_responses=True) as redis:
@@ -51,7 +51,7 @@ def test_twenty_prompts_share_the_account_with_twenty_thousand(
         summary = json.loads(done.stdout.splitlines()[-1])["summary"]
         assert summary["succeeded"] == 20
         assert summary["seconds"] <= 12, (summary, time.monotonic() - began)
-        assert waiting(redis, batch) > 15_000
+        assert waiting(redis, batch) > 7_500
     assert sandbox.books.peak_in_flight <= 20
     assert replibatch("cancel", batch).returncode == 0
 
