@@ -133,11 +133,11 @@ class Gate:
 
     def heartbeat(self, report: dict[str, Any], *, leaving: bool = False) -> Beat:
         """Say that this process lives, and the limits it was explicitly given."""
-        known, must_report, handed, again, keepsake, max_concurrent = self._call(
+        known, must_report, handed, again, keepsake, *counts = self._call(
             "heartbeat", process=self.process, report=json.dumps(report), leaving=leaving
         )
         self._is_new = self._is_new and not keepsake
-        return Beat(bool(known), bool(must_report), list(handed), _seconds(again), str(keepsake), int(max_concurrent))
+        return Beat(bool(known), bool(must_report), list(handed), _seconds(again), str(keepsake), *map(int, counts))
 
     def report(self, keepsake: str, waiting: Iterable[str]) -> None:
         """Say what this process holds, for a state that was lost.

@@ -56,6 +56,7 @@ class Gatekeeper:
         pulse: whether this process is alive to the others.
         beat_seconds: between two heartbeats.
         max_concurrent: the concurrency limit in force at the last of them.
+        in_flight: how many slots all processes held at the last of them.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Gatekeeper:
         self._ask_at: float | None = None
         self._beat_at = float("-inf")
         self._look_at = float("-inf")
-        self.max_concurrent = 0
+        self.max_concurrent = self.in_flight = 0
         self._stopping = threading.Event()
         self._draining = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -272,7 +273,7 @@ class Gatekeeper:
         sent_at = time.monotonic()
         beat = self._gate.heartbeat(self._report())
         self.pulse.confirm(sent_at)
-        self.max_concurrent = beat.max_concurrent
+        self.max_concurrent, self.in_flight = beat.max_concurrent, beat.in_flight
         if self._waiters:
             self._ask_again(beat.again_seconds)
         if beat.must_report:

@@ -51,6 +51,7 @@ class Beat(NamedTuple):
         again_seconds: until asking again helps, if time will.
         keepsake: to be handed back with a report; empty while the state is not trusted.
         max_concurrent: the limit in force.
+        in_flight: how many slots are held, by all processes.
     """
 
     known: bool
@@ -59,6 +60,7 @@ class Beat(NamedTuple):
     again_seconds: float | None
     keepsake: str
     max_concurrent: int
+    in_flight: int
 
 
 class Row(NamedTuple):

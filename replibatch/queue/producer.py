@@ -101,8 +101,8 @@ class Producer:
         """Say that this process lives, and the limits it was given, as often as others must hear it."""
         now = time.monotonic()
         if now - self._last_beat > self.settings.lease_seconds / 3:
-            *_, max_concurrent = self.gate.heartbeat(self._limits)
-            self.ledger.capacity = capacity_for(max_concurrent)
+            beat = self.gate.heartbeat(self._limits)
+            self.ledger.capacity = capacity_for(beat.max_concurrent)
             self._last_beat = now
 
     def bring_worker(self) -> None:

@@ -86,6 +86,11 @@ class Prediction:
         """One that Replicate does not know any more: over, charged for all anybody can tell, and erased."""
         return cls(prediction_id, "succeeded", error=GONE, data_removed=True)
 
+    def as_row(self) -> dict[str, Any]:
+        """What `from_json` reads, without the input: who waits for the end has that."""
+        row = {name: value for name, value in vars(self).items() if name != "input"}
+        return row | {name: time.isoformat() for name, time in row.items() if isinstance(time, datetime)}
+
     @property
     def is_over(self) -> bool:
         """Whether the prediction has ended, one way or another."""

@@ -3,14 +3,15 @@
 It looks when a look is worth a read: when so many seconds have been lost, by what is known of the models' durations,
 on predictions that are over and that nobody has seen end. A look is one page of the account's list, 100 predictions,
 turned to where most is lost; only what the list does not show is asked for singly. So the ends of a model cost about
-as many reads in the time it usually takes, few or many though they are.
+as many reads in the time it usually takes, few or many though they are, and however many processes watch them: what
+one has read all hear of (`fellows`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -18,27 +19,21 @@ import structlog
 from replibatch.errors import AccountStopped, AttemptFailure, Throttled
 from replibatch.replicate_api.client import ReplicateAPI
 from replibatch.replicate_api.durations import Durations
+from replibatch.replicate_api.fellows import Fellows, NoFellows
+from replibatch.replicate_api.pace import SHORTEST_PAUSE_SECONDS, seconds_until_worth_a_look
 from replibatch.replicate_api.predictions import Prediction
 from replibatch.replicate_api.watched import NEARLY, PAGE_ROWS, Watched, best_page, best_single
 
 READS_PER_SECOND = 50.0  # what Replicate allows an account
 READS_SHARE = 0.7  # of those, for watching
 BURST_SECONDS = 0.5  # what a process has not read for so long it may read at once
-LOST_SHARE = 0.0004  # a look is worth a read when this share of all the time that is watched is lost: √(2 · 0.0004) …
-FEW, MANY = (
-    8,
-    40,
-)  # … = 2.8 % of a model's usual time between two looks; more where fewer or more of them are watched, …
-LOST_ALONE = 0.25  # … and in any case when this share of one prediction's usual time is lost
-SHORTEST_PAUSE_SECONDS = 0.01
-LONGEST_PAUSE_SECONDS = 30.0
 RARE_READ_SECONDS = 5.0  # a lone prediction of a model that takes longer is asked for singly: a list can be large
 SINGLES = 2  # this few of unknown age are asked for singly before a page is turned
 MOST_SINGLES = 20  # in a row, before the others are looked at again
 TROUBLE_SECONDS = 1.0  # until what could not be read is tried again; without the list, all are asked for singly
 STOPPED_SECONDS = 2.0
 LAST_LOOK_SECONDS = 1.0  # a look that takes longer is not waited for
-LATELY = 0.2  # what the last page weighs in a moving average
+ELSEWHERE_SECONDS = 0.25  # what another process is about to read is waited for so long
 TICK = timedelta(milliseconds=10)  # `created_before` is turned up by this, lest rounding hides a row
 
 log = structlog.get_logger(__name__)
@@ -51,6 +46,7 @@ class Watcher:
         api: the account's API.
         reads_per_second: how many the account allows, over all processes.
         on_ends: called with all that one look has seen end, before `on_end` is called for each.
+        fellows: the watchers of other processes that share the account.
     """
 
     def __init__(
@@ -58,16 +54,18 @@ class Watcher:
         api: ReplicateAPI,
         reads_per_second: float = READS_PER_SECOND,
         on_ends: Callable[[Sequence[Prediction]], None] = lambda _: None,
+        fellows: Fellows | None = None,
     ) -> None:
         self._api = api
         self._on_ends = on_ends
+        self._fellows = fellows or NoFellows()
         self._reads_per_second = READS_SHARE * reads_per_second
         self._watched: dict[str, Watched] = {}
         self._durations: dict[str, Durations] = {}
         self._page_seconds = float("inf")
-        self._running = self._running_here = 1.0  # in flight on a page of late: all, and those watched here
         self._list_again_at = 0.0
         self._wake_at = 0.0
+        self._elsewhere_until = float("-inf")  # another process is reading what was worth a look
         self._reads_until = float("-inf")  # the process's share of the reads is used up until then
         self._changed = threading.Condition()
         self._stopping = False
@@ -116,12 +114,42 @@ class Watcher:
         with self._changed:
             self._watched.pop(prediction_id, None)
 
+    def hear(
+        self,
+        running: Collection[str],
+        over: Collection[str],
+        began: float,
+        rows_of: Callable[[Sequence[str]], Sequence[Prediction]],
+    ) -> None:
+        """Take in what another process has read.
+
+        Args:
+            running: ids of predictions that were not over.
+            over: of those that were.
+            began: when that was read, on the monotonic clock.
+            rows_of: gives such of the latter as the other has passed on.
+        """
+        with self._changed:
+            for item in [self._watched[one] for one in running if one in self._watched]:
+                self._seen_running(item, began)
+            mine = [one for one in over if one in self._watched]
+            if self._elsewhere_until > time.monotonic():
+                self._elsewhere_until = float("-inf")
+                self._changed.notify()
+        if mine:
+            rows = rows_of(mine)
+            with self._changed:
+                for missing in self._watched.keys() & set(mine) - {row.id for row in rows}:
+                    self._watched[missing].began = None  # it is over, and has to be read
+                    self._changed.notify()
+            self._seen(rows, began)
+
     def _run(self) -> None:
         pause = 0.0
         while self._wait(pause):
-            began = time.monotonic()
+            began, count = time.monotonic(), max(1, len(self._watched))
             try:
-                self._look(began)
+                has_read = self._look(began)
             except Throttled as error:
                 pause = self._trouble(error, error.retry_after_seconds or TROUBLE_SECONDS)
             except AccountStopped as error:
@@ -132,8 +160,9 @@ class Watcher:
                 # Processes that share the account share its reads, and where reads have to wait all make fewer.
                 # Much ends at once: what was not read of late may be read then.
                 now = time.monotonic()
-                fair = self._running / (self._running_here * self._reads_per_second)
-                self._reads_until = max(self._reads_until, began - BURST_SECONDS) + fair
+                if has_read:
+                    fair = max(count, self._fellows.in_flight) / (count * self._reads_per_second)
+                    self._reads_until = max(self._reads_until, began - BURST_SECONDS) + fair
                 pause = max(SHORTEST_PAUSE_SECONDS, self._reads_until - now, min(now - began, TROUBLE_SECONDS))
 
     def _trouble(self, error: Exception, seconds: float) -> float:
@@ -146,61 +175,55 @@ class Watcher:
         with self._changed:
             while not self._stopping:
                 now = time.monotonic()
-                if now >= not_before:
-                    wait = self._until_worth_a_look(now)
+                wait = max(not_before, self._elsewhere_until) - now
+                if wait <= 0:
+                    wait = seconds_until_worth_a_look(
+                        self._watched.values(), now, self._page_seconds, self._fellows.in_flight
+                    )
                     if wait <= 0:
                         return True
-                else:
-                    wait = not_before - now
                 self._wake_at = now + wait
                 self._changed.wait(min(wait, threading.TIMEOUT_MAX))
             return False
 
-    def _until_worth_a_look(self, now: float) -> float:
-        """Seconds; found by looking ahead in strides that double, then between the last two."""
-        if not self._watched:
-            return float("inf")
-        items = self._watched.values()
-        usual = [item.durations.usual_seconds for item in items]
-        worth = LOST_SHARE * sum(usual) * max(1.0, FEW / len(usual), len(usual) / MANY)
-        worth_alone = min(worth, LOST_ALONE * sum(usual) / len(usual))
-        before, part_before, ahead = 0.0, 0.0, 0.0
-        while ahead < LONGEST_PAUSE_SECONDS:
-            page, single = best_page(items, now + ahead, self._page_seconds), best_single(items, now + ahead)
-            part = max(page.unseen_seconds / worth, single.unseen_seconds / worth_alone)
-            if part >= 1:
-                return before + (ahead - before) * (1 - part_before) / (part - part_before)
-            before, part_before = ahead, part
-            ahead = 2 * ahead or SHORTEST_PAUSE_SECONDS / 4
-        return LONGEST_PAUSE_SECONDS
-
-    def _look(self, now: float) -> None:
-        """The one read, or the few for those of unknown age, that tell most."""
+    def _look(self, now: float) -> bool:
+        """The one read, or the few for those of unknown age, that tell most; False if another process makes it."""
         with self._changed:
             items = list(self._watched.values())
         if unknown := [item for item in items if item.began is None and item.not_before <= now]:
             self._find(unknown, now)
         elif items:
             page, single = best_page(items, now, self._page_seconds), best_single(items, now)
-            lone = len(page.items) == 1 and page.items[0].durations.usual_seconds > RARE_READ_SECONDS
-            if lone or page.unseen_seconds < NEARLY * single.unseen_seconds or now < self._list_again_at:
+            alone = len(page.items) == 1 and len(items) >= self._fellows.in_flight
+            rare = alone and page.items[0].durations.usual_seconds > RARE_READ_SECONDS
+            if rare or page.unseen_seconds < NEARLY * single.unseen_seconds or now < self._list_again_at:
                 self._ask_for(single.items, now)
             else:
-                self._turn_to(page.items, now)
+                return self._turn_to(page.items, now)
+        return True
 
-    def _turn_to(self, items: Sequence[Watched], now: float) -> None:
-        """Read the page of the list that begins with the first of `items`."""
-        newest = datetime.fromtimestamp(items[0].created_at or 0.0, UTC)
-        rows = self._page(self._api.newest(created_before=newest + TICK))
+    def _turn_to(self, items: Sequence[Watched], now: float) -> bool:
+        """Read the page of the list that begins with the first of `items`; False if another process does."""
+        newest = items[0].created_at or 0.0
+        part = int(newest / self._page_seconds) if self._page_seconds else 0
+        if not self._fellows.may_look(part):
+            with self._changed:
+                self._elsewhere_until = now + ELSEWHERE_SECONDS
+            return False
+        rows = self._page(self._api.newest(created_before=datetime.fromtimestamp(newest, UTC) + TICK))
         if rows is None:
-            return
-        oldest = min((row.created_at.timestamp() for row in rows if row.created_at), default=float("inf"))
-        self._learn_from(rows)
-        shown = {row.id for row in rows}
+            return True
+        times = [row.created_at.timestamp() for row in rows if row.created_at]
+        if len(rows) == PAGE_ROWS and times:
+            self._page_seconds = max(times) - min(times)
+        shown, oldest = {row.id for row in rows}, min(times, default=float("inf"))
         for item in items:
             if item.id not in shown and (len(rows) < PAGE_ROWS or (item.created_at or 0.0) > oldest):
                 item.listed = False
+        own = shown & self._watched.keys()
         self._seen(rows, now)
+        self._fellows.share(part, rows, now, own)
+        return True
 
     def _find(self, unknown: list[Watched], now: float) -> None:
         """See those of unknown age for the first time: on the list's first pages, or singly."""
@@ -237,15 +260,6 @@ class Watcher:
             self._list_again_at = time.monotonic() + TROUBLE_SECONDS
             return None
 
-    def _learn_from(self, rows: list[Prediction]) -> None:
-        """How much time a page spans, and how much of what is in flight others watch."""
-        times = [row.created_at.timestamp() for row in rows if row.created_at]
-        if len(rows) == PAGE_ROWS and times:
-            self._page_seconds = max(times) - min(times)
-        running = [row.id in self._watched for row in rows if not row.is_over]
-        self._running += LATELY * (max(1, len(running)) - self._running)
-        self._running_here += LATELY * (max(1, sum(running)) - self._running_here)
-
     def _seen(self, rows: Iterable[Prediction], now: float) -> None:
         """What a read has shown; `now` is when it began."""
         ended: list[tuple[Watched, Prediction]] = []
@@ -260,24 +274,27 @@ class Watcher:
                 created = prediction.created_at.timestamp() if prediction.created_at else None
                 item.created_at, item.listed = created, created is not None
                 item.began = min(item.since, now - (time.time() - created)) if created else item.since
-            item.seen_seconds = now - item.began
-            item.durations.seen_running(item.seen_seconds, len(self._watched))
+            self._seen_running(item, now)
         if ended:
             self._end(ended)
 
-    def _end(self, ended: Sequence[tuple[Watched, Prediction]]) -> None:
+    def _seen_running(self, item: Watched, now: float) -> None:
+        if item.began is not None and now - item.began > item.seen_seconds:
+            item.seen_seconds = now - item.began
+            item.durations.seen_running(item.seen_seconds, len(self._watched))
+
+    def _end(self, seen: Sequence[tuple[Watched, Prediction]]) -> None:
+        with self._changed:  # what two reads show is told once
+            ended = [(item, prediction) for item, prediction in seen if self._watched.get(item.id) is item]
+            for item, prediction in ended:
+                del self._watched[item.id]
+                if prediction.status == "succeeded" and prediction.created_at and prediction.completed_at:
+                    item.durations.learn((prediction.completed_at - prediction.created_at).total_seconds())
         try:
             self._on_ends([prediction for _, prediction in ended])
         except Exception as error:  # whoever waits for an end must hear of it all the same
             log.exception("unexpected", error=str(error))
         for item, prediction in ended:
-            with self._changed:
-                if self._watched.get(item.id) is not item:
-                    continue
-                del self._watched[item.id]
-            if prediction.status == "succeeded" and prediction.created_at and prediction.completed_at:
-                took = (prediction.completed_at - prediction.created_at).total_seconds()
-                item.durations.learn(took)
             try:
                 item.on_end(prediction)
             except Exception as error:  # the others' ends must not wait for it

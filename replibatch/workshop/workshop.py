@@ -27,6 +27,7 @@ from replibatch.workshop.chains import Chains
 from replibatch.workshop.credentials import Credentials
 from replibatch.workshop.reconciler import Reconciler
 from replibatch.workshop.recovery import Recovery
+from replibatch.workshop.shared_looks import SharedLooks
 from replibatch.workshop.uploads import Uploads
 
 log = structlog.get_logger(__name__)
@@ -107,7 +108,8 @@ class Workshop:
             on_token_refused=lambda why: self.credentials.refused(why),  # noqa: PLW0108  # it is made below
         )
         self.credentials = Credentials(self.gate, report, leave)
-        self.watcher = Watcher(self.api, settings.reads_per_minute / 60, self.free_slots)
+        self._looks = SharedLooks(listener, self.gate.prefix, lambda: self.gatekeeper.in_flight)
+        self.watcher = Watcher(self.api, settings.reads_per_minute / 60, self.free_slots, self._looks)
         self.recovery = Recovery(
             self.api,
             self.gate,
@@ -129,6 +131,7 @@ class Workshop:
         """Begin to heartbeat, to watch and to reconcile."""
         self.gatekeeper.start()
         self.watcher.start()
+        self._looks.start(self.watcher)
         self.reconciler.start()
 
     def intend(self, record: Record, sent: str) -> str:
@@ -193,6 +196,7 @@ class Workshop:
             log.warning("could not hand over; the lease will lapse", error=str(error))
         self.reconciler.stop()
         self.watcher.stop()
+        self._looks.stop()
         self.gatekeeper.stop()
         self.api.close()
         self.downloader.close()

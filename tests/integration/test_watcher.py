@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
 from pydantic import SecretStr
 
-from replibatch.replicate_api import Prediction, ReplicateAPI, Watcher
+from replibatch.replicate_api import Prediction, Watcher
 from replibatch.replicate_api.watcher import BURST_SECONDS
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.catalogue import FLUX, QWEN, VEO
-from tests.integration.account import TOKEN, account, inputs
+from tests.integration.account import TOKEN, account
 from tests.integration.odd_server import OddServer, answer
 from tests.integration.sandbox_caller import wait_for
+from tests.integration.watching import Worker
 
 PLENTY = 1_000_000
 
@@ -29,65 +27,6 @@ def sandbox() -> Iterator[Sandbox]:
     settings = SandboxSettings(latency_seconds=0.15, jitter=0.3, creates_per_window=PLENTY, reads_per_minute=PLENTY)
     with Sandbox(settings) as running:
         yield running
-
-
-class Worker:
-    """One worker process' client and watcher, and what it has seen end."""
-
-    def __init__(self, sandbox: Sandbox, reads_per_second: float = 50.0) -> None:
-        self.sandbox = sandbox
-        self.seen: list[Prediction] = []
-        self.delays: list[float] = []
-        self._stack = ExitStack()
-        self.api: ReplicateAPI = self._stack.enter_context(account(sandbox.url))
-        self.watcher = Watcher(self.api, reads_per_second)
-
-    def __enter__(self) -> Worker:
-        self.watcher.start()
-        self._stack.callback(self.watcher.stop)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def on_end(self, prediction: Prediction) -> None:
-        assert prediction.completed_at is not None
-        self.delays.append(time.time() - prediction.completed_at.timestamp())
-        self.seen.append(prediction)
-
-    def create(self, prompt: str = "a fox", model: str = FLUX) -> Prediction:
-        return self.api.create(model, inputs(prompt), 600)
-
-    def create_many(self, count: int) -> list[Prediction]:
-        with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(lambda number: self.create(f"p{number}"), range(count)))
-
-    def watch(self, prediction: Prediction | str, typical_seconds: float = 0.15, model: str = FLUX) -> None:
-        self.watcher.watch(prediction, model, typical_seconds, self.on_end)
-
-    def run(self, count: int, typical_seconds: float = 0.15) -> None:
-        """Create and watch one after the other, each as soon as the one before was seen to end."""
-        for number in range(count):
-            before = len(self.seen)
-            self.watch(self.create(f"p{number}"), typical_seconds)
-            wait_for(lambda before=before: len(self.seen) > before, 10)  # type: ignore[misc]
-
-    def keep_in_flight(self, slots: int, total: int, typical_seconds: float) -> None:
-        """Keep so many in flight until `total` have ended: a slot is used again once its end was seen."""
-        free = threading.Semaphore(slots)
-
-        def on_end(prediction: Prediction) -> None:
-            self.on_end(prediction)
-            free.release()
-
-        for number in range(total):
-            free.acquire()
-            self.watcher.watch(self.create(f"p{number}"), FLUX, typical_seconds, on_end)
-        wait_for(lambda: len(self.seen) == total, 10)
-
-    @property
-    def reads(self) -> int:
-        return sum(self.sandbox.books.reads_by_kind.values())
 
 
 @pytest.fixture
@@ -213,20 +152,6 @@ class TestPace:
         assert worker.seen[0].id == quick.id
         assert worker.delays[0] < 0.5
         worker.api.cancel(slow.id)
-
-    def test_several_workers_share_the_reads_instead_of_queueing_for_them(self, sandbox):
-        """Four times as many watchers on the same number of predictions read hardly more than one."""
-        sandbox.settings.latency_seconds = 0.5
-        with ExitStack() as stack:
-            workers = [stack.enter_context(Worker(sandbox)) for _ in range(4)]
-            began = time.monotonic()
-            with ThreadPoolExecutor(4) as pool:
-                runs = [pool.submit(one.keep_in_flight, 5, 15, 0.5) for one in workers]
-                for run in runs:
-                    run.result()
-            seconds = time.monotonic() - began + BURST_SECONDS
-            assert workers[0].reads / seconds < 50
-            assert statistics.mean(delay for one in workers for delay in one.delays) < 0.15
 
 
 class TestTrouble:
