@@ -122,7 +122,7 @@ class SharedLooks:
     def _listen(self, watcher: Watcher) -> None:
         while not self._stopping.is_set():
             try:
-                with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+                with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
                     channel.subscribe(f"{self._prefix}looks")
                     while not self._stopping.is_set():
                         if message := channel.get_message(timeout=LISTEN_SECONDS):
