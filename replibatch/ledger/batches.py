@@ -235,19 +235,21 @@ class BatchLedger:
         """
         return int(self._call("cancel_batch", batch=batch, forget=forget))
 
-    def retry(self, batch: str, finished: list[Finished]) -> tuple[int, int, list[Message]]:
+    def retry(self, batch: str, finished: list[Finished]) -> tuple[int, int]:
         """Make again those of a page of results that ended without success, and a page of what was dropped.
 
+        They wait in the batch's list; workers feed it, or `top_up`, at once.
+
         Returns:
-            How many that is, how many dropped ones are left, and the messages to publish.
+            How many that is, and how many dropped ones are left.
         """
-        again, left, rows = self._call(
+        again, left = self._call(
             "retry",
             batch=batch,
             finished=[(item.mark, item.id, item.index) for item in finished],
             dropped=PAGE,
         )
-        return again, left, [Message(*row) for row in rows]
+        return again, left
 
     def _fields(self, batch: str, kind: str) -> dict[str, str]:
         """What the batch keeps of a kind (`model:`, `shape:`), by name."""

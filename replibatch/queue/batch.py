@@ -243,10 +243,16 @@ class Batch:
         pages = self._producer.batches.pages(self.id, RETRIED_AT_ONCE)
         while (page := next(pages, [])) or left:
             failed = [item for item in page if item.result and not item.result.success]
-            count, left, messages = self._producer.batches.retry(self.id, failed)
-            self._producer.publish(messages)
+            count, left = self._producer.batches.retry(self.id, failed)
+            if count and not again:
+                self._feed()
             again += count
+        self._feed()
         return again
+
+    def _feed(self) -> None:
+        """Publish what may be outstanding; in the midst of many pages workers do so as well, and faster."""
+        self._producer.publish(self._producer.batches.top_up(self.id))
 
     def _is_stuck(self, state: BatchState) -> bool:
         """Whether it is held for a reason that waiting will not mend, with nothing of it on its way."""

@@ -87,9 +87,11 @@ def test_retrying_takes_failures_and_what_was_dropped_each_once(ledger: Ledger, 
     assert batches.state("one").is_over
     (page,) = batches.pages("one")
     failed = [item for item in page if item.result and not item.result.success]
-    again, left, messages = batches.retry("one", failed)
-    assert (again, left, len(messages)) == (7, 0, 4)
-    assert batches.retry("one", failed) == (0, 0, [])
+    assert batches.retry("one", failed) == (7, 0)
+    assert batches.retry("one", failed) == (0, 0)
+    assert batches.feeding() == {"one"}, "should nobody else feed it, custodians do"
+    messages = batches.top_up("one")
+    assert len(messages) == 4
     state = batches.state("one")
     assert (state.succeeded, state.finished, state.pending + state.outstanding) == (1, 1, 7)
     while names := [message.id for message in messages] or list(batches.outstanding("one")):

@@ -1,10 +1,10 @@
 -- Makes again what has its result and is no success, and what was dropped before it started.
--- call: batch, finished (list of {mark in the stream, id, index}), dropped (how many, at most), process, capacity
--- Returns {how many are made again, how many are left in the list of the dropped, the messages to publish}.
+-- call: batch, finished (list of {mark in the stream, id, index}), dropped (how many, at most), process
+-- Returns {how many are made again, how many are left in the list of the dropped}. The batch is to be fed.
 
 local meta = key('batch', call.batch)
 local pending, dropped = key('batch', call.batch, 'pending'), key('batch', call.batch, 'dropped')
-if redis.call('EXISTS', meta) == 0 then return { 0, 0, {} } end
+if redis.call('EXISTS', meta) == 0 then return { 0, 0 } end
 local again = 0
 redis.call('HDEL', meta, 'canceled_at')
 for _, item in ipairs(call.finished) do
@@ -26,6 +26,9 @@ if #entries > 0 then
   redis.call('HINCRBY', meta, 'canceled', whole(-#entries))
   again = again + #entries
 end
-if again > 0 then let_go_on(call.batch) end
+if again > 0 then
+  let_go_on(call.batch)
+  redis.call('SADD', key('batches', 'feeding'), call.batch)
+end
 expire_if_over(call.batch)
-return { again, redis.call('LLEN', dropped), top_up(call.batch) }
+return { again, redis.call('LLEN', dropped) }
