@@ -11,7 +11,7 @@ import signal
 from typing import Any
 
 import structlog
-from celery.worker.control import control_command
+from celery.worker.control import control_command, inspect_command
 
 from replibatch.cancellation import cancel
 from workers import lifecycle
@@ -34,6 +34,14 @@ def terminate(state: Any, signal: str, task_id: str | list[str], **_: Any) -> di
     """The same: threads take no signals."""
     answer: dict[str, str] = revoke(state, task_id)
     return answer
+
+
+@inspect_command(name="stats")
+def stats(state: Any, **_: Any) -> dict[str, Any]:
+    """Celery's own figures; of the broker no more than where it is, as the rest holds the passwords of sentinels."""
+    told: dict[str, Any] = state.consumer.controller.stats()
+    told["broker"] = {name: told["broker"].get(name) for name in ("transport", "hostname", "port", "virtual_host")}
+    return told
 
 
 @control_command(name="shutdown")

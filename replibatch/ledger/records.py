@@ -24,7 +24,7 @@ from replibatch.settings import Settings
 
 _NAMES = (
     "enqueue", "published", "take", "intend", "created", "advance", "requeue", "settle", "put_back", "give_back",
-    "take_over", "mine", "forget", "lost", "owed",
+    "take_over", "mine", "ask_to_cancel", "forget", "lost", "owed",
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.ledger", "ledger", name) for name in _NAMES}
 
@@ -177,8 +177,8 @@ class Ledger:
         return oldest[0][1] / 1000 if oldest else math.inf
 
     def ask_to_cancel(self, generation_id: str) -> None:
-        """Ask whoever has the generation to cancel it; forgotten when it is over."""
-        self.redis.sadd(self._key("canceling"), generation_id)
+        """Ask whoever has the generation to cancel it; forgotten when it is over, and not noted after that."""
+        self._call("ask_to_cancel", id=generation_id)
 
     def custody(self) -> set[str]:
         """The generations this process answers for."""

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from replibatch.celery_app import make_app
 from replibatch.sandbox import Sandbox
+from replibatch.settings import load
 from tests.acceptance.conftest import until
+from tests.acceptance.custody import Start
 from tests.conftest import RedisServer
 
 COMMAND = [sys.executable, "-m", "replibatch", "worker"]
@@ -102,3 +105,11 @@ def test_a_plain_celery_worker_waits_for_redis(
         assert "Traceback" not in log.read_text()
     finally:
         worker.kill()
+
+
+def test_of_its_broker_it_says_where_that_is_and_no_more(sandbox: Sandbox, start_worker: Start, fleet: str) -> None:
+    """The rest would hold the passwords of sentinels, for Flower and whoever else asks."""
+    start_worker()
+    answers = make_app(load(), fleet).control.inspect(timeout=20, limit=1).stats()
+    (stats,) = answers.values()
+    assert set(stats["broker"]) == {"transport", "hostname", "port", "virtual_host"}

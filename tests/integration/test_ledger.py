@@ -203,6 +203,18 @@ class TestTake:
         assert settle(a, record, State.CANCELED) and a.to_cancel() == set()
 
 
+class TestCancel:
+    def test_a_wish_that_comes_too_late_cancels_nothing_that_is_made_under_the_same_id_later(
+        self, redis: Redis, a: Ledger
+    ) -> None:
+        enqueue(a)
+        assert settle(a, take(a, "g"))
+        a.ask_to_cancel("g")
+        redis.delete(f"{a.prefix}gen:g")  # as it expires
+        enqueue(a)
+        assert not take(a, "g").canceling
+
+
 class TestVersions:
     """A fleet is brought to a new version one process after the other."""
 
