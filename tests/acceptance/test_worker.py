@@ -110,6 +110,7 @@ def test_a_plain_celery_worker_waits_for_redis(
 def test_of_its_broker_it_says_where_that_is_and_no_more(sandbox: Sandbox, start_worker: Start, fleet: str) -> None:
     """The rest would hold the passwords of sentinels, for Flower and whoever else asks."""
     start_worker()
-    answers = make_app(load(), fleet).control.inspect(timeout=20, limit=1).stats()
+    ask, answers = make_app(load(), fleet).control.inspect(timeout=2, limit=1), {}
+    until(lambda: answers.update(ask.stats() or {}) or answers, what="its consumer has started, too")
     (stats,) = answers.values()
     assert set(stats["broker"]) == {"transport", "hostname", "port", "virtual_host"}
