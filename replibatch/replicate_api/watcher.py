@@ -220,9 +220,8 @@ class Watcher:
         for item in items:
             if item.id not in shown and (len(rows) < PAGE_ROWS or (item.created_at or 0.0) > oldest):
                 item.listed = False
-        own = shown & self._watched.keys()
+        self._fellows.share(part, rows, now, shown & self._watched.keys())
         self._seen(rows, now)
-        self._fellows.share(part, rows, now, own)
         return True
 
     def _find(self, unknown: list[Watched], now: float) -> None:
