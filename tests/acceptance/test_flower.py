@@ -91,6 +91,7 @@ def test_a_batch_is_seen_to_run_and_to_finish(
     start_flower: StartFlower, start_worker: StartWorker, sandbox: Sandbox, browser: Browser, tmp_path: Path
 ) -> None:
     sandbox.settings.latency_seconds = 0.8
+    sandbox.settings.long_edge_pixels = 320  # larger than a thumbnail
     server = start_flower()
     start_worker("--concurrency", "4", REPLICATE_GLOBAL_MAX_CONCURRENT="3")
     context = browser.new_context(

@@ -139,7 +139,7 @@ def test_a_models_usual_time_is_divided_by_the_speed_and_jittered(call: Caller) 
     usual = catalog.load().models[NANO].typical_seconds / 200
     totals = [call.ended(f"x {number}", NANO)["metrics"]["total_time"] for number in range(12)]
     assert 0.5 * usual <= min(totals) < usual < max(totals)
-    assert max(totals) < 1.5 * usual + 0.2
+    assert max(totals) < 1.5 * usual + 2.0
 
 
 # The list
