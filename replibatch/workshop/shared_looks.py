@@ -115,8 +115,8 @@ class SharedLooks:
         with self._lock:
             unknown = [one for one in over if one not in self._known]
             self._known |= dict.fromkeys(unknown)
-            for oldest in list(self._known)[: len(self._known) - MOST_KNOWN]:
-                del self._known[oldest]
+            while len(self._known) > MOST_KNOWN:
+                del self._known[next(iter(self._known))]
         return unknown
 
     def _listen(self, watcher: Watcher) -> None:
@@ -130,6 +130,8 @@ class SharedLooks:
             except RedisError as error:
                 log.warning("redis is away", error=str(error))
                 self._stopping.wait(REDIS_AWAY_SECONDS)
+            except Exception:  # of a message nobody here can read, of another version perhaps: the next may do
+                log.exception("unexpected")
 
     def _hear(self, text: str, watcher: Watcher) -> None:
         news: dict[str, Any] = json.loads(text) if text else {"from": self._me}

@@ -90,6 +90,18 @@ def test_what_was_passed_on_before_somebody_waited_for_it_is_read_by_them(join):
         wait_for(lambda: len(late.seen) == 1)
 
 
+def test_a_message_nobody_can_read_keeps_no_later_one_from_being_heard(join, redis_url):
+    with join() as reader, join(reads_per_second=0.001) as listener:
+        with connect(redis_url) as redis:
+            redis.publish("rb:test:looks", '{"of": "another version"}')
+            wait_for(lambda: redis.pubsub_numsub("rb:test:looks") == [("rb:test:looks", 2)])
+        prediction = listener.create()
+        listener.watch(prediction, SECONDS)
+        reader.keep_in_flight(20, 60, SECONDS)
+        wait_for(lambda: len(listener.seen) == 1)
+        assert listener.own_reads.count <= 2
+
+
 def test_without_redis_each_looks_for_itself(join, redis_server):
     with join() as one, join() as other:
         made = [worker.create_many(5) for worker in (one, other)]
