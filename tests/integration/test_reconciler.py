@@ -226,7 +226,7 @@ class TestThread:
         reconciler.submit(claims.unsettled("a", inputs("p")))
         began = time.monotonic()
         reconciler.stop()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         assert not claims.settled
 
     def test_one_submitted_twice_is_settled_once(self, api, reconciler, claims):
