@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from replibatch.errors import PredictionCanceled, ReplibatchError
 from replibatch.ledger import Ledger, Record
-from replibatch.messages import call_linked, publish
+from replibatch.messages import call_linked, celery_state, publish
 from replibatch.requests import Attempt, State
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def cancel(app: Celery, ledger: Ledger, generation_id: str) -> bool:
     ledger.ask_to_cancel(generation_id)
     if record := ledger.take(generation_id, attempt):
         canceled = record.request.unmade(State.CANCELED, "canceled", _attempts(record))
-        app.backend.mark_as_failure(generation_id, ReplibatchError("canceled"), call_errbacks=False)
-        if settled := ledger.settle(record, State.CANCELED, canceled):
+        notice = celery_state(app, generation_id, "FAILURE", ReplibatchError("canceled"))
+        if settled := ledger.settle(record, State.CANCELED, canceled, notice):
             publish(app, ledger, settled.messages)
             call_linked(app, ledger, settled.calls)
         _tell_flower(app, generation_id)

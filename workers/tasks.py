@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 from replibatch import logs
 from replibatch.errors import ReplibatchError
 from replibatch.generation import Done, Left, Next, generate
-from replibatch.ledger import Record
-from replibatch.messages import TASK, call_linked, options, publish
+from replibatch.ledger import Notice, Record
+from replibatch.messages import TASK, call_linked, celery_state, options, publish
 from replibatch.requests import BatchResult, State
 from replibatch.scripts import Step, run_together
 from workers import lifecycle, metrics
@@ -45,8 +45,8 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
         shop,
         generation_id,
         attempt,
-        on_custody=lambda: task.update_state(state=states.STARTED),
-        announce=lambda record, result: _announce(task, record, result),
+        started=celery_state(app, generation_id, states.STARTED, None, task.request),
+        settled=lambda record, result: _celery_state(task, record, result),
     )
     if isinstance(outcome, Done):
         metrics.count(outcome.result)
@@ -74,21 +74,15 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
     raise Ignore  # somebody else's, or over: no state is written
 
 
-def _announce(task: Task, record: Record, result: BatchResult) -> None:
-    """Celery's own result first: a plain AsyncResult then never waits for one the ledger has already.
-
-    A batch's results are read as the batch's: Celery is told no more of each than its outcome.
-    """
+def _celery_state(task: Task, record: Record, result: BatchResult) -> Notice:
+    """A batch's results are read as the batch's: Celery is told no more of each than its outcome."""
+    request = None if record.batch else task.request
+    if not result.success:
+        return celery_state(app, record.id, states.FAILURE, ReplibatchError(result.error), request)
     told = result.to_json()
-    request = task.request
     if record.batch:
         told = {name: told[name] for name in IN_BRIEF}
-        request = None
-    if result.success:
-        task.backend.store_result(task.request.id, told, states.SUCCESS, request=request)
-    else:
-        error = ReplibatchError(result.error)
-        task.backend.mark_as_failure(task.request.id, error, request=request, call_errbacks=False)
+    return celery_state(app, record.id, states.SUCCESS, told, request)
 
 
 def _run_epilogue(task_id: str, **_: Any) -> None:

@@ -28,7 +28,7 @@ from replibatch.generation.create import create
 from replibatch.generation.fallback import GiveUp, NextModel, Retry, Wait, decide
 from replibatch.generation.outcomes import Leave, Next, Outcome, SteppedAside
 from replibatch.generation.work import Work
-from replibatch.ledger import Message, Record
+from replibatch.ledger import Message, Notice, Record
 from replibatch.messages import HEAD
 from replibatch.outputs.save import save, save_placeholder
 from replibatch.replicate_api import Prediction
@@ -45,8 +45,8 @@ def generate(
     generation_id: str,
     attempt: int,
     *,
-    on_custody: Callable[[], None],
-    announce: Callable[[Record, BatchResult], None],
+    started: Notice,
+    settled: Callable[[Record, BatchResult], Notice],
 ) -> Outcome:
     """Make one attempt.
 
@@ -54,17 +54,16 @@ def generate(
         shop: the worker process's.
         generation_id: whose.
         attempt: the number of the attempt the message is for.
-        on_custody: called once the generation is this process's.
-        announce: called with the record and its result just before that is settled.
+        started: given once the generation is this process's.
+        settled: what is given, with the result that the record then has.
     """
-    record = shop.ledger.take(generation_id, attempt)
+    record = shop.ledger.take(generation_id, attempt, started)
     if record is None:
         return SteppedAside()
     running = Running(record.attempt_key, canceled=record.canceling)
     shop.begin(generation_id, running)
     try:
-        on_custody()
-        return _run(Work(shop, record, running, announce))
+        return _run(Work(shop, record, running, settled))
     finally:
         shop.end(generation_id, running)
 

@@ -10,7 +10,7 @@ import structlog
 
 from replibatch.errors import AttemptFailure, PredictionCanceled
 from replibatch.generation.outcomes import Done, Leave, Left, Outcome, SteppedAside
-from replibatch.ledger import Record
+from replibatch.ledger import Notice, Record
 from replibatch.limits import Ticket
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
 from replibatch.routing import inputs_for
@@ -27,7 +27,7 @@ class Work:
         shop: the worker process's.
         record: the generation's, with its fence.
         running: how the process reaches the thread that works on it.
-        announce: called with the record and its result just before that is settled.
+        settled: the notice of the record's result.
 
     Attributes:
         model: the attempt's.
@@ -41,12 +41,12 @@ class Work:
     """
 
     def __init__(
-        self, shop: Workshop, record: Record, running: Running, announce: Callable[[Record, BatchResult], None]
+        self, shop: Workshop, record: Record, running: Running, settled: Callable[[Record, BatchResult], Notice]
     ) -> None:
         self.shop = shop
         self.record = record
         self.running = running
-        self._announce = announce
+        self._settled = settled
         self.models = shop.chains.of(record)
         self.model = self.models[record.model]
         safety_off = shop.settings.fallback_safety_off and record.model != record.request.model
@@ -150,11 +150,7 @@ class Work:
             state=state,
             inputs=self.inputs,
         )
-        # A success announced twice is the same; a failure must not be told over what a later owner has made of it.
-        if not result.success and not self.shop.ledger.has(record):
-            return SteppedAside()
-        self._announce(record, result)
-        settled = self.shop.ledger.settle(record, state, result)
+        settled = self.shop.ledger.settle(record, state, result, self._settled(record, result))
         if settled is None:
             return SteppedAside()
         self.log.info("settled", state=state.value, cost_usd=result.cost_usd)

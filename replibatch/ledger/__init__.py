@@ -3,7 +3,7 @@
 from replibatch.ledger.batches import BatchLedger, capacity_for
 from replibatch.ledger.links import Call, Link
 from replibatch.ledger.packing import Packer, PendingEntry
-from replibatch.ledger.record import Message, Record, Settled
+from replibatch.ledger.record import Message, Notice, Record, Settled
 from replibatch.ledger.records import Ledger
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Ledger",
     "Link",
     "Message",
+    "Notice",
     "Packer",
     "PendingEntry",
     "Record",

@@ -21,6 +21,20 @@ class Message(NamedTuple):
     priority: int
 
 
+class Notice(NamedTuple):
+    """What the ledger says of a generation to others, in one breath with what it says of: nothing comes between.
+
+    Attributes:
+        key: where the text is kept, and the channel of those who listen for it.
+        text: what they are told.
+        seconds: how long it is kept.
+    """
+
+    key: str
+    text: str
+    seconds: int
+
+
 class Settled(NamedTuple):
     """What is to be published once a generation has its result: the next of its batches, the call of its link."""
 

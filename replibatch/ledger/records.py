@@ -16,7 +16,7 @@ from replibatch.ledger.counts import counted
 from replibatch.ledger.holds import PAUSED
 from replibatch.ledger.links import Call, Link
 from replibatch.ledger.packing import compact, pack_result, read_result
-from replibatch.ledger.record import Message, Record, Settled
+from replibatch.ledger.record import Message, Notice, Record, Settled
 from replibatch.money import to_micro
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_id
 from replibatch.scripts import Script, Step
@@ -73,9 +73,9 @@ class Ledger:
         """Note that the messages of these generations are in the queue."""
         self._call("published", ids=list(ids))
 
-    def take(self, generation_id: str, attempt: int) -> Record | None:
-        """Take custody for a task that starts; None where it must step aside."""
-        flat = self._call("take", id=generation_id, attempt=attempt, taker=new_id())
+    def take(self, generation_id: str, attempt: int, notice: Notice | None = None) -> Record | None:
+        """Take custody for a task that starts; None, and no notice, where it must step aside."""
+        flat = self._call("take", notice, id=generation_id, attempt=attempt, taker=new_id())
         return _readable(generation_id, flat) if flat else None
 
     def intend(self, record: Record, sent: str) -> str:
@@ -120,10 +120,13 @@ class Ledger:
         answer = self._call("requeue", **self._custody(record), paid=to_micro(paid_usd))
         return Message(*answer) if answer else None
 
-    def settle(self, record: Record, state: State, result: BatchResult) -> Settled | None:
-        """Write the one result; None if the record is no longer this process's."""
+    def settle(
+        self, record: Record, state: State, result: BatchResult, notice: Notice | None = None
+    ) -> Settled | None:
+        """Write the one result; None, and no notice, if the record is no longer this process's."""
         settled, messages, calls = self._call(
             "settle",
+            notice,
             **self._custody(record),
             state=state.value,
             result=pack_result(result),
@@ -189,11 +192,6 @@ class Ledger:
         flat = self._call("mine", id=generation_id)
         return _readable(generation_id, flat) if flat else None
 
-    def has(self, record: Record) -> bool:
-        """Whether the record is still in this process's custody, under the fence it was taken with."""
-        owner = self.redis.hmget(self._key("gen", record.id), ["state", "process", "fence"])
-        return owner == [record.state, self.process, str(record.fence)]
-
     def to_cancel(self) -> set[str]:
         """Those of them somebody wants canceled."""
         return cast("set[str]", self.redis.sinter([self._key("custody", self.process), self._key("canceling")]))
@@ -235,11 +233,12 @@ class Ledger:
     def _key(self, *parts: str) -> str:
         return self.prefix + ":".join(parts)
 
-    def _step(self, name: str, **call: Any) -> Step:
-        return _SCRIPTS[name], [self.prefix], (compact({"process": self.process, "keep_ms": self.keep_ms, **call}),)
+    def _step(self, name: str, notice: Notice | None = None, **call: Any) -> Step:
+        text = compact({"process": self.process, "keep_ms": self.keep_ms, **call})
+        return _SCRIPTS[name], [self.prefix], (text, *(notice or ()))
 
-    def _call(self, name: str, **call: Any) -> Any:
-        script, keys, args = self._step(name, **call)
+    def _call(self, name: str, notice: Notice | None = None, **call: Any) -> Any:
+        script, keys, args = self._step(name, notice, **call)
         return script(self.redis, keys, args)
 
 

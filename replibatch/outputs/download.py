@@ -14,6 +14,7 @@ import httpx
 from pydantic import SecretStr
 
 from replibatch.errors import NoOutput, NotSaved, OutputErased
+from replibatch.http_connections import Connections
 
 CONNECTIONS = 20  # the knee: a wider httpx pool costs more than it brings (quadratic in its width)
 TRIES = 5
@@ -43,8 +44,7 @@ class Downloader:
         self._connections = threading.BoundedSemaphore(CONNECTIONS)
         self._client = httpx.Client(
             follow_redirects=True,
-            # The semaphore is the bound: requests that wait inside a pool are what makes it slow.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30),
+            transport=Connections(idle_seconds=30),
             timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
             # Lengths and ranges are then those of the file itself.
             headers={"Accept": "*/*", "Accept-Encoding": "identity"},

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from pydantic import SecretStr
@@ -20,6 +19,7 @@ from pydantic_core import from_json
 from replicate.client import Client
 
 from replibatch.errors import AttemptFailure, NotCreated, ReplibatchError, TokenRefused
+from replibatch.http_connections import Connections
 from replibatch.replicate_api.clock import ServerClock
 from replibatch.replicate_api.faults import Malformed, Refusal, of_create, of_read
 from replibatch.replicate_api.predictions import Prediction
@@ -38,17 +38,9 @@ _LINGER_ZERO = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 class _Transport(httpx.BaseTransport):
     """Raises refusals whole, below the replicate client and its retry loop."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self) -> None:
         self.clock = ServerClock()
-        parts = urlsplit(base_url)
-        proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
-        self._inner = httpx.HTTPTransport(
-            limits=httpx.Limits(
-                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=4
-            ),
-            socket_options=[_LINGER_ZERO],
-            proxy=proxy,
-        )
+        self._inner = Connections(idle_seconds=4, socket_options=[_LINGER_ZERO])
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         response = self._inner.handle_request(request)
@@ -87,7 +79,7 @@ class ReplicateAPI:
         self._await_read = await_read
         self._may_create = may_create
         self._on_token_refused = on_token_refused
-        transport = _Transport(base_url)
+        transport = _Transport()
         self._clock = transport.clock
         self._client = Client(
             api_token=token.get_secret_value(),

@@ -92,8 +92,8 @@ POINTS = {
     "during the download": Point(_Download, "write", True),
     "before the rename": Point(Staged, "commit"),
     "after the rename": Point(Staged, "commit", True),
-    "before the announcement": Point(Work, "settle"),
-    "between announcement and settle": Point(Ledger, "settle"),
+    "before the result is put together": Point(Work, "settle"),
+    "before the settle": Point(Ledger, "settle"),
     "between settle and publishing the next": Point(messages, "send"),
     "between publishing the next and noting it": Point(messages, "send", True),
     "after settle, before the task ends": Point(

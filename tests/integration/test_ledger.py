@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from replibatch.celery_app import make_app
-from replibatch.ledger import BatchLedger, Ledger, Message, Record
+from replibatch.ledger import BatchLedger, Ledger, Message, Notice, Record
 from replibatch.ledger.holds import PAUSED
 from replibatch.messages import publish, queue_lists
 from replibatch.requests import Attempt, BatchResult, State
@@ -67,13 +67,12 @@ def lost(a: Ledger, b: Ledger) -> Record:
     enqueue(a)
     record = take(a, "g")
     (theirs,) = b.take_over("a")
-    assert theirs.fence > record.fence and b.has(theirs)
+    assert theirs.fence > record.fence
     return record
 
 
 class TestFencing:
     def test_who_has_lost_custody_settles_nothing(self, a: Ledger, b: Ledger, lost: Record) -> None:
-        assert not a.has(lost)
         assert not settle(a, lost)
         assert b.outcome("g")[0] == "running"
 
@@ -98,7 +97,7 @@ class TestFencing:
 
     def test_not_even_the_same_process_in_an_earlier_custody(self, a: Ledger, b: Ledger, lost: Record) -> None:
         (again,) = a.take_over("b")
-        assert not a.has(lost) and not settle(a, lost)
+        assert not settle(a, lost)
         assert a.requeue(lost) is None
         assert settle(a, again)
 
@@ -109,8 +108,33 @@ class TestFencing:
         a.forget(["g"])
         enqueue(a)
         second = take(a, "g")
-        assert second.fence > first.fence and not a.has(first)
+        assert second.fence > first.fence
         assert not settle(a, first) and settle(a, second)
+
+
+class TestNotices:
+    """What others are told, Celery's result backend above all, is what the record says."""
+
+    def test_they_are_given_with_what_they_say(self, a: Ledger) -> None:
+        enqueue(a)
+        with a.redis.pubsub() as listener:
+            listener.subscribe("told:g")
+            record = a.take("g", 1, Notice("told:g", "started", 60))
+            assert record is not None
+            assert a.redis.get("told:g") == "started"
+            a.settle(record, State.FAILED, result(), Notice("told:g", "failed", 60))
+            assert a.redis.get("told:g") == "failed" and 0 < a.redis.ttl("told:g") <= 60
+            heard = [message["data"] for _ in range(3) if (message := listener.get_message(timeout=5))]
+        assert heard == [1, "started", "failed"]
+
+    def test_who_has_lost_custody_gives_none(self, a: Ledger, b: Ledger, lost: Record) -> None:
+        assert a.take("g", 1, Notice("told:g", "started", 60)) is None
+        a.settle(lost, State.FAILED, result(), Notice("told:g", "failed", 60))
+        assert a.redis.get("told:g") is None
+        (theirs,) = a.take_over("b")
+        assert a.settle(theirs, State.SUCCEEDED, result(), Notice("told:g", "succeeded", 60))
+        a.settle(lost, State.FAILED, result(), Notice("told:g", "failed", 60))
+        assert b.redis.get("told:g") == "succeeded"
 
 
 class TestPredictions:

@@ -2,6 +2,7 @@
 --
 -- KEYS[1]  the account's prefix; every key below starts with it
 -- ARGV[1]  this call's arguments, JSON; `process` and `keep_ms` (how long results are kept) are in all of them
+-- ARGV[2…4]  where the call gives notice: the key and channel, the text, how many seconds it is kept
 --
 -- gen:<id>             hash    a generation's record: v (VERSION), request, state, attempt (number), model, sent (what its last create
 --                              is recognised by), prediction, process, fence, attempts (JSON), booked (what of their
@@ -116,6 +117,13 @@ end
 
 local function message(id, record)
   return { id, tonumber(record.attempt), record.model, tonumber(record.priority) }
+end
+
+-- Tells others what this call has changed, if it is to.
+local function give_notice()
+  if not ARGV[2] then return end
+  redis.call('SETEX', ARGV[2], ARGV[4], ARGV[3])
+  redis.call('PUBLISH', ARGV[2], ARGV[3])
 end
 
 -- Adds to the account's counters; amounts by field.

@@ -44,6 +44,7 @@ for follower, index in followers_of(record) do
   for _, next_message in ipairs(top_up(follower)) do messages[#messages + 1] = next_message end
   expire_if_over(follower)
 end
+give_notice()
 redis.call('RPUSH', key('done', call.id), '1')
 redis.call('PEXPIRE', key('done', call.id), whole(DONE_MS))
 return { 1, messages, owe_call(call.id, record.link, call.result, now) }

@@ -14,6 +14,7 @@ elseif record.state ~= 'running' or record.process ~= call.process or record.tak
   return {}
 end
 redis.call('HSETNX', record_key(call.id), 'started', whole(now))
+give_notice()
 local taken = told(call.id)
 if redis.call('SISMEMBER', key('canceling'), call.id) == 1 then
   taken[#taken + 1] = 'canceling'
