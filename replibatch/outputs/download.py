@@ -56,7 +56,7 @@ class Downloader:
 
         Args:
             url: its `http:` or `https:` address.
-            file: open for writing at its start, and seekable; holds exactly the file in the end.
+            file: open for writing, empty, and seekable; holds exactly the file in the end.
             missing_is_erased: whether a 404 or 410 means that Replicate has erased it.
 
         Returns:
@@ -146,11 +146,13 @@ class _Download:
         self._resumable = False
         self._validator: str | None = None
         self._total: int | None = None
-        self.start_over()
+        self._hash = hashlib.sha256()
+        self._position = 0
 
     def start_over(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
+        if self._position:
+            self._file.seek(0)
+            self._file.truncate()
         self._hash = hashlib.sha256()
         self._position = 0
 

@@ -113,8 +113,9 @@ class Folder:
         """Where a key's file is, looked at after every symbolic link on the way."""
         place = self._root / key
         if not self._absolute_ok:
-            folder = place.parent.resolve()
-            if not folder.is_relative_to(self._root.resolve()) or place.name in ("", ".."):
+            folder = place.parent
+            inside = folder == self._root or folder.resolve().is_relative_to(self._root.resolve())
+            if not inside or place.name in ("", ".."):
                 raise OutputPathError(f"the output {key!r} is outside the storage {self.where!r}")
         if place.is_dir():
             raise OutputPathError(f"the output {key!r} is a folder; allowed: a file's path")

@@ -41,8 +41,7 @@ class Staged:
         Returns:
             False where a file is there and stays.
         """
-        with self.path.open("r+b") as file:
-            os.fsync(file.fileno())
+        _sync(self.path, os.O_RDWR)
         if overwrite:
             self.path.replace(self.target)
         elif not _place_new(self.path, self.target):
@@ -88,11 +87,15 @@ def _place_new(path: Path, target: Path) -> bool:
 def _sync_folder(folder: Path) -> None:
     """Make the rename itself durable, where folders can be synced."""
     with suppress(OSError):  # Windows opens no folders, and some network file systems sync none
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(folder, os.O_RDONLY)
+
+
+def _sync(path: Path, how: int) -> None:
+    descriptor = os.open(path, how)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sweep(folder: Path) -> None:
