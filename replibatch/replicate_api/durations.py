@@ -6,7 +6,7 @@ import math
 
 MEMORY = 500  # the last so many successes count for nearly all; fewer than are in flight would be a biased sample
 TYPICAL_DEVIATION = 0.25  # of the logarithm; what is assumed of a model as long as little is known
-LEAST_DEVIATION = 0.05
+LEAST_DEVIATION = 0.02
 LARGEST_EXPONENT = 500.0
 CERTAIN_SECONDS = 1e6  # stands for: look now
 FIRST_PROBE = 0.05  # of the catalogue's typical time, which may be far off: a first look comes early …

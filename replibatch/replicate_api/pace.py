@@ -6,12 +6,13 @@ from collections.abc import Collection
 
 from replibatch.replicate_api.watched import Watched, best_page, best_single
 
-# A look is worth a read when this share of all the time that is watched is lost: every √(2 · 0.0004) = 2.8 % of a
+# A look is worth a read when this share of all the time that is watched is lost: every √(2 · 0.0003) = 2.4 % of a
 # model's usual time. A larger share where fewer or more are in flight than these; and in any case when one prediction
 # has lost so much of its usual time.
-LOST_SHARE = 0.0004
+LOST_SHARE = 0.0003
 FEW = 8
-MANY = 40
+MANY = 60
+SPARING = 1.25  # how much more of it with how many more in flight: twice as many, 2^1.25 times the share
 LOST_ALONE = 0.25
 SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 30.0
@@ -30,7 +31,7 @@ def seconds_until_worth_a_look(items: Collection[Watched], now: float, page_seco
         return float("inf")
     usual = sum(item.durations.usual_seconds for item in items)
     count = max(len(items), in_flight)
-    worth = LOST_SHARE * usual * max(1.0, FEW / count, count / MANY)
+    worth = LOST_SHARE * usual * max(1.0, FEW / count, (count / MANY) ** SPARING)
     worth_alone = min(worth, LOST_ALONE * usual / len(items))
     before, part_before, ahead = 0.0, 0.0, 0.0
     while ahead < LONGEST_PAUSE_SECONDS:

@@ -1,4 +1,6 @@
-"""The images the stand-in makes: a gradient that the prompt seeds, with the prompt and the model's name on it."""
+"""The images the stand-in makes: a gradient that the prompt seeds, with the prompt and the model's name on it.
+
+A small one has no room for words."""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from functools import lru_cache
 from PIL import Image, ImageDraw, ImageFont
 
 SQUARE = (1, 1)
+LEAST_LEGIBLE_PIXELS = 96  # on a smaller picture nobody could read a word
 _PLAIN_PUNCTUATION = {0x2013: "-", 0x2014: "-", 0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}
 # From teal over blue and violet to red; greens that look like mud are left out.
 _HUES = (0.48, 0.54, 0.60, 0.66, 0.72, 0.78, 0.85, 0.91)
@@ -46,7 +49,8 @@ def render(prompt: str, model: str, size: tuple[int, int], extension: str, *, va
 def draw(prompt: str, model: str, size: tuple[int, int], *, variant: str = "") -> Image.Image:
     """The image itself; arguments as for `render`."""
     image = _gradient(hashlib.sha256(f"{model}\n{prompt}\n{variant}".encode()).digest(), size)
-    _write(image, _legible(prompt), model)
+    if min(size) >= LEAST_LEGIBLE_PIXELS:
+        _write(image, _legible(prompt), model)
     return image
 
 
