@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 from replibatch.replicate_api.watched import Watched, best_page, best_single
@@ -31,7 +32,7 @@ def seconds_until_worth_a_look(items: Collection[Watched], now: float, page_seco
         return float("inf")
     usual = sum(item.durations.usual_seconds for item in items)
     count = max(len(items), in_flight)
-    worth = LOST_SHARE * usual * max(1.0, FEW / count, (count / MANY) ** SPARING)
+    worth = LOST_SHARE * usual * max(1.0, FEW / count, math.pow(count / MANY, SPARING))
     worth_alone = min(worth, LOST_ALONE * usual / len(items))
     before, part_before, ahead = 0.0, 0.0, 0.0
     while ahead < LONGEST_PAUSE_SECONDS:
