@@ -27,28 +27,22 @@ SHORT_SECONDS, LONG_SECONDS = 0.05, 1.0
 @click.option("--starts", default=200, show_default=True, help="Calls to time the start of.")
 @click.option("--ends", default=30, show_default=True, help="Predictions to time the end of.")
 def main(starts: int, ends: int) -> None:
-    """All of them in turn, on one stand-in."""
-    with Fleet(
-        workers=1,
-        sandbox={"creates_per_window": 1_000_000, "reads_per_minute": 1_000_000},
-        environment={"REPLICATE_REQUESTS_PER_MINUTE": "1000000"},
-    ) as fleet:
-        contenders: dict[str, Callable[[Task], Iterable[Call]]] = {
-            "replibatch": _ours,
-            "raw client": lambda task: raw_client(task).calls,
-        }
-        if has_predecessor():
-            contenders["replicate-batch-process"] = lambda task: predecessor(task).calls
-        fleet.set_sandbox(latency_seconds=SHORT_SECONDS)
+    """All of them in turn, on one stand-in for each part: the worker has seen no other model than that part's."""
+    contenders: dict[str, Callable[[Task], Iterable[Call]]] = {
+        "replibatch": _ours,
+        "raw client": lambda task: raw_client(task).calls,
+    }
+    if has_predecessor():
+        contenders["replicate-batch-process"] = lambda task: predecessor(task).calls
+    with _fleet(SHORT_SECONDS) as fleet:
         _ours(_task("warm", 20))
         to_start = [
             _row(name, _starts(how(_task(f"start-{number}", starts)), fleet.predictions()))
             for number, (name, how) in enumerate(contenders.items())
         ]
-        fleet.set_sandbox(latency_seconds=LONG_SECONDS)
-        _ours(_task("warm-long", 5))
-        fleet.reset_books()
-        to_end = []
+    to_end = []
+    with _fleet(LONG_SECONDS) as fleet:
+        _ours(_task("warm", 5))
         for number, (name, how) in enumerate(contenders.items()):
             fleet.reset_books()
             calls = how(_task(f"end-{number}", ends))
@@ -60,6 +54,18 @@ def main(starts: int, ends: int) -> None:
         __doc__,
         Table(["call to POST", *columns], to_start),
         Table(["completion to file", *columns, "reads a prediction"], to_end),
+    )
+
+
+def _fleet(model_seconds: float) -> Fleet:
+    return Fleet(
+        workers=1,
+        sandbox={
+            "latency_seconds": model_seconds,
+            "creates_per_window": 1_000_000,
+            "reads_per_minute": 1_000_000,
+        },
+        environment={"REPLICATE_REQUESTS_PER_MINUTE": "1000000"},
     )
 
 

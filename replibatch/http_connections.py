@@ -6,16 +6,19 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import cast
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
+
+from replibatch.errors import SettingsError
 
 Origin = tuple[str, str, int | None]
 
 
 class Connections(httpx.BaseTransport):
-    """A transport for `httpx.Client`. Thread-safe; how many there are is for the callers to bound.
+    """A transport for `httpx.Client`. Thread-safe; there are as many as there are requests at a time.
 
     Instead of httpx's own pool, which asks the socket of every idle connection before and after each request whether
     it is still there: with 20 of them 45 system calls a generation, at each of which another thread takes over.
@@ -23,6 +26,9 @@ class Connections(httpx.BaseTransport):
     Args:
         idle_seconds: a connection that was not used for that long is not used again.
         socket_options: set on each socket, as `socket.setsockopt` takes them.
+
+    Raises:
+        SettingsError: the environment names a proxy that cannot be used.
     """
 
     def __init__(self, *, idle_seconds: float, socket_options: Sequence[tuple[int, int, bytes]] = ()) -> None:
@@ -33,6 +39,9 @@ class Connections(httpx.BaseTransport):
         self._idle: dict[Origin, deque[tuple[float, httpx.HTTPTransport]]] = defaultdict(deque)
         self._busy: set[httpx.HTTPTransport] = set()
         self._closed = False
+        for name, proxy in getproxies().items():
+            if name in ("http", "https", "all"):
+                self._try(name, proxy)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         origin = (request.url.scheme, request.url.host, request.url.port)
@@ -40,10 +49,13 @@ class Connections(httpx.BaseTransport):
         try:
             response = connection.handle_request(request)
         except BaseException:
-            self._give_back(origin, connection)
+            self._drop(connection)
             raise
-        body = cast("httpx.SyncByteStream", response.stream)
-        response.stream = _Stream(body, lambda: self._give_back(origin, connection))
+        response.stream = _Stream(
+            cast("httpx.SyncByteStream", response.stream),
+            lambda: self._give_back(origin, connection),
+            lambda: self._drop(connection),
+        )
         return response
 
     def close(self) -> None:
@@ -56,18 +68,26 @@ class Connections(httpx.BaseTransport):
             connection.close()
 
     def _take(self, origin: Origin) -> httpx.HTTPTransport:
-        stale = []
         with self._lock:
             if self._closed:
                 raise httpx.ConnectError("the connections are closed")
+            stale = self._pop_stale()
             idle = self._idle[origin]
-            while idle and idle[0][0] < time.monotonic() - self._idle_seconds:
-                stale.append(idle.popleft()[1])
-            connection = idle.pop()[1] if idle else self._new(origin)
+            connection = idle.pop()[1] if idle else self._new(_proxy_for(origin))
             self._busy.add(connection)
         for each in stale:
             each.close()
         return connection
+
+    def _pop_stale(self) -> list[httpx.HTTPTransport]:
+        """Those nobody has used for too long, of any server; each server's longest idle come first."""
+        oldest, stale = time.monotonic() - self._idle_seconds, []
+        for origin, idle in list(self._idle.items()):
+            while idle and idle[0][0] < oldest:
+                stale.append(idle.popleft()[1])
+            if not idle:
+                del self._idle[origin]
+        return stale
 
     def _give_back(self, origin: Origin, connection: httpx.HTTPTransport) -> None:
         with self._lock:
@@ -75,37 +95,66 @@ class Connections(httpx.BaseTransport):
                 self._idle[origin].append((time.monotonic(), connection))
             self._busy.discard(connection)
 
-    def _new(self, origin: Origin) -> httpx.HTTPTransport:
+    def _drop(self, connection: httpx.HTTPTransport) -> None:
+        """What failed is not used again: not all that goes wrong, a proxy's handshake say, leaves it fit for use."""
+        with self._lock:
+            self._busy.discard(connection)
+        connection.close()
+
+    def _new(self, proxy: str | None) -> httpx.HTTPTransport:
         return httpx.HTTPTransport(
             verify=self._certificates,
             limits=httpx.Limits(max_connections=1, keepalive_expiry=self._idle_seconds),
-            proxy=_proxy_for(origin),
+            proxy=proxy,
             socket_options=self._socket_options,
         )
 
-
-def _proxy_for(origin: Origin) -> str | None:
-    """What `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` and the like say."""
-    scheme, host, _ = origin
-    proxies = getproxies()
-    proxy = proxies.get(scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(host):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    def _try(self, name: str, proxy: str) -> None:
+        """See at the start, not once an output is paid for, whether a proxy can be used."""
+        try:
+            self._new(_with_scheme(proxy)).close()
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            kind = urlsplit(_with_scheme(proxy)).scheme
+            raise SettingsError(
+                f"{name.upper()}_PROXY: a proxy of the kind {kind!r} cannot be used here ({type(error).__name__}); "
+                "allowed: http:// and https://"
+            ) from error
 
 
 class _Stream(httpx.SyncByteStream):
-    """A response's body; its connection is idle again once it is closed."""
+    """A response's body. Once it is closed its connection is idle again; one that broke off is dropped."""
 
-    def __init__(self, body: httpx.SyncByteStream, give_back: Callable[[], Any]) -> None:
+    def __init__(self, body: httpx.SyncByteStream, give_back: Callable[[], None], drop: Callable[[], None]) -> None:
         self._body = body
         self._give_back = give_back
+        self._drop = drop
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._body
+        try:
+            yield from self._body
+        except Exception:
+            self._drop()
+            raise
 
     def close(self) -> None:
         try:
             self._body.close()
-        finally:
-            self._give_back()
+        except BaseException:
+            self._drop()
+            raise
+        self._give_back()
+
+
+def _proxy_for(origin: Origin) -> str | None:
+    """What `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` and the like say."""
+    scheme, host, port = origin
+    proxies = getproxies()
+    proxy = proxies.get(scheme) or proxies.get("all")
+    direct = [each.strip() for each in proxies.get("no", "").split(",")]
+    if not proxy or "*" in direct or f"{host}:{port}" in direct or proxy_bypass(host):
+        return None
+    return _with_scheme(proxy)
+
+
+def _with_scheme(proxy: str) -> str:
+    return proxy if "://" in proxy else f"http://{proxy}"

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from replibatch.errors import NoOutput, NotSaved, OutputErased
 from replibatch.http_connections import Connections
 
-CONNECTIONS = 20  # the knee: a wider httpx pool costs more than it brings (quadratic in its width)
+CONNECTIONS = 20  # downloads under way at a time; more wait for the processor and the line
 TRIES = 5
 SUSPECT_TRIES = 2  # of what is missing or empty: a file just made may take a moment to be served everywhere
 LONGEST_PAUSE_SECONDS = 30.0

@@ -26,7 +26,7 @@ from replibatch.replicate_api.predictions import Prediction
 
 T = TypeVar("T")
 
-CONNECTIONS = 20  # the knee: a wider httpx pool costs more than it brings (quadratic in its width)
+CONNECTIONS = 20  # creates under way at a time; more wait for the processor, not for Replicate
 LONGEST_POST_SECONDS = 15.0
 READ_SECONDS = 20.0
 CONNECT_SECONDS = 5.0

@@ -7,7 +7,7 @@ import math
 MEMORY = 500  # the last so many successes count for nearly all; fewer than are in flight would be a biased sample
 TYPICAL_DEVIATION = 0.25  # of the logarithm; what is assumed of a model as long as little is known
 LEAST_DEVIATION = 0.02
-LARGEST_EXPONENT = 500.0
+STEEP = 500.0  # from here on e^x + 1 is e^x, and soon too large for a float
 CERTAIN_SECONDS = 1e6  # stands for: look now
 FIRST_PROBE = 0.05  # of the catalogue's typical time, which may be far off: a first look comes early …
 LEAST_STRIDE = 0.1  # … and the next at an age greater by this share, or by more where few wait for it
@@ -56,11 +56,11 @@ class Durations:
             return CERTAIN_SECONDS
         if age_seconds <= seen_seconds:
             return 0.0
-        before, after = self._still_running(seen_seconds), self._still_running(age_seconds)
+        risk = self._risk(age_seconds) - self._risk(seen_seconds)
+        still_running = math.exp(-self._risk(age_seconds))
         # Ends come evenly over a short while; over a long one mostly late, as long as more of them are still to come.
-        while_seconds = min(age_seconds - seen_seconds, 2 * age_seconds / (self._shape * after + 1))
-        risk = math.log(before / after)
-        return while_seconds * (1 - (1 - after / before) / risk) if risk else 0.0
+        while_seconds = min(age_seconds - seen_seconds, 2 * age_seconds / (self._shape * still_running + 1))
+        return while_seconds * max(0.0, 1 + math.expm1(-risk) / risk) if risk else 0.0
 
     @property
     def first_look_seconds(self) -> float:
@@ -68,11 +68,12 @@ class Durations:
         soonest = self.usual_seconds * math.pow(1 / 49, 1 / self._shape)  # the age at which 2 % are over
         return soonest if self._learned else min(soonest, self._probe_at)
 
-    def _still_running(self, age_seconds: float) -> float:
+    def _risk(self, age_seconds: float) -> float:
+        """Of having ended by that age, summed up: the share still running is e to the minus this."""
         if age_seconds <= 0:
-            return 1.0
+            return 0.0
         steepness = self._shape * (math.log(age_seconds) - self._mean)
-        return 1 / (1 + math.exp(min(steepness, LARGEST_EXPONENT)))
+        return steepness if steepness > STEEP else math.log1p(math.exp(steepness))
 
     def _set_curve(self) -> None:
         deviation = max(math.sqrt(self._variance), LEAST_DEVIATION)

@@ -18,9 +18,12 @@ class FileServer:
 
     Attributes:
         requests: every request, as its path and headers, in order.
+        open: how many connections there are.
     """
 
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    open: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
     _replies: dict[str, list[Reply]] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -66,6 +69,16 @@ class Handler(BaseHTTPRequestHandler):
     """Passes each GET on to its server's book."""
 
     protocol_version = "HTTP/1.1"
+
+    def handle(self) -> None:
+        book = self.server.book  # type: ignore[attr-defined]
+        with book.lock:
+            book.open += 1
+        try:
+            super().handle()
+        finally:
+            with book.lock:
+                book.open -= 1
 
     def do_GET(self) -> None:
         self.server.book.reply_to(self)  # type: ignore[attr-defined]

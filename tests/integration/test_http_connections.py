@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 import threading
+import weakref
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from replibatch.errors import SettingsError
 from replibatch.http_connections import Connections
 from tests.integration.file_server import FileServer, Handler, content
 from tests.integration.sandbox_caller import wait_for
@@ -127,15 +131,79 @@ def test_closing_them_ends_what_is_being_read_and_what_comes_after(server: FileS
         client.get(server.serve("/fox", content(FILE)))
 
 
-@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
-def test_a_proxy_is_asked_where_the_environment_names_one(
-    server: FileServer, monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
-    with FileServer() as proxy:
-        proxy.serve("http://elsewhere.test/fox", content(FILE))
-        monkeypatch.setenv(variable, proxy.url.removeprefix("http://"))
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
+def test_one_whose_answer_broke_off_is_not_kept(server: FileServer) -> None:
+    def half(handler: Handler) -> None:
+        handler.send(500, {"Content-Length": "1000000"}, b"begun")
+
+    connections = Connections(idle_seconds=IDLE_SECONDS)
+    request = httpx.Request("GET", server.serve("/fox", half))
+    response = connections.handle_request(request)
+    with pytest.raises(httpx.RemoteProtocolError):  # nobody closes it after that
+        response.read()
+    gone = weakref.ref(response.stream)
+    del response
+    gc.collect()
+    assert gone() is None, "nothing but its reader knows it"
+
+
+def test_those_of_a_server_nobody_asks_any_more_are_closed(server: FileServer) -> None:
+    connections = Connections(idle_seconds=0.05)
+    with FileServer() as other, httpx.Client(transport=connections) as client:
+        client.get(other.serve("/fox", content(FILE)))
+        wait_for(lambda: client.get(server.serve("/fox", content(FILE))).content == FILE and other.open == 0)
+
+
+class TestProxies:
+    @pytest.fixture
+    def proxy(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+        with FileServer() as proxy:
+            monkeypatch.setenv("http_proxy", proxy.url.removeprefix("http://"))
+            yield proxy
+
+    def get(self, url: str) -> bytes:
         with httpx.Client(transport=Connections(idle_seconds=IDLE_SECONDS)) as client:
-            assert client.get("http://elsewhere.test/fox").content == FILE
-            assert client.get(server.serve("/near", content(b"near"))).content == b"near"
-        wait_for(lambda: len(proxy.requests) == 1)
+            return client.get(url).content
+
+    @pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+    def test_one_is_asked_where_the_environment_names_it(
+        self, proxy: FileServer, monkeypatch: pytest.MonkeyPatch, variable: str
+    ) -> None:
+        monkeypatch.delenv("http_proxy")
+        monkeypatch.setenv(variable, proxy.url)
+        proxy.serve("http://elsewhere.test/fox", content(FILE))
+        assert self.get("http://elsewhere.test/fox") == FILE
+
+    @pytest.mark.parametrize("direct", ["127.0.0.1", "a.test, 127.0.0.1:{port}", "a.test, *"])
+    def test_not_for_what_is_asked_directly(
+        self, proxy: FileServer, server: FileServer, monkeypatch: pytest.MonkeyPatch, direct: str
+    ) -> None:
+        monkeypatch.setenv("no_proxy", direct.format(port=server.url.rpartition(":")[2]))
+        assert self.get(server.serve("/fox", content(FILE))) == FILE
+        assert not proxy.requests
+
+    def test_a_failed_handshake_with_one_keeps_nobody_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            tunnels = []
+
+            def open_and_close() -> None:
+                for _ in range(2):
+                    caller, _ = listening.accept()
+                    tunnels.append(caller.recv(1000)[:7])
+                    caller.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                    caller.close()
+
+            thread = threading.Thread(target=open_and_close)
+            thread.start()
+            monkeypatch.setenv("https_proxy", "http://{}:{}".format(*listening.getsockname()))
+            with httpx.Client(transport=Connections(idle_seconds=IDLE_SECONDS), timeout=5) as client:
+                for _ in range(2):
+                    with pytest.raises((httpx.ConnectError, httpx.ReadError)):
+                        client.get("https://elsewhere.test/fox")
+            thread.join(10)
+        assert tunnels == [b"CONNECT"] * 2
+
+    def test_one_that_cannot_be_used_is_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("https_proxy", "socks4://me:secret@127.0.0.1:1080")
+        with pytest.raises(SettingsError, match=r"HTTPS_PROXY: .*'socks4'.*allowed: http://") as told:
+            Connections(idle_seconds=IDLE_SECONDS)
+        assert "secret" not in str(told.value)

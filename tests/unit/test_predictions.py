@@ -120,6 +120,11 @@ class TestDurations:
         # A straggler is looked at ever more rarely: what counts is the share of its age.
         assert durations.unseen_seconds(100.0, 101.0) < durations.unseen_seconds(20.0, 21.0)
 
+    def test_a_straggler_of_the_most_regular_model_is_looked_for_however_old_it_is(self):
+        durations = self.learned(*[1.0] * 1000)
+        for age in (2.0, 300.0, 1800.0):
+            assert durations.unseen_seconds(age, 1.1 * age) > 0.01 * age
+
     @pytest.mark.parametrize("age", [1e-9, 1e9])
     def test_no_age_is_too_small_or_too_large(self, age):
         assert self.learned(*[1.0] * 100).unseen_seconds(0.0, age) >= 0
