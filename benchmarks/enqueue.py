@@ -1,8 +1,8 @@
-"""What a waiting request costs: bytes in Redis, time and memory of the process that submits it.
+"""What does a waiting request cost? Bytes in Redis, time and memory of the process that submits it.
 
-`python -m benchmarks.enqueue [COUNT …]`, by default 20,000 and 200,000: each count is submitted by a process of its
-own, once from Python (a generator) and once with `replibatch submit`, to an empty Redis without persistence or
-workers. Prompts are about 100 characters. Memory is the peak of the process, bytes what Redis' own count grows by.
+Each count is submitted by a process of its own, once from Python (a generator) and once with `replibatch submit`, to
+an empty Redis without persistence or workers. Prompts are about 100 characters. Memory is the peak of the process,
+bytes what Redis' own count grows by.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import sys
 import time
 from pathlib import Path
 
+import click
 from redis import Redis
 
 from benchmarks.fleet import Fleet
+from benchmarks.report import Table, publish
 
-COUNTS = (20_000, 200_000)
+COUNTS = (20_000, 200_000, 1_000_000)
+WAYS = ("enqueue_batch", "replibatch submit")
 PROMPT = "a red fox crossing fresh snow in a birch forest at dawn, soft light, 35mm, highly detailed, number"
 FROM_PYTHON = f"""
 import sys
@@ -26,18 +29,26 @@ enqueue_batch(BatchRequest(f"{PROMPT} {{n}}", "qwen/qwen-image") for n in range(
 """
 
 
-def main(counts: list[int]) -> None:
-    """Measure each count both ways, and print a line for each."""
-    print(f"{'way':<12} {'requests':>10} {'a second':>10} {'bytes each':>11} {'peak MiB':>9}")
-    for way in ("enqueue_batch", "submit"):
-        for count in counts:
-            with Fleet(workers=0, durable=False) as fleet:
-                _measure(fleet, way, count)
+@click.command(help=__doc__)
+@click.option("--largest", default=COUNTS[-1], show_default=True, help="No more requests than this.")
+def main(largest: int) -> None:
+    """Each way, each count."""
+    rows = []
+    for way in WAYS:
+        for count in COUNTS:
+            if count <= largest:
+                with Fleet(workers=0, durable=False) as fleet:
+                    rows.append(_measure(fleet, way, count))
+    table = Table(["way", "requests", "a second", "bytes each", "peak, MiB"], rows)
+    if largest >= COUNTS[-1]:
+        publish("enqueue", __doc__, table)
+    else:
+        print(table)
 
 
-def _measure(fleet: Fleet, way: str, count: int) -> None:
+def _measure(fleet: Fleet, way: str, count: int) -> list[str]:
     command = [sys.executable, "-c", FROM_PYTHON, str(count)]
-    if way == "submit":
+    if way != WAYS[0]:
         with Path("prompts.txt").open("w") as file:
             file.writelines(f"{PROMPT} {number}\n" for number in range(count))
         command = [sys.executable, "-m", "replibatch", "submit", "prompts.txt", "-m", "qwen/qwen-image", "-o", "out"]
@@ -51,8 +62,8 @@ def _measure(fleet: Fleet, way: str, count: int) -> None:
         waiting = sum(redis.llen(key) for key in redis.scan_iter("rb:*:pending"))
         each = (redis.info("memory")["used_memory"] - before) / waiting
     peak = usage.ru_maxrss / 1024 if sys.platform == "linux" else usage.ru_maxrss / 1024**2
-    print(f"{way:<12} {count:>10,} {count / seconds:>10,.0f} {each:>11,.0f} {peak:>9,.0f}", flush=True)
+    return [f"`{way}`", f"{count:,}", f"{count / seconds:,.0f}", f"{each:,.0f}", f"{peak:,.0f}"]
 
 
 if __name__ == "__main__":
-    main([int(argument) for argument in sys.argv[1:]] or list(COUNTS))
+    main()
