@@ -132,7 +132,7 @@ class _Stream(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._body
-        except Exception:
+        except Exception:  # whatever broke it off; goes on to the reader
             self._drop()
             raise
 

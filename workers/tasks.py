@@ -46,7 +46,7 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
         generation_id,
         attempt,
         started=celery_state(app, generation_id, states.STARTED, None, task.request),
-        settled=lambda record, result: _celery_state(task, record, result),
+        notice_of=lambda record, result: _notice_of(task, record, result),
     )
     if isinstance(outcome, Done):
         metrics.count(outcome.result)
@@ -74,7 +74,7 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
     raise Ignore  # somebody else's, or over: no state is written
 
 
-def _celery_state(task: Task, record: Record, result: BatchResult) -> Notice:
+def _notice_of(task: Task, record: Record, result: BatchResult) -> Notice:
     """A batch's results are read as the batch's: Celery is told no more of each than its outcome."""
     request = None if record.batch else task.request
     if not result.success:

@@ -46,7 +46,7 @@ def generate(
     attempt: int,
     *,
     started: Notice,
-    settled: Callable[[Record, BatchResult], Notice],
+    notice_of: Callable[[Record, BatchResult], Notice],
 ) -> Outcome:
     """Make one attempt.
 
@@ -55,7 +55,7 @@ def generate(
         generation_id: whose.
         attempt: the number of the attempt the message is for.
         started: given once the generation is this process's.
-        settled: what is given, with the result that the record then has.
+        notice_of: what is given with a record's result.
     """
     record = shop.ledger.take(generation_id, attempt, started)
     if record is None:
@@ -63,7 +63,7 @@ def generate(
     running = Running(record.attempt_key, canceled=record.canceling)
     shop.begin(generation_id, running)
     try:
-        return _run(Work(shop, record, running, settled))
+        return _run(Work(shop, record, running, notice_of))
     finally:
         shop.end(generation_id, running)
 

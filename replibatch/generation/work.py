@@ -27,7 +27,7 @@ class Work:
         shop: the worker process's.
         record: the generation's, with its fence.
         running: how the process reaches the thread that works on it.
-        settled: the notice of the record's result.
+        notice_of: what is given with the record's result.
 
     Attributes:
         model: the attempt's.
@@ -41,12 +41,12 @@ class Work:
     """
 
     def __init__(
-        self, shop: Workshop, record: Record, running: Running, settled: Callable[[Record, BatchResult], Notice]
+        self, shop: Workshop, record: Record, running: Running, notice_of: Callable[[Record, BatchResult], Notice]
     ) -> None:
         self.shop = shop
         self.record = record
         self.running = running
-        self._settled = settled
+        self._notice_of = notice_of
         self.models = shop.chains.of(record)
         self.model = self.models[record.model]
         safety_off = shop.settings.fallback_safety_off and record.model != record.request.model
@@ -150,7 +150,7 @@ class Work:
             state=state,
             inputs=self.inputs,
         )
-        settled = self.shop.ledger.settle(record, state, result, self._settled(record, result))
+        settled = self.shop.ledger.settle(record, state, result, self._notice_of(record, result))
         if settled is None:
             return SteppedAside()
         self.log.info("settled", state=state.value, cost_usd=result.cost_usd)

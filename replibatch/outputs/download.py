@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from replibatch.errors import NoOutput, NotSaved, OutputErased
 from replibatch.http_connections import Connections
 
-CONNECTIONS = 20  # downloads under way at a time; more wait for the processor and the line
+CONNECTIONS = 20  # downloads under way at a time
 TRIES = 5
 SUSPECT_TRIES = 2  # of what is missing or empty: a file just made may take a moment to be served everywhere
 LONGEST_PAUSE_SECONDS = 30.0

@@ -26,7 +26,7 @@ from replibatch.replicate_api.predictions import Prediction
 
 T = TypeVar("T")
 
-CONNECTIONS = 20  # creates under way at a time; more wait for the processor, not for Replicate
+MOST_CREATES = 20  # under way at a time
 LONGEST_POST_SECONDS = 15.0
 READ_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
@@ -91,7 +91,7 @@ class ReplicateAPI:
         self._client._client  # noqa: B018  # the client is made at first use, and threads that share it then race
         post_seconds = min(LONGEST_POST_SECONDS, 0.8 * settle_seconds)
         self._post_timeout = httpx.Timeout(post_seconds, connect=min(CONNECT_SECONDS, post_seconds))
-        self._sending = threading.BoundedSemaphore(CONNECTIONS)
+        self._sending = threading.BoundedSemaphore(MOST_CREATES)
 
     def create(self, model: str, inputs: dict[str, Any], cancel_after_seconds: float) -> Prediction:
         """Create a prediction; sent once, whatever happens.

@@ -1,6 +1,7 @@
 """The images the stand-in makes: a gradient that the prompt seeds, with the prompt and the model's name on it.
 
-A small one has no room for words."""
+A small one has no room for words.
+"""
 
 from __future__ import annotations
 
