@@ -91,17 +91,15 @@ def test_without_the_password_nothing_can_be_read(start_flower: StartFlower, san
 PAGES = ("/", "/tasks", "/broker", "/workers", "/replibatch")
 
 
-@pytest.mark.parametrize(
-    ("changed", "has_entry"), [('id="pages" class="one-more app-nav ', True), ('class="another-class ', False)]
-)
+@pytest.mark.parametrize(("changed", "has_entry"), [("one-more app-nav", True), ("another-class", False)])
 def test_every_page_answers_though_the_navigation_has_changed(
     start_flower: StartFlower, sandbox: Sandbox, tmp_path: Path, changed: str, has_entry: bool
 ) -> None:
     templates = Path(shutil.copytree(flower.urls.settings["template_path"], tmp_path / "templates"))
     navigation = templates / "navbar.html"
     text = navigation.read_text()
-    assert 'class="app-nav ' in text
-    navigation.write_text(text.replace('class="app-nav ', changed))
+    assert "app-nav" in text
+    navigation.write_text(text.replace("app-nav", changed))
     server = start_flower("tests.support.changed_flower", str(templates))
     answers = [server.client.get(page, follow_redirects=True) for page in PAGES]
     assert [answer.status_code for answer in answers] == [200] * len(PAGES)
