@@ -21,15 +21,15 @@ from redis import Redis
 
 from benchmarks.report import Table, publish, spread
 from benchmarks.rivals import MODEL
+from replibatch.broker.publish import BULK
 from replibatch.catalog import load as load_catalog
-from replibatch.ledger import BatchLedger, Ledger, Message, Packer, PendingEntry, capacity_for
+from replibatch.jobs import BatchLedger, Ledger, Message, Packer, PendingEntry, capacity_for
 from replibatch.limits import Gate, Standing, Ticket
-from replibatch.limits.gatekeeper import SLOWEST_BEAT_SECONDS
-from replibatch.messages import BULK
-from replibatch.queue.files import Files
-from replibatch.queue.prepare import Preparer
+from replibatch.limits.waiting_room import SLOWEST_BEAT_SECONDS
+from replibatch.producer.files import Files
+from replibatch.producer.prepare import Preparer
+from replibatch.redisdb.scripts import run_together
 from replibatch.requests import BatchRequest, BatchResult, State
-from replibatch.scripts import run_together
 from replibatch.settings import Settings
 from tests.conftest import RedisServer
 

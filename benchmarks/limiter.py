@@ -29,8 +29,8 @@ from redis.connection import UnixDomainSocketConnection
 
 from benchmarks.report import Table, publish
 from replibatch.limits import Gate, Standing, Ticket
-from replibatch.limits.gatekeeper import Gatekeeper
-from replibatch.scripts import run_together
+from replibatch.limits.waiting_room import Gatekeeper
+from replibatch.redisdb.scripts import run_together
 from replibatch.settings import Settings
 from tests.conftest import RedisServer
 

@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from replibatch.local.server import choose_endpoint, find_server, write_config
+from replibatch.embedded.server import choose_endpoint, find_server, write_config
 
 PROJECT = Path(__file__).parent.parent
 
@@ -41,7 +41,7 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # each of hundreds would compile it all again
     monkeypatch.chdir(tmp_path)
     yield
-    if local := sys.modules.get("replibatch.local"):
+    if local := sys.modules.get("replibatch.embedded"):
         local.shutdown()
 
 

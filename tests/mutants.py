@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from replibatch.limits import gate
-from replibatch.scripts import Script
+from replibatch.redisdb.scripts import Script
 from tests.conftest import RedisServer
 from tests.histories.run import run_histories, tell
 from tests.histories.stories import STORIES

@@ -9,7 +9,7 @@ import click
 from replibatch.errors import SettingsError
 
 if TYPE_CHECKING:
-    from replibatch.queue import Producer
+    from replibatch.producer import Producer
     from replibatch.settings import Settings
 
 
@@ -19,7 +19,7 @@ def open_account() -> Producer:
     Raises:
         SettingsError: a setting is malformed, or Redis does not answer.
     """
-    from replibatch.queue import open_producer  # noqa: PLC0415  # heavy
+    from replibatch.producer import open_producer  # noqa: PLC0415  # heavy
 
     return _answering(open_producer())
 
@@ -30,7 +30,7 @@ def opened(settings: Settings) -> Producer:
     Raises:
         SettingsError: as `open_account`.
     """
-    from replibatch.queue import Producer  # noqa: PLC0415  # heavy
+    from replibatch.producer import Producer  # noqa: PLC0415  # heavy
 
     return _answering(Producer(settings))
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from replibatch import __version__
-from replibatch.cli.mistakes import explained
+from replibatch.cli.errors import explained
 
 _MODULES = {
     "demo": "demo",
@@ -42,7 +42,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's shape
         if cmd_name not in _MODULES:
             return None
-        command: click.Command = getattr(import_module(f"replibatch.cli.{_MODULES[cmd_name]}"), cmd_name)
+        command: click.Command = getattr(import_module(f"replibatch.cli.commands.{_MODULES[cmd_name]}"), cmd_name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 from redis import Redis
 from redis.exceptions import RedisError
 
-from replibatch import local
-from replibatch.cli.words import how_to_go_on
-from replibatch.connection import connect
+from replibatch import embedded
+from replibatch.cli.formatting import how_to_go_on
 from replibatch.errors import AccountStopped, ReplibatchError, SettingsError
 from replibatch.limits import Gate
+from replibatch.limits.process import process_name
 from replibatch.limits.reads import Reads
 from replibatch.limits.status import workers_of
-from replibatch.process import process_name
-from replibatch.redis_checks import Finding, Health, check_server, unreachable
-from replibatch.shared_storage import storage_for
+from replibatch.redisdb.connection import connect
+from replibatch.redisdb.health import Finding, Health, check_server, unreachable
+from replibatch.storage.shared import storage_for
 
 if TYPE_CHECKING:
     from replibatch.settings import Settings
@@ -57,7 +57,7 @@ def _reach(settings: Settings, findings: list[Finding]) -> Redis | None:
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         try:
-            url = settings.redis_url.get_secret_value() if settings.redis_url else local.attach(settings)
+            url = settings.redis_url.get_secret_value() if settings.redis_url else embedded.attach(settings)
         except SettingsError as error:
             findings.append(_of_error("redis", error))
             return None

@@ -3,7 +3,7 @@
 Who waits there needs `gatekeeper`, which producers do not import.
 """
 
-from replibatch.limits.gate import Gate
-from replibatch.limits.words import Beat, Row, Standing, Ticket
+from replibatch.limits.limiter import Gate
+from replibatch.limits.tickets import Beat, Row, Standing, Ticket
 
 __all__ = ["Beat", "Gate", "Row", "Standing", "Ticket"]

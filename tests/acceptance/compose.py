@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from replibatch.local.server import find_server
+from replibatch.embedded.server import find_server
 from tests.acceptance.hosts import why_no_namespaces
 from tests.conftest import PROJECT
 

@@ -24,15 +24,16 @@ from celery.exceptions import Ignore
 
 from replibatch import generation, messages
 from replibatch.cli import main
-from replibatch.generation import Done, Next
-from replibatch.generation.work import Work
-from replibatch.ledger import Ledger
+from replibatch.execution import Done, Next
+from replibatch.execution.reconcile import Reconciler
+from replibatch.execution.work import Work
+from replibatch.jobs import Ledger
 from replibatch.limits import Gate, Standing
-from replibatch.limits.gatekeeper import Gatekeeper
+from replibatch.limits.waiting_room import Gatekeeper
 from replibatch.outputs.download import _Download
-from replibatch.outputs.staging import Staged
-from replibatch.replicate_api import ReplicateAPI, Watcher
-from replibatch.workshop.reconciler import Reconciler
+from replibatch.polling import Watcher
+from replibatch.replicate_api import ReplicateAPI
+from replibatch.storage.atomic import Staged
 
 HIT_SECONDS = 60.0
 DRAIN_BEGINS_SECONDS = 10.0

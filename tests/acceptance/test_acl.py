@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from replibatch import BatchRequest, enqueue_batch
-from replibatch.redis_checks import Health
+from replibatch.redisdb.health import Health
 from replibatch.sandbox import Sandbox
 from tests.conftest import PROJECT, RedisServer
 

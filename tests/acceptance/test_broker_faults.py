@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from replibatch import Job
-from replibatch.messages import SINGLE, queue_lists
+from replibatch.broker.publish import SINGLE, queue_lists
 from replibatch.sandbox import Sandbox
 from replibatch.settings import load
 from tests.acceptance.conftest import busy_seconds, until

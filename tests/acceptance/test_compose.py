@@ -20,9 +20,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from replibatch import BatchRequest, enqueue_batch
-from replibatch.local.server import free_port
-from replibatch.queue import open_producer
-from replibatch.redis_checks import Health, check_server
+from replibatch.embedded.server import free_port
+from replibatch.producer import open_producer
+from replibatch.redisdb.health import Health, check_server
 from replibatch.sandbox import Sandbox
 from tests.acceptance.compose import MissingVariable, Stack, read, seconds
 from tests.acceptance.conftest import until
@@ -89,7 +89,11 @@ def test_the_image_is_made_of_what_the_build_needs_and_of_no_secret(tmp_path: Pa
     (tmp_path / ".env").write_text("REPLICATE_API_TOKEN=secret")
     context = build_context()
     assert {"pyproject.toml", "constraints.txt", "README.md", "LICENSE"} <= context
-    assert {"replibatch/cli/worker.py", "replibatch/limits/lua/gate.lua", "workers/app.py"} <= context
+    assert {
+        "replibatch/cli/commands/worker.py",
+        "replibatch/limits/lua/limiter.lua",
+        "replibatch/worker/app.py",
+    } <= context
     assert not any(path.startswith((".", "tests/")) or path.endswith(".pyc") for path in context)
     for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE):
         for source in sources.split():

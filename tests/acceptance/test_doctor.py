@@ -14,11 +14,11 @@ import pytest
 from redis import Redis
 
 from replibatch import BatchRequest, enqueue
-from replibatch.connection import connect
+from replibatch.embedded.server import free_port
 from replibatch.limits import Gate
-from replibatch.local.server import free_port
-from replibatch.process import process_name
-from replibatch.queue import open_producer
+from replibatch.limits.process import process_name
+from replibatch.producer import open_producer
+from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox
 from replibatch.settings import load
 from tests.acceptance.conftest import until

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 
 import replibatch
 from replibatch import Batch, BatchRequest
-from replibatch.celery_app import make_app
+from replibatch.broker.app import make_app
 from replibatch.sandbox import Sandbox
 from replibatch.settings import load
 from tests.acceptance.conftest import until
@@ -238,7 +238,7 @@ def test_celerys_own_revoke_cancels_too_and_what_was_revoked_can_be_made_again(
     start_worker("--concurrency", "2")
     batch = submit(1)
     until(lambda: sandbox.books.in_flight == 1, what="it runs")
-    (generation,) = replibatch.queue.open_producer().batches.outstanding(batch.id)
+    (generation,) = replibatch.producer.open_producer().batches.outstanding(batch.id)
     make_app(load(), fleet).control.revoke(generation, terminate=terminate)
     assert [result.state for result in batch.results(60)] == ["canceled"]
     assert sandbox.books.cancels == 1

@@ -12,7 +12,7 @@ from redis import Redis
 
 import replibatch
 from replibatch import BatchRequest
-from replibatch.celery_app import celery_url
+from replibatch.broker.app import celery_url
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until
 

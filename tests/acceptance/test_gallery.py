@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from replibatch.outputs.gallery import write_gallery
+from replibatch.gallery.page import write_gallery
 from replibatch.requests import Attempt, BatchResult, OutputFile
 from replibatch.sandbox import Sandbox
 from tests.acceptance.commands import replibatch, write_lines

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from replibatch.limits.gate import CLAIM_SECONDS
+from replibatch.limits.limiter import CLAIM_SECONDS
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import busy_seconds, until
 from tests.acceptance.custody import check_each_once, enqueue_jobs

@@ -14,7 +14,7 @@ import pytest
 
 import replibatch
 from replibatch import BatchRequest, BatchResult
-from replibatch.celery_app import celery_url
+from replibatch.broker.app import celery_url
 from replibatch.errors import RequestError
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until

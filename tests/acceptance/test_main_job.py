@@ -14,7 +14,7 @@ from PIL import Image
 import replibatch
 from replibatch import Batch, BatchRequest
 from replibatch.errors import AllModelsFailed, ReferenceImageError, ResultTimeout, SettingsError, UnsupportedModel
-from replibatch.queue import open_producer
+from replibatch.producer import open_producer
 from replibatch.requests import State
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import until

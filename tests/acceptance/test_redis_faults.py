@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from replibatch import Batch, BatchRequest, enqueue_batch
-from replibatch.local.server import free_port
+from replibatch.embedded.server import free_port
 from replibatch.sandbox import Sandbox, clock
 from tests.acceptance.conftest import busy_seconds, until
 from tests.acceptance.crashing_worker import await_stop, crashing

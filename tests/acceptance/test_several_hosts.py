@@ -12,7 +12,7 @@ import pytest
 
 from replibatch import Batch, BatchRequest, enqueue_batch
 from replibatch.limits import Gate
-from replibatch.queue import open_producer
+from replibatch.producer import open_producer
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.acceptance.conftest import until
 from tests.acceptance.hosts import HUB, Network, require_namespaces

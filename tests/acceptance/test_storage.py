@@ -19,9 +19,9 @@ from redis import Redis
 import replibatch
 from replibatch import BatchRequest
 from replibatch.errors import SettingsError
-from replibatch.outputs.naming import IDENTITY
 from replibatch.requests import BatchResult
 from replibatch.sandbox import Sandbox
+from replibatch.storage.names import IDENTITY
 from tests.acceptance.conftest import until
 from tests.catalogue import NANO, QWEN
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from replibatch.celery_app import make_app
+from replibatch.broker.app import make_app
 from replibatch.sandbox import Sandbox
 from replibatch.settings import load
 from tests.acceptance.conftest import until

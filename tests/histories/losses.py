@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from redis import Redis
 
-from replibatch.limits.gate import CLAIM_SECONDS
-from replibatch.limits.words import Row, Standing
+from replibatch.limits.limiter import CLAIM_SECONDS
+from replibatch.limits.tickets import Row, Standing
 from tests.histories.books import SLOT_SECONDS, WINDOW, Seen
 from tests.histories.machine import Machine
 from tests.histories.state import State

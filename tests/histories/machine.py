@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from replibatch.limits.gate import CLAIM_SECONDS
-from replibatch.limits.words import Standing, Ticket
+from replibatch.limits.limiter import CLAIM_SECONDS
+from replibatch.limits.tickets import Standing, Ticket
 from replibatch.money import to_usd
-from replibatch.scripts import run_together
+from replibatch.redisdb.scripts import run_together
 from tests.histories.books import LEASE, Seen
 from tests.histories.state import PURSE
 from tests.histories.world import LIMITS, WHO, World

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from redis import Redis
 
-from replibatch.limits.gate import Gate
+from replibatch.limits.limiter import Gate
 from replibatch.money import to_usd
-from replibatch.scripts import Step, run_together
+from replibatch.redisdb.scripts import Step, run_together
 from replibatch.settings import Settings
 from tests.histories.books import LEASE, SLOT_SECONDS, TIMEOUT, WINDOW, Books
 from tests.histories.state import PURSE, State

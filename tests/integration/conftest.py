@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from replibatch.ledger import BatchLedger, Ledger
+from replibatch.jobs import BatchLedger, Ledger
 from replibatch.replicate_api import ReplicateAPI
 from replibatch.sandbox import Sandbox, SandboxSettings
 from replibatch.settings import load

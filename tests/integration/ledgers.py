@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from replibatch.ledger import BatchLedger, Ledger, Packer, PendingEntry, Record
-from replibatch.messages import BULK
+from replibatch.broker.publish import BULK
+from replibatch.jobs import BatchLedger, Ledger, Packer, PendingEntry, Record
 from replibatch.requests import BatchResult, RoutedRequest, State
 
 MODEL = "a/model"

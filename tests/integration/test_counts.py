@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from replibatch.ledger import Ledger
-from replibatch.ledger.counts import COST, FALLBACKS, GENERATIONS, LATENCY, TAKEN_OVER, Counts, of_kind
+from replibatch.jobs import Ledger
+from replibatch.jobs.counts import COST, FALLBACKS, GENERATIONS, LATENCY, TAKEN_OVER, Counts, of_kind
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State
 from replibatch.settings import load
 

@@ -10,10 +10,10 @@ import pytest
 from redis import Redis
 
 from replibatch.errors import NotCreated, ReplibatchError, SettingsError, TokenRefused
+from replibatch.execution import credentials
+from replibatch.execution.credentials import Credentials
 from replibatch.limits import Gate
 from replibatch.settings import load
-from replibatch.workshop import credentials
-from replibatch.workshop.credentials import Credentials
 from tests.integration.sandbox_caller import wait_for
 
 REFUSED, NO_CREDIT = "TokenRefused: no", "NoCredit: no"

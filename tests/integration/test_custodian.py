@@ -10,21 +10,21 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from replibatch.cancellation import cancel
+from replibatch.broker.app import make_app
+from replibatch.broker.cancellation import cancel
+from replibatch.broker.publish import SINGLE
 from replibatch.catalog import load as load_catalog
-from replibatch.celery_app import make_app
-from replibatch.ledger import Ledger, Record
+from replibatch.execution.context import Running, Workshop
+from replibatch.execution.reconcile import Reconciler, Unsettled, fingerprint
+from replibatch.execution.takeover import Custodian
+from replibatch.jobs import Ledger, Record
 from replibatch.limits import Gate, Standing, Ticket
-from replibatch.messages import SINGLE
+from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction
 from replibatch.requests import RoutedRequest, State
-from replibatch.scripts import run_together
 from replibatch.settings import Settings, load
-from replibatch.workshop import Running, Workshop
-from replibatch.workshop.reconciler import Reconciler, Unsettled, fingerprint
 from tests.catalogue import FLUX
 from tests.integration.sandbox_caller import Caller, wait_for
-from workers.custodian import Custodian
 
 SECONDS = 30.0
 

@@ -11,7 +11,7 @@ from redis import Redis
 
 from replibatch.limits import Gate, Standing, Ticket
 from replibatch.money import to_micro, to_usd
-from replibatch.scripts import run_together
+from replibatch.redisdb.scripts import run_together
 from replibatch.settings import Settings
 
 BUDGET_USD = 1.0

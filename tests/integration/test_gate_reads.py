@@ -7,8 +7,8 @@ import math
 import threading
 import time
 
-from replibatch.connection import connect
-from replibatch.scripts import Script
+from replibatch.redisdb.connection import connect
+from replibatch.redisdb.scripts import Script
 
 READ = Script("replibatch.limits", "read")
 WINDOW_SECONDS, LIMIT, READERS = 1.0, 60, 4

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
-from replibatch.connection import connect
 from replibatch.limits import Gate, Standing, Ticket
-from replibatch.limits.gate import CLAIM_SECONDS
-from replibatch.limits.gatekeeper import LISTEN_SECONDS, Gatekeeper
-from replibatch.scripts import run_together
+from replibatch.limits.limiter import CLAIM_SECONDS
+from replibatch.limits.waiting_room import LISTEN_SECONDS, Gatekeeper
+from replibatch.redisdb.connection import connect
+from replibatch.redisdb.scripts import run_together
 from replibatch.settings import Settings
 
 DEADLINE_SECONDS = 20.0

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from replibatch.celery_app import make_app
-from replibatch.ledger import BatchLedger, Ledger, Message, Notice, Record
-from replibatch.ledger.holds import PAUSED
-from replibatch.messages import publish, queue_lists
+from replibatch.broker.app import make_app
+from replibatch.broker.publish import publish, queue_lists
+from replibatch.jobs import BatchLedger, Ledger, Message, Notice, Record
+from replibatch.jobs.holds import PAUSED
+from replibatch.redisdb.scripts import Step, run_together
 from replibatch.requests import Attempt, BatchResult, State
-from replibatch.scripts import Step, run_together
 from replibatch.settings import load
 from tests.integration.ledgers import MODEL, closed_batch, request, take
 from tests.integration.sandbox_caller import wait_for

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from replibatch.ledger import BatchLedger, Ledger, capacity_for
-from replibatch.ledger.batches import QUIET_MS
-from replibatch.ledger.holds import PAUSED
+from replibatch.jobs import BatchLedger, Ledger, capacity_for
+from replibatch.jobs.batches import QUIET_MS
+from replibatch.jobs.holds import PAUSED
+from replibatch.redisdb.scripts import run_together
 from replibatch.requests import RoutedRequest, State
-from replibatch.scripts import run_together
 from tests.integration.ledgers import MODEL, append, open_batch, settle, take
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from replibatch.ledger import BatchLedger, Ledger
-from replibatch.messages import BULK
+from replibatch.broker.publish import BULK
+from replibatch.jobs import BatchLedger, Ledger
 from tests.integration.ledgers import append, append_requests, now_ms, open_batch, request, settle
 from tests.integration.sandbox_caller import wait_for
 

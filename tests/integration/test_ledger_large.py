@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from replibatch.ledger import BatchLedger, Ledger
-from replibatch.ledger.holds import PAUSED
+from replibatch.jobs import BatchLedger, Ledger
+from replibatch.jobs.holds import PAUSED
 from tests.integration.ledgers import append, open_batch
 
 COUNT = 1200

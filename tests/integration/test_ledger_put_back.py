@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from replibatch.ledger import BatchLedger, Ledger
+from replibatch.jobs import BatchLedger, Ledger
+from replibatch.redisdb.scripts import run_together
 from replibatch.requests import Attempt, BatchResult, State
-from replibatch.scripts import run_together
 from tests.integration.ledgers import MODEL, append, append_requests, now_ms, open_batch, request, take
 from tests.integration.sandbox_caller import wait_for
 

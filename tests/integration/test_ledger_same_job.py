@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from replibatch.ledger import BatchLedger, Ledger
-from replibatch.ledger.holds import PAUSED
+from replibatch.jobs import BatchLedger, Ledger
+from replibatch.jobs.holds import PAUSED
+from replibatch.redisdb.scripts import run_together
 from replibatch.requests import BatchResult, State
-from replibatch.scripts import run_together
 from tests.integration.ledgers import MODEL, closed_batch, take
 
 

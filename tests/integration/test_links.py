@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from replibatch.celery_app import make_app
-from replibatch.ledger import Call, Ledger, Link
-from replibatch.messages import call_linked
+from replibatch.broker.app import make_app
+from replibatch.broker.publish import call_linked
+from replibatch.jobs import Call, Ledger, Link
 from replibatch.requests import BatchResult, RoutedRequest, State
 from replibatch.settings import load
 

@@ -15,16 +15,16 @@ from kombu.transport.redis import Transport
 from redis import Redis
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from replibatch.celery_app import celery_url, make_app
-from replibatch.connection import connect
-from replibatch.ledger import Message
-from replibatch.local.server import find_server, free_port
-from replibatch.messages import BULK, HEAD, SINGLE, TASK, queue_lists, send
+from replibatch.broker.app import celery_url, make_app
+from replibatch.broker.publish import BULK, HEAD, SINGLE, TASK, queue_lists, send
+from replibatch.embedded.server import find_server, free_port
+from replibatch.jobs import Message
+from replibatch.redisdb.connection import connect
 from replibatch.settings import load
+from replibatch.worker import transport
 from tests.catalogue import FLUX, QWEN
 from tests.integration.account import TOKEN
 from tests.integration.sandbox_caller import wait_for
-from workers import transport
 
 
 def round_trip(app: Celery) -> None:
@@ -219,7 +219,7 @@ class TestMessages:
     def test_making_an_app_does_not_take_over_the_applications_own(self, redis_url):
         code = (
             "import celery; own = celery.Celery('own'); own.set_default(); "
-            "from replibatch.celery_app import make_app; from replibatch.settings import load; "
+            "from replibatch.broker.app import make_app; from replibatch.settings import load; "
             f"make_app(load(), {redis_url!r}); assert celery.current_app.main == 'own'"
         )
         began = time.monotonic()

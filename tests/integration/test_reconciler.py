@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from replibatch.errors import MaybeCreated
+from replibatch.execution.reconcile import Reconciler, Unsettled, fingerprint
 from replibatch.replicate_api import Prediction, ReplicateAPI
 from replibatch.sandbox import clock
-from replibatch.workshop.reconciler import Reconciler, Unsettled, fingerprint
 from tests.catalogue import FLUX, QWEN
 from tests.integration.account import account, inputs
 from tests.integration.odd_server import OddServer, answer

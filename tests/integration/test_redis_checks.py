@@ -8,9 +8,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from replibatch.connection import connect
-from replibatch.local.server import free_port
-from replibatch.redis_checks import Finding, Health, check_server, unreachable
+from replibatch.embedded.server import free_port
+from replibatch.redisdb.connection import connect
+from replibatch.redisdb.health import Finding, Health, check_server, unreachable
 from tests.conftest import RedisServer
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from replibatch import BatchRequest, enqueue_batch
-from replibatch.queue import Batch, open_producer
+from replibatch.producer import Batch, open_producer
 from replibatch.requests import BatchResult, State
 from tests.catalogue import FLUX
 

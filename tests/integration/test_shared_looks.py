@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 
-from replibatch.connection import connect
-from replibatch.replicate_api.watcher import BURST_SECONDS
+from replibatch.polling.shared_polls import LISTEN_SECONDS, SharedLooks
+from replibatch.polling.watcher import BURST_SECONDS
+from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox, SandboxSettings
-from replibatch.workshop.shared_looks import LISTEN_SECONDS, SharedLooks
 from tests.integration.sandbox_caller import wait_for
 from tests.integration.watching import Worker
 

@@ -13,15 +13,15 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
-from replibatch.messages import SINGLE
+from replibatch.broker.publish import SINGLE
+from replibatch.execution.cleanup import MARGIN_SECONDS, Storekeeper
+from replibatch.execution.context import Workshop
 from replibatch.requests import BatchResult, RoutedRequest, State
 from replibatch.sandbox import Sandbox
 from replibatch.settings import load
-from replibatch.shared_storage import mark
-from replibatch.workshop import Workshop
+from replibatch.storage.shared import mark
 from tests.catalogue import FLUX
 from tests.integration.sandbox_caller import wait_for
-from workers.storekeeper import MARGIN_SECONDS, Storekeeper
 
 DAY_SECONDS = 24 * 3600
 KEEP_SECONDS = 2 * DAY_SECONDS + MARGIN_SECONDS

@@ -9,7 +9,7 @@ from redis import Redis
 
 from replibatch.limits import Gate, Standing, Ticket
 from replibatch.limits.reads import Reads
-from replibatch.scripts import run_together
+from replibatch.redisdb.scripts import run_together
 from replibatch.settings import load
 
 

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 
-from replibatch.replicate_api import Prediction, Watcher
-from replibatch.replicate_api.watcher import BURST_SECONDS
+from replibatch.polling import Watcher
+from replibatch.polling.watcher import BURST_SECONDS
+from replibatch.replicate_api import Prediction
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.catalogue import FLUX, QWEN, VEO
 from tests.integration.account import TOKEN, account

@@ -7,8 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from replibatch.replicate_api import Prediction, ReplicateAPI, Watcher
-from replibatch.replicate_api.fellows import Fellows
+from replibatch.polling import Watcher
+from replibatch.polling.peers import Fellows
+from replibatch.replicate_api import Prediction, ReplicateAPI
 from replibatch.sandbox import Sandbox
 from tests.catalogue import FLUX
 from tests.integration.account import Reads, account, inputs

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from replibatch import catalog, settings
-from replibatch.cli.folder import OutputFolder
-from replibatch.cli.plan import Item, Plan, Survey
-from replibatch.cli.results_file import ResultsFile
+from replibatch.cli.run.folder import OutputFolder
+from replibatch.cli.run.plan import Item, Plan, Survey
+from replibatch.cli.run.results_file import ResultsFile
 from replibatch.errors import OutputPathError
 from replibatch.requests import BatchResult, OutputFile
 

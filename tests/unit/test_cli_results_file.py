@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from replibatch.cli.results_file import ResultsFile
+from replibatch.cli.run.results_file import ResultsFile
 from replibatch.requests import Attempt, BatchResult, State
 
 FILE = Path("results.jsonl")

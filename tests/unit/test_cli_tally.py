@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from replibatch.cli.progress import LiveProgress, item, waiting_for
-from replibatch.cli.tally import Tally
-from replibatch.cli.words import closing, dollars, duration
+from replibatch.cli.formatting import closing, dollars, duration
+from replibatch.cli.run.progress import LiveProgress, item, waiting_for
+from replibatch.cli.run.tally import Tally
 from replibatch.requests import Attempt, BatchResult, State
 
 GOOD = Attempt("a/one", "p1", "succeeded", None, None, 2.0, 0.025)

@@ -27,7 +27,7 @@ from replibatch.errors import (
     Sensitive,
     Throttled,
 )
-from replibatch.generation.fallback import Decision, GiveUp, NextModel, Retry, Wait, decide
+from replibatch.execution.decide import Decision, GiveUp, NextModel, Retry, Wait, decide
 from replibatch.requests import Attempt
 from tests.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
 

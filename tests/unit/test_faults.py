@@ -20,7 +20,7 @@ from replibatch.errors import (
     TokenRefused,
     Verdict,
 )
-from replibatch.replicate_api.faults import Malformed, Refusal, of_create, of_read, wait_asked_for
+from replibatch.replicate_api.errors import Malformed, Refusal, of_create, of_read, wait_asked_for
 
 
 def refusal(status: int, body: Any = None, headers: dict[str, str] | None = None) -> Refusal:

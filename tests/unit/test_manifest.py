@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replibatch.errors import ManifestError, RequestError
-from replibatch.manifest import ManifestLine, parse_inputs, read, rereadable
+from replibatch.lists import ManifestLine, parse_inputs, read, rereadable
 
 MODEL = "qwen/qwen-image"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replibatch.errors import OutputPathError
-from replibatch.outputs.naming import SLUG_CHARACTERS, made_up_name, numbered, safe_key, shard, slug
+from replibatch.storage.names import SLUG_CHARACTERS, made_up_name, numbered, safe_key, shard, slug
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ import pytest
 from PIL import Image
 
 from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError
-from replibatch.outputs import staging
-from replibatch.outputs.folder import Folder
-from replibatch.outputs.naming import numbered
+from replibatch.storage import atomic as staging
 from replibatch.outputs.placeholder import placeholder
 from replibatch.outputs.save import save_placeholder
-from replibatch.outputs.storage import open_storage
-from replibatch.outputs.stored import StoredFile
 from replibatch.requests import OutputFile
+from replibatch.storage.folder import Folder
+from replibatch.storage.names import numbered
+from replibatch.storage.storage import open_storage
+from replibatch.storage.stored import StoredFile
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_name_of_the_full_length_can_be_staged(folder: Folder, root: Path) -> 
 
 def test_a_killed_process_leaves_a_part_that_is_cleared_a_day_later(root: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from replibatch.outputs.folder import Folder\n"
+        "import os, sys; from pathlib import Path; from replibatch.storage.folder import Folder\n"
         "with Folder(Path(sys.argv[1])).staging('fox.png') as stage:\n"
         "    stage.path.write_bytes(b'half'); os.kill(os.getpid(), 9)"
     )
@@ -295,7 +295,10 @@ def test_without_its_extra_s3_says_what_to_install(tmp_path: Path, monkeypatch: 
 
 
 def test_obstore_is_imported_only_where_it_is_used() -> None:
-    script = "import sys, replibatch.queue, workers.tasks; print([name for name in sys.modules if 'obstore' in name])"
+    script = (
+        "import sys, replibatch.producer, replibatch.worker.tasks; "
+        "print([name for name in sys.modules if 'obstore' in name])"
+    )
     environment = {**os.environ, "REPLIBATCH_REDIS_URL": "redis://127.0.0.1:1"}
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True

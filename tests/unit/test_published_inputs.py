@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from replibatch.published_inputs import inputs_from
+from replibatch.producer.published_inputs import inputs_from
 
 SCHEMA: dict[str, Any] = {  # as Cog writes them, abridged
     "components": {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from replibatch.errors import OutputPathError
-from replibatch.queue.files import Files
+from replibatch.producer.files import Files
 from replibatch.settings import load
 
 

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 USER = """
 import os, sys, time
-from replibatch import local, settings
-print(local.attach(settings.load()), flush=True)
+from replibatch import embedded, settings
+print(embedded.attach(settings.load()), flush=True)
 {then}
 sys.stdin.read()
 """
