@@ -2,18 +2,18 @@
 
     python -m tests.walk [--trace]
 
-Runs a worker, the stand-in for Replicate and `replibatch submit` in this one process, on a Redis of its own, and records
-every call of a function of ours, thread by thread, with `sys.setprofile`.
+Runs a worker, the stand-in for Replicate and `replibatch submit` in this one process, on a Redis of its own, and
+records every call of a function of ours, thread by thread, with `sys.setprofile`.
 
-- The *attempt* is one call of `generate`, from its entry to its return: custody, create, wait, save, settle. Two lists of
-  one line are made, and the second attempt counts: the first one also opens connections and fills caches.
+- The *attempt* is one call of `generate`, from its entry to its return: custody, create, wait, save, settle. It is
+  the last of a list: the first also opens connections and reads the list's models.
 - The *line* is a list of one line, from the call that reads it to the return of the call that notes its message as
-  published. The producer is new: what its first message needs belongs to it.
+  published. The producer has said that it lives, and has sent no message yet: what its first one needs belongs to it.
 
-A function counts if it has a name at the top of a module or in a class: lambdas, comprehensions, nested functions and the
-methods that `dataclass` generates are part of what stands around them. A generator that goes on counts as a call. A call
-of a module other than the call before it is a *change of module* (the first call is one, too); a change into a module
-that was entered before is a *return*, so that changes = modules + returns. Only what one thread does counts.
+A function counts if it has a name at the top of a module or in a class: lambdas, comprehensions, nested functions and
+the methods that `dataclass` generates are part of what stands around them. A generator that goes on counts as a call.
+A call of a module other than the call before it is a *change of module* (the first call is one, too); a change into a
+module that was entered before is a *return*, so that changes = modules + returns. Only what one thread does counts.
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ import os
 import sys
 import tempfile
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import chdir, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from io import StringIO
 from itertools import groupby
 from pathlib import Path
-from types import CodeType, FrameType, FunctionType
-from typing import Any, cast
+from types import CodeType, FrameType
+from typing import Any
 from unittest.mock import patch
 
 from celery import signals
 from celery.worker import state as celery_worker
 
+from replibatch import Batch
 from replibatch.cli.app import commands
-from replibatch.cli.enqueuer import Enqueuer
-from replibatch.generation import generate
-from replibatch.ledger import Ledger
+from replibatch.cli.run.enqueue import Enqueuer
+from replibatch.execution.attempt import generate
+from replibatch.jobs import Ledger
+from replibatch.producer import open_producer
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.conftest import RedisServer
 
@@ -80,9 +82,14 @@ class Walk:
 
 
 class Recorder:
-    """Records the calls and returns of our functions, by thread, while it is on."""
+    """Records the calls and returns of functions, by thread, while it is on.
 
-    def __init__(self) -> None:
+    Args:
+        within: the packages or modules that count, with all that is in them.
+    """
+
+    def __init__(self, within: Sequence[str] = OURS) -> None:
+        self._within = tuple(f"{name}." for name in within)
         self.events: defaultdict[int, list[Event]] = defaultdict(list)
 
     def on(self) -> None:
@@ -95,7 +102,7 @@ class Recorder:
         sys.setprofile(None)
         threading.setprofile(None)
 
-    def last(self, first: FunctionType, until: FunctionType | None = None) -> Walk:
+    def last(self, first: Callable[..., Any], until: Callable[..., Any] | None = None) -> Walk:
         """What the last call of `first` led through, to its own return or, where given, to that of `until`."""
         for events in self.events.values():
             starts = [at for at, (is_call, code, _) in enumerate(events) if is_call and code is first.__code__]
@@ -105,7 +112,7 @@ class Recorder:
 
     def _note(self, frame: FrameType, event: str, _: Any) -> None:
         module = frame.f_globals.get("__name__", "")
-        if event in ("call", "return") and module.partition(".")[0] in OURS:
+        if event in ("call", "return") and f"{module}.".startswith(self._within):
             self.events[threading.get_ident()].append((event == "call", frame.f_code, module))
 
 
@@ -129,7 +136,12 @@ def _worker() -> Iterator[None]:
 
     signals.worker_ready.connect(note_ready)
     arguments = ["worker", "--concurrency", "1", "--quiet"]
-    thread = threading.Thread(target=lambda: commands.main(arguments, standalone_mode=False), daemon=True)
+
+    def work() -> None:
+        with suppress(SystemExit):  # as it ends a process
+            commands.main(arguments, standalone_mode=False)
+
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     if not ready.wait(READY_SECONDS):
         raise TimeoutError(f"the worker is not ready within {READY_SECONDS:.0f} s")
@@ -140,17 +152,15 @@ def _worker() -> Iterator[None]:
         thread.join(READY_SECONDS)
 
 
-def _make(folder: Path, name: str) -> None:
-    """Submit a list of one line, and wait until its file is there."""
-    prompts = folder / f"{name}.txt"
-    prompts.write_text("A lighthouse above a sea of clouds\n", encoding="utf-8")
-    out = folder / "files" / name
-    commands.main(["submit", str(prompts), "-m", "qwen/qwen-image", "-o", str(out)], standalone_mode=False)
-    ends = time.monotonic() + READY_SECONDS
-    while not any(path.suffix in (".jpg", ".png", ".webp") for path in out.rglob("*.*")):
-        if time.monotonic() > ends:
-            raise TimeoutError(f"{name} is not made within {READY_SECONDS:.0f} s")
-        time.sleep(0.05)
+def _make(folder: Path, count: int) -> None:
+    """Submit a list of so many lines, and wait until all of it is made."""
+    prompts = folder / f"{count}.txt"
+    prompts.write_text("".join(f"A lighthouse, number {number}\n" for number in range(count)), encoding="utf-8")
+    said = StringIO()
+    with redirect_stdout(said):
+        arguments = ["submit", str(prompts), "-m", "qwen/qwen-image", "-o", str(folder / "files" / str(count))]
+        commands.main(arguments, standalone_mode=False)
+    list(Batch.get(said.getvalue().split()[-1]))
 
 
 def walks() -> dict[str, Walk]:
@@ -173,14 +183,15 @@ def walks() -> dict[str, Walk]:
                     recorder.on()
                     try:
                         with _worker():
-                            _make(folder, "first")
-                            line = recorder.last(cast("FunctionType", Enqueuer.append), cast("FunctionType", Ledger.published))
-                            _make(folder, "second")
+                            open_producer().present()  # as `run` does, for its status line
+                            _make(folder, 1)
+                            line = recorder.last(Enqueuer.append, until=Ledger.published)
+                            _make(folder, 3)
                     finally:
                         recorder.off()
         finally:
             redis.stop()
-    return {"attempt": recorder.last(cast("FunctionType", generate)), "line": line}
+    return {"attempt": recorder.last(generate), "line": line}
 
 
 def main() -> None:
