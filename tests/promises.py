@@ -43,11 +43,11 @@ BREAKS = {
     "P1: a slot is freed when its worker dies": Break(
         "replibatch/execution/takeover.py",
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
-        "        run_together(self._shop.redis, self._shop.gate.released(self._ticket(record), 0.0))\n"
+        "        run_together(self._context.redis, self._context.limiter.released(self._ticket(record), 0.0))\n"
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
         f"{TAKEOVER}::test_told_to_stop_with_fifty_predictions_running",
     ),
-    "P3: no intent is left at the gate": Break(
+    "P3: no intent is left at the limiter": Break(
         "replibatch/limits/lua/limiter.lua",
         "  redis.call('ZADD', CREATING, whole(now), attempt)\n"
         "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)\n",
@@ -80,13 +80,13 @@ BREAKS = {
         f"{CRASH}::test_stands_still_until_the_others_have_made_everything",
     ),
     "P3: the fence is not checked": Break(
-        "replibatch/jobs/lua/ledger.lua",
+        "replibatch/jobs/lua/jobs.lua",
         "    and tonumber(record.fence) == call.fence\n",
         "",
         f"{LEDGER}::TestFencing::test_not_even_the_same_process_in_an_earlier_custody",
     ),
     "P3: custody is not checked": Break(
-        "replibatch/jobs/lua/ledger.lua",
+        "replibatch/jobs/lua/jobs.lua",
         "return record and record.state == 'running' and record.process == call.process\n"
         "    and tonumber(record.fence) == call.fence",
         "return record and record.state == 'running'",
@@ -124,7 +124,7 @@ BREAKS = {
     ),
     "P4: the dead are not taken over": Break(
         "replibatch/execution/takeover.py",
-        "(shop.gatekeeper.pulse.is_steady and not shop.gate.alive(process))",
+        "(context.waiting_room.heartbeat.is_steady and not context.limiter.alive(process))",
         "False",
         f"{CRASH}::test_killed_with_another_worker_alive[waiting for the prediction]",
     ),

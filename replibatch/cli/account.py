@@ -57,7 +57,7 @@ def say_if_no_worker(producer: Producer, embedded_hint: str = "") -> None:
 
     if producer.embedded and not embedded_hint:
         return
-    if workers_of(producer.gate.status()):
+    if workers_of(producer.limiter.status()):
         return
     hint = f"{embedded_hint} or `replibatch worker`" if producer.embedded else "`replibatch worker`"
     click.echo(f"replibatch: no worker answers; it waits until there is one: {hint}", err=True)

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from replibatch import embedded
 from replibatch.cli.formatting import how_to_go_on
 from replibatch.errors import AccountStopped, ReplibatchError, SettingsError
-from replibatch.limits import Gate
+from replibatch.limits import Limiter
 from replibatch.limits.process import process_name
 from replibatch.limits.reads import Reads
 from replibatch.limits.status import workers_of
@@ -39,13 +39,13 @@ def examine(settings: Settings) -> list[Finding]:
     """
     findings: list[Finding] = []
     redis = _reach(settings, findings)
-    gate = Gate(redis, settings, process_name()) if redis is not None else None
+    limiter = Limiter(redis, settings, process_name()) if redis is not None else None
     findings += [check_token(settings, redis), check_storage(settings)]
-    if redis is None or gate is None:
+    if redis is None or limiter is None:
         return findings
     try:
         findings.append(check_clock(redis))
-        now = gate.status()
+        now = limiter.status()
     except RedisError as error:  # it answers a PING, and not what a worker asks of it
         return [*findings, unreachable(error, settings.redis_address)]
     return [*findings, check_account(settings, now), check_workers(settings, now)]
@@ -159,7 +159,7 @@ def check_account(settings: Settings, now: dict[str, Any]) -> Finding:
 
     Args:
         settings: which account.
-        now: from `Gate.status`.
+        now: from `Limiter.status`.
     """
     if stopped := now.get("stopped"):
         return Finding("account", Health.WRONG, f"stopped: {stopped}", how_to_go_on(stopped))
@@ -171,7 +171,7 @@ def check_workers(settings: Settings, now: dict[str, Any]) -> Finding:
 
     Args:
         settings: whether the mode is embedded.
-        now: from `Gate.status`.
+        now: from `Limiter.status`.
     """
     names = workers_of(now)
     if names:

@@ -105,7 +105,7 @@ class RevokeCancels(ControlHandler):
         """Cancel a generation, at Replicate if it runs."""
         if self.application.options.read_only:
             raise HTTPError(403, "Read only mode is enabled")
-        if await _aside(cancel, self._producer.app, self._producer.ledger, task_id):
+        if await _aside(cancel, self._producer.app, self._producer.jobs, task_id):
             self.write({"message": f"Canceled '{task_id}'"})
         else:
             self.write({"message": f"'{task_id}' is over, or unknown"})

@@ -27,9 +27,9 @@ from replibatch.cli import main
 from replibatch.execution import Done, Next
 from replibatch.execution.reconcile import Reconciler
 from replibatch.execution.work import Work
-from replibatch.jobs import Ledger
-from replibatch.limits import Gate, Standing
-from replibatch.limits.waiting_room import Gatekeeper
+from replibatch.jobs import Jobs
+from replibatch.limits import Limiter, Standing
+from replibatch.limits.waiting_room import WaitingRoom
 from replibatch.outputs.download import _Download
 from replibatch.polling import Watcher
 from replibatch.replicate_api import ReplicateAPI
@@ -68,13 +68,13 @@ def _is_replaced(arguments: tuple[Any, ...], returned: Any) -> bool:
 
 # In the order of an attempt.
 POINTS = {
-    "before custody": Point(Ledger, "take"),
-    "in custody, before the gate": Point(Gatekeeper, "acquire"),
-    "in the line": Point(Gate, "acquire", True, lambda _, returned: returned[0] == Standing.WAITING),
+    "before custody": Point(Jobs, "take"),
+    "in custody, before the limiter": Point(WaitingRoom, "acquire"),
+    "in the line": Point(Limiter, "acquire", True, lambda _, returned: returned[0] == Standing.WAITING),
     "handed a slot, before its waiter knows": Point(
-        Gatekeeper, "_tell", when=lambda arguments, _: arguments[3] in (Standing.GRANTED, Standing.CLAIMED)
+        WaitingRoom, "_tell", when=lambda arguments, _: arguments[3] in (Standing.GRANTED, Standing.CLAIMED)
     ),
-    "after the grant": Point(Gatekeeper, "acquire", True, lambda _, returned: returned == Standing.CLAIMED),
+    "after the grant": Point(WaitingRoom, "acquire", True, lambda _, returned: returned == Standing.CLAIMED),
     "right before the POST is written": Point(
         ReplicateAPI, "_check_before_sending", when=_has_begun("send_request_headers.started")
     ),
@@ -94,22 +94,22 @@ POINTS = {
     "before the rename": Point(Staged, "commit"),
     "after the rename": Point(Staged, "commit", True),
     "before the result is put together": Point(Work, "settle"),
-    "before the settle": Point(Ledger, "settle"),
+    "before the settle": Point(Jobs, "settle"),
     "between settle and publishing the next": Point(messages, "send"),
     "between publishing the next and noting it": Point(messages, "send", True),
     "after settle, before the task ends": Point(
         generation, "generate", True, lambda _, returned: isinstance(returned, Done)
     ),
-    "before the next attempt is recorded": Point(Ledger, "advance"),
+    "before the next attempt is recorded": Point(Jobs, "advance"),
     "between advance and publishing the next attempt": Point(
         generation, "generate", True, lambda _, returned: isinstance(returned, Next)
     ),
-    "between publishing the next attempt and noting it": Point(Ledger, "published", when=_is_replaced),
+    "between publishing the next attempt and noting it": Point(Jobs, "published", when=_is_replaced),
     # Of a worker that goes, or that takes over.
-    "before handing over": Point(Ledger, "give_back"),
-    "after handing over": Point(Ledger, "give_back", True),
-    "taking over": Point(Ledger, "take_over", True, lambda _, returned: returned),
-    "putting back what was taken over": Point(Ledger, "requeue", True, lambda _, returned: returned),
+    "before handing over": Point(Jobs, "give_back"),
+    "after handing over": Point(Jobs, "give_back", True),
+    "taking over": Point(Jobs, "take_over", True, lambda _, returned: returned),
+    "putting back what was taken over": Point(Jobs, "requeue", True, lambda _, returned: returned),
 }
 
 
@@ -133,7 +133,7 @@ def hit_once(number: signal.Signals, mark: Path) -> Callable[[], None]:
     """Raises a signal in this process, if nobody has yet."""
     draining = threading.Event()
     if number == signal.SIGTERM:
-        arm(Point(Gatekeeper, "drain", after=True), draining.set)
+        arm(Point(WaitingRoom, "drain", after=True), draining.set)
 
     def strike() -> None:
         try:

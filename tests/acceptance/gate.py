@@ -1,4 +1,4 @@
-"""What the tests of the gate under faults share: an account with few slots, and a look at who has them."""
+"""What the tests of the limiter under faults share: an account with few slots, and a look at who has them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 6
 
 @dataclass
 class Account:
-    """The account as the gate has it.
+    """The account as the limiter has it.
 
     Attributes:
         redis_url: of the fleet.

@@ -15,7 +15,7 @@ from redis import Redis
 
 from replibatch import BatchRequest, enqueue
 from replibatch.embedded.server import free_port
-from replibatch.limits import Gate
+from replibatch.limits import Limiter
 from replibatch.limits.process import process_name
 from replibatch.producer import open_producer
 from replibatch.redisdb.connection import connect
@@ -39,7 +39,7 @@ def fleet(durable_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> str:
 def worker(fleet: str, sandbox: Sandbox) -> None:
     """A worker in the registry, as its heartbeat leaves it there for a lease."""
     with connect(fleet) as redis:
-        Gate(redis, load(), process_name()).heartbeat({"host": "elsewhere", "pid": 1})
+        Limiter(redis, load(), process_name()).heartbeat({"host": "elsewhere", "pid": 1})
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -170,7 +170,7 @@ def test_an_account_that_is_stopped(
     sandbox.settings.credit_usd = 0.0
     start_worker("--concurrency", "2")
     enqueue(BatchRequest("a fox", "qwen/qwen-image"))
-    until(lambda: open_producer().gate.status().get("stopped"), what="the account is stopped")
+    until(lambda: open_producer().limiter.status().get("stopped"), what="the account is stopped")
     wrong = examine(code=1)
     assert list(wrong) == ["account"]
     assert "NoCredit" in wrong["account"]["found"] and "add credit" in wrong["account"]["mend"]

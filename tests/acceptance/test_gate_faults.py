@@ -1,4 +1,4 @@
-"""Who dies at the gate: waiters with a hand-off, holders, processes that stand still."""
+"""Who dies at the limiter: waiters with a hand-off, holders, processes that stand still."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from replibatch.limits.limiter import CLAIM_SECONDS
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import busy_seconds, until
 from tests.acceptance.custody import check_each_once, enqueue_jobs
-from tests.acceptance.gate import LIMIT, Account, Start
+from tests.acceptance.limiter import LIMIT, Account, Start
 
 pytestmark = pytest.mark.chaos
 
@@ -77,7 +77,7 @@ def test_a_killed_holders_slots_are_free_within_the_lease_though_every_thread_of
     until(lambda: account.sandbox.books.in_flight == LIMIT, what="all slots are busy")
     account.sandbox.settings.latency_seconds = 0.5
     survivor.send_signal(signal.SIGCONT)
-    until(lambda: len(account.of(survivor, "waiters")) == 4, what="every thread of the other waits in the gate")
+    until(lambda: len(account.of(survivor, "waiters")) == 4, what="every thread of the other waits in the limiter")
     state = account.state()
     held = {attempt: state.tickets[attempt].split("\t")[5] for attempt in account.of(holder, "slots")}
     assert len(held) == LIMIT and all(held.values()), "each has its prediction"

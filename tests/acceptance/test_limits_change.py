@@ -12,7 +12,7 @@ from replibatch import BatchRequest, enqueue_batch
 from replibatch.sandbox import Sandbox
 from tests.acceptance.conftest import busy_seconds, until
 from tests.acceptance.custody import MODEL
-from tests.acceptance.gate import Start
+from tests.acceptance.limiter import Start
 
 EFFECTIVE_SECONDS, SLACK_SECONDS = 2.0, 3.0
 RUNS_SECONDS = 0.5

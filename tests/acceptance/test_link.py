@@ -98,7 +98,7 @@ def test_a_worker_that_dies_right_after_the_settle_owes_no_call(
     start_shop()
     point = "after settle, before the task ends"
     victim = start_worker(by=("tests.acceptance.crashing_worker", point, "SIGKILL", str(tmp_path / "hit")))
-    job = replibatch.enqueue(BatchRequest("a gate", MODEL, "gate.png"), link="shop.picture_made")
+    job = replibatch.enqueue(BatchRequest("a limiter", MODEL, "gate.png"), link="shop.picture_made")
     assert victim.wait(30) == -signal.SIGKILL
     assert job.result(5).success and made() == []
     start_worker()

@@ -17,7 +17,7 @@ from replibatch.sandbox import Sandbox, clock
 from tests.acceptance.conftest import busy_seconds, until
 from tests.acceptance.crashing_worker import await_stop, crashing
 from tests.acceptance.custody import MODEL, check_each_once, enqueue_jobs
-from tests.acceptance.gate import LIMIT, Account, Start
+from tests.acceptance.limiter import LIMIT, Account, Start
 from tests.conftest import RedisServer
 
 pytestmark = pytest.mark.chaos

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from replibatch import Batch, BatchRequest, enqueue_batch
-from replibatch.limits import Gate
+from replibatch.limits import Limiter
 from replibatch.producer import open_producer
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.acceptance.conftest import until
@@ -87,18 +87,18 @@ def workers(
                 raise
 
 
-def gate() -> Gate:
-    return open_producer().gate
+def limiter() -> Limiter:
+    return open_producer().limiter
 
 
 def live() -> set[int]:
     """The process ids of the workers that were heard of within a lease."""
-    return {report["pid"] for report in gate().status()["processes"].values() if "pid" in report}
+    return {report["pid"] for report in limiter().status()["processes"].values() if "pid" in report}
 
 
 def predictions_of(pid: int) -> int:
     """How many predictions a worker answers for."""
-    redis, prefix = open_producer().redis, gate().prefix
+    redis, prefix = open_producer().redis, limiter().prefix
     ids = [each for key in redis.scan_iter(f"{prefix}custody:*/{pid}/*") for each in redis.smembers(key)]
     return sum(redis.hexists(f"{prefix}gen:{each}", "prediction") for each in ids)
 

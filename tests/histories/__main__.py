@@ -1,4 +1,4 @@
-"""Many histories of the gate: every promise, checked after every call.
+"""Many histories of the limiter: every promise, checked after every call.
 
 python -m tests.histories            100,000 script calls on a real Redis
 python -m tests.histories 1000000    more of them

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 from redis import Redis
 
-from replibatch.limits import Gate, Standing, Ticket
+from replibatch.limits import Limiter, Standing, Ticket
 from replibatch.money import to_micro, to_usd
 from replibatch.redisdb.scripts import run_together
 from replibatch.settings import Settings
@@ -18,34 +18,34 @@ BUDGET_USD = 1.0
 
 
 class Account:
-    """A gate on a clock of the test's own."""
+    """A limiter on a clock of the test's own."""
 
     def __init__(self, redis: Redis, now: datetime) -> None:
         self.redis = redis
         self.now = now
-        self.gate = Gate(redis, Settings(), "a", self.clock)
-        self.gate.heartbeat({})
-        self.gate.rebuild([])
-        self.gate.store_limits({"budget": to_micro(BUDGET_USD)})
-        self.gate.heartbeat({})
+        self.limiter = Limiter(redis, Settings(), "a", self.clock)
+        self.limiter.heartbeat({})
+        self.limiter.rebuild([])
+        self.limiter.store_limits({"budget": to_micro(BUDGET_USD)})
+        self.limiter.heartbeat({})
 
     def clock(self) -> float:
         return self.now.timestamp()
 
     def at(self, moment: datetime) -> None:
         self.now = moment
-        self.gate.heartbeat({})
+        self.limiter.heartbeat({})
 
     def asks(self, attempt: str, price_usd: float) -> Standing:
-        return self.gate.acquire(Ticket(attempt, 1, price_usd))[0]
+        return self.limiter.acquire(Ticket(attempt, 1, price_usd))[0]
 
     def ends(self, attempt: str, cost_usd: float) -> None:
         ticket = Ticket(attempt, 1, 0.0)
-        run_together(self.redis, self.gate.created(ticket, attempt), self.gate.released(ticket, cost_usd))
+        run_together(self.redis, self.limiter.created(ticket, attempt), self.limiter.released(ticket, cost_usd))
 
     def spent(self) -> tuple[float, float]:
         """This month's, and what is reserved."""
-        status = self.gate.status()
+        status = self.limiter.status()
         return to_usd(status["spent"]), to_usd(status["reserved"])
 
 
@@ -80,4 +80,7 @@ def test_months_are_those_of_the_calendar(redis_url: str) -> None:
                 account = Account(redis, moment)
                 account.asks("one", 0.1)
                 account.ends("one", 0.1)
-                assert redis.hgetall(f"{account.gate.prefix}spend") == {f"{moment:%Y-%m}": "100000", "reserved": "0"}
+                assert redis.hgetall(f"{account.limiter.prefix}spend") == {
+                    f"{moment:%Y-%m}": "100000",
+                    "reserved": "0",
+                }

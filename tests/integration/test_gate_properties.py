@@ -1,4 +1,4 @@
-"""The gate's promises (P1, P2, P6, budget, cooldown, lost state) over histories of several processes."""
+"""The limiter's promises (P1, P2, P6, budget, cooldown, lost state) over histories of several processes."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
-from replibatch.limits import Gate, Standing, Ticket
+from replibatch.limits import Limiter, Standing, Ticket
 from replibatch.limits.limiter import CLAIM_SECONDS
-from replibatch.limits.waiting_room import LISTEN_SECONDS, Gatekeeper
+from replibatch.limits.waiting_room import LISTEN_SECONDS, WaitingRoom
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.scripts import run_together
 from replibatch.settings import Settings
@@ -28,15 +28,15 @@ def until(condition: Callable[[], object], what: str, seconds: float = DEADLINE_
 
 
 class Process:
-    """A gatekeeper as a worker process has one, and threads that wait at it."""
+    """A waiting_room as a worker process has one, and threads that wait at it."""
 
     def __init__(self, url: str, name: str, settings: Settings) -> None:
         self.redis = connect(url)
-        self.gate = Gate(self.redis, settings, name)
+        self.limiter = Limiter(self.redis, settings, name)
         listener = connect(url, longest_block_seconds=LISTEN_SECONDS)
-        self.keeper = Gatekeeper(self.gate, listener, settings.lease_seconds)
+        self.keeper = WaitingRoom(self.limiter, listener, settings.lease_seconds)
         self.keeper.start()
-        self.gate.rebuild([])
+        self.limiter.rebuild([])
         self.standings: dict[str, Standing] = {}
         self.order: list[str] = []
         self.threads: list[threading.Thread] = []
@@ -54,13 +54,13 @@ class Process:
         until(lambda: attempt in self.standings or self.in_line(attempt), f"{attempt} asks")
 
     def in_line(self, attempt: str) -> bool:
-        return self.redis.zscore(f"{self.gate.prefix}waiters", attempt) is not None
+        return self.redis.zscore(f"{self.limiter.prefix}waiters", attempt) is not None
 
     def fence_in_line(self, attempt: str) -> int:
-        return int(str(self.redis.hget(f"{self.gate.prefix}tickets", attempt)).split("\t")[1])
+        return int(str(self.redis.hget(f"{self.limiter.prefix}tickets", attempt)).split("\t")[1])
 
     def release(self, attempt: str) -> None:
-        run_together(self.redis, self.gate.released(Ticket(attempt, 1, 0.0), 0.0))
+        run_together(self.redis, self.limiter.released(Ticket(attempt, 1, 0.0), 0.0))
 
     def close(self) -> None:
         self.keeper.drain()
@@ -175,8 +175,8 @@ def test_who_was_turned_away_and_not_told_learns_of_it(start: Start, monkeypatch
     monkeypatch.setattr(
         process.keeper, "_hear", lambda channel, reports: channel.get_message(timeout=0.1)
     )  # and ignores it
-    process.gate.stop("no credit")
-    process.gate.pump()
+    process.limiter.stop("no credit")
+    process.limiter.pump()
     until(lambda: "next" in process.standings, "it is told")
     assert process.standings["next"] == Standing.STOPPED
 
@@ -186,9 +186,9 @@ def test_a_forgotten_process_lines_up_anew(start: Start) -> None:
     process = start(lease_seconds=2)
     process.wait_at_the_gate("holder")
     process.wait_at_the_gate("next")
-    process.redis.zadd(f"{process.gate.prefix}processes", {"a": 1})
-    process.redis.zrem(f"{process.gate.prefix}waiters", "next")
-    process.redis.hdel(f"{process.gate.prefix}tickets", "next")
+    process.redis.zadd(f"{process.limiter.prefix}processes", {"a": 1})
+    process.redis.zrem(f"{process.limiter.prefix}waiters", "next")
+    process.redis.hdel(f"{process.limiter.prefix}tickets", "next")
     until(lambda: process.in_line("next"), "it lines up anew")
     process.release("holder")
     until(lambda: process.standings.get("next") == Standing.CLAIMED, "it passes")
@@ -198,13 +198,15 @@ def test_a_claim_refused_in_a_cooldown_keeps_its_place(redis_url: str) -> None:
     now = 1_700_000_000.0
     with Redis.from_url(redis_url, decode_responses=True) as redis:
         here, there = (
-            Gate(redis, Settings(global_max_concurrent=2, lease_seconds=100), name, lambda: now) for name in "ab"
+            Limiter(redis, Settings(global_max_concurrent=2, lease_seconds=100), name, lambda: now) for name in "ab"
         )
-        for gate in (here, there):
-            gate.heartbeat({})
+        for limiter in (here, there):
+            limiter.heartbeat({})
         here.rebuild([])
         first, second, third, fourth = tickets = [Ticket(f"t{number}", 1, 0.0) for number in range(4)]
-        asked = [gate.acquire(ticket)[0] for gate, ticket in zip((here, here, there, there), tickets, strict=True)]
+        asked = [
+            limiter.acquire(ticket)[0] for limiter, ticket in zip((here, here, there, there), tickets, strict=True)
+        ]
         assert asked == [*[Standing.CLAIMED] * 2, *[Standing.WAITING] * 2]
         run_together(redis, here.refused(first))  # its slot is handed to the third
         run_together(redis, here.throttled(second, 1.0))
@@ -213,13 +215,13 @@ def test_a_claim_refused_in_a_cooldown_keeps_its_place(redis_url: str) -> None:
         served = []
         for _ in range(3):
             here.heartbeat({}), there.heartbeat({})
-            (handed,) = [(gate, attempt) for gate in (here, there) for attempt in gate.heartbeat({}).handed]
-            gate, attempt = handed  # one at a time, after a cooldown
+            (handed,) = [(limiter, attempt) for limiter in (here, there) for attempt in limiter.heartbeat({}).handed]
+            limiter, attempt = handed  # one at a time, after a cooldown
             served.append(attempt)
             ticket = next(ticket for ticket in (second, third, fourth) if ticket.attempt_key == attempt)
-            assert gate.claim([ticket])[0] == [Standing.CLAIMED]
-            run_together(redis, gate.created(ticket, attempt))
-            run_together(redis, gate.released(ticket, 0.0))
+            assert limiter.claim([ticket])[0] == [Standing.CLAIMED]
+            run_together(redis, limiter.created(ticket, attempt))
+            run_together(redis, limiter.released(ticket, 0.0))
             now += 60.0
         assert served == ["t1", "t2", "t3"]
 
@@ -232,9 +234,9 @@ def test_limits_changed_while_running_hold_within_two_seconds(start: Start, how:
         there.wait_at_the_gate(f"t{number}")
     began = time.monotonic()
     if how == "stored":
-        here.gate.store_limits({"max_concurrent": 4})
+        here.limiter.store_limits({"max_concurrent": 4})
     else:
-        here.gate.heartbeat({"max_concurrent": 4})  # of a third process
+        here.limiter.heartbeat({"max_concurrent": 4})  # of a third process
         here.keeper._report = lambda: {"max_concurrent": 4}
     until(lambda: len(there.standings) == 3, "as many as the new limit allows pass")
     assert time.monotonic() - began < 2
@@ -271,9 +273,9 @@ def drive(
         change: after so many seconds the server admits that many in a window, and no longer spaced.
     """
     now = start_at = 1_700_000_000.0
-    gate = Gate(redis, Settings(global_max_concurrent=60, requests_per_minute=configured), "a", lambda: now)
-    gate.heartbeat({})
-    gate.rebuild([])
+    limiter = Limiter(redis, Settings(global_max_concurrent=60, requests_per_minute=configured), "a", lambda: now)
+    limiter.heartbeat({})
+    limiter.rebuild([])
     tickets: dict[str, Ticket] = {}
     posts: list[tuple[float, int, str, float | None]] = []
     number = 0
@@ -282,20 +284,20 @@ def drive(
         if change and now > start_at + change[0]:
             server.limit, server.spaced = change[1], False
         if now >= next_beat:
-            gate.heartbeat({})
+            limiter.heartbeat({})
             next_beat = now + 2.0
         while len(tickets) < 100:
             number += 1
             ticket = Ticket(f"t{number}", 1, 0.0)
             tickets[ticket.attempt_key] = ticket
-            if gate.acquire(ticket)[0] == Standing.CLAIMED:
+            if limiter.acquire(ticket)[0] == Standing.CLAIMED:
                 heapq.heappush(
                     posts, (now + 0.05 + number % 5 * 0.05, number, ticket.attempt_key, server.post(now + 0.02))
                 )
-        again = gate.pump()
+        again = limiter.pump()
         sent = {attempt for _, _, attempt, _ in posts}
-        for attempt in gate.heartbeat({}).handed:
-            if attempt not in sent and gate.claim([tickets[attempt]])[0] == [Standing.CLAIMED]:
+        for attempt in limiter.heartbeat({}).handed:
+            if attempt not in sent and limiter.claim([tickets[attempt]])[0] == [Standing.CLAIMED]:
                 number += 1
                 heapq.heappush(posts, (now + 0.05 + number % 5 * 0.05, number, attempt, server.post(now + 0.02)))
         ahead = [next_beat, *([now + again] if again is not None else []), *([posts[0][0]] if posts else [])]
@@ -304,11 +306,11 @@ def drive(
             _, _, attempt, wait = heapq.heappop(posts)
             ticket = tickets[attempt]
             if wait is None:
-                run_together(redis, gate.created(ticket, attempt))
-                run_together(redis, gate.released(ticket, 0.0))
+                run_together(redis, limiter.created(ticket, attempt))
+                run_together(redis, limiter.released(ticket, 0.0))
                 del tickets[attempt]
             else:
-                run_together(redis, gate.throttled(ticket, None if wait < 0 else wait))
+                run_together(redis, limiter.throttled(ticket, None if wait < 0 else wait))
 
 
 @pytest.mark.parametrize("tells", [True, False], ids=["told the wait", "told nothing"])

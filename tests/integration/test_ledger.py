@@ -10,7 +10,7 @@ from redis import Redis
 
 from replibatch.broker.app import make_app
 from replibatch.broker.publish import publish, queue_lists
-from replibatch.jobs import BatchLedger, Ledger, Message, Notice, Record
+from replibatch.jobs import Batches, Jobs, Message, Notice, Record
 from replibatch.jobs.holds import PAUSED
 from replibatch.redisdb.scripts import Step, run_together
 from replibatch.requests import Attempt, BatchResult, State
@@ -18,7 +18,7 @@ from replibatch.settings import load
 from tests.integration.ledgers import MODEL, closed_batch, request, take
 from tests.integration.sandbox_caller import wait_for
 
-Process = Callable[[str], Ledger]
+Process = Callable[[str], Jobs]
 GRACE_SECONDS = 0.2
 FAILED = Attempt(MODEL, "p1", "failed", "failed", "no", 1.0, 0.0)
 
@@ -31,38 +31,38 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def process(redis: Redis) -> Process:
-    """A process's view of the ledger, by its name."""
-    return lambda name: Ledger(redis, load(), name)
+    """A process's view of the records, by its name."""
+    return lambda name: Jobs(redis, load(), name)
 
 
 @pytest.fixture
-def a(process: Process) -> Ledger:
+def a(process: Process) -> Jobs:
     return process("a")
 
 
 @pytest.fixture
-def b(process: Process) -> Ledger:
+def b(process: Process) -> Jobs:
     return process("b")
 
 
-def run(ledger: Ledger, step: Step) -> Any:
-    return run_together(ledger.redis, step)[0]
+def run(jobs: Jobs, step: Step) -> Any:
+    return run_together(jobs.redis, step)[0]
 
 
-def enqueue(ledger: Ledger, name: str = "g") -> None:
-    assert ledger.enqueue(name, request(name), {}, priority=3)
+def enqueue(jobs: Jobs, name: str = "g") -> None:
+    assert jobs.enqueue(name, request(name), {}, priority=3)
 
 
 def result(name: str = "g") -> BatchResult:
     return BatchResult(name, f"prompt {name}", MODEL, MODEL, True, cost_usd=0.5)
 
 
-def settle(ledger: Ledger, record: Record, state: State = State.SUCCEEDED) -> bool:
-    return ledger.settle(record, state, result(record.id)) is not None
+def settle(jobs: Jobs, record: Record, state: State = State.SUCCEEDED) -> bool:
+    return jobs.settle(record, state, result(record.id)) is not None
 
 
 @pytest.fixture
-def lost(a: Ledger, b: Ledger) -> Record:
+def lost(a: Jobs, b: Jobs) -> Record:
     """A's record of a generation that B has taken over."""
     enqueue(a)
     record = take(a, "g")
@@ -72,36 +72,36 @@ def lost(a: Ledger, b: Ledger) -> Record:
 
 
 class TestFencing:
-    def test_who_has_lost_custody_settles_nothing(self, a: Ledger, b: Ledger, lost: Record) -> None:
+    def test_who_has_lost_custody_settles_nothing(self, a: Jobs, b: Jobs, lost: Record) -> None:
         assert not settle(a, lost)
         assert b.outcome("g")[0] == "running"
 
-    def test_nor_advances(self, a: Ledger, b: Ledger, lost: Record) -> None:
+    def test_nor_advances(self, a: Jobs, b: Jobs, lost: Record) -> None:
         assert not a.advance(lost, "another/model", [FAILED], 0.0)
         assert b.outcome("g")[:2] == ("running", 1)
 
-    def test_nor_requeues_or_puts_back(self, a: Ledger, b: Ledger, lost: Record) -> None:
+    def test_nor_requeues_or_puts_back(self, a: Jobs, b: Jobs, lost: Record) -> None:
         assert a.requeue(lost) is None
         assert run(a, a.put_back(lost, PAUSED)) == 0
         assert b.custody() == {"g"} and a.custody() == set()
 
-    def test_nor_sends_anything(self, a: Ledger, b: Ledger, lost: Record) -> None:
+    def test_nor_sends_anything(self, a: Jobs, b: Jobs, lost: Record) -> None:
         assert a.intend(lost, "theirs") == "lost"
         record = b.record("g")
         assert record is not None and record.sent is None
 
-    def test_nor_records_its_prediction(self, a: Ledger, b: Ledger, lost: Record) -> None:
+    def test_nor_records_its_prediction(self, a: Jobs, b: Jobs, lost: Record) -> None:
         assert run(a, a.created(lost, "p1")) == "fenced"
         record = b.record("g")
         assert record is not None and record.prediction_id is None
 
-    def test_not_even_the_same_process_in_an_earlier_custody(self, a: Ledger, b: Ledger, lost: Record) -> None:
+    def test_not_even_the_same_process_in_an_earlier_custody(self, a: Jobs, b: Jobs, lost: Record) -> None:
         (again,) = a.take_over("b")
         assert not settle(a, lost)
         assert a.requeue(lost) is None
         assert settle(a, again)
 
-    def test_a_generation_made_again_is_not_its_earlier_life(self, a: Ledger) -> None:
+    def test_a_generation_made_again_is_not_its_earlier_life(self, a: Jobs) -> None:
         enqueue(a)
         first = take(a, "g")
         assert settle(a, first)
@@ -115,7 +115,7 @@ class TestFencing:
 class TestNotices:
     """What others are told, Celery's result backend above all, is what the record says."""
 
-    def test_they_are_given_with_what_they_say(self, a: Ledger) -> None:
+    def test_they_are_given_with_what_they_say(self, a: Jobs) -> None:
         enqueue(a)
         with a.redis.pubsub() as listener:
             listener.subscribe("told:g")
@@ -127,7 +127,7 @@ class TestNotices:
             heard = [message["data"] for _ in range(3) if (message := listener.get_message(timeout=5))]
         assert heard == [1, "started", "failed"]
 
-    def test_who_has_lost_custody_gives_none(self, a: Ledger, b: Ledger, lost: Record) -> None:
+    def test_who_has_lost_custody_gives_none(self, a: Jobs, b: Jobs, lost: Record) -> None:
         assert a.take("g", 1, Notice("told:g", "started", 60)) is None
         a.settle(lost, State.FAILED, result(), Notice("told:g", "failed", 60))
         assert a.redis.get("told:g") is None
@@ -138,7 +138,7 @@ class TestNotices:
 
 
 class TestPredictions:
-    def test_one_is_claimed_once(self, a: Ledger) -> None:
+    def test_one_is_claimed_once(self, a: Jobs) -> None:
         for name in "gh":
             enqueue(a, name)
         first, second = take(a, "g"), take(a, "h")
@@ -149,18 +149,18 @@ class TestPredictions:
         assert {name: record and record.prediction_id for name, record in found.items()} == {"g": "p1", "h": "p2"}
 
     def test_it_stays_claimed_as_long_as_the_account_s_list_shows_what_it_was_made_of(self, redis: Redis) -> None:
-        ledger = Ledger(redis, load(keep_days=0.05), "a")
-        enqueue(ledger)
-        assert run(ledger, ledger.created(take(ledger, "g"), "p1")) == "ok"
-        assert redis.ttl(ledger.prefix + "prediction:p1") > 24 * 3600
+        jobs = Jobs(redis, load(keep_days=0.05), "a")
+        enqueue(jobs)
+        assert run(jobs, jobs.created(take(jobs, "g"), "p1")) == "ok"
+        assert redis.ttl(jobs.prefix + "prediction:p1") > 24 * 3600
 
-    def test_a_repeated_call_claims_nothing_twice(self, a: Ledger) -> None:
+    def test_a_repeated_call_claims_nothing_twice(self, a: Jobs) -> None:
         enqueue(a)
         record = take(a, "g")
         assert [run(a, a.created(record, "p1")) for _ in range(2)] == ["ok", "ok"]
 
     def test_a_late_reply_to_who_lost_custody_is_kept_for_the_one_who_looks_for_it(
-        self, a: Ledger, b: Ledger, lost: Record
+        self, a: Jobs, b: Jobs, lost: Record
     ) -> None:
         enqueue(b, "twin")
         twin = take(b, "twin")
@@ -169,7 +169,7 @@ class TestPredictions:
         theirs = b.record("g")
         assert theirs is not None and run(b, b.created(theirs, "p1")) == "ok"
 
-    def test_an_attempt_that_is_over_takes_no_twins(self, a: Ledger, b: Ledger, lost: Record) -> None:
+    def test_an_attempt_that_is_over_takes_no_twins(self, a: Jobs, b: Jobs, lost: Record) -> None:
         """A search for it goes on in the process that lost it, while a twin looks for its own lost create."""
         theirs = b.record("g")
         assert theirs is not None and run(b, b.created(theirs, "p1")) == "ok"
@@ -181,7 +181,7 @@ class TestPredictions:
         assert run(b, b.created(twin, "p2")) == "ok"
 
     def test_where_the_record_is_lost_with_the_data_the_prediction_is_still_one_attempts(
-        self, a: Ledger, redis: Redis
+        self, a: Jobs, redis: Redis
     ) -> None:
         for name in "gh":
             enqueue(a, name)
@@ -193,11 +193,11 @@ class TestPredictions:
 
 
 class TestTake:
-    def test_of_two_equal_messages_one_works(self, a: Ledger, b: Ledger) -> None:
+    def test_of_two_equal_messages_one_works(self, a: Jobs, b: Jobs) -> None:
         enqueue(a)
-        assert [ledger.take("g", 1) is not None for ledger in (a, b, a)] == [True, False, False]
+        assert [jobs.take("g", 1) is not None for jobs in (a, b, a)] == [True, False, False]
 
-    def test_a_call_repeated_by_the_connection_takes_once(self, a: Ledger) -> None:
+    def test_a_call_repeated_by_the_connection_takes_once(self, a: Jobs) -> None:
         enqueue(a)
         script, keys, args = a._step("take", id="g", attempt=1, taker="t")
         *first, now = script(a.redis, keys, args)
@@ -205,7 +205,7 @@ class TestTake:
         assert first == second and int(now) <= int(later)
 
     @pytest.mark.parametrize("attempt", [1, 3])
-    def test_a_message_of_another_attempt_steps_aside(self, a: Ledger, attempt: int) -> None:
+    def test_a_message_of_another_attempt_steps_aside(self, a: Jobs, attempt: int) -> None:
         enqueue(a)
         first = take(a, "g")
         assert a.intend(first, "what was sent") == "ok"
@@ -215,12 +215,12 @@ class TestTake:
         assert (record.model, record.attempts, record.pause_seconds) == ("b/model", (FAILED,), 0.25)
         assert record.prediction_id is None and record.created_at is None and record.sent is None
 
-    def test_what_is_over_or_unknown_is_nobodys(self, a: Ledger) -> None:
+    def test_what_is_over_or_unknown_is_nobodys(self, a: Jobs) -> None:
         enqueue(a)
         settle(a, take(a, "g"))
         assert a.take("g", 1) is None and a.take("never", 1) is None
 
-    def test_one_that_is_to_be_canceled_says_so(self, a: Ledger) -> None:
+    def test_one_that_is_to_be_canceled_says_so(self, a: Jobs) -> None:
         enqueue(a)
         a.ask_to_cancel("g")
         record = take(a, "g")
@@ -230,7 +230,7 @@ class TestTake:
 
 class TestCancel:
     def test_a_wish_that_comes_too_late_cancels_nothing_that_is_made_under_the_same_id_later(
-        self, redis: Redis, a: Ledger
+        self, redis: Redis, a: Jobs
     ) -> None:
         enqueue(a)
         assert settle(a, take(a, "g"))
@@ -243,7 +243,7 @@ class TestCancel:
 class TestVersions:
     """A fleet is brought to a new version one process after the other."""
 
-    def test_a_record_of_a_later_version_is_left_to_a_newer_worker(self, redis: Redis, a: Ledger, b: Ledger) -> None:
+    def test_a_record_of_a_later_version_is_left_to_a_newer_worker(self, redis: Redis, a: Jobs, b: Jobs) -> None:
         for name in ("later", "now"):
             enqueue(a, name)
         redis.hset(f"{a.prefix}gen:later", "v", "99")
@@ -251,8 +251,8 @@ class TestVersions:
         assert [record.id for record in b.take_over("a")] == ["now"]
         assert a.custody() == {"later"}
 
-    def test_nothing_of_a_batch_of_a_later_version_is_begun(self, redis: Redis, a: Ledger) -> None:
-        batches = BatchLedger(a)
+    def test_nothing_of_a_batch_of_a_later_version_is_begun(self, redis: Redis, a: Jobs) -> None:
+        batches = Batches(a)
         a.capacity = 1
         assert closed_batch(batches, "one", "g", "h") == ["g"]
         redis.hset(f"{a.prefix}batch:one", "v", "99")
@@ -260,7 +260,7 @@ class TestVersions:
         assert settled and settled.messages == [] and batches.state("one").pending == 1
 
     def test_one_that_cannot_be_read_keeps_no_other_from_being_taken_over(
-        self, redis: Redis, a: Ledger, b: Ledger
+        self, redis: Redis, a: Jobs, b: Jobs
     ) -> None:
         for name in ("broken", "whole"):
             enqueue(a, name)
@@ -270,15 +270,15 @@ class TestVersions:
 
 
 class TestSteps:
-    def test_a_settle_repeated_by_the_connection_counts_once(self, a: Ledger) -> None:
-        batches = BatchLedger(a)
+    def test_a_settle_repeated_by_the_connection_counts_once(self, a: Jobs) -> None:
+        batches = Batches(a)
         closed_batch(batches, "one", "g", "h")
         record = take(a, "g")
         assert settle(a, record) and settle(a, record)
         assert (batches.state("one").succeeded, batches.state("one").cost_usd) == (1, 0.5)
         assert len(batches.finished("one")) == 1 and a.custody() == {"h"}
 
-    def test_an_advance_repeated_by_the_connection_advances_once(self, a: Ledger, b: Ledger) -> None:
+    def test_an_advance_repeated_by_the_connection_advances_once(self, a: Jobs, b: Jobs) -> None:
         enqueue(a)
         record = take(a, "g")
         assert all(a.advance(record, "b/model", [FAILED], 0.0) for _ in range(2))
@@ -286,14 +286,14 @@ class TestSteps:
         take(b, "g", 2)
         assert not a.advance(record, "b/model", [FAILED], 0.0)
 
-    def test_the_same_id_is_the_same_job(self, a: Ledger, b: Ledger) -> None:
+    def test_the_same_id_is_the_same_job(self, a: Jobs, b: Jobs) -> None:
         enqueue(a)
         assert not b.enqueue("g", request("g"), {}, priority=3)
         assert a.custody() == {"g"} and b.custody() == set()
 
 
 class TestDeath:
-    def test_all_that_a_process_answered_for_is_taken_over_once(self, process: Process, a: Ledger) -> None:
+    def test_all_that_a_process_answered_for_is_taken_over_once(self, process: Process, a: Jobs) -> None:
         for number in range(500):
             enqueue(a, f"g{number}")
         found: list[str] = []
@@ -306,7 +306,7 @@ class TestDeath:
         assert a.custody() == set()
         assert process("d").other_custodians() == {"b", "c"}
 
-    def test_what_one_that_ends_gives_back_the_next_takes_as_it_is(self, a: Ledger, b: Ledger) -> None:
+    def test_what_one_that_ends_gives_back_the_next_takes_as_it_is(self, a: Jobs, b: Jobs) -> None:
         for name in ("publishing", "running", "created"):
             enqueue(a, name)
         take(a, "running")
@@ -321,7 +321,7 @@ class TestDeath:
         }
         assert b.other_custodians() == set() and b.custody() == set(records)
 
-    def test_what_is_put_back_to_the_queue_is_nobodys_until_a_task_takes_it(self, a: Ledger, b: Ledger) -> None:
+    def test_what_is_put_back_to_the_queue_is_nobodys_until_a_task_takes_it(self, a: Jobs, b: Jobs) -> None:
         enqueue(a)
         run(a, a.created(take(a, "g"), "p1"))
         (record,) = b.take_over("a")
@@ -334,16 +334,16 @@ class TestDeath:
 
 class TestLostMessages:
     @pytest.fixture
-    def queue(self, redis_url: str) -> Callable[[Ledger, str], None]:
+    def queue(self, redis_url: str) -> Callable[[Jobs, str], None]:
         """Enqueues a generation, its message included."""
         app = make_app(load(), redis_url)
 
-        def put(ledger: Ledger, name: str) -> None:
-            enqueue(ledger, name)
-            record = ledger.record(name)
+        def put(jobs: Jobs, name: str) -> None:
+            enqueue(jobs, name)
+            record = jobs.record(name)
             assert record is not None
             message = Message(name, record.attempt, record.model, record.priority)
-            publish(app, ledger, [message])
+            publish(app, jobs, [message])
 
         return put
 
@@ -353,7 +353,7 @@ class TestLostMessages:
         assert redis.rpop(queue_lists(load())[3])
 
     def test_one_that_is_older_than_the_oldest_in_its_list_is_published_again(
-        self, redis: Redis, a: Ledger, b: Ledger, queue: Callable[[Ledger, str], None]
+        self, redis: Redis, a: Jobs, b: Jobs, queue: Callable[[Jobs, str], None]
     ) -> None:
         queue(a, "lost")
         self.pop(redis)
@@ -363,7 +363,7 @@ class TestLostMessages:
         assert b.custody() == {"lost"} and b.lost(queue_lists(load()), GRACE_SECONDS) == []
 
     def test_from_an_empty_list_only_after_the_grace(
-        self, redis: Redis, a: Ledger, queue: Callable[[Ledger, str], None]
+        self, redis: Redis, a: Jobs, queue: Callable[[Jobs, str], None]
     ) -> None:
         queue(a, "lost")
         self.pop(redis)
@@ -371,7 +371,7 @@ class TestLostMessages:
         wait_for(lambda: bool(a.lost(queue_lists(load()), GRACE_SECONDS)))
 
     def test_one_that_waits_or_works_is_not_lost(
-        self, redis: Redis, a: Ledger, queue: Callable[[Ledger, str], None]
+        self, redis: Redis, a: Jobs, queue: Callable[[Jobs, str], None]
     ) -> None:
         for name in ("works", "waits"):
             queue(a, name)
@@ -381,7 +381,7 @@ class TestLostMessages:
         assert a.lost(queue_lists(load()), GRACE_SECONDS) == []
 
 
-def age_ms(redis: Redis, ledger: Ledger, name: str) -> float:
+def age_ms(redis: Redis, jobs: Jobs, name: str) -> float:
     """How long a generation has been recorded as queued."""
     seconds, microseconds = redis.time()
-    return seconds * 1000 + microseconds / 1000 - (redis.zscore(f"{ledger.prefix}queued:3", name) or 0)
+    return seconds * 1000 + microseconds / 1000 - (redis.zscore(f"{jobs.prefix}queued:3", name) or 0)

@@ -200,7 +200,7 @@ class TestMessages:
         assert order == ["h1", "s1", "s2", "b1", "b2"]
 
     def test_the_lists_of_the_queue_are_where_the_messages_are(self, redis_url):
-        """Those that the ledger looks for lost messages in are those that kombu writes."""
+        """Those that the records looks for lost messages in are those that kombu writes."""
         app = make_app(load(), redis_url)
         send(app, [Message(f"job-{priority}", 1, FLUX, priority) for priority in (HEAD, SINGLE, BULK)])
         redis = connect(redis_url)

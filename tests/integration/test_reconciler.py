@@ -32,7 +32,7 @@ def reconciler(api: ReplicateAPI) -> Iterator[Reconciler]:
 
 
 class Claims:
-    """Who has which prediction, as the ledger keeps it: the first to claim it."""
+    """Who has which prediction, as the records keeps it: the first to claim it."""
 
     def __init__(self) -> None:
         self.owners: dict[str, str] = {}
@@ -110,7 +110,7 @@ class TestFound:
         assert claims.found == {"a": ours}
 
     def test_an_equal_one_that_may_not_claim_is_not_in_the_way(self, api, reconciler, claims):
-        """Its generation has moved on, so the ledger refuses it whatever it claims."""
+        """Its generation has moved on, so the records refuses it whatever it claims."""
         sent = inputs("[[drop-after]]")
         lose(api, sent)
         reconciler.submit(claims.unsettled("fenced", sent, fenced=True))

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 
-from replibatch.polling.shared_polls import LISTEN_SECONDS, SharedLooks
+from replibatch.polling.shared_polls import LISTEN_SECONDS, SharedPolls
 from replibatch.polling.watcher import BURST_SECONDS
 from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox, SandboxSettings
@@ -38,7 +38,7 @@ def join(sandbox: Sandbox, redis_url: str) -> Join:
     @contextmanager
     def joined(reads_per_second: float = 50.0) -> Iterator[Worker]:
         redis = connect(redis_url, longest_block_seconds=LISTEN_SECONDS, patience_seconds=0.1)
-        looks = SharedLooks(redis, "rb:test:", lambda: sandbox.books.in_flight)
+        looks = SharedPolls(redis, "rb:test:", lambda: sandbox.books.in_flight)
         with Worker(sandbox, reads_per_second, looks) as worker:
             (before,) = redis.pubsub_numsub("rb:test:looks")
             looks.start(worker.watcher)

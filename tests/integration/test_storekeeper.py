@@ -1,4 +1,4 @@
-"""The storekeeper: what nobody can need any more goes, what anybody may need stays."""
+"""The cleanup thread: what nobody can need any more goes, what anybody may need stays."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from replibatch.broker.publish import SINGLE
-from replibatch.execution.cleanup import MARGIN_SECONDS, Storekeeper
-from replibatch.execution.context import Workshop
+from replibatch.execution.cleanup import MARGIN_SECONDS, Cleanup
+from replibatch.execution.context import WorkerContext
 from replibatch.requests import BatchResult, RoutedRequest, State
 from replibatch.sandbox import Sandbox
 from replibatch.settings import load
@@ -28,11 +28,11 @@ KEEP_SECONDS = 2 * DAY_SECONDS + MARGIN_SECONDS
 
 
 @pytest.fixture
-def open_shop(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Workshop]]:
-    """Opens a worker's workshop on a folder, with files kept for two days."""
+def open_shop(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., WorkerContext]]:
+    """Opens a worker's context on a folder, with files kept for two days."""
     with Sandbox() as sandbox:
 
-        def one(**given: Any) -> Workshop:
+        def one(**given: Any) -> WorkerContext:
             settings = load(
                 replicate_api_token="r8_of_the_tests",
                 replicate_base_url=sandbox.url,
@@ -41,43 +41,43 @@ def open_shop(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Workshop
                 keep_days=2,
                 **given,
             )
-            return Workshop(settings, redis_url, embedded=False, report={}, leave=lambda: None)
+            return WorkerContext(settings, redis_url, embedded=False, report={}, leave=lambda: None)
 
         yield one
 
 
 @pytest.fixture
-def shop(open_shop: Callable[..., Workshop]) -> Workshop:
-    """A worker's workshop."""
+def context(open_shop: Callable[..., WorkerContext]) -> WorkerContext:
+    """A worker's context."""
     return open_shop()
 
 
-def kept(shop: Workshop, content: bytes, seconds_ago: float, storage: Path) -> Path:
+def kept(context: WorkerContext, content: bytes, seconds_ago: float, storage: Path) -> Path:
     """A reference image that an account keeps, as if that long ago."""
-    name = shop.storage.keep_input([content], "png").removeprefix("file:")
-    (path,) = storage.glob(f".replibatch/inputs/{shop.settings.account}@*/{name}")
+    name = context.storage.keep_input([content], "png").removeprefix("file:")
+    (path,) = storage.glob(f".replibatch/inputs/{context.settings.account}@*/{name}")
     then = time.time() - seconds_ago
     os.utime(path, (then, then))
     return path
 
 
 @pytest.fixture
-def keep(shop: Workshop, tmp_path: Path) -> Callable[[bytes, float], Path]:
+def keep(context: WorkerContext, tmp_path: Path) -> Callable[[bytes, float], Path]:
     """Keeps a reference image, as if that long ago; returns the file."""
-    return lambda content, seconds_ago: kept(shop, content, seconds_ago, tmp_path / "storage")
+    return lambda content, seconds_ago: kept(context, content, seconds_ago, tmp_path / "storage")
 
 
 @pytest.fixture
-def work(shop: Workshop) -> Iterator[Callable[[], None]]:
-    """Lets a storekeeper of the fleet make rounds until it has looked for images to remove."""
-    keepers: list[Storekeeper] = []
+def work(context: WorkerContext) -> Iterator[Callable[[], None]]:
+    """Lets a cleanup of the fleet make rounds until it has looked for images to remove."""
+    keepers: list[Cleanup] = []
 
     def until_looked() -> None:
-        key = f"{shop.ledger.prefix}inputs:removing"
-        shop.redis.delete(key)
-        keepers.append(Storekeeper(shop, None, round_seconds=0.01))
+        key = f"{context.jobs.prefix}inputs:removing"
+        context.redis.delete(key)
+        keepers.append(Cleanup(context, None, round_seconds=0.01))
         keepers[-1].start()
-        wait_for(lambda: bool(shop.redis.exists(key)), seconds=30)
+        wait_for(lambda: bool(context.redis.exists(key)), seconds=30)
         keepers[-1].stop()
 
     yield until_looked
@@ -99,63 +99,63 @@ def test_another_account_s_images_in_the_same_storage_are_left_to_its_own_worker
         assert image.read_bytes() == b"old"
 
 
-def test_an_image_that_a_batch_or_a_job_may_still_name_is_left(shop, keep, work):
+def test_an_image_that_a_batch_or_a_job_may_still_name_is_left(context, keep, work):
     days = 10 * DAY_SECONDS
     image, old = keep(b"image", days), keep(b"old", days + 2 * MARGIN_SECONDS)
-    shop.batches.open("slow", max_concurrent=None, priority=SINGLE, about={})
-    shop.redis.zadd(f"{shop.ledger.prefix}batches", {"slow": (time.time() - days) * 1000})
+    context.batches.open("slow", max_concurrent=None, priority=SINGLE, about={})
+    context.redis.zadd(f"{context.jobs.prefix}batches", {"slow": (time.time() - days) * 1000})
     work()
     assert (old.exists(), image.exists()) == (False, True)
-    shop.redis.delete(f"{shop.ledger.prefix}batch:slow")  # as when its records have expired
-    shop.ledger.enqueue("job", RoutedRequest("job", "a fox", FLUX, FLUX, {}, (), "fox.png"), {}, priority=SINGLE)
-    shop.redis.zadd(f"{shop.ledger.prefix}asked", {"job": (time.time() - days) * 1000})
+    context.redis.delete(f"{context.jobs.prefix}batch:slow")  # as when its records have expired
+    context.jobs.enqueue("job", RoutedRequest("job", "a fox", FLUX, FLUX, {}, (), "fox.png"), {}, priority=SINGLE)
+    context.redis.zadd(f"{context.jobs.prefix}asked", {"job": (time.time() - days) * 1000})
     work()
     assert image.exists()
-    record = shop.ledger.take("job", 1)  # it runs, fails, and its next attempt is published only now
+    record = context.jobs.take("job", 1)  # it runs, fails, and its next attempt is published only now
     assert record is not None
-    assert shop.ledger.advance(record, FLUX, [], 0.0)
+    assert context.jobs.advance(record, FLUX, [], 0.0)
     work()
     assert image.exists()
-    record = shop.ledger.take("job", 2)
+    record = context.jobs.take("job", 2)
     assert record is not None
     work()
     assert image.exists()
     result = BatchResult("job", "a fox", FLUX, FLUX, True)
-    shop.ledger.settle(record, State.SUCCEEDED, result)
+    context.jobs.settle(record, State.SUCCEEDED, result)
     work()
     assert not image.exists()
 
 
-def test_one_of_a_fleet_looks_at_a_time(shop: Workshop, redis_url: str, tmp_path: Path, keep, work) -> None:
+def test_one_of_a_fleet_looks_at_a_time(context: WorkerContext, redis_url: str, tmp_path: Path, keep, work) -> None:
     work()
     old = keep(b"old", KEEP_SECONDS + 60)
-    keeper = Storekeeper(shop, "identity", round_seconds=0.01)
+    keeper = Cleanup(context, "identity", round_seconds=0.01)
     keeper.start()
     for _ in range(2):  # it marks the storage first in every round, so by the second mark a round is over
         (tmp_path / "storage/.replibatch/storage-id").unlink(missing_ok=True)
-        wait_for(lambda: shop.storage.identity() is not None, seconds=30)
+        wait_for(lambda: context.storage.identity() is not None, seconds=30)
     keeper.stop()
     assert old.exists()
     with Redis.from_url(redis_url) as redis:
-        assert 0 < redis.ttl(f"{shop.ledger.prefix}inputs:removing") <= 3600
+        assert 0 < redis.ttl(f"{context.jobs.prefix}inputs:removing") <= 3600
 
 
-def test_a_storage_that_was_deleted_is_the_same_one_again(shop: Workshop, tmp_path: Path) -> None:
-    identity = mark(shop.storage, {})["storage"]
-    keeper = Storekeeper(shop, identity, round_seconds=0.01)
+def test_a_storage_that_was_deleted_is_the_same_one_again(context: WorkerContext, tmp_path: Path) -> None:
+    identity = mark(context.storage, {})["storage"]
+    keeper = Cleanup(context, identity, round_seconds=0.01)
     keeper.start()
     try:
         shutil.rmtree(tmp_path / "storage", ignore_errors=True)
-        wait_for(lambda: shop.storage.identity() == identity, seconds=30)
+        wait_for(lambda: context.storage.identity() == identity, seconds=30)
     finally:
         keeper.stop()
 
 
-def test_another_storage_in_its_place_is_told_and_left_as_it_is(shop: Workshop) -> None:
-    theirs = mark(shop.storage, {})["storage"]
-    keeper = Storekeeper(shop, "this worker's", round_seconds=0.01)
+def test_another_storage_in_its_place_is_told_and_left_as_it_is(context: WorkerContext) -> None:
+    theirs = mark(context.storage, {})["storage"]
+    keeper = Cleanup(context, "this worker's", round_seconds=0.01)
     with capture_logs() as said:
         keeper.start()
         wait_for(lambda: any("another storage stands in the place" in entry["event"] for entry in said), seconds=30)
         keeper.stop()
-    assert shop.storage.identity() == theirs
+    assert context.storage.identity() == theirs

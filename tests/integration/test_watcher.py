@@ -49,7 +49,7 @@ class TestEnds:
 
     @pytest.mark.parametrize("count", [1, 3, 150])
     def test_those_of_unknown_age_too(self, worker, count):
-        """As a custodian has them: ids of a dead worker's predictions, some over for long."""
+        """As a takeover has them: ids of a dead worker's predictions, some over for long."""
         made = worker.create_many(count)
         wait_for(lambda: worker.sandbox.books.in_flight < count)
         for prediction in made:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from replibatch.polling import Watcher
-from replibatch.polling.peers import Fellows
+from replibatch.polling.peers import Peers
 from replibatch.replicate_api import Prediction, ReplicateAPI
 from replibatch.sandbox import Sandbox
 from tests.catalogue import FLUX
@@ -19,14 +19,14 @@ from tests.integration.sandbox_caller import wait_for
 class Worker:
     """One worker process' client and watcher, what it has seen end, and how late (seconds)."""
 
-    def __init__(self, sandbox: Sandbox, reads_per_second: float = 50.0, fellows: Fellows | None = None) -> None:
+    def __init__(self, sandbox: Sandbox, reads_per_second: float = 50.0, peers: Peers | None = None) -> None:
         self.sandbox = sandbox
         self.seen: list[Prediction] = []
         self.delays: list[float] = []
         self._stack = ExitStack()
         self.own_reads = Reads()
         self.api: ReplicateAPI = self._stack.enter_context(account(sandbox.url, await_read=self.own_reads))
-        self.watcher = Watcher(self.api, reads_per_second, fellows=fellows)
+        self.watcher = Watcher(self.api, reads_per_second, peers=peers)
 
     def __enter__(self) -> Worker:
         self.watcher.start()

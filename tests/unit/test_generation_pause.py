@@ -16,7 +16,7 @@ from replibatch.execution.work import Work
 def test_a_clock_that_is_set_back_makes_no_pause_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     work = cast("Any", Work.__new__(Work))
     work.running = Running("g:1")
-    work.shop = SimpleNamespace(gatekeeper=SimpleNamespace(draining=False))
+    work.context = SimpleNamespace(waiting_room=SimpleNamespace(draining=False))
     began = time.time()
     wall = iter([began])
     monkeypatch.setattr(time, "time", lambda: next(wall, began - 3600.0))

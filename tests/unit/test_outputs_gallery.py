@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from replibatch.gallery.page import write_gallery
 from replibatch.gallery import page as gallery
+from replibatch.gallery.page import write_gallery
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
 from tests.catalogue import FLUX, NANO, QWEN
 

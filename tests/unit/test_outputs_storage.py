@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError
-from replibatch.storage import atomic as staging
 from replibatch.outputs.placeholder import placeholder
 from replibatch.outputs.save import save_placeholder
 from replibatch.requests import OutputFile
+from replibatch.storage import atomic as staging
 from replibatch.storage.folder import Folder
 from replibatch.storage.names import numbered
 from replibatch.storage.storage import open_storage

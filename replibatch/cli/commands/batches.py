@@ -34,10 +34,10 @@ def _open(batch_id: str) -> tuple[Producer, Batch]:
 @click.option("--all", "everything", is_flag=True, help=f"All of them, not only the newest {SHOWN}.")
 def batches(as_json: bool, everything: bool) -> None:
     """List the batches, the newest first."""
-    ledger = open_account().batches
+    jobs = open_account().batches
     rows = []
-    for each, opened in ledger.newest(1_000_000 if everything else SHOWN):
-        state, about = ledger.state(each), ledger.about(each)
+    for each, opened in jobs.newest(1_000_000 if everything else SHOWN):
+        state, about = jobs.state(each), jobs.about(each)
         if as_json:
             click.echo(json.dumps(_as_json(each, opened, state, about), ensure_ascii=False))
         else:
@@ -85,7 +85,7 @@ def watch(batch_id: str) -> None:
     )
 
     def look() -> dict[str, Any]:
-        return {**producer.gate.status(), "held": producer.batches.held(batch_id)}
+        return {**producer.limiter.status(), "held": producer.batches.held(batch_id)}
 
     with LiveProgress(tally, look, stderr()) as progress:
         for ended in batch.follow(stop=_is_held, bring_files=False):
@@ -133,8 +133,8 @@ def _resume_account() -> None:
     from replibatch.producer import Batch  # noqa: PLC0415
 
     producer = open_account()
-    stopped = producer.gate.status().get("stopped")
-    producer.gate.resume()
+    stopped = producer.limiter.status().get("stopped")
+    producer.limiter.resume()
     held = [each for each, _ in producer.batches.newest(1_000_000) if producer.batches.held(each).startswith(STOPPED)]
     for each in held:
         Batch(producer, each).resume()

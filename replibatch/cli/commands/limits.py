@@ -59,9 +59,9 @@ def show_limits(as_json: bool) -> None:
 
 
 def _store(producer: Producer, changes: dict[str, int] | dict[str, int | None]) -> None:
-    producer.gate.store_limits(dict(changes))
+    producer.limiter.store_limits(dict(changes))
     # Read at once, whether or not any process is there to hear of it; this one takes leave in the same call.
-    producer.gate.heartbeat({}, leaving=True)
+    producer.limiter.heartbeat({}, leaving=True)
     _show(producer, as_json=False)
 
 

@@ -62,7 +62,7 @@ def snapshot(producer: Producer) -> dict[str, Any]:
     from replibatch.limits.process import explicit_limits  # noqa: PLC0415
     from replibatch.limits.status import source  # noqa: PLC0415
 
-    now = producer.gate.status()
+    now = producer.limiter.status()
     own = explicit_limits(producer.settings)
     budget, stopped = now.get("budget"), now.get("stopped")
     return {
@@ -86,7 +86,7 @@ def snapshot(producer: Producer) -> dict[str, Any]:
 def _workers(producer: Producer, now: dict[str, Any]) -> list[dict[str, Any]]:
     from replibatch.limits.status import workers_of  # noqa: PLC0415
 
-    holders = producer.gate.holders()
+    holders = producer.limiter.holders()
     return [
         {
             "name": name,
