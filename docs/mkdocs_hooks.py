@@ -1,4 +1,4 @@
-"""Links to files outside `docs/`, as they work in a checkout, work on the site: each leads to a page that shows the file."""
+"""On the site, a link to a file outside `docs/` leads to a page that shows the file; in a checkout, to the file."""
 
 from __future__ import annotations
 
