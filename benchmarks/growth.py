@@ -1,6 +1,6 @@
 """Does a generation cost more where there is more of everything? CPU of Redis and of the scripts' callers, each.
 
-The limiter: a generation in a line behind full slots gets the slot of another's release, then claims, creates and releases.
+The limiter: a waiting generation gets the slot of a release, then claims, creates and releases.
 The records: a generation of a batch is taken, created, settled, which feeds the batch, and the next one published.
 Both are the calls a worker makes, on a Redis that keeps every acknowledged write, with no prediction behind them.
 """
@@ -31,7 +31,7 @@ from replibatch.producer.prepare import Preparer
 from replibatch.redisdb.scripts import run_together
 from replibatch.requests import BatchRequest, BatchResult, State
 from replibatch.settings import Settings
-from tests.conftest import RedisServer
+from tests.support.redis_server import RedisServer
 
 SLOTS = (60, 1_000, 10_000)
 BATCHES = (1_000, 10_000, 100_000, 1_000_000)

@@ -32,7 +32,7 @@ from replibatch.limits import Limiter, Standing, Ticket
 from replibatch.limits.waiting_room import WaitingRoom
 from replibatch.redisdb.scripts import run_together
 from replibatch.settings import Settings
-from tests.conftest import RedisServer
+from tests.support.redis_server import RedisServer
 
 LIMIT, PROCESSES, WAITERS, HOLD_SECONDS = 60, 2, 150, 0.05
 WARM_SECONDS, RUN_SECONDS = 1.0, 10.0

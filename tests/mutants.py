@@ -15,9 +15,9 @@ from pathlib import Path
 
 from replibatch.limits import limiter
 from replibatch.redisdb.scripts import Script
-from tests.conftest import RedisServer
 from tests.histories.run import run_histories, tell
 from tests.histories.stories import STORIES
+from tests.support.redis_server import RedisServer
 
 LUA = Path(limiter.__file__).parent / "lua"
 HISTORIES = 200

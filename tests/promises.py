@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.conftest import PROJECT
+from tests.support import PROJECT
 
-LEDGER, CRASH = "tests/integration/test_ledger.py", "tests/acceptance/test_crash_points.py"
-EXPIRY = "tests/integration/test_ledger_expiry.py"
-TAKEOVER, BROKER = "tests/acceptance/test_takeover.py", "tests/acceptance/test_broker_faults.py"
+LEDGER, CRASH = "tests/integration/test_jobs.py", "tests/acceptance/paid_once/test_crash_points.py"
+EXPIRY = "tests/integration/test_jobs_expiry.py"
+TAKEOVER, BROKER = "tests/acceptance/recovery/test_takeover.py", "tests/acceptance/paid_once/test_broker_faults.py"
 COPIED = ("replibatch", "workers", "tests", "pyproject.toml")
 
 
@@ -64,14 +64,14 @@ BREAKS = {
         "replibatch/jobs/lua/intend.lua",
         "redis.call('HSET', record_key(call.id), 'sent', call.sent)\n",
         "",
-        "tests/acceptance/test_reference_images.py"
+        "tests/acceptance/bad_input/test_reference_images.py"
         "::test_a_create_whose_reply_was_lost_is_recognised_though_its_image_was_uploaded_again[kill]",
     ),
     "P3: a lost create is taken for none at once": Break(
         "replibatch/execution/reconcile.py",
         "if began - search.began < self._settle_seconds or search.looks < LOOKS_AT_LEAST:",
         "if False:",
-        "tests/integration/test_reconciler.py::TestAbsent::test_only_after_the_settle_time_and_several_looks",
+        "tests/integration/test_reconcile.py::TestAbsent::test_only_after_the_settle_time_and_several_looks",
     ),
     "P3: a process that stood still sends its create": Break(
         "replibatch/replicate_api/calls.py",

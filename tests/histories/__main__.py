@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.conftest import RedisServer
 from tests.histories.run import run_histories
+from tests.support.redis_server import RedisServer
 
 HISTORIES_AT_ONCE = 100
 

@@ -12,8 +12,8 @@ from replibatch.jobs import Batches, Jobs
 from replibatch.replicate_api import ReplicateAPI
 from replibatch.sandbox import Sandbox, SandboxSettings
 from replibatch.settings import load
-from tests.integration.account import TOKEN, account
-from tests.integration.sandbox_caller import Caller
+from tests.support.account import TOKEN, account
+from tests.support.sandbox_caller import Caller
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from replibatch.execution import credentials
 from replibatch.execution.credentials import Credentials
 from replibatch.limits import Limiter
 from replibatch.settings import load
-from tests.integration.sandbox_caller import wait_for
+from tests.support.sandbox_caller import wait_for
 
 REFUSED, NO_CREDIT = "TokenRefused: no", "NoCredit: no"
 

@@ -9,7 +9,7 @@ import pytest
 from replibatch import BatchRequest, enqueue_batch
 from replibatch.producer import Batch, open_producer
 from replibatch.requests import BatchResult, State
-from tests.catalogue import FLUX
+from tests.support.catalogue import FLUX
 
 
 @pytest.fixture

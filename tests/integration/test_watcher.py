@@ -14,11 +14,11 @@ from replibatch.polling import Watcher
 from replibatch.polling.watcher import BURST_SECONDS
 from replibatch.replicate_api import Prediction
 from replibatch.sandbox import Sandbox, SandboxSettings
-from tests.catalogue import FLUX, QWEN, VEO
-from tests.integration.account import TOKEN, account
-from tests.integration.odd_server import OddServer, answer
-from tests.integration.sandbox_caller import wait_for
-from tests.integration.watching import Worker
+from tests.support.account import TOKEN, account
+from tests.support.catalogue import FLUX, QWEN, VEO
+from tests.support.odd_server import OddServer, answer
+from tests.support.sandbox_caller import wait_for
+from tests.support.watching import Worker
 
 PLENTY = 1_000_000
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests import mutants, promises
-from tests.conftest import PROJECT
+from tests.support import PROJECT
 
 
 @pytest.mark.parametrize("name", promises.BREAKS)
