@@ -41,10 +41,10 @@ from replibatch import Batch
 from replibatch.cli.app import commands
 from replibatch.cli.run.enqueue import Enqueuer
 from replibatch.execution.attempt import generate
-from replibatch.jobs import Ledger
+from replibatch.jobs import Jobs
 from replibatch.producer import open_producer
 from replibatch.sandbox import Sandbox, SandboxSettings
-from tests.conftest import RedisServer
+from tests.support.redis_server import RedisServer
 
 OURS = ("replibatch", "workers")
 READY_SECONDS = 60.0
@@ -185,7 +185,7 @@ def walks() -> dict[str, Walk]:
                         with _worker():
                             open_producer().present()  # as `run` does, for its status line
                             _make(folder, 1)
-                            line = recorder.last(Enqueuer.append, until=Ledger.published)
+                            line = recorder.last(Enqueuer.append, until=Jobs.published)
                             _make(folder, 3)
                     finally:
                         recorder.off()

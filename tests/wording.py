@@ -25,7 +25,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PROJECT = Path(__file__).parent.parent
+from tests.support import PROJECT
+
 DEFAULT = (PROJECT / "replibatch", PROJECT / "workers")
 
 PHRASES = {

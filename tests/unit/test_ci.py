@@ -9,7 +9,7 @@ from importlib.metadata import version
 import yaml
 
 import replibatch
-from tests.conftest import PROJECT
+from tests.support import PROJECT
 
 CI = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
 TEST_COMMAND = re.compile(r"^# The README's test command.*\n((?:[^#\n].*\n)+)", re.MULTILINE)
