@@ -67,6 +67,7 @@ class BatchRequest:
         output_filepath: the file to write; None lets replibatch name it.
         kwargs: the model's other inputs; reference images as paths or URLs.
         request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
+        fields: the caller's own data, as JSON has it; comes back with the result, and is never sent to the model.
 
     Raises:
         RequestError: a field of the wrong type, or a text that is empty or not Unicode.
@@ -77,6 +78,7 @@ class BatchRequest:
     output_filepath: str | None = None
     kwargs: dict[str, Any] | None = None
     request_id: str | None = None
+    fields: dict[str, Any] | None = None
     idempotent: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +103,10 @@ class BatchRequest:
                 _can_be_sent(text) for text in (name, *(value if isinstance(value, list | tuple) else [value]))
             ):
                 raise RequestError(f"{name!r} is {value!r}; allowed: Unicode text, without half a surrogate pair")
+        if self.fields is not None and not (
+            isinstance(self.fields, dict) and all(isinstance(key, str) for key in self.fields)
+        ):
+            raise RequestError(f"fields is {self.fields!r}; allowed: a dict of your own data by name, or None")
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()
@@ -121,6 +127,7 @@ class RoutedRequest:
         fallback: whether another model may stand in.
         warnings: what routing changed or dropped, for people.
         max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
+        fields: the caller's own data, for the result.
     """
 
     request_id: str
@@ -133,6 +140,7 @@ class RoutedRequest:
     fallback: bool = True
     warnings: tuple[str, ...] = ()
     max_retries: int | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
         """The result of it where nothing was made."""
@@ -146,6 +154,7 @@ class RoutedRequest:
             attempts=attempts,
             cost_usd=round(sum(attempt.cost_usd for attempt in attempts), 6),
             state=state,
+            fields=self.fields,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -243,6 +252,7 @@ class BatchResult:
         placeholder: whether the file is the black image.
         state: the final state.
         inputs: what the last model was given, seed included: enough to make it again.
+        fields: the caller's own data that came with the request.
     """
 
     request_id: str
@@ -259,6 +269,7 @@ class BatchResult:
     placeholder: bool = False
     state: State = State.SUCCEEDED
     inputs: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
 
     @property
     def file_paths(self) -> list[str]:

@@ -185,6 +185,14 @@ class Settings(BaseSettings):
         description="Nothing is started that could take the month's spend (UTC) past it.",
     )
 
+    confirm_usd: float = Field(
+        10.0,
+        alias="REPLIBATCH_CONFIRM_USD",
+        ge=0,
+        le=1e9,
+        description="On a terminal, a list estimated above this asks before it starts; --yes answers.",
+    )
+
     @property
     def redis_address(self) -> str:
         """Where Redis is, without its password; `embedded` where that is this machine's own."""

@@ -36,8 +36,7 @@ log_format = click.option(
 )
 
 _SHARED = (
-    click.argument("file", metavar="FILE"),
-    click.option("-m", "--model", metavar="MODEL", help="For lines that name no model."),
+    click.argument("files", metavar="FILE...", nargs=-1, required=True),
     click.option(
         "-o",
         "--output",
@@ -50,16 +49,19 @@ _SHARED = (
         "--max-concurrent", type=click.IntRange(min=1), metavar="N", help="The most of it in flight at a time."
     ),
     click.option(
-        "-i", "--input", "inputs", multiple=True, metavar="KEY=VALUE", help="A model input, for lines without it."
-    ),
-    click.option(
         "--max-cost",
         type=Dollars(),
         metavar="USD",
         help="Nothing is started that could take the cost of this list past this, earlier runs of it included.",
     ),
-    click.option("--no-fallback", is_flag=True, help="No other model stands in for one that fails."),
+    click.option(
+        "--no-fallback", is_flag=True, help="No other model stands in for one that fails, or that lacks an input."
+    ),
     click.option("--fresh", is_flag=True, help="Make everything again, what succeeded before too."),
+    click.option(
+        "--overwrite", is_flag=True, help="Replace files in DIR that these items have not made; refused without it."
+    ),
+    click.option("--yes", is_flag=True, help="Start without a question, whatever it costs."),
 )
 
 

@@ -153,6 +153,7 @@ class Work:
             placeholder=state == State.PLACEHOLDER,
             state=state,
             inputs=self.inputs,
+            fields=request.fields,
         )
         settled = self.context.jobs.settle(record, state, result, self._notice_of(record, result))
         if settled is None:

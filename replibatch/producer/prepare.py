@@ -51,7 +51,7 @@ class Preparer:
         Raises:
             RequestError: it cannot be done as asked; nothing was spent.
         """
-        routed = routed or self.check(request)
+        routed = routed or self.check(request, fallback=fallback)
         if places := routed.places:
             routed = routed.with_files({place: self._files.carried(place) for place in places})
         name = request.output_filepath
@@ -70,15 +70,16 @@ class Preparer:
             fallback=fallback,
             warnings=tuple(routed.warnings),
             max_retries=max_retries,
+            fields=request.fields or {},
         )
 
-    def check(self, request: BatchRequest) -> Routed:
+    def check(self, request: BatchRequest, *, fallback: bool = True) -> Routed:
         """Route one request and look at its files; each file is looked at once, unless it has changed.
 
         Raises:
             RequestError: it cannot be done as asked.
         """
-        routed = route(request, self._catalog)
+        routed = route(request, self._catalog, fallback=fallback)
         versions = {version_of(place) for place in routed.places if is_local(place) or place.startswith("data:")}
         if not versions <= self._checked:
             routed.check_files()

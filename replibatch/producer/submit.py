@@ -71,7 +71,7 @@ def submit(
     """
     if isinstance(requests, Sequence):
         for request in requests:  # all of it, before any of it is paid for
-            producer.prepare.check(request)
+            producer.prepare.check(request, fallback=fallback)
     batch = Batch(producer, new_id(8))
     if max_cost_usd is not None:
         producer.limiter.fill_purse(batch.id, max_cost_usd)

@@ -22,13 +22,14 @@ IMAGES = frozenset({"jpg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
 VIDEOS = frozenset({"mp4", "m4v", "mov", "webm", "mkv", "avi"})
 
 
-def route(request: BatchRequest, catalog: Catalog, *, folder: Path | None = None) -> Routed:
+def route(request: BatchRequest, catalog: Catalog, *, folder: Path | None = None, fallback: bool = True) -> Routed:
     """Find the model that can take a request, and what it is given.
 
     Args:
         request: as the caller made it.
         catalog: the models to choose from.
         folder: where relative paths of images start; None takes the working directory.
+        fallback: whether another model than the one asked for may take it.
 
     Raises:
         UnsupportedModel: the catalogue has no such model.
@@ -52,7 +53,7 @@ def route(request: BatchRequest, catalog: Catalog, *, folder: Path | None = None
             inputs[name] = found if spec.type == "array" else _only(name, found)
         else:
             inputs[name] = value
-    model, switched = _model_for(asked, inputs, references, catalog)
+    model, switched = _model_for(asked, inputs, references, catalog, fallback=fallback)
     inputs = {name: _checked(name, value, asked, model, bool(references)) for name, value in inputs.items()}
     inputs, left_out = carry(model, inputs, with_reference=bool(references))
     _check_required(model, inputs, references)
@@ -81,7 +82,7 @@ def located(inputs: Mapping[str, Any], catalog: Catalog, folder: Path) -> dict[s
 
 
 def _model_for(
-    asked: Model, inputs: dict[str, Any], references: list[str], catalog: Catalog
+    asked: Model, inputs: dict[str, Any], references: list[str], catalog: Catalog, *, fallback: bool
 ) -> tuple[Model, list[str]]:
     """The model that can take it, and what to say where that is another one than asked.
 
@@ -96,10 +97,14 @@ def _model_for(
         taker = catalog.one_reference if len(references) == 1 else catalog.several_references
         if len(references) > taker.reference_max:
             raise ReferenceImageError(too_many(len(references), taker))
+        if not fallback:
+            raise ReferenceImageError(
+                f"{too_many(len(references), asked)}; {taker.name} takes it where fallbacks may stand in"
+            )
         return taker, [f"{taker.name} instead of {asked.name}, for {counted_images(len(references))}"]
     foreign = [name for name in inputs if asked.input(name) is None]
     for edge in asked.fallback:
-        if UNSUPPORTED_INPUTS in edge.on and not references and not edge.references:
+        if fallback and UNSUPPORTED_INPUTS in edge.on and not references and not edge.references:
             other = catalog.models[edge.model]
             if taken := [name for name in foreign if other.input(name)]:
                 return other, [f"{other.name} instead of {asked.name}, for {', '.join(map(repr, taken))}"]

@@ -9,8 +9,9 @@ from itertools import islice
 from typing import cast
 
 from replibatch.broker.publish import BULK
-from replibatch.cli.run.plan import Item, Plan
+from replibatch.cli.run.plan import Plan
 from replibatch.errors import NoSuchWork
+from replibatch.lists import Item
 from replibatch.producer import Batch, Producer
 from replibatch.producer.submit import CHUNK, Ask, append_all
 from replibatch.requests import BatchResult, new_id
@@ -52,8 +53,12 @@ class Enqueuer:
         self._producer = producer
         self._options = options
         self._name = name
-        self._remembered = f"{producer.limiter.prefix}run:{plan.folder.identity}"
         self.batch = Batch(producer, new_id(8))
+
+    @property
+    def _remembered(self) -> str:
+        """The key of the batches of this folder; its identity is settled once it has been created."""
+        return f"{self._producer.limiter.prefix}run:{self._folder.identity}"
 
     def put_off_earlier(self) -> None:
         """What an earlier run, which nobody follows any more, had not started waits in this one instead."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from replibatch.errors import OutputPathError
 from replibatch.lists.disk_map import DiskMap
 from replibatch.settings import Settings
+from replibatch.storage.atomic import staged
 from replibatch.storage.names import safe_key
 
 if sys.platform != "win32":
@@ -23,7 +25,9 @@ if sys.platform != "win32":
 RESULTS = "results.jsonl"
 GALLERY = "gallery.html"
 LOCK = ".replibatch.lock"
-OURS = frozenset({RESULTS, GALLERY, LOCK})
+STATE = ".replibatch.json"
+OURS = frozenset({RESULTS, GALLERY, LOCK, STATE})
+HASH_BYTES = 16
 
 
 class OutputFolder:
@@ -32,10 +36,12 @@ class OutputFolder:
     Args:
         path: DIR.
         settings: say whether workers write to it themselves, or to a storage it is fetched from.
+        play: whether a stand-in makes the files: they never count as made for Replicate's.
 
     Attributes:
         path: absolute.
-        identity: tells runs into different folders apart.
+        shown: as it was typed.
+        identity: tells runs into different folders apart; kept in the folder, wherever it is moved.
         is_direct: workers write into it themselves.
         root: what the keys of its files start with, in the storage.
         results: the file with a line for each result.
@@ -43,15 +49,26 @@ class OutputFolder:
         read_to: the size of `results` when it was read for what had been made, in bytes; None if it was not.
     """
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, path: Path, settings: Settings, *, play: bool = False) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100  # the same folder by any way to it, links as they are
+        self.shown = str(path)
+        self.play = play
         self.results = self.path / RESULTS
         self.gallery = self.path / GALLERY
         self.read_to: int | None = None
-        self.identity = hashlib.sha256(str(self.path).encode()).hexdigest()[:32]
+        kept, self._roots = self._state()
+        self.identity = kept or secrets.token_hex(HASH_BYTES)
         embedded = settings.redis_url is None
         self.is_direct = embedded and settings.storage_url is None
         self.root = str(self.path) if self.is_direct else self._prefix_under(settings.storage_url)
+
+    def _state(self) -> tuple[str | None, list[str]]:
+        """What the folder says of itself: its identity, and what the keys of its files have started with so far."""
+        try:
+            state = json.loads((self.path / STATE).read_text("utf-8"))
+            return str(state["id"]), [str(root) for root in state["roots"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None, []
 
     def _prefix_under(self, storage_url: str | None) -> str:
         """Where the files are in the storage: in this very folder, if it lies in there."""
@@ -73,8 +90,15 @@ class OutputFolder:
         return f"{self.root}/{key}"
 
     def place_of(self, stored: str) -> Path:
-        """Where a file is in the end, by its key in the storage."""
-        return self.path / Path(stored).relative_to(self.root)
+        """Where a file is in the end, by its key in the storage, also by one from before the folder was moved.
+
+        Raises:
+            ValueError: the key is of another folder.
+        """
+        for root in (self.root, *self._roots):
+            with suppress(ValueError):
+                return self.path / Path(stored).relative_to(root)
+        raise ValueError(stored)
 
     def create(self) -> None:
         """Make it, and see that it can be written.
@@ -87,33 +111,59 @@ class OutputFolder:
             with self.results.open("ab") as file:
                 if file.tell() and not _ends_with_newline(self.results):
                     file.write(b"\n")  # a line cut short by a crash stays one that nobody can read
+            self._keep_state()
         except OSError as error:
             raise OutputPathError(
                 f"-o {self.path}: {error.strerror}; allowed: a folder that can be written"
             ) from None
+
+    def _keep_state(self) -> None:
+        """Write down the identity; where another process was quicker, take over what it wrote."""
+        place = self.path / STATE
+        kept, roots = self._state()
+        if kept is not None and self.root in roots:
+            self.identity = kept
+            return
+        with staged(place) as stage:
+            told = {"id": kept or self.identity, "roots": [*roots, self.root]}
+            stage.path.write_text(json.dumps(told), "utf-8")
+            stage.commit(overwrite=kept is not None)
+        kept, self._roots = self._state()
+        self.identity = kept or self.identity
 
     def gallery_is_current(self) -> bool:
         """Whether the page shows what there is: of many results it takes a while to make."""
         return self.gallery.exists() and self.gallery.stat().st_mtime_ns >= self.results.stat().st_mtime_ns
 
     @contextmanager
-    def made(self, *, fresh: bool = False) -> Iterator[DiskMap]:
-        """The keys of the items that `results.jsonl` has as made, and whose files are still there.
+    def made(self, *, fresh: bool = False) -> Iterator[Made]:
+        """The items that `results.jsonl` has as made, and whose files are still theirs.
 
         Args:
             fresh: none of them counts.
         """
-        with DiskMap() as made:
-            for line in () if fresh else self._lines():
+        with ExitStack() as stack:
+            keys, owners, lost, products = (stack.enter_context(DiskMap()) for _ in range(4))
+            offset = 0
+            for raw_bytes, line in self._lines():
                 key = _key(line["key"])
-                if line["success"] and all(Path(path).exists() for path in line["file_paths"]):
-                    made[key] = 1
-                else:
-                    made.discard(key)
-            yield made
+                counts = line["success"] and (self.play or not line.get("play"))
+                for path in line["file_paths"] if line["success"] or line.get("placeholder") else ():
+                    products[_hash(key, path)] = offset
+                    owner = owners.get(_hash(path))
+                    if owner is not None and owner != _short(key):
+                        lost[owner.to_bytes(7, "big")] = 1
+                    owners[_hash(path)] = _short(key)
+                if counts and not fresh and all((self.path / path).exists() for path in line["file_paths"]):
+                    keys[key] = 1
+                    lost.discard(key[:7])
+                elif not line.get("play"):
+                    keys.discard(key)
+                offset += raw_bytes
+            yield Made(self, keys, lost, products)
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        """Its lines that can be read."""
+    def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Its lines with their lengths in bytes; one that cannot be read counts as one without files."""
         self.read_to = 0
         if not self.results.exists():
             return
@@ -123,9 +173,10 @@ class OutputFolder:
                 try:
                     line = json.loads(raw)
                 except ValueError:
-                    continue
-                if isinstance(line, dict) and line.keys() >= {"key", "success", "file_paths"}:
-                    yield line
+                    line = None
+                if not isinstance(line, dict) or not line.keys() >= {"key", "success", "file_paths"}:
+                    line = {"key": "", "success": False, "file_paths": []}
+                yield len(raw), line
 
     @contextmanager
     def occupied(self) -> Iterator[bool]:
@@ -152,6 +203,57 @@ class OutputFolder:
         """Let others in, who will follow what this process does."""
         if sys.platform != "win32":
             fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+
+class Made:
+    """Keys of items that are made.
+
+    Args:
+        folder: that they are made into.
+        keys: of those that have a file.
+        lost: the beginnings of those whose file another item has replaced.
+        products: by item and file, where in `results.jsonl` the newest line is that has it.
+    """
+
+    def __init__(self, folder: OutputFolder, keys: DiskMap, lost: DiskMap, products: DiskMap) -> None:
+        self._folder = folder
+        self._keys = keys
+        self._lost = lost
+        self._products = products
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, bytes) and key in self._keys and key[:7] not in self._lost
+
+    def is_of(self, key: bytes, name: str, sha256: str) -> bool:
+        """Whether a file is what an item made, by `results.jsonl`.
+
+        Args:
+            key: of the item.
+            name: of the file, in the folder.
+            sha256: of what is in it now, in hexadecimal.
+        """
+        for path in (name, str(self._folder.path / name)):
+            offset = self._products.get(_hash(key, path))
+            if offset is None:
+                continue
+            with self._folder.results.open("rb") as file:
+                file.seek(offset)
+                line = json.loads(file.readline())
+            if self._folder.play and not line.get("play"):
+                return False  # what was paid for gives way to no play
+            files = line.get("files") or ()
+            return any(each.get("path") == path and each.get("sha256") == sha256 for each in files)
+        return False
+
+
+def _hash(*parts: bytes | str) -> bytes:
+    joined = b"\0".join(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part for part in parts)
+    return hashlib.sha256(joined).digest()[:HASH_BYTES]
+
+
+def _short(key: bytes) -> int:
+    """The beginning of a key as a number that fits a `DiskMap`."""
+    return int.from_bytes(key[:7].ljust(7, b"\0"), "big")
 
 
 def _key(written: str) -> bytes:

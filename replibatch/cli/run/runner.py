@@ -18,7 +18,6 @@ from replibatch.cli.formatting import closing
 from replibatch.cli.run.enqueue import Enqueuer
 from replibatch.cli.run.folder import OutputFolder
 from replibatch.cli.run.interrupts import Interrupts
-from replibatch.cli.run.plan import Item
 from replibatch.cli.run.progress import LiveProgress
 from replibatch.cli.run.results_file import ResultsFile
 from replibatch.cli.run.tally import Tally
@@ -26,6 +25,7 @@ from replibatch.errors import NoCredit
 from replibatch.gallery.page import write_gallery
 from replibatch.jobs.batch_state import BatchState
 from replibatch.jobs.holds import BUDGET, PAUSED
+from replibatch.lists import Item
 from replibatch.producer import Producer
 from replibatch.requests import BatchResult
 
@@ -88,7 +88,7 @@ class Runner:
         with ExitStack() as stack:
             if stack.enter_context(self._folder.occupied()):
                 self._enqueuer.put_off_earlier()
-            results = ResultsFile(self._folder.results, self._folder.read_to)
+            results = ResultsFile(self._folder.results, self._folder.read_to, play=self._folder.play)
             stack.callback(results.close)
             stack.callback(self._finish)
             stack.enter_context(self._progress)
