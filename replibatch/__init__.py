@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from replibatch.errors import ReplibatchError
+    from replibatch.errors import ReplibatchError, ReplibatchWarning
     from replibatch.producer import (
         Batch,
         IntelligentBatchProcessor,
@@ -28,6 +28,7 @@ __all__ = [
     "IntelligentBatchProcessor",
     "Job",
     "ReplibatchError",
+    "ReplibatchWarning",
     "enqueue",
     "enqueue_batch",
     "get_global_status",
@@ -35,7 +36,12 @@ __all__ = [
     "replicate_model_calling",
 ]
 
-_HOMES = {"BatchRequest": "requests", "BatchResult": "requests", "ReplibatchError": "errors"}
+_HOMES = {
+    "BatchRequest": "requests",
+    "BatchResult": "requests",
+    "ReplibatchError": "errors",
+    "ReplibatchWarning": "errors",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -51,6 +51,10 @@ class ReplibatchError(Exception):
     """Base of every error replibatch raises. The message is one line for people."""
 
 
+class ReplibatchWarning(UserWarning):
+    """Something of a request will not be as it was written; said at the call, before anything is spent."""
+
+
 class SettingsError(ReplibatchError, ValueError):
     """A setting, or the set-up, is not usable; the message names it, what was found and what is allowed."""
 

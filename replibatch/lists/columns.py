@@ -12,9 +12,10 @@ from typing import Any, Literal
 from replibatch.catalog import Catalog, Model
 from replibatch.errors import RequestError
 from replibatch.lists.lines import Line
-from replibatch.lists.names import OWN, PROMPTS, nearest, plain
 from replibatch.lists.pictures import is_picture
+from replibatch.lists.words import OWN, PROMPTS
 from replibatch.routing import REFERENCE_NAMES
+from replibatch.routing.near import nearest, plain
 
 Role = Literal["own", "input", "own column", "ignored"]
 
@@ -32,13 +33,13 @@ class Wanted:
         mapped: `--map`: the column, dotted for nested ones, by the own word or input that it stands for.
         ignored: `--ignore`.
         strict: `--strict`.
-        placeholders: the columns that a `--prompt-template` names.
+        placeholders: the columns that a `--prompt-template` names; None without one.
     """
 
     mapped: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     strict: bool = False
-    placeholders: frozenset[str] = frozenset()
+    placeholders: frozenset[str] | None = None
 
 
 class Inputs:
@@ -233,7 +234,7 @@ class Columns:
                     f"column {name!r}: steps are not made from lists; expected: --ignore {_typed(name)}"
                 )
             return "own", word
-        if word in self._wanted.placeholders:
+        if word in (self._wanted.placeholders or ()):
             return "own column", ""
         if found := self._inputs.named(name) or self._inputs.of_another(name):
             return ("own column", "") if found in self._wanted.mapped else ("input", found)
@@ -265,7 +266,7 @@ class Columns:
             self.mistakes.append(
                 f"no column 'prompt', and {told} could be it; expected: --map prompt={_typed(others[0])}"
             )
-        elif "prompt" not in self._wanted.placeholders and not self._wanted.placeholders and self._needs_prompt():
+        elif self._wanted.placeholders is None and self._needs_prompt():
             self.mistakes.append(f"no column 'prompt'; {self._found()}; expected: --map prompt=COLUMN")
 
     def _needs_prompt(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from replibatch.catalog import Catalog
-from replibatch.errors import RequestError
+from replibatch.errors import RequestError, UnsupportedModel
 from replibatch.lists.columns import Cells
 from replibatch.lists.disk_map import DiskMap
 from replibatch.lists.lines import Line, Mistake
@@ -134,6 +134,9 @@ class Maker:
             for each in combinations(models, self._vary, self._asked.samples):
                 try:
                     yield self._item(line, cells, prompt, variant if len(prompts) > 1 else 0, each, given)
+                except UnsupportedModel as error:
+                    hint = "; for -m in its place: --ignore model" if cells.model else ""
+                    yield Mistake(line.file, line.number, f"{error}{hint}")
                 except RequestError as error:
                     yield Mistake(line.file, line.number, _in_list_words(str(error)))
 

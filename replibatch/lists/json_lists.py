@@ -10,8 +10,9 @@ from typing import IO, Any
 
 from replibatch.lists.json_stream import JSONStream
 from replibatch.lists.lines import Line, Mistake, Read, Unreadable
-from replibatch.lists.names import PROMPTS, plain
 from replibatch.lists.records import Records
+from replibatch.lists.words import PROMPTS
+from replibatch.routing.near import plain
 
 WRAPPERS = ("prompts", "data", "items", "annotations", "requests")  # the one list inside a document
 KEYS_SHOWN = 6
@@ -182,7 +183,7 @@ def _element(file: str, number: int, value: Any, records: Records, name: str | N
         if fields is not None:
             yield Line(file, number, fields if name is None else {"id": name, **fields})
     else:
-        yield Mistake(file, number, f"the element is {_shown(value)}; expected: a text, or an object with a prompt")
+        yield Mistake(file, number, f"the element is {_shown(value)!r}; expected: a text, or an object with a prompt")
 
 
 def _check_end(stream: JSONStream) -> None:

@@ -12,11 +12,12 @@ from replibatch.errors import RequestError
 from replibatch.lists.columns import Cells, Columns, Inputs, Wanted
 from replibatch.lists.items import Asked, Item, Maker
 from replibatch.lists.lines import Line, Mistake, Unreadable
-from replibatch.lists.names import OWN, plain
 from replibatch.lists.read import ListFile, ReadOptions
 from replibatch.lists.source import check_encoding, sources
 from replibatch.lists.sweep import pairs_of, values_of
 from replibatch.lists.understanding import Understood
+from replibatch.lists.words import OWN
+from replibatch.routing.near import plain
 
 MOST_COLUMNS = 1000  # different keys of all lines together
 MOST_MODELS = 1000
@@ -130,7 +131,7 @@ class Listing:
 
     def _with_inputs(self, options: Options) -> Asked:
         inputs: dict[str, Any] = {}
-        for key, value, text in pairs_of("-i", options.given, "KEY=VALUE, as in -i aspect_ratio=16:9"):
+        for key, value, text in pairs_of("-i", options.given, "key=value, as in -i aspect_ratio=16:9"):
             name = self._named("-i", key, text)
             if name in inputs:
                 earlier = inputs[name]

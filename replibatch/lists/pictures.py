@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from replibatch.file_formats import recognise
-from replibatch.lists.names import plain
+from replibatch.routing.near import plain
 
 LONGEST_PATH = 1000  # characters
 _ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)

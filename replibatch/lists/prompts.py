@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from replibatch.errors import RequestError
-from replibatch.lists.names import plain
+from replibatch.routing.near import plain
 
 MOST_ALTERNATIVES = 10_000  # written out of one prompt
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}|]*)\}")
@@ -38,9 +38,11 @@ class Prompts:
     _read: dict[Path, list[str]] = field(default_factory=dict, compare=False)
 
     @property
-    def placeholders(self) -> frozenset[str]:
-        """The columns that the template names, as `plain` writes them."""
-        found = (match[1] for match in _PLACEHOLDER.finditer(self.template or "") if match[1])
+    def placeholders(self) -> frozenset[str] | None:
+        """The columns that the template names, as `plain` writes them; None without a template."""
+        if self.template is None:
+            return None
+        found = (match[1] for match in _PLACEHOLDER.finditer(self.template) if match[1])
         return frozenset(plain(name) for name in found)
 
     def of(self, prompt: str | None, fields: Mapping[str, Any], folder: Path) -> list[str]:

@@ -83,6 +83,8 @@ def _plain(cell: Any) -> Any:
             return int(cell)
         case datetime.time():
             return cell.strftime("%H:%M:%S") if cell.second else cell.strftime("%H:%M")
+        case datetime.datetime() if cell.time() == datetime.time():
+            return cell.date().isoformat()
         case datetime.datetime() | datetime.date():
             return cell.isoformat()
         case datetime.timedelta():

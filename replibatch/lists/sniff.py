@@ -10,7 +10,8 @@ from itertools import pairwise
 from typing import Literal
 
 from replibatch.lists.lines import Unreadable
-from replibatch.lists.names import PROMPTS, plain
+from replibatch.lists.words import PROMPTS
+from replibatch.routing.near import plain
 
 Kind = Literal["txt", "csv", "json", "jsonl", "markdown", "xlsx", "parquet"]
 
@@ -36,6 +37,11 @@ REFUSED = {
     ".htm": "HTML",
     ".py": "Python",
     ".docx": "a Word file",
+    ".pdf": "a PDF",
+    ".xls": "an Excel file of the old form",
+    ".zip": "an archive",
+    ".feather": "an Arrow file",
+    ".sqlite": "a database",
     ".ods": "an OpenDocument table",
     ".numbers": "a Numbers table",
     ".pkl": "a pickle, which is never opened",

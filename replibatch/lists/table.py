@@ -167,7 +167,7 @@ def _check_stray(number: int, taken: list[str], delimiter: str, header_delimiter
     Raises:
         Unreadable: they do.
     """
-    inner = taken[1:]
+    inner = taken[1:-1]
     alike = sum(line.count(delimiter) == header_delimiters for line in inner) if header_delimiters else 0
     if alike * 2 > len(inner) or len(taken) > LONGEST_CELL_LINES:
         raise Unreadable(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from replibatch import contents
 from replibatch.catalog import Catalog
+from replibatch.producer.caller import Caller
 from replibatch.producer.files import REMEMBERED, Files, version_of
 from replibatch.requests import BatchRequest, RoutedRequest
 from replibatch.routing import Routed, route
@@ -36,6 +37,7 @@ class Preparer:
         fallback: bool = True,
         max_retries: int | None = None,
         folder: str = "",
+        caller: Caller | None = None,
     ) -> RoutedRequest:
         """Check and route one request.
 
@@ -47,11 +49,12 @@ class Preparer:
             fallback: whether another model may stand in.
             max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
             folder: where a file with no name of its own goes.
+            caller: warned of inputs that are left out.
 
         Raises:
             RequestError: it cannot be done as asked; nothing was spent.
         """
-        routed = routed or self.check(request, fallback=fallback)
+        routed = routed or self.check(request, fallback=fallback, caller=caller)
         if places := routed.places:
             routed = routed.with_files({place: self._files.carried(place) for place in places})
         name = request.output_filepath
@@ -73,13 +76,15 @@ class Preparer:
             fields=request.fields or {},
         )
 
-    def check(self, request: BatchRequest, *, fallback: bool = True) -> Routed:
+    def check(self, request: BatchRequest, *, fallback: bool = True, caller: Caller | None = None) -> Routed:
         """Route one request and look at its files; each file is looked at once, unless it has changed.
 
         Raises:
             RequestError: it cannot be done as asked.
         """
         routed = route(request, self._catalog, fallback=fallback)
+        if caller is not None:
+            caller.warn(routed.omitted)
         versions = {version_of(place) for place in routed.places if is_local(place) or place.startswith("data:")}
         if not versions <= self._checked:
             routed.check_files()

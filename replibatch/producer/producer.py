@@ -19,6 +19,7 @@ from replibatch.jobs import Batches, Jobs, Link, Message, capacity_for
 from replibatch.limits import Limiter
 from replibatch.limits.process import explicit_limits, process_name
 from replibatch.money import to_usd
+from replibatch.producer.caller import Caller
 from replibatch.producer.files import Files
 from replibatch.producer.prepare import Preparer
 from replibatch.producer.published_inputs import load_catalog
@@ -142,7 +143,7 @@ class Producer:
     ) -> str:
         """Record and publish one job; returns its id. Durable in Redis when this returns."""
         generation_id = self.id_of(request) or new_id()
-        prepared = self.prepare(request, generation_id, 0, fallback=fallback)
+        prepared = self.prepare(request, generation_id, 0, fallback=fallback, caller=Caller())
         self.present()
         models = {name: model.to_json() for name, model in self.catalog.subset(prepared.model).items()}
         if self.jobs.enqueue(generation_id, prepared, models, priority=priority, link=link):

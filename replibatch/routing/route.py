@@ -12,7 +12,16 @@ from replibatch.catalog.inputs import InputSpec, listed
 from replibatch.catalog.models import UNSUPPORTED_INPUTS
 from replibatch.errors import OutputPathError, ReferenceImageError, RequestError
 from replibatch.requests import BatchRequest
-from replibatch.routing.carry import REFERENCE_NAMES, SEED, ask_for_format, carry, counted_images, format_of, too_many
+from replibatch.routing.carry import (
+    REFERENCE_NAMES,
+    SEED,
+    ask_for_format,
+    carry,
+    counted_images,
+    format_of,
+    no_input,
+    too_many,
+)
 from replibatch.routing.references import places
 from replibatch.routing.routed import Routed, as_list
 
@@ -55,12 +64,14 @@ def route(request: BatchRequest, catalog: Catalog, *, folder: Path | None = None
             inputs[name] = value
     model, switched = _model_for(asked, inputs, references, catalog, fallback=fallback)
     inputs = {name: _checked(name, value, asked, model, bool(references)) for name, value in inputs.items()}
+    asked_for = list(inputs)
     inputs, left_out = carry(model, inputs, with_reference=bool(references))
+    omitted = tuple(note for note in (no_input(model, name) for name in asked_for) if note in left_out)
     _check_required(model, inputs, references)
     _check_extension(model, request.output_filepath)
     renamed = ask_for_format(model, inputs, request.output_filepath)
     _fix_seed(model, inputs, given.get("seed"))
-    return Routed(model, inputs, references, [*switched, *left_out, *renamed])
+    return Routed(model, inputs, references, [*switched, *left_out, *renamed], omitted)
 
 
 def located(inputs: Mapping[str, Any], catalog: Catalog, folder: Path) -> dict[str, Any]:

@@ -21,12 +21,14 @@ class Routed:
         inputs: what it is given besides prompt and reference images; checked.
         references: the reference images: absolute paths, URLs and data URIs.
         warnings: what was changed or left out, for people.
+        omitted: those of them that name an input the model does not have.
     """
 
     model: Model
     inputs: dict[str, Any]
     references: list[str]
     warnings: list[str]
+    omitted: tuple[str, ...] = ()
 
     @property
     def places(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Names of columns and inputs: what is the same name, and what is nearly one."""
+"""Names of inputs: what is the same name, and what is nearly one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-OWN = ("prompt", "model", "output", "id", "tags", "then")
-PROMPTS = ("prompt", "prompts", "text", "caption", "instruction", "prompten")  # as `plain` writes them
 # What the inputs of image and video models are called elsewhere, as `plain` writes it.
 ELSEWHERE = {
     "num_inference_steps": ("steps", "step", "numsteps", "inferencesteps", "samplingsteps"),
