@@ -99,6 +99,7 @@ def _api(status: int) -> Answer:
         404: "The requested resource could not be found.",
         405: 'Method "GET" not allowed.',
         429: "Request was throttled. Expected available in 1 second.",
+        500: "An internal error occurred",
     }.get(status, phrase(status))
     title = "Unauthenticated" if status == 401 else phrase(status)
     return Answer(status, PROBLEM, f'{{"title":"{title}","detail":{_quoted(detail)},"status":{status}}}')

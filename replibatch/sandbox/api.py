@@ -140,7 +140,6 @@ class FileList(APIHandler):
     """`GET` and `POST /v1/files`. A body is taken in pieces, so that one too large is refused in words."""
 
     kind = "file"
-    place = Phase.FILE
 
     async def prepare(self) -> None:
         self._body = bytearray()
@@ -154,11 +153,15 @@ class FileList(APIHandler):
         if len(self._body) <= self._most_bytes:
             self._body += chunk
 
-    def get(self) -> None:
+    async def get(self) -> None:
+        if not await self.strike(Phase.FILE):
+            return
         rows = [file.view(self.base_url) for file in self.service.files.of(self.account)]
         self.reply({"previous": None, "next": None, "results": rows})
 
-    def post(self) -> None:
+    async def post(self) -> None:
+        if not await self.strike(Phase.FILE):  # not before the body is read, or its sender is cut off
+            return
         limit = self.service.settings.max_upload_bytes
         if len(self._body) > self._most_bytes:
             raise replies.too_large(limit)

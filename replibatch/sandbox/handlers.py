@@ -157,12 +157,14 @@ class APIHandler(JSONHandler):
         """Check the token, count, and do what a fault orders."""
         self.account = self.service.accounts.of(self.request.headers.get("Authorization", ""))
         self.count()
-        if self.place is None:
-            return
-        fault = self.service.faults.draw(self.place, *self.subject())
+        if self.place is not None:
+            await self.strike(self.place)
+
+    async def strike(self, place: Phase) -> bool:
+        """Do what a fault orders at that place; whether the request is to be answered after all."""
+        fault = self.service.faults.draw(place, *self.subject())
         order = answers.order(fault.kind) if fault else None
-        if order:
-            await self.behave(order)
+        return order is None or await self.behave(order)
 
     def subject(self) -> tuple[str, str]:
         """The model and the prompt that the request is about, as far as it is about one."""
