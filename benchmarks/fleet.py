@@ -20,7 +20,7 @@ from redis import Redis
 
 from benchmarks.rivals import MODEL, Run, Task
 from replibatch import BatchRequest, enqueue_batch
-from replibatch.local.server import choose_endpoint, find_server, write_config
+from replibatch.embedded.server import choose_endpoint, find_server, write_config
 
 PROJECT = Path(__file__).parent.parent
 READY_SECONDS = 60.0

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from replibatch.local.server import find_server
+from replibatch.embedded.server import find_server
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEADING = "## "

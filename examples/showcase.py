@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from replibatch import BatchRequest, IntelligentBatchProcessor
-from replibatch.outputs.gallery import write_gallery
+from replibatch.gallery.page import write_gallery
 
 SCENE = "A lighthouse keeper and a fox share supper by the lamp while a storm passes"
 STYLES = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from replibatch.errors import ReplibatchError
-    from replibatch.queue import (
+    from replibatch.producer import (
         Batch,
         IntelligentBatchProcessor,
         Job,
@@ -41,4 +41,4 @@ _HOMES = {"BatchRequest": "requests", "BatchResult": "requests", "ReplibatchErro
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'replibatch' has no attribute {name!r}")
-    return getattr(import_module(f"replibatch.{_HOMES.get(name, 'queue')}"), name)
+    return getattr(import_module(f"replibatch.{_HOMES.get(name, 'producer')}"), name)

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.conftest import PROJECT
+from tests.support import PROJECT
 
-LEDGER, CRASH = "tests/integration/test_ledger.py", "tests/acceptance/test_crash_points.py"
-EXPIRY = "tests/integration/test_ledger_expiry.py"
-TAKEOVER, BROKER = "tests/acceptance/test_takeover.py", "tests/acceptance/test_broker_faults.py"
+LEDGER, CRASH = "tests/integration/test_jobs.py", "tests/acceptance/paid_once/test_crash_points.py"
+EXPIRY = "tests/integration/test_jobs_expiry.py"
+TAKEOVER, BROKER = "tests/acceptance/recovery/test_takeover.py", "tests/acceptance/paid_once/test_broker_faults.py"
 COPIED = ("replibatch", "workers", "tests", "pyproject.toml")
 
 
@@ -41,101 +41,101 @@ class Break(NamedTuple):
 
 BREAKS = {
     "P1: a slot is freed when its worker dies": Break(
-        "workers/custodian.py",
+        "replibatch/execution/takeover.py",
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
-        "        run_together(self._shop.redis, self._shop.gate.released(self._ticket(record), 0.0))\n"
+        "        run_together(self._context.redis, self._context.limiter.released(self._ticket(record), 0.0))\n"
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
         f"{TAKEOVER}::test_told_to_stop_with_fifty_predictions_running",
     ),
-    "P3: no intent is left at the gate": Break(
-        "replibatch/limits/lua/gate.lua",
+    "P3: no intent is left at the limiter": Break(
+        "replibatch/limits/lua/limiter.lua",
         "  redis.call('ZADD', CREATING, whole(now), attempt)\n"
         "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)\n",
         "  redis.call('ZREM', SLOTS, attempt)\n",
         f"{CRASH}::test_killed_with_another_worker_alive[the POST sent]",
     ),
     "P3: an intent without an answer is not looked into": Break(
-        "workers/custodian.py",
+        "replibatch/execution/takeover.py",
         "elif standing in (Standing.CLAIMED, Standing.CREATED):",
         "elif False:",
         f"{CRASH}::test_killed_with_another_worker_alive[the POST sent]",
     ),
     "P3: what was sent is not written down": Break(
-        "replibatch/ledger/lua/intend.lua",
+        "replibatch/jobs/lua/intend.lua",
         "redis.call('HSET', record_key(call.id), 'sent', call.sent)\n",
         "",
-        "tests/acceptance/test_reference_images.py"
+        "tests/acceptance/bad_input/test_reference_images.py"
         "::test_a_create_whose_reply_was_lost_is_recognised_though_its_image_was_uploaded_again[kill]",
     ),
     "P3: a lost create is taken for none at once": Break(
-        "replibatch/workshop/reconciler.py",
+        "replibatch/execution/reconcile.py",
         "if began - search.began < self._settle_seconds or search.looks < LOOKS_AT_LEAST:",
         "if False:",
-        "tests/integration/test_reconciler.py::TestAbsent::test_only_after_the_settle_time_and_several_looks",
+        "tests/integration/test_reconcile.py::TestAbsent::test_only_after_the_settle_time_and_several_looks",
     ),
     "P3: a process that stood still sends its create": Break(
-        "replibatch/replicate_api/client.py",
+        "replibatch/replicate_api/calls.py",
         "and not self._may_create()",
         "and False",
         f"{CRASH}::test_stands_still_until_the_others_have_made_everything",
     ),
     "P3: the fence is not checked": Break(
-        "replibatch/ledger/lua/ledger.lua",
+        "replibatch/jobs/lua/jobs.lua",
         "    and tonumber(record.fence) == call.fence\n",
         "",
         f"{LEDGER}::TestFencing::test_not_even_the_same_process_in_an_earlier_custody",
     ),
     "P3: custody is not checked": Break(
-        "replibatch/ledger/lua/ledger.lua",
+        "replibatch/jobs/lua/jobs.lua",
         "return record and record.state == 'running' and record.process == call.process\n"
         "    and tonumber(record.fence) == call.fence",
         "return record and record.state == 'running'",
         f"{LEDGER}::TestFencing::test_who_has_lost_custody_settles_nothing",
     ),
     "P3: a prediction can be claimed twice": Break(
-        "replibatch/ledger/lua/created.lua",
+        "replibatch/jobs/lua/created.lua",
         "call.attempt_key, 'NX', 'PX'",
         "call.attempt_key, 'PX'",
         f"{LEDGER}::TestPredictions::test_one_is_claimed_once",
     ),
     "P3: a message delivered twice is worked on twice": Break(
-        "replibatch/ledger/lua/take.lua",
+        "replibatch/jobs/lua/take.lua",
         "if record.state == 'queued' or record.state == 'publishing' then",
         "if record.state ~= 'succeeded' then",
         f"{LEDGER}::TestTake::test_of_two_equal_messages_one_works",
     ),
     "P3: an attempt's prediction is not recorded": Break(
-        "replibatch/ledger/lua/created.lua",
+        "replibatch/jobs/lua/created.lua",
         "redis.call('HSET', record_key(call.id), 'prediction', call.prediction, 'created', whole(now))\n",
         "",
         f"{LEDGER}::TestPredictions::test_one_is_claimed_once",
     ),
     "P4: a lost message stays lost": Break(
-        "replibatch/ledger/lua/lost.lua",
+        "replibatch/jobs/lua/lost.lua",
         "if record and (record.state == 'queued' or record.state == 'publishing') then",
         "if false then",
         f"{BROKER}::test_messages_lost_between_the_pop_and_the_task[all]",
     ),
     "P4: a result expires before its batch is over": Break(
-        "replibatch/ledger/lua/settle.lua",
+        "replibatch/jobs/lua/settle.lua",
         "if not record.batch and not record.followers then",
         "if true then",
         f"{EXPIRY}::test_results_last_as_long_as_the_batch_that_wants_them",
     ),
     "P4: the dead are not taken over": Break(
-        "workers/custodian.py",
-        "(shop.gatekeeper.pulse.is_steady and not shop.gate.alive(process))",
+        "replibatch/execution/takeover.py",
+        "(context.waiting_room.heartbeat.is_steady and not context.limiter.alive(process))",
         "False",
         f"{CRASH}::test_killed_with_another_worker_alive[waiting for the prediction]",
     ),
     "P4: who ends gives nothing back": Break(
-        "replibatch/ledger/lua/give_back.lua",
+        "replibatch/jobs/lua/give_back.lua",
         "  add_to_custody(id, '')\n",
         "",
         f"{LEDGER}::TestDeath::test_what_one_that_ends_gives_back_the_next_takes_as_it_is",
     ),
     "P5: what is taken over waits for a thread": Break(
-        "workers/custodian.py",
+        "replibatch/execution/takeover.py",
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
         "        if record.prediction_id:\n            self._requeue(record)\n        elif",
         f"{TAKEOVER}::test_who_holds_every_slot_goes_while_every_thread_of_the_other_waits[SIGKILL]",

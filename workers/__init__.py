@@ -1,6 +1,6 @@
-"""What only workers run: the Celery app, its one task, the custodian.
+"""The fleet's entry point in a checkout and in the image: `celery -A workers worker`.
 
-`celery -A workers worker` finds the app here; it is made at first use, since making it reads the settings.
+An installed package has it as `replibatch.worker`.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 
 def __getattr__(name: str) -> Any:
     if name == "celery":
-        from workers.app import app  # noqa: PLC0415  # see above
+        from replibatch.worker.app import app  # noqa: PLC0415  # making the app reads the settings
 
         return app
     raise AttributeError(name)

@@ -10,8 +10,8 @@ from pathlib import Path
 from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 
-from replibatch.cli.mistakes import MISUSED, Failure
-from replibatch.outputs.staging import staged
+from replibatch.cli.errors import MISUSED, Failure
+from replibatch.storage.atomic import staged
 
 PRIVATE = 0o600
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=?&-]*")  # what needs no quotes

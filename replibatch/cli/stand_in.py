@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from pydantic import SecretStr
 
-from replibatch import local
+from replibatch import embedded
 from replibatch.cli.account import opened
-from replibatch.queue import Producer
+from replibatch.producer import Producer
 from replibatch.sandbox import Sandbox, SandboxSettings
 from replibatch.settings import Settings
 
@@ -28,7 +28,7 @@ def stand_in(settings: Settings, behaviour: SandboxSettings) -> Iterator[tuple[P
         try:
             yield opened(settings_for(settings, sandbox.url)), sandbox
         finally:
-            local.shutdown()  # the worker's last requests still find somebody
+            embedded.shutdown()  # the worker's last requests still find somebody
 
 
 def settings_for(settings: Settings, url: str) -> Settings:

@@ -6,7 +6,7 @@ import time
 
 from redis import Redis
 
-from replibatch.scripts import Script
+from replibatch.redisdb.scripts import Script
 from replibatch.settings import Settings
 
 MINUTE_MS = 60_000

@@ -1,1 +1,1 @@
-"""Finished outputs: recognised, downloaded, converted, named, stored, shown."""
+"""Finished outputs: recognised, downloaded, converted, saved."""

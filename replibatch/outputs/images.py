@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from replibatch.errors import NotSaved
-from replibatch.outputs.formats import AVIF, BMP, JPEG, PNG, WEBP, Format
+from replibatch.file_formats import AVIF, BMP, JPEG, PNG, WEBP, Format
 
 JPEG_QUALITY = 95
 EXIF = b"Exif\0\0"  # opens it in a JPEG; some formats leave it out

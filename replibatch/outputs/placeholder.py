@@ -7,7 +7,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from replibatch.outputs.formats import PNG, STILLS, Format, extension_of
+from replibatch.file_formats import PNG, STILLS, Format, extension_of
 
 SIZE = (1600, 900)
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from replibatch import contents
 from replibatch.errors import NoOutput, NotSaved, OutputPathError
+from replibatch.file_formats import STILLS, Format, agrees, extension_of, recognise
 from replibatch.outputs.download import Downloader
-from replibatch.outputs.formats import STILLS, Format, agrees, extension_of, recognise
 from replibatch.outputs.images import NotConverted, convert
-from replibatch.outputs.naming import numbered
 from replibatch.outputs.placeholder import placeholder
 from replibatch.outputs.shapes import DataPart, Part, TextPart, UrlPart, parts
-from replibatch.outputs.storage import Stage, Storage
 from replibatch.requests import OutputFile
+from replibatch.storage.names import numbered
+from replibatch.storage.storage import Stage, Storage
 
 
 def save(

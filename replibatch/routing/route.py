@@ -11,9 +11,9 @@ from replibatch.catalog import Catalog, Model
 from replibatch.catalog.inputs import InputSpec, listed
 from replibatch.catalog.models import UNSUPPORTED_INPUTS
 from replibatch.errors import OutputPathError, ReferenceImageError, RequestError
-from replibatch.references import places
 from replibatch.requests import BatchRequest
 from replibatch.routing.carry import REFERENCE_NAMES, SEED, ask_for_format, carry, counted_images, format_of, too_many
+from replibatch.routing.references import places
 from replibatch.routing.routed import Routed, as_list
 
 SEED_SPEC = InputSpec(name="seed", type="integer")

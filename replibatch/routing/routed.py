@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from replibatch.catalog import Model
-from replibatch.references import check_file, check_image, is_local
+from replibatch.routing.references import check_file, check_image, is_local
 
 PICTURE_WORDS = ("image", "mask", "frame")  # a file input named so takes pictures
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from replibatch.limits.gate import CLAIM_SECONDS, POST_SECONDS, SLOT_MARGIN_SECONDS
-from replibatch.limits.words import Ticket
+from replibatch.limits.limiter import CLAIM_SECONDS, POST_SECONDS, SLOT_MARGIN_SECONDS
+from replibatch.limits.tickets import Ticket
 from replibatch.money import to_micro
 from tests.histories.state import PURSE, State
 

@@ -1,4 +1,4 @@
-"""The gate's keys as they are in Redis at one moment."""
+"""The limiter's keys as they are in Redis at one moment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from redis import Redis
 
-from replibatch.limits.words import Ticket
+from replibatch.limits.tickets import Ticket
 from replibatch.money import to_micro, to_usd
 
 PURSE = "purse"

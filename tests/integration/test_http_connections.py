@@ -13,8 +13,8 @@ import pytest
 
 from replibatch.errors import SettingsError
 from replibatch.http_connections import Connections
-from tests.integration.file_server import FileServer, Handler, content
-from tests.integration.sandbox_caller import wait_for
+from tests.support.file_server import FileServer, Handler, content
+from tests.support.sandbox_caller import wait_for
 
 FILE = b"a fox" * 100
 IDLE_SECONDS = 30.0

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError, StorageError
-from replibatch.outputs.object_storage import KEPT_ANEW_SECONDS, PART_BYTES, ObjectStorage
 from replibatch.outputs.placeholder import placeholder
 from replibatch.outputs.save import save_placeholder
-from replibatch.outputs.storage import open_storage
-from replibatch.outputs.stored import StoredFile
 from replibatch.requests import OutputFile
+from replibatch.storage.s3 import KEPT_ANEW_SECONDS, PART_BYTES, ObjectStorage
+from replibatch.storage.storage import open_storage
+from replibatch.storage.stored import StoredFile
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_no_file_is_held_whole_in_memory(bucket, scratch, tmp_path):
         for _ in range(size // 1_000_000):
             file.write(os.urandom(1_000_000))
     script = (
-        "import os, resource, sys; from pathlib import Path; from replibatch.outputs.storage import open_storage\n"
+        "import os, resource, sys; from pathlib import Path; from replibatch.storage.storage import open_storage\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
         "storage = open_storage(sys.argv[1], Path('.'), scratch=Path(sys.argv[2]))\n"
         "storage.check_writable(); before = peak()\n"

@@ -11,10 +11,10 @@ from PIL import Image
 
 from replibatch.errors import NoOutput, NotSaved, OutputErased
 from replibatch.outputs.download import Downloader
-from replibatch.outputs.folder import Folder
 from replibatch.outputs.save import save
 from replibatch.requests import OutputFile
-from tests.integration.file_server import FileServer, content, parts_of, status
+from replibatch.storage.folder import Folder
+from tests.support.file_server import FileServer, content, parts_of, status
 
 MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isommp42" + bytes(4096)
 

@@ -12,7 +12,7 @@ import pytest
 import replibatch
 from replibatch import catalog
 from replibatch.errors import SettingsError
-from replibatch.published_inputs import FRESH_SECONDS, load_catalog
+from replibatch.producer.published_inputs import FRESH_SECONDS, load_catalog
 from replibatch.sandbox import Sandbox, SandboxSettings
 from replibatch.settings import load
 

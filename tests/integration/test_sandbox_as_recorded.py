@@ -11,8 +11,8 @@ import pytest
 
 from replibatch.sandbox.echoes import ECHOES, REDACTED
 from replibatch.sandbox.odd_rows import ODD_ROWS
-from tests.catalogue import FLUX, KONTEXT, NANO, QWEN
-from tests.integration.sandbox_caller import Caller, wait_for
+from tests.support.catalogue import FLUX, KONTEXT, NANO, QWEN
+from tests.support.sandbox_caller import Caller, wait_for
 
 DATA_URI = "data:image/png;base64,iVBORw0KGgo="
 

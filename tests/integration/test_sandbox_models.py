@@ -18,9 +18,9 @@ from PIL import Image
 from replibatch.sandbox.failures import TEXTS
 from replibatch.sandbox.forms import FORMS
 from replibatch.sandbox.media import EXTENSIONS
-from tests.catalogue import FLUX, KONTEXT, NANO
-from tests.integration.odd_server import OddServer, answer
-from tests.integration.sandbox_caller import Caller, wait_for
+from tests.support.catalogue import FLUX, KONTEXT, NANO
+from tests.support.odd_server import OddServer, answer
+from tests.support.sandbox_caller import Caller, wait_for
 
 UPSCALER = "acme/upscaler"
 

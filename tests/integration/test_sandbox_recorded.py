@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from replibatch.sandbox import Sandbox, SandboxSettings
-from tests.catalogue import FLUX
-from tests.integration.sandbox_caller import Caller
 from tests.recorded import ENDPOINTS, Case, cases
+from tests.support.catalogue import FLUX
+from tests.support.sandbox_caller import Caller
 
 
 def ask(call: Caller, endpoint: str, prediction_id: str) -> httpx.Response:

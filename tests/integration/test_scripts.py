@@ -9,8 +9,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from replibatch.connection import connect
-from replibatch.scripts import Script, run_together
+from replibatch.redisdb.connection import connect
+from replibatch.redisdb.scripts import Script, run_together
 
 
 @pytest.fixture

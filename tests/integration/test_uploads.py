@@ -12,13 +12,13 @@ import httpx
 import pytest
 from redis import Redis
 
-from replibatch.connection import connect
 from replibatch.errors import AttemptFailure
+from replibatch.execution.uploads import KEPT_SECONDS, Uploads
+from replibatch.redisdb.connection import connect
 from replibatch.replicate_api import ReplicateAPI
-from replibatch.workshop.uploads import KEPT_SECONDS, Uploads
-from tests.catalogue import FLUX
-from tests.integration.account import TOKEN, account, write
-from tests.integration.sandbox_caller import wait_for
+from tests.support.account import TOKEN, account, write
+from tests.support.catalogue import FLUX
+from tests.support.sandbox_caller import wait_for
 
 PREFIX = "rb:default@test:"
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from replibatch.cli.app import commands
-from replibatch.cli.mistakes import Failure, explained
+from replibatch.cli.errors import Failure, explained
 from replibatch.errors import NoCredit, NoSuchWork, RequestError, ResultTimeout, SettingsError
 
 MODEL = "qwen/qwen-image"

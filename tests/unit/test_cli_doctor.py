@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from replibatch.cli.checkup import judge_clock
-from replibatch.redis_checks import Health
+from replibatch.redisdb.health import Health
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replibatch.cli.env_file import EnvFile, changed
-from replibatch.cli.mistakes import Failure
+from replibatch.cli.errors import Failure
 
 OTHERS = "# ours\nDJANGO_KEY='a b # c'  # kept\n\nexport PATH_TO=/x\nodd line\n"
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from replibatch.cli.status import picture
-from replibatch.cli.words import how_to_go_on
+from replibatch.cli.commands.status import picture
+from replibatch.cli.formatting import how_to_go_on
 from replibatch.limits.status import source
 
 REPORTS = {"one/1/a": {"pid": 1, "max_concurrent": 9}, "two/2/b": {"max_concurrent": 7}, "three/3/c": {"pid": 3}}

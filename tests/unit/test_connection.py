@@ -10,9 +10,9 @@ from redis import SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.sentinel import SentinelConnectionPool
 
-from replibatch.connection import connect, parse_sentinel
+from replibatch.embedded.server import free_port
 from replibatch.errors import SettingsError
-from replibatch.local.server import free_port
+from replibatch.redisdb.connection import connect, parse_sentinel
 
 
 def wanted(url: str, **options: float) -> dict[str, object]:

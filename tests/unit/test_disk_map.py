@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replibatch.disk_map import DiskMap
+from replibatch.lists.disk_map import DiskMap
 
 
 def test_it_is_a_map_of_numbers() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.support import PROJECT
 
 NAMED = re.compile(r"`(test_\w+\.py)::(\w+)`")
 ARCHITECTURE = PROJECT / "docs" / "architecture.md"

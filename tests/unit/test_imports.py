@@ -13,8 +13,8 @@ WORKERS_ALONE = (
     "workers",
     "replicate",
     "celery.worker",
-    "replibatch.generation",
-    "replibatch.limits.gatekeeper",
+    "replibatch.execution",
+    "replibatch.limits.waiting_room",
     "structlog",
     "replibatch.sandbox",
 )
@@ -43,7 +43,7 @@ def test_neither_flower_nor_the_worker_is_imported(code: str) -> None:
 
 
 def test_a_producer_loads_what_it_may_never_need_when_it_does() -> None:
-    heavy = {"celery", "kombu", "PIL", "httpx", "click", "rich", "fakeredis", "replibatch.local"}
+    heavy = {"celery", "kombu", "PIL", "httpx", "click", "rich", "fakeredis", "replibatch.embedded"}
     assert not imported_by(PRODUCER) & heavy
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageCms
 
+from replibatch import file_formats as formats
 from replibatch.errors import NotSaved
-from replibatch.outputs import formats
-from replibatch.outputs.formats import agrees, recognise
+from replibatch.file_formats import agrees, recognise
 from replibatch.outputs.images import NotConverted, convert
 from replibatch.outputs.placeholder import placeholder
 

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replibatch.ledger.packing import (
+from replibatch.jobs.packing import (
     MOST_SHAPES,
     WHOLE,
     Packer,

@@ -16,9 +16,9 @@ from replibatch.errors import (
     PredictionTimedOut,
     Sensitive,
 )
+from replibatch.polling.durations import Durations
+from replibatch.polling.watched import Watched, best_page
 from replibatch.replicate_api import Prediction
-from replibatch.replicate_api.durations import Durations
-from replibatch.replicate_api.watched import Watched, best_page
 
 
 class TestReading:

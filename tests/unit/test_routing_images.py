@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from replibatch.errors import ReferenceImageError
-from replibatch.references import check_image
 from replibatch.requests import BatchRequest
 from replibatch.routing import located, route
-from tests.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
-from tests.unit.routes import CATALOG, A, B, C, D, refused, routed
+from replibatch.routing.references import check_image
+from tests.support.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
+from tests.support.routes import CATALOG, A, B, C, D, refused, routed
 
 
 @pytest.mark.parametrize(

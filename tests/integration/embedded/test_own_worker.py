@@ -9,14 +9,14 @@ import sys
 
 import pytest
 
-from replibatch import local
+from replibatch import embedded
 from replibatch.errors import ReplibatchError
 from replibatch.settings import Settings, load
-from tests.integration.embedded.processes import alive, eventually, read, server_pid
+from tests.support.embedded_processes import alive, eventually, read, server_pid
 
 WORKER = """
 import json, os, pathlib, signal, sys, time
-from replibatch import local
+from replibatch import embedded
 from replibatch.settings import load
 from redis import Redis
 redis = Redis.from_url(load().redis_url.get_secret_value())
@@ -24,7 +24,7 @@ def stop(*_):
     redis.set("handed over", os.getpid())
     sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
-local.watch_parent()
+embedded.watch_parent()
 redis.set("ready", os.getpid())
 while True:
     time.sleep(60)
@@ -32,11 +32,11 @@ while True:
 
 
 class TestWorker:
-    def start(self, settings: Settings, program: str = WORKER) -> local.EmbeddedWorker:
-        return local.start_worker(settings, command=[sys.executable, "-c", program])
+    def start(self, settings: Settings, program: str = WORKER) -> embedded.EmbeddedWorker:
+        return embedded.start_worker(settings, command=[sys.executable, "-c", program])
 
     def test_it_runs_in_a_session_of_its_own_and_stops_when_told(self, settings):
-        url = local.attach(settings)
+        url = embedded.attach(settings)
         worker = self.start(settings)
         eventually(lambda: read(url, "ready"))
         assert worker.alive()
@@ -47,7 +47,7 @@ class TestWorker:
         assert read(url, "handed over") == str(worker.pid)
 
     def test_one_that_does_not_stop_is_killed(self, settings):
-        url = local.attach(settings)
+        url = embedded.attach(settings)
         worker = self.start(settings, WORKER.replace("sys.exit(0)", "return"))
         eventually(lambda: read(url, "ready"))
         worker.stop(timeout_seconds=0.2)
@@ -59,7 +59,7 @@ class TestWorker:
         settings = load(replicate_api_token="r8_argument", global_max_concurrent=3, budget_usd=1.5, placeholder=False)
         monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_of_another")
         monkeypatch.setenv("REPLIBATCH_MAX_RETRIES", "9")
-        url = local.attach(settings)
+        url = embedded.attach(settings)
         see = (
             "import json; from redis import Redis; from replibatch.settings import load; s = load();"
             "Redis.from_url(s.redis_url.get_secret_value()).set('seen', json.dumps([s.model_dump(mode='json'),"
@@ -79,19 +79,19 @@ class TestWorker:
             worker.check()
 
     def test_there_is_one_for_equal_settings_and_a_new_one_when_it_died(self, settings):
-        first = local.ensure_worker(settings)
-        assert local.ensure_worker(load()) is first
+        first = embedded.ensure_worker(settings)
+        assert embedded.ensure_worker(load()) is first
         os.kill(first.pid, signal.SIGKILL)
         eventually(lambda: not first.alive())
-        second = local.ensure_worker(settings)
+        second = embedded.ensure_worker(settings)
         assert second is not first
-        local.shutdown()
+        embedded.shutdown()
         assert not second.alive()
 
     def test_it_hands_over_and_ends_when_its_parent_was_killed(self, user, settings):
         slow = WORKER.replace("def stop(*_):", "def stop(*_):\n    time.sleep(0.5)")
         parent = user(
-            f"local.start_worker(settings.load(), command=[sys.executable, '-c', {slow!r}]); time.sleep(60)"
+            f"embedded.start_worker(settings.load(), command=[sys.executable, '-c', {slow!r}]); time.sleep(60)"
         )
         url = parent.line()
         eventually(lambda: read(url, "ready"))
@@ -99,11 +99,11 @@ class TestWorker:
         parent.kill()
         eventually(lambda: not alive(worker))
         eventually(lambda: not alive(server))  # the last one out
-        assert read(local.attach(settings), "handed over") == str(worker)
+        assert read(embedded.attach(settings), "handed over") == str(worker)
 
     def test_it_ends_with_its_parent_though_a_forked_child_of_that_lives(self, user, settings):
         parent = user(
-            f"w = local.start_worker(settings.load(), command=[sys.executable, '-c', {WORKER!r}]);"
+            f"w = embedded.start_worker(settings.load(), command=[sys.executable, '-c', {WORKER!r}]);"
             "child = os.fork(); child and print(child, flush=True); time.sleep(60)"
         )
         url = parent.line()
@@ -115,7 +115,7 @@ class TestWorker:
         os.kill(child, signal.SIGKILL)
 
     def test_only_the_newest_logs_are_kept(self, settings, folder):
-        local.attach(settings)
+        embedded.attach(settings)
         for number in range(40):
             (folder / f"worker-20200101T000000-1-{number:02}.log").touch()
         self.start(settings, "")

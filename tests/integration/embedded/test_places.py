@@ -14,16 +14,16 @@ from urllib.parse import urlsplit
 import pytest
 from redis.exceptions import RedisError
 
-from replibatch import local
+from replibatch import embedded
 from replibatch.errors import SettingsError
 from replibatch.settings import load
-from tests.integration.embedded.processes import answers, eventually, read, server_pid, write
+from tests.support.embedded_processes import answers, eventually, read, server_pid, write
 
 
 class TestPrivacy:
     def test_folder_and_files_are_their_owners_alone(self, settings, folder):
         folder.mkdir(parents=True, mode=0o755)
-        url = local.attach(settings)
+        url = embedded.attach(settings)
         write(url, "any", "thing")
         assert folder.stat().st_mode & 0o777 == 0o700
         assert {path.name for path in folder.rglob("*") if path.stat().st_mode & 0o077 and path.is_file()} == set()
@@ -31,7 +31,7 @@ class TestPrivacy:
 
     def test_a_path_too_long_for_a_socket_gets_a_port_with_a_password(self, tmp_path):
         settings = load(state_dir=tmp_path / ("long" * 30))
-        url = local.attach(settings)
+        url = embedded.attach(settings)
         parts = urlsplit(url)
         assert (parts.scheme, parts.hostname) == ("redis", "127.0.0.1")
         assert answers(url)
@@ -48,17 +48,17 @@ class TestPrivacy:
     def test_odd_characters_in_the_path(self):
         with tempfile.TemporaryDirectory() as short:  # enough for a socket's path
             settings = load(state_dir=Path(short) / 'a "b" c#é%20;x')
-            url = local.attach(settings)
+            url = embedded.attach(settings)
             assert answers(url)
             assert (settings.state_dir / "embedded" / "redis.sock").is_socket()
-            local.shutdown()
+            embedded.shutdown()
 
     def test_a_folder_that_cannot_be_used_is_one_clear_line(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(
             SettingsError, match=r"REPLIBATCH_STATE_DIR is '.*file': .*; allowed: a folder of your own"
         ):
-            local.attach(load(state_dir=tmp_path / "file"))
+            embedded.attach(load(state_dir=tmp_path / "file"))
 
 
 class TestNoRedis:
@@ -66,7 +66,7 @@ class TestNoRedis:
         windows = (
             "import sys, redis; from replibatch.settings import load; settings = load();"
             "sys.modules['fcntl'] = None; sys.platform = 'win32';"
-            "from replibatch import local; local.attach(settings)"
+            "from replibatch import embedded; embedded.attach(settings)"
         )
         said = subprocess.run([sys.executable, "-c", windows], capture_output=True, text=True, check=False)
         assert said.stderr.strip().endswith(
@@ -75,8 +75,8 @@ class TestNoRedis:
 
     def test_fakeredis_stands_in_and_says_so(self, settings, no_redis):
         with pytest.warns(UserWarning, match="no redis-server on PATH.*keeps nothing on the disk"):
-            url = local.attach(settings)
+            url = embedded.attach(settings)
         write(url, "any", "thing")
         assert read(url, "any") == "thing"
-        local.detach()
+        embedded.detach()
         eventually(lambda: not answers(url))

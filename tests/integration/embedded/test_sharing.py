@@ -11,10 +11,10 @@ from celery import Celery
 from kombu import Connection
 from redis import Redis
 
-from replibatch import local
-from replibatch.celery_app import celery_url
+from replibatch import embedded
+from replibatch.broker.app import celery_url
 from replibatch.settings import load
-from tests.integration.embedded.processes import alive, answers, eventually, keeper_pid, read, server_pid, write
+from tests.support.embedded_processes import alive, answers, eventually, keeper_pid, read, server_pid, write
 
 
 class TestSharing:
@@ -48,7 +48,7 @@ class TestSharing:
     def test_a_newcomer_gets_the_data_of_those_before(self, user):
         for value in ("None", "1", "2"):
             one = user(
-                "from redis import Redis; r = Redis.from_url(local.attach(settings.load()));"
+                "from redis import Redis; r = Redis.from_url(embedded.attach(settings.load()));"
                 "print(r.get('n') and r.get('n').decode()); r.incr('n')"
             )
             one.line()
@@ -56,7 +56,7 @@ class TestSharing:
             one.leave()  # the server may still be stopping when the next one comes
 
     def test_nothing_acknowledged_can_be_lost_or_evicted(self, settings):
-        with Redis.from_url(local.attach(settings), decode_responses=True) as redis:
+        with Redis.from_url(embedded.attach(settings), decode_responses=True) as redis:
             found = {name: redis.config_get(name)[name] for name in ("appendonly", "appendfsync", "maxmemory-policy")}
         assert found == {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 
@@ -73,12 +73,12 @@ class TestSharing:
         eventually(lambda: not alive(pid))
 
     def test_attach_repeats_and_detach_lets_go(self, settings):
-        url = local.attach(settings)
+        url = embedded.attach(settings)
         pid = server_pid(url)
-        assert local.attach(settings) == url
-        local.detach()
+        assert embedded.attach(settings) == url
+        embedded.detach()
         eventually(lambda: not alive(pid))
-        assert local.attach(settings) == url
+        assert embedded.attach(settings) == url
         assert server_pid(url) != pid
 
     def test_ctrl_c_in_a_terminal_does_not_reach_the_server(self, user):
@@ -89,7 +89,7 @@ class TestSharing:
 
     def test_the_token_is_in_no_environment_but_the_workers(self, settings, monkeypatch):
         monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_secret")
-        url = local.attach(settings)
+        url = embedded.attach(settings)
         for pid in (server_pid(url), keeper_pid(url)):
             assert b"r8_secret" not in Path(f"/proc/{pid}/environ").read_bytes()
 
@@ -98,7 +98,7 @@ class TestCelery:
     @pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # celery's own, with redis-py 8
     @pytest.mark.parametrize("name", ["state", 'odd "é"#%20;', "long" * 30])
     def test_broker_and_result_backend_take_the_address(self, tmp_path, name):
-        url = local.attach(load(state_dir=tmp_path / name))
+        url = embedded.attach(load(state_dir=tmp_path / name))
         with Connection(celery_url(url)) as connection:
             queue = connection.SimpleQueue("q")
             queue.put({"a": 1})

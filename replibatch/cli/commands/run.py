@@ -1,0 +1,91 @@
+"""`replibatch run`: the main job."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from replibatch.cli.account import open_account
+from replibatch.cli.consoles import stderr
+from replibatch.cli.options import shared
+from replibatch.cli.run.enqueue import Enqueuer, Options
+from replibatch.cli.run.estimate import estimate
+from replibatch.cli.run.plan import name_of, planned_for
+from replibatch.cli.run.runner import Runner
+from replibatch.cli.run.tally import Tally
+from replibatch.cli.stand_in import stand_in
+from replibatch.errors import SettingsError
+from replibatch.producer import Producer
+from replibatch.sandbox import SandboxSettings
+from replibatch.settings import Settings, load
+
+NO_ACCOUNT = (
+    "REPLICATE_API_TOKEN is not set; put it into the environment or into .env; "
+    "with --sandbox the same command runs on a stand-in for Replicate, and costs nothing"
+)
+
+
+@click.command()
+@shared
+@click.option("--dry-run", is_flag=True, help="Show what would be made, what it costs and how long it takes.")
+@click.option("--json", "as_json", is_flag=True, help="Results as JSON lines on stdout, a summary last.")
+@click.option("--sandbox", "on_sandbox", is_flag=True, help="Use a stand-in for Replicate: no token, no cost.")
+def run(on_sandbox: bool, **arguments: Any) -> None:
+    """Make every item of FILE into DIR.
+
+    FILE has a prompt a line (.txt), or a header (.csv) or an object a line (.jsonl) with `prompt` and, where wanted,
+    `model`, `output`, `id` and any input of the model; `-` is standard input.
+
+    The same command again goes on where the last one ended: what succeeded is not made again, what is in flight is
+    not paid for again. Ctrl-C pauses.
+
+    \b
+    Exit codes: 0 every item succeeded, 1 some did not, 2 a mistake found before anything was spent,
+    130 paused by Ctrl-C.
+    """
+
+    settings = load()
+    with ExitStack() as stack:
+        if on_sandbox:
+            producer, _ = stack.enter_context(stand_in(settings, SandboxSettings()))
+            code = _run(producer.settings, producer, **arguments)
+        else:
+            code = _run(settings, None, **arguments)
+    if code:
+        click.get_current_context().exit(code)
+
+
+def _run(
+    settings: Settings,
+    producer: Producer | None,
+    *,
+    file: str,
+    max_concurrent: int | None,
+    max_cost: float | None,
+    no_fallback: bool,
+    fresh: bool,
+    dry_run: bool,
+    as_json: bool,
+    **planned: Any,
+) -> int:
+    if not dry_run and settings.redis_url is None and settings.replicate_api_token is None:
+        raise SettingsError(NO_ACCOUNT)
+    with planned_for(settings, file, **planned) as plan, plan.folder.made(fresh=fresh) as made:
+        console = stderr()
+        with console.status("Checking the list"):
+            survey = plan.survey(made)
+            producer = producer or open_account()
+            ahead = estimate(survey, producer, max_concurrent)
+        if dry_run:
+            click.echo(json.dumps(ahead.to_json()) if as_json else "\n".join(ahead.lines()))
+            return 0
+        if not as_json:
+            click.echo(ahead.headline(), err=True)
+        options = Options(max_concurrent, max_cost, not no_fallback, fresh)
+        name = name_of(file)
+        enqueuer = Enqueuer(plan, producer, options, name)
+        tally = Tally(survey.count, survey.made, ahead.seconds, ahead.per_window, ahead.window_seconds)
+        return Runner(plan.folder, producer, enqueuer, tally, name, console, as_json=as_json).run(made)

@@ -1,0 +1,84 @@
+"""Figures and results as people read them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from replibatch.cli.run.tally import Tally, is_fallback
+from replibatch.requests import Attempt, BatchResult
+
+UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def duration(seconds: float) -> str:
+    """`0.8 s`, `45 s`, `2 min 5 s`, `3 h 20 min`, `2 d 4 h`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for (size, name), (smaller, small_name) in pairwise(UNITS):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {name} {rest} {small_name}" if rest else f"{whole // size} {name}"
+    return f"{whole} s"
+
+
+def dollars(amount: float) -> str:
+    """`$12.30`; with a tenth of a cent where cents would hide it."""
+    cents = round(amount * 100, 6)
+    return f"${amount:,.2f}" if cents >= 100 or cents == int(cents) else f"${amount:,.3f}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 item`, `1,200 items`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def short(model: str) -> str:
+    """A model without its owner."""
+    return model.rpartition("/")[2]
+
+
+def chain(attempts: tuple[Attempt, ...]) -> str:
+    """What was tried in vain, and why: `flux-dev (failed), qwen-image (sensitive)`."""
+    return ", ".join(f"{short(attempt.model)} ({attempt.reason})" for attempt in attempts if attempt.reason)
+
+
+def outcome(result: BatchResult) -> str:
+    """How a result came about, in a few words."""
+    if result.success:
+        after = f", after {chain(result.attempts)}" if is_fallback(result) else ""
+        return f"{short(str(result.model_used))}{after}"
+    if result.placeholder:
+        return f"placeholder, after {chain(result.attempts)}"
+    return result.error or str(result.state)
+
+
+def closing(tally: Tally) -> str:
+    """The line at the end of a run."""
+    parts = [f"{tally.succeeded:,} of {count(tally.total, 'item')} made"]
+    if tally.fallbacks:
+        parts.append(f"{tally.fallbacks:,} by a fallback")
+    if tally.placeholders:
+        parts.append(count(tally.placeholders, "placeholder"))
+    if tally.failed:
+        parts.append(f"{tally.failed:,} failed")
+    if tally.canceled:
+        parts.append(f"{tally.canceled:,} canceled")
+    if left := tally.total - tally.done:
+        parts.append(f"{left:,} not started" if left else "")
+    if tally.skipped:
+        parts.append(f"{tally.skipped:,} made before")
+    return f"{', '.join(parts)}; {dollars(tally.cost_usd)} in {duration(tally.seconds)}"
+
+
+def how_to_go_on(stopped: str) -> str:
+    """What to do about an account that is stopped.
+
+    Args:
+        stopped: why, from `Limiter.status`: the error's name and its words.
+    """
+    ways = {
+        "TokenRefused": "start workers with a valid token in REPLICATE_API_TOKEN, then `replibatch resume`",
+        "NoCredit": "add credit at https://replicate.com/account/billing, then `replibatch resume`",
+    }
+    return ways.get(stopped.partition(":")[0], "mend it, then `replibatch resume`")

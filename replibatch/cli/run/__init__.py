@@ -1,0 +1,1 @@
+"""What `run` and `submit` do: plan a list, enqueue it, follow it, write its results."""

@@ -1,0 +1,190 @@
+"""A run from the first look at its folder to the last line of its results."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Container
+from contextlib import ExitStack
+from typing import Any
+
+import click
+from rich.console import Console
+
+from replibatch.cli.account import say_if_no_worker
+from replibatch.cli.background import Background
+from replibatch.cli.errors import FAILED, INTERRUPTED
+from replibatch.cli.formatting import closing
+from replibatch.cli.run.enqueue import Enqueuer
+from replibatch.cli.run.folder import OutputFolder
+from replibatch.cli.run.interrupts import Interrupts
+from replibatch.cli.run.plan import Item
+from replibatch.cli.run.progress import LiveProgress
+from replibatch.cli.run.results_file import ResultsFile
+from replibatch.cli.run.tally import Tally
+from replibatch.errors import NoCredit
+from replibatch.gallery.page import write_gallery
+from replibatch.jobs.batch_state import BatchState
+from replibatch.jobs.holds import BUDGET, PAUSED
+from replibatch.producer import Producer
+from replibatch.requests import BatchResult
+
+FINISH_SECONDS = 300.0  # after Ctrl-C, for what is in flight
+GALLERY_SECONDS = 10.0  # between two gallery pages, at least
+GALLERY_SHARE = 0.05  # of the time, at most, goes into them
+LINES_SHOWN = 20  # of single items that did not go as asked
+
+
+class Runner:
+    """Makes a plan and follows it to its end.
+
+    Args:
+        folder: where the files go.
+        producer: the process's.
+        enqueuer: of the plan.
+        tally: to be counted in.
+        title: of the gallery.
+        console: where progress goes.
+        as_json: results and summary as JSON lines on stdout.
+        on_result: called with each result; with it, each has a line, and the line at the end is the caller's.
+    """
+
+    def __init__(
+        self,
+        folder: OutputFolder,
+        producer: Producer,
+        enqueuer: Enqueuer,
+        tally: Tally,
+        title: str,
+        console: Console,
+        *,
+        as_json: bool = False,
+        on_result: Callable[[BatchResult], object] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._producer = producer
+        self._enqueuer = enqueuer
+        self._batch = enqueuer.batch
+        self._tally = tally
+        self._title = title
+        self._as_json = as_json
+        self._on_result = on_result
+        self._progress = LiveProgress(tally, self._look, console)
+        self._interrupts = Interrupts(self._pause)
+        self._paused_at = 0.0
+        self._gallery_due = time.monotonic() + GALLERY_SECONDS
+        self._lines_left = LINES_SHOWN
+
+    def run(self, made: Container[bytes]) -> int:
+        """Make it, follow it, and tell; returns the exit code.
+
+        Args:
+            made: keys of the items that are made already.
+
+        Raises:
+            AccountStopped: the token is refused, or the credit used up; the same run later goes on.
+        """
+        self._folder.create()
+        with ExitStack() as stack:
+            if stack.enter_context(self._folder.occupied()):
+                self._enqueuer.put_off_earlier()
+            results = ResultsFile(self._folder.results, self._folder.read_to)
+            stack.callback(results.close)
+            stack.callback(self._finish)
+            stack.enter_context(self._progress)
+            stack.enter_context(self._interrupts)
+            if self._tally.total:
+                self._producer.bring_worker()
+                self._producer.limiter.resume(
+                    NoCredit.__name__
+                )  # whoever runs it again has paid in, or is told again
+                self._producer.check_storage()
+                self._enqueuer.open()
+                self._enqueuer.remember()
+                self._folder.settle_in()
+                say_if_no_worker(self._producer)
+                self._make(made, results)
+        if self._interrupts:
+            return INTERRUPTED
+        return 0 if self._tally.succeeded == self._tally.total else FAILED
+
+    def _make(self, made: Container[bytes], results: ResultsFile) -> None:
+        """Queue the list, and follow meanwhile what is made of it."""
+
+        def queue() -> None:
+            self._enqueuer.append(made, stop=lambda: bool(self._interrupts), tell=self._note_queueing)
+            self._note_queueing(0)
+
+        queueing = Background(queue, "queueing")
+        self._follow(results)
+        queueing.join()
+
+    def _note_queueing(self, count: int) -> None:
+        if not self._interrupts:
+            self._progress.note = f"Queueing: {count:,} so far." if count else ""
+
+    def _follow(self, results: ResultsFile) -> None:
+        place_in = None if self._folder.is_direct else self._folder.place_of
+        for ended in self._batch.follow(stop=self._may_leave, place_in=place_in):
+            line = results.add(ended.result, ended.index, Item.key_of(ended.id))
+            self._tally.add(ended.result)
+            if self._as_json:
+                click.echo(json.dumps(line, ensure_ascii=False))
+            self._tell(ended.result)
+            self._refresh_gallery()
+
+    def _tell(self, result: BatchResult) -> None:
+        if self._on_result:
+            self._on_result(result)
+            self._progress.tell(result)
+        elif not result.success and self._lines_left:
+            self._lines_left -= 1
+            self._progress.tell(result)
+
+    def _look(self) -> dict[str, Any]:
+        self._producer.present()
+        return {**self._producer.limiter.status(), "held": self._producer.batches.held(self._batch.id)}
+
+    def _pause(self) -> None:
+        self._paused_at = time.monotonic()
+        self._progress.note = "Pausing: what is in flight is finished and saved. Ctrl-C again hands it over."
+        self._batch.pause()
+
+    def _may_leave(self, state: BatchState) -> bool:
+        """After Ctrl-C: once nothing is in flight, or it takes too long."""
+        if not self._interrupts:
+            return False
+        if state.held != PAUSED:  # Ctrl-C came before there was anything to pause
+            self._batch.pause()
+            return False
+        is_late = time.monotonic() - self._paused_at > FINISH_SECONDS
+        return state.outstanding == 0 or is_late or self._producer.batches.in_flight(self._batch.id) == 0
+
+    def _refresh_gallery(self) -> None:
+        if time.monotonic() >= self._gallery_due:
+            self._write_gallery()
+
+    def _write_gallery(self) -> None:
+        began = time.monotonic()
+        write_gallery(self._folder.results, self._folder.gallery, title=self._title)
+        took = time.monotonic() - began
+        self._gallery_due = began + max(GALLERY_SECONDS, took / GALLERY_SHARE)
+
+    def _finish(self) -> None:
+        """The last page of the gallery, and the line at the end."""
+        if self._tally.done or not self._folder.gallery_is_current():
+            self._write_gallery()
+        if self._on_result:
+            return
+        held = self._producer.batches.held(self._batch.id)
+        if self._as_json:
+            summary = {"batch": self._batch.id, **self._tally.to_json(), "held": held}
+            summary["gallery"] = str(self._folder.gallery)
+            click.echo(json.dumps({"summary": summary}, ensure_ascii=False))
+            return
+        click.echo(closing(self._tally))
+        if self._interrupts:
+            click.echo("Paused. The same command goes on from here.", err=True)
+        elif held == BUDGET:
+            click.echo("The budget is used up. With a higher --max-cost it goes on from here.", err=True)
+        click.echo(self._folder.gallery)

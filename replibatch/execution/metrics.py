@@ -1,0 +1,58 @@
+"""What this worker process tells Prometheus of its own work, where it is given a port; Flower tells of the fleet."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from replibatch.errors import SettingsError
+from replibatch.execution.context import WorkerContext
+from replibatch.jobs.counts import LATENCY_SECONDS
+from replibatch.requests import BatchResult
+
+GENERATIONS = Counter(
+    "replibatch_worker_generations",
+    "Generations this process settled, by the last model tried and how they ended.",
+    ["model", "outcome"],
+)
+ATTEMPTS = Counter(
+    "replibatch_worker_attempts", "Attempts of those generations, by how they ended.", ["model", "outcome"]
+)
+ATTEMPT_SECONDS = Histogram(
+    "replibatch_worker_attempt_seconds",
+    "From the grant of a successful attempt to its saved file.",
+    ["model"],
+    buckets=LATENCY_SECONDS,
+)
+COST = Counter("replibatch_worker_cost_usd", "Cost of those generations.", ["model"])
+TAKEN_OVER = Counter("replibatch_worker_recoveries", "Generations taken over from processes that died or left.")
+RUNNING = Gauge("replibatch_worker_running", "Generations its threads are at work on, those that wait included.")
+WAITING = Gauge("replibatch_worker_waiting", "Attempts of its that wait at the limiter.")
+
+
+def serve(port: int) -> None:
+    """Answer Prometheus on a port of every address.
+
+    Raises:
+        SettingsError: it cannot listen there.
+    """
+    try:
+        start_http_server(port)
+    except OSError as error:
+        raise SettingsError(f"--metrics-port: cannot listen on {port}: {error.strerror}") from None
+
+
+def watch(context: WorkerContext) -> None:
+    """Read the gauges from this context from now on."""
+    RUNNING.set_function(lambda: len(context.running))
+    WAITING.set_function(lambda: context.waiting_room.waiting)
+
+
+def count(result: BatchResult) -> None:
+    """Count a generation that this process settled."""
+    last = result.attempts[-1].model if result.attempts else result.model_name
+    GENERATIONS.labels(result.model_used or last, result.state.value).inc()
+    for attempt in result.attempts:
+        ATTEMPTS.labels(attempt.model, attempt.reason or attempt.outcome).inc()
+        COST.labels(attempt.model).inc(attempt.cost_usd)
+        if not attempt.reason:
+            ATTEMPT_SECONDS.labels(attempt.model).observe(attempt.seconds)

@@ -1,0 +1,268 @@
+"""Batches: a compact pending list, fed into the queue no faster than the account can use it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+from redis import Redis
+
+from replibatch.errors import NoSuchWork
+from replibatch.jobs.batch_state import BatchState, Finished
+from replibatch.jobs.custody import Jobs
+from replibatch.jobs.packing import PendingEntry, compact, read_attempts, read_result, unpack
+from replibatch.jobs.record import Message
+from replibatch.money import to_usd
+from replibatch.redisdb.scripts import Script
+
+PAGE = 500  # entries read at a time
+RETRIED_AT_ONCE = 100  # finished ones, in one script: it keeps every worker waiting
+QUIET_MS = 3_600_000  # a submitter silent for so long is gone, unless it comes back
+
+_NAMES = ("open_batch", "append", "close_batch", "hold_batch", "top_up", "cancel_batch", "retry", "tidy_batches")
+_SCRIPTS = {name: Script("replibatch.jobs", "jobs", name) for name in _NAMES}
+
+
+def capacity_for(max_concurrent: int) -> int:
+    """How many generations a fleet can make use of: those in flight, and some to be saved or to come."""
+    return max_concurrent + max(4, max_concurrent // 4)
+
+
+class Batches:
+    """The batches of one account.
+
+    Args:
+        jobs: the account's records.
+    """
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._redis: Redis = jobs.redis
+
+    def open(
+        self, batch: str, *, max_concurrent: int | None, priority: int, about: dict[str, Any], purse: str = ""
+    ) -> None:
+        """Begin a batch; `purse` names a budget it shares with others, empty for one of its own."""
+        self._call(
+            "open_batch",
+            batch=batch,
+            max_concurrent=max_concurrent or -1,
+            priority=priority,
+            purse=purse,
+            about=compact(about),
+        )
+
+    def append(
+        self, batch: str, offset: int, entries: list[str], shapes: dict[str, str], catalog: dict[str, Any]
+    ) -> list[Message]:
+        """Add requests; returns the messages to publish.
+
+        Args:
+            batch: the batch.
+            offset: how many it had before.
+            entries: packed.
+            shapes: the packer's.
+            catalog: the models of their chains, by name.
+        """
+        models = {name: compact(model) for name, model in catalog.items()}
+        return self._messages("append", batch=batch, offset=offset, entries=entries, shapes=shapes, catalog=models)
+
+    def close(self, batch: str) -> None:
+        """Say that no more requests will come."""
+        self._call("close_batch", batch=batch)
+
+    def hold(self, batch: str, reason: str) -> list[Message]:
+        """Start nothing new, for `reason`; `""` lets it go on, and returns the messages to publish."""
+        return self._messages("hold_batch", batch=batch, held=reason)
+
+    def top_up(self, batch: str) -> list[Message]:
+        """Feed a batch what it may have outstanding; returns the messages to publish."""
+        return self._messages("top_up", batch=batch)
+
+    def tidy(self) -> int:
+        """Close batches whose submitter is gone, forget those that have expired; returns how many were closed."""
+        return int(self._call("tidy_batches", quiet_ms=QUIET_MS))
+
+    def feeding(self) -> set[str]:
+        """The batches that have requests waiting."""
+        return cast("set[str]", self._redis.smembers(f"{self._jobs.prefix}batches:feeding"))
+
+    def catalog(self, batch: str) -> dict[str, Any]:
+        """The models of a batch's chains, by name."""
+        return {name: json.loads(text) for name, text in self._fields(batch, "model:").items()}
+
+    def state(self, batch: str) -> BatchState:
+        """The batch now.
+
+        Raises:
+            NoSuchWork: there is none of that id.
+        """
+        names = ("total", "closed", "held", "cost", "succeeded", "placeholder", "failed", "canceled")
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hmget(self._key(batch), list(names))
+            pipeline.llen(self._key(batch, "pending"))
+            pipeline.scard(self._key(batch, "out"))
+            values, pending, outstanding = pipeline.execute()
+        fields = dict(zip(names, values, strict=True))
+        if fields["total"] is None:
+            raise NoSuchWork(f"no batch {batch!r}: never submitted to this account, or its records have expired")
+        counts = {name: int(fields[name] or 0) for name in ("succeeded", "placeholder", "failed", "canceled")}
+        return BatchState(
+            total=int(fields["total"]),
+            closed=bool(fields["closed"]),
+            held=fields["held"] or "",
+            pending=pending,
+            outstanding=outstanding,
+            cost_usd=to_usd(int(fields["cost"] or 0)),
+            **counts,
+        )
+
+    def held(self, batch: str) -> str:
+        """Why nothing new of it starts; empty where it goes on, or is not there."""
+        return str(self._redis.hget(self._key(batch), "held") or "")
+
+    def purse(self, batch: str) -> str:
+        """The name of its budget: its own id, or of one that it shares."""
+        return str(self._redis.hget(self._key(batch), "purse") or batch)
+
+    def in_flight(self, batch: str) -> int:
+        """How many of it are at Replicate, or were, and are not finished."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for generation_id in self.outstanding(batch):
+                pipeline.hexists(f"{self._jobs.prefix}gen:{generation_id}", "prediction")
+            return sum(map(bool, pipeline.execute()))
+
+    def about(self, batch: str) -> dict[str, Any]:
+        """What it is called; empty for one that is not there."""
+        text = cast("str | None", self._redis.hget(self._key(batch), "about"))
+        return json.loads(text) if text else {}
+
+    def newest(self, most: int) -> list[tuple[str, float]]:
+        """The newest batches, each with the time it was opened, in Unix seconds; the expired ones are forgotten."""
+        key = f"{self._jobs.prefix}batches"
+        rows = cast("list[tuple[str, float]]", self._redis.zrevrange(key, 0, most - 1, withscores=True))
+        found = []
+        for batch, opened_ms in rows:
+            if self._redis.exists(self._key(batch)):
+                found.append((batch, opened_ms / 1000))
+            else:
+                self._redis.zrem(key, batch)
+        return found
+
+    def oldest_opened(self) -> float:
+        """When the oldest batch that has not expired was opened, in Unix seconds; infinity where there is none."""
+        key = f"{self._jobs.prefix}batches"
+        while oldest := cast("list[tuple[str, float]]", self._redis.zrange(key, 0, 0, withscores=True)):
+            ((batch, opened_ms),) = oldest
+            if self._redis.exists(self._key(batch)):
+                return opened_ms / 1000
+            self._redis.zrem(key, batch)
+        return math.inf
+
+    def running(self, batch: str) -> int:
+        """How many of it some worker has in custody."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for generation_id in self.outstanding(batch):
+                pipeline.hget(f"{self._jobs.prefix}gen:{generation_id}", "state")
+            return pipeline.execute().count("running")
+
+    def outstanding(self, batch: str) -> set[str]:
+        """Those of it that are queued or running."""
+        return cast("set[str]", self._redis.smembers(self._key(batch, "out")))
+
+    def finished(self, batch: str, after: str = "0", block_seconds: float = 0.0) -> list[Finished]:
+        """What has finished since a mark, in the order it did.
+
+        Args:
+            batch: the batch.
+            after: the mark of the last one seen.
+            block_seconds: how long to wait for the first one; 0 for not at all.
+        """
+        block = max(1, int(block_seconds * 1000)) if block_seconds else None
+        answer: Any = self._redis.xread({self._key(batch, "finished"): after}, count=PAGE, block=block)
+        return self._with_results([entry for _, entries in answer or [] for entry in entries])
+
+    def pages(self, batch: str, most: int = PAGE) -> Iterator[list[Finished]]:
+        """Everything that has finished by now, in the order it did, a page of at most so many at a time."""
+        stream = self._key(batch, "finished")
+        last: Any = self._redis.xrevrange(stream, count=1)
+        after = "-"
+        while last and (entries := cast("list[Any]", self._redis.xrange(stream, after, last[0][0], count=most))):
+            yield self._with_results(entries)
+            after = f"({entries[-1][0]}"
+
+    def _with_results(self, entries: list[Any]) -> list[Finished]:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for _, fields in entries:
+                pipeline.hget(f"{self._jobs.prefix}gen:{fields['id']}", "result")
+            results = pipeline.execute()
+        return [
+            Finished(mark, fields["id"], int(fields["index"]), result and read_result(result))
+            for (mark, fields), result in zip(entries, results, strict=True)
+        ]
+
+    def is_told(self, batch: str, mark: str) -> bool:
+        """Whether a mark stands; what this batch makes again gives it up, and gets another when it is over."""
+        return bool(self._redis.xrange(self._key(batch, "finished"), mark, mark))
+
+    def unstarted(self, batch: str) -> Iterator[PendingEntry]:
+        """The requests that wait in its list, or were dropped from it by a cancel."""
+        shapes = self._fields(batch, "shape:")
+        for part in ("pending", "dropped"):
+            start = 0
+            while entries := cast("list[str]", self._redis.lrange(self._key(batch, part), start, start + PAGE - 1)):
+                start += len(entries)
+                unpacked = [unpack(entry, shapes) for entry in entries]
+                begun = cast(
+                    "list[str | None]", self._redis.hmget(self._key(batch, "begun"), [each.id for each in unpacked])
+                )
+                for each, text in zip(unpacked, begun, strict=True):
+                    yield replace(each, attempts=read_attempts(json.loads(text)["attempts"])) if text else each
+
+    def cancel(self, batch: str, *, forget: bool = False) -> int:
+        """See that nothing of it that still waits, or is still to be appended, will start; cancel what is on its way.
+
+        Args:
+            batch: the batch.
+            forget: another batch has taken its place: what is on its way goes on for that one, and nobody will want
+                to know which requests waited, or have them made after all.
+
+        Returns:
+            How many requests waited.
+        """
+        return int(self._call("cancel_batch", batch=batch, forget=forget))
+
+    def retry(self, batch: str, finished: list[Finished]) -> tuple[int, int]:
+        """Make again those of a page of results that ended without success, and a page of what was dropped.
+
+        They wait in the batch's list; workers feed it, or `top_up`, at once.
+
+        Returns:
+            How many that is, and how many dropped ones are left.
+        """
+        again, left = self._call(
+            "retry",
+            batch=batch,
+            finished=[(item.mark, item.id, item.index) for item in finished],
+            dropped=PAGE,
+        )
+        return again, left
+
+    def _fields(self, batch: str, kind: str) -> dict[str, str]:
+        """What the batch keeps of a kind (`model:`, `shape:`), by name."""
+        fields = cast("dict[str, str]", self._redis.hgetall(self._key(batch)))
+        return {name.removeprefix(kind): text for name, text in fields.items() if name.startswith(kind)}
+
+    def _key(self, batch: str, *parts: str) -> str:
+        return ":".join((f"{self._jobs.prefix}batch", batch, *parts))
+
+    def _messages(self, name: str, **call: Any) -> list[Message]:
+        return [Message(*row) for row in self._call(name, **call)]
+
+    def _call(self, name: str, **call: Any) -> Any:
+        mine = {"process": self._jobs.process, "capacity": self._jobs.capacity, "keep_ms": self._jobs.keep_ms}
+        arguments = {**mine, **call}
+        return _SCRIPTS[name](self._redis, [self._jobs.prefix], (compact(arguments),))

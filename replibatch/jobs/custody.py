@@ -1,0 +1,253 @@
+"""Generation records and custody: a generation is always in exactly one place.
+
+In a batch's pending list, in the Celery queue, in the custody of one process (publishing or running), or done.
+Every write to a record is fenced: who has lost custody changes nothing. `lua/jobs.lua` describes the keys.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from redis import Redis
+
+from replibatch.jobs.counts import counted
+from replibatch.jobs.holds import PAUSED
+from replibatch.jobs.links import Call, Link
+from replibatch.jobs.packing import compact, pack_result, read_result
+from replibatch.jobs.record import Message, Notice, Record, Settled
+from replibatch.money import to_micro
+from replibatch.redisdb.scripts import Script, Step
+from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_id
+from replibatch.settings import Settings
+
+_NAMES = (
+    "enqueue", "published", "take", "intend", "created", "advance", "requeue", "settle", "put_back", "give_back",
+    "take_over", "mine", "ask_to_cancel", "forget", "lost", "owed",
+)  # fmt: skip
+_SCRIPTS = {name: Script("replibatch.jobs", "jobs", name) for name in _NAMES}
+
+TAKE_OVER_AT_ONCE = 200
+
+
+class Jobs:
+    """The records of one account, as one process sees them.
+
+    Args:
+        redis: a client of the fleet's Redis.
+        settings: the account, and how long results are kept.
+        process: this process's unique name.
+    """
+
+    def __init__(self, redis: Redis, settings: Settings, process: str) -> None:
+        self.redis = redis
+        self.process = process
+        self.prefix = settings.key_prefix
+        self.keep_ms = int(settings.keep_seconds * 1000)
+        self.capacity = settings.global_max_concurrent
+
+    def enqueue(
+        self,
+        generation_id: str,
+        request: RoutedRequest,
+        catalog: dict[str, Any],
+        *,
+        priority: int,
+        link: Link | None = None,
+    ) -> bool:
+        """Record a single job, in this process's publishing custody. False where the id is known already."""
+        return bool(
+            self._call(
+                "enqueue",
+                id=generation_id,
+                model=request.model,
+                priority=priority,
+                request=compact(request.to_json()),
+                catalog=compact(catalog),
+                link=link.packed() if link else "",
+            )
+        )
+
+    def published(self, ids: Iterable[str]) -> None:
+        """Note that the messages of these generations are in the queue."""
+        self._call("published", ids=list(ids))
+
+    def take(self, generation_id: str, attempt: int, notice: Notice | None = None) -> Record | None:
+        """Take custody for a task that starts; None, and no notice, where it must step aside."""
+        flat = self._call("take", notice, id=generation_id, attempt=attempt, taker=new_id())
+        return _readable(generation_id, flat) if flat else None
+
+    def intend(self, record: Record, sent: str) -> str:
+        """Note what a create will be recognised by: `ok`; otherwise `lost`, `canceled` or `paused`: send nothing.
+
+        Args:
+            record: the generation's.
+            sent: the fingerprint of the inputs as they will be sent.
+        """
+        return str(self._call("intend", **self._custody(record), sent=sent, paused=PAUSED))
+
+    def created(self, record: Record, prediction_id: str) -> Step:
+        """Claim a prediction for the record's attempt. The script answers `ok`, `twin`, `fenced` or `gone`."""
+        return self._step(
+            "created",
+            **self._custody(record),
+            attempt=record.attempt,
+            attempt_key=record.attempt_key,
+            prediction=prediction_id,
+        )
+
+    def advance(self, record: Record, model: str, attempts: Iterable[Attempt], pause_seconds: float) -> bool:
+        """Make the record's next attempt, on `model`, ready to publish; False if it is no longer this process's."""
+        return bool(
+            self._call(
+                "advance",
+                **self._custody(record),
+                attempt=record.attempt + 1,
+                model=model,
+                attempts=compact([attempt.__dict__ for attempt in attempts]),
+                pause_ms=int(pause_seconds * 1000),
+            )
+        )
+
+    def requeue(self, record: Record, *, paid_usd: float = 0.0) -> Message | None:
+        """Put a generation no thread works on back to the queue's head; None if it is no longer ours.
+
+        Args:
+            record: the generation's.
+            paid_usd: what its prediction has cost; 0 before that has ended.
+        """
+        answer = self._call("requeue", **self._custody(record), paid=to_micro(paid_usd))
+        return Message(*answer) if answer else None
+
+    def settle(
+        self, record: Record, state: State, result: BatchResult, notice: Notice | None = None
+    ) -> Settled | None:
+        """Write the one result; None, and no notice, if the record is no longer this process's."""
+        settled, messages, calls = self._call(
+            "settle",
+            notice,
+            **self._custody(record),
+            state=state.value,
+            result=pack_result(result),
+            cost=to_micro(result.cost_usd),
+            capacity=self.capacity,
+            counts=counted(result),
+        )
+        if not settled:
+            return None
+        return Settled([Message(*message) for message in messages], [Call.parse(call) for call in calls])
+
+    def put_back(self, record: Record, held: str) -> Step:
+        """Return a batch's generation to its pending list, and hold the batch for the reason given."""
+        return self._step("put_back", **self._custody(record), held=held)
+
+    def give_back(self) -> int:
+        """Leave everything this process answers for to the others; returns how many generations that is."""
+        return int(self._call("give_back"))
+
+    def take_over(self, dead: str) -> list[Record]:
+        """Take over from a dead process; from `""`, what processes that ended in order left."""
+        rows = self._call("take_over", dead=dead, most=TAKE_OVER_AT_ONCE)
+        return [record for row in rows if (record := _readable(row[0], row[1:]))]
+
+    def lost(self, lists: Mapping[int, str], grace_seconds: float) -> list[Message]:
+        """What the queue has lost, now in this process's publishing custody, as messages for the queue's head.
+
+        Args:
+            lists: the queue's Redis lists by priority.
+            grace_seconds: how long publishing a message, or starting its task, may take.
+        """
+        rows = self._call("lost", lists=lists, grace_ms=int(grace_seconds * 1000), most=TAKE_OVER_AT_ONCE)
+        return [Message(*row) for row in rows]
+
+    def owed(self, grace_seconds: float) -> list[Call]:
+        """Calls of applications' own tasks that nobody has published, for this process to publish.
+
+        Args:
+            grace_seconds: how long whoever sets out to publish one may take.
+        """
+        rows = self._call("owed", grace_ms=int(grace_seconds * 1000), most=TAKE_OVER_AT_ONCE)
+        return [Call.parse(row) for row in rows]
+
+    def called(self, call: Call) -> None:
+        """Note that it has been published."""
+        self.redis.zrem(self._key("calls"), call.owed)
+
+    def oldest_asked(self) -> float:
+        """When the oldest single job without a result was asked for, in Unix seconds; infinity if there is none."""
+        oldest = cast("list[tuple[str, float]]", self.redis.zrange(self._key("asked"), 0, 0, withscores=True))
+        return oldest[0][1] / 1000 if oldest else math.inf
+
+    def ask_to_cancel(self, generation_id: str) -> None:
+        """Ask whoever has the generation to cancel it; forgotten when it is over, and not noted after that."""
+        self._call("ask_to_cancel", id=generation_id)
+
+    def custody(self) -> set[str]:
+        """The generations this process answers for."""
+        return cast("set[str]", self.redis.smembers(self._key("custody", self.process)))
+
+    def record(self, generation_id: str) -> Record | None:
+        """A record of this process's custody as it is now; None if it is somebody else's, or over."""
+        flat = self._call("mine", id=generation_id)
+        return _readable(generation_id, flat) if flat else None
+
+    def to_cancel(self) -> set[str]:
+        """Those of them somebody wants canceled."""
+        return cast("set[str]", self.redis.sinter([self._key("custody", self.process), self._key("canceling")]))
+
+    def other_custodians(self) -> set[str]:
+        """The other processes that may answer for something; `""` stands for those that left in order."""
+        return cast("set[str]", self.redis.smembers(self._key("custodians"))) - {self.process}
+
+    def outcome(self, generation_id: str) -> tuple[str, int, BatchResult | None]:
+        """A generation's state (empty for an unknown id), attempt number, and result if it has one."""
+        names = ["state", "attempt", "result"]
+        values = cast("list[str | None]", self.redis.hmget(self._key("gen", generation_id), names))
+        state, attempt, result = values
+        return state or "", int(attempt or 0), read_result(result) if result else None
+
+    def succeeded(self, ids: Sequence[str]) -> dict[str, BatchResult]:
+        """The results of those generations that succeeded, by id."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for generation_id in ids:
+                pipeline.hmget(self._key("gen", generation_id), ["state", "result"])
+            rows = zip(ids, pipeline.execute(), strict=True)
+        return {
+            generation_id: read_result(result) for generation_id, (state, result) in rows if state == State.SUCCEEDED
+        }
+
+    def forget(self, ids: Sequence[str]) -> int:
+        """Forget those generations that have their result: the same id is a new job then. Returns how many."""
+        return int(self._call("forget", ids=list(ids)))
+
+    def await_done(self, generation_id: str, seconds: float) -> None:
+        """Block until a single job is done, or the time is over."""
+        key = self._key("done", generation_id)
+        # Moved onto itself, the mark stays there for whoever else waits.
+        self.redis.execute_command("BLMOVE", key, key, "LEFT", "LEFT", seconds)
+
+    def _custody(self, record: Record) -> dict[str, Any]:
+        return {"id": record.id, "fence": record.fence}
+
+    def _key(self, *parts: str) -> str:
+        return self.prefix + ":".join(parts)
+
+    def _step(self, name: str, notice: Notice | None = None, **call: Any) -> Step:
+        text = compact({"process": self.process, "keep_ms": self.keep_ms, **call})
+        return _SCRIPTS[name], [self.prefix], (text, *(notice or ()))
+
+    def _call(self, name: str, notice: Notice | None = None, **call: Any) -> Any:
+        script, keys, args = self._step(name, notice, **call)
+        return script(self.redis, keys, args)
+
+
+def _readable(generation_id: str, flat: list[str]) -> Record | None:
+    """A record; None for one that cannot be read, which must keep no other from being looked after."""
+    try:
+        return Record.parse(generation_id, flat)
+    except Exception:  # noqa: BLE001  # it is told, with its traceback
+        import structlog  # noqa: PLC0415  # a producer has no use for it
+
+        structlog.get_logger(__name__).exception("its record cannot be read", generation=generation_id)
+        return None

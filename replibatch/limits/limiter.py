@@ -1,0 +1,301 @@
+"""The limiter: one call of one script for each step a prediction takes through the account's limits.
+
+    acquire ──► claimed ──► POST ──► answer(created) ──► … prediction over ──► release
+        └─► waiting ──► (handed off) ──► claim ──┘          └─► answer(not created): the slot is free again
+
+Nothing here waits; `WaitingRoom` does. `lua/gate.lua` describes the keys. A state that was lost is rebuilt from what
+each process remembers (`memory.py`), and from the account's own list of predictions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+from redis import Redis
+
+from replibatch.limits.holdings import Holdings
+from replibatch.limits.tickets import Beat, Row, Standing, Ticket
+from replibatch.money import to_micro
+from replibatch.redisdb.scripts import Script, Step, run_together
+from replibatch.settings import Settings
+
+CLAIM_SECONDS = 2.0  # a hand-off nobody claims for this long goes to the next in line
+POST_SECONDS = 20.0  # the longest a create may take from its claim to its answer
+SLOT_MARGIN_SECONDS = 120.0  # after Cancel-After, before a slot is given up without anybody having seen the end
+REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process had this long to say what it holds
+
+_PACKAGE = "replibatch.limits"
+_FILES = {
+    **{
+        name: ("limiter", name)
+        for name in ("acquire", "claim", "answer", "release", "adopt", "report", "rebuild", "pump", "stop", "resume")
+    },
+    **{name: ("limiter", "blocked", "in_force", name) for name in ("heartbeat", "status")},
+}
+_SCRIPTS = {name: Script(_PACKAGE, *files) for name, files in _FILES.items()}
+
+
+class Limiter:
+    """The limits of one account, as one process sees them.
+
+    Args:
+        redis: a client of the fleet's Redis.
+        settings: the defaults of the limits, the window, the lease.
+        process: this process's unique name.
+        clock: seconds since the epoch, for tests; None for Redis' own time.
+
+    Attributes:
+        memory: what this process holds and asks for.
+    """
+
+    def __init__(
+        self, redis: Redis, settings: Settings, process: str, clock: Callable[[], float] | None = None
+    ) -> None:
+        self.redis = redis
+        self.process = process
+        self.prefix = settings.key_prefix
+        self._clock = clock
+        self.holdings = Holdings()
+        self._is_new = True  # until the account's state was seen
+        slot_seconds = POST_SECONDS + settings.prediction_timeout_seconds + SLOT_MARGIN_SECONDS
+        self._config: dict[str, Any] = {
+            "window_ms": int(settings.rate_window_seconds * 1000),
+            "lease_ms": int(settings.lease_seconds * 1000),
+            "claim_ms": int(min(CLAIM_SECONDS, settings.lease_seconds) * 1000),
+            "slot_ms": int(slot_seconds * 1000),
+            "post_ms": int(POST_SECONDS * 1000),
+            "report_ms": int(REPORT_SECONDS * 1000),
+            "max_concurrent": settings.global_max_concurrent,
+            "per_window": settings.requests_per_minute,
+        }
+        self._config_json = json.dumps(self._config, separators=(",", ":"))
+
+    @property
+    def wake_key(self) -> str:
+        """The channel this process is told of hand-offs through."""
+        return f"{self.prefix}wake:{self.process}"
+
+    @property
+    def call_key(self) -> str:
+        """The channel all processes are called to report through."""
+        return f"{self.prefix}wake"
+
+    def acquire(self, ticket: Ticket) -> tuple[Standing, float | None]:
+        """Ask for a slot and a place in the window. Returns the standing, and seconds until asking again helps."""
+        with self.holdings.asking_for({ticket.attempt_key}):
+            standing, again = self._call(
+                "acquire",
+                **self._identity(ticket),
+                price=to_micro(ticket.price_usd),
+                purse=ticket.purse,
+                priority=ticket.priority,
+            )
+            self.holdings.stands(ticket, Standing(standing))
+        return Standing(standing), _seconds(again)
+
+    def claim(self, tickets: Sequence[Ticket]) -> tuple[list[Standing], float | None]:
+        """Turn hand-offs into intents to create; a standing each."""
+        claims = [(ticket.attempt_key, ticket.fence) for ticket in tickets]
+        with self.holdings.asking_for({ticket.attempt_key for ticket in tickets}):
+            standings, again = self._call("claim", process=self.process, claims=claims)
+            for ticket, standing in zip(tickets, standings, strict=True):
+                self.holdings.stands(ticket, Standing(standing))
+        return [Standing(standing) for standing in standings], _seconds(again)
+
+    def created(self, ticket: Ticket, prediction_id: str) -> Step:
+        """The POST was answered with a prediction; the slot is now the prediction's."""
+        self.holdings.created(ticket, prediction_id)
+        return self._answer(ticket, created=True, prediction=prediction_id)
+
+    def refused(self, ticket: Ticket) -> Step:
+        """The POST surely created nothing."""
+        self.holdings.let_go(ticket)
+        return self._answer(ticket, created=False)
+
+    def throttled(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
+        """The POST was answered with 429: the account cools down, the attempt keeps its place in the line."""
+        self.holdings.let_go(ticket)
+        wait = -1 if retry_after_seconds is None else int(retry_after_seconds * 1000)
+        return self._answer(ticket, created=False, requeue=True, throttled=True, retry_after_ms=wait)
+
+    def released(self, ticket: Ticket, cost_usd: float) -> Step:
+        """The prediction is over, or the attempt leaves the line: free its slot, settle its cost."""
+        self.holdings.let_go(ticket)
+        return self._step("release", **self._identity(ticket), cost=to_micro(cost_usd))
+
+    def adopt(self, ticket: Ticket, prediction_id: str | None = None) -> Standing:
+        """Make this process the owner of an attempt's place, whatever it is."""
+        standing = Standing(self._call("adopt", **self._identity(ticket)))
+        self.holdings.stands(ticket, standing, prediction_id or "")
+        return standing
+
+    def heartbeat(self, report: dict[str, Any], *, leaving: bool = False) -> Beat:
+        """Say that this process lives, and the limits it was explicitly given."""
+        known, must_report, handed, again, snapshot, *counts = self._call(
+            "heartbeat", process=self.process, report=json.dumps(report), leaving=leaving
+        )
+        self._is_new = self._is_new and not snapshot
+        return Beat(bool(known), bool(must_report), list(handed), _seconds(again), str(snapshot), *map(int, counts))
+
+    def report(self, snapshot: str, waiting: Iterable[str]) -> None:
+        """Say what this process holds, for a state that was lost.
+
+        Args:
+            snapshot: of its last trusted heartbeat.
+            waiting: the attempts its threads wait for; any other it seems to have, it has given back since.
+        """
+        held, asks = self.holdings.begin_report()
+        holds = [
+            (ticket.attempt_key, ticket.fence, to_micro(ticket.price_usd), ticket.purse, ticket.priority, prediction)
+            for ticket, prediction in held
+        ]
+        try:
+            self._call("report", process=self.process, snapshot=snapshot, asks=asks, waits=list(waiting), holds=holds)
+        finally:
+            missed = self.holdings.end_report()
+        # What was answered or given back in the meantime may have come too early to be noted: once more is no harm.
+        for step in missed:
+            run_together(self.redis, step)
+
+    def rebuild(self, rows: Iterable[Row]) -> tuple[float | None, list[str]]:
+        """Trust a state that was lost again, once every process has reported.
+
+        Args:
+            rows: the account's predictions that run, or were created within a window.
+
+        Returns:
+            Seconds to wait before listing again, or None when it is done; and the ids of the predictions nobody
+            answers for. Those hold slots in this process's name, to be released with `orphan(id)`.
+        """
+        wait, orphans = self._call(
+            "rebuild",
+            process=self.process,
+            is_new=self._is_new,
+            rows=[(row.id, int(row.runs), max(0, int(row.age_seconds * 1000))) for row in rows],
+        )
+        for prediction_id in orphans:
+            self.holdings.stands(self.orphan(prediction_id), Standing.CREATED, prediction_id)
+        return _seconds(wait), list(orphans)
+
+    @staticmethod
+    def orphan(prediction_id: str) -> Ticket:
+        """What holds the slot of a prediction nobody answers for."""
+        return Ticket(f"prediction:{prediction_id}", 0, 0.0)
+
+    def alive(self, process: str) -> bool:
+        """Whether a process has been heard of within its lease."""
+        beat = self.redis.zscore(f"{self.prefix}processes", process)
+        seconds, microseconds = self.redis.time()
+        now_ms = seconds * 1000 + microseconds // 1000
+        return beat is not None and float(beat) > now_ms - self._config["lease_ms"]
+
+    def pump(self) -> float | None:
+        """Grant what time alone has freed. Returns seconds until asking again helps."""
+        return _seconds(self._call("pump"))
+
+    def stop(self, why: str) -> None:
+        """Stop the account: nothing is created until `resume`.
+
+        Args:
+            why: the error's name, a colon and its words; what stops an account already stays the reason.
+        """
+        self._call("stop", why=why)
+
+    def resume(self, only: str = "") -> None:
+        """Lift a stop, once the token or the credit is mended.
+
+        Args:
+            only: the name of an error: a stop for any other reason stays.
+        """
+        self._call("resume", only=only)
+
+    def status(self) -> dict[str, Any]:
+        """The account at a glance, counted now (see `lua/status.lua`)."""
+        snapshot: dict[str, Any] = json.loads(self._call("status"))
+        return snapshot
+
+    def holders(self) -> dict[str, tuple[int, int]]:
+        """By process: how many slots it answers for, and how many of its attempts wait in the line."""
+        with self.redis.pipeline(transaction=True) as pipeline:
+            for place in ("slots", "waiters"):
+                pipeline.zrange(self.prefix + place, 0, -1)
+            held, waiting = pipeline.execute()
+        counts: dict[str, list[int]] = {}
+        for column, attempts in enumerate((held, waiting)):
+            tickets = self.redis.hmget(f"{self.prefix}tickets", attempts) if attempts else []
+            for ticket in cast("list[str | None]", tickets):
+                if ticket is not None:  # else it has just gone
+                    counts.setdefault(ticket.partition("\t")[0], [0, 0])[column] += 1
+        return {process: (slots, line) for process, (slots, line) in counts.items()}
+
+    def store_limits(self, changes: dict[str, int | None]) -> None:
+        """Set, or with None clear, the operator's `max_concurrent`, `per_window` and `budget` (micro-dollars)."""
+        stored = f"{self.prefix}limits:stored"
+        with self.redis.pipeline() as pipeline:
+            for name, value in changes.items():
+                if value is None:
+                    pipeline.hdel(stored, name)
+                else:
+                    pipeline.hset(stored, name, value)
+            pipeline.execute()
+
+    def fill_purse(self, purse: str, cap_usd: float | None, *, afresh: bool = False) -> None:
+        """Set what a batch, or those that share a purse, may cost; nothing is granted that could go past that.
+
+        Args:
+            purse: its name.
+            cap_usd: what may be spent, with what was spent before; None for any amount.
+            afresh: forget what was spent before.
+        """
+        name = f"{self.prefix}purse:{purse}"
+        with self.redis.pipeline(transaction=True) as pipeline:
+            if cap_usd is None:
+                pipeline.hdel(name, "cap")
+            else:
+                pipeline.hset(name, "cap", to_micro(cap_usd))
+            if afresh:
+                pipeline.hdel(name, "spent")
+            pipeline.persist(name)
+            pipeline.execute()
+
+    def _identity(self, ticket: Ticket) -> dict[str, Any]:
+        return {"attempt": ticket.attempt_key, "process": self.process, "fence": ticket.fence}
+
+    def _answer(
+        self,
+        ticket: Ticket,
+        *,
+        created: bool,
+        requeue: bool = False,
+        throttled: bool = False,
+        retry_after_ms: int = -1,
+        prediction: str = "",
+    ) -> Step:
+        return self._step(
+            "answer",
+            **self._identity(ticket),
+            created=created,
+            requeue=requeue,
+            throttled=throttled,
+            retry_after_ms=retry_after_ms,
+            prediction=prediction,
+        )
+
+    def _step(self, name: str, **call: Any) -> Step:
+        config = self._config_json
+        if self._clock is not None:
+            config = json.dumps({**self._config, "now_ms": int(self._clock() * 1000)})
+        step = _SCRIPTS[name], [self.prefix], (config, json.dumps(call))
+        if name in ("answer", "release"):
+            self.holdings.note(step)
+        return step
+
+    def _call(self, name: str, **call: Any) -> Any:
+        script, keys, args = self._step(name, **call)
+        return script(self.redis, keys, args)
+
+
+def _seconds(milliseconds: int) -> float | None:
+    return None if milliseconds < 0 else milliseconds / 1000

@@ -1,0 +1,26 @@
+"""What every process of an account tells the others, producer or worker: its name, the limits it was given."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from typing import Any
+
+from replibatch.money import to_micro
+from replibatch.settings import Settings
+
+
+def process_name() -> str:
+    """A name no other process has or had: host, pid and a random part."""
+    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
+
+
+def explicit_limits(settings: Settings) -> dict[str, Any]:
+    """The limits somebody gave this process on purpose, as the limiter takes them."""
+    given = {
+        "global_max_concurrent": ("max_concurrent", settings.global_max_concurrent),
+        "requests_per_minute": ("per_window", settings.requests_per_minute),
+        "budget_usd": ("budget", settings.budget_usd and to_micro(settings.budget_usd)),
+    }
+    return {name: value for field, (name, value) in given.items() if field in settings.model_fields_set}

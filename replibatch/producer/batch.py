@@ -1,0 +1,268 @@
+"""Many generations, as their owner holds them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from replibatch.broker.cancellation import cancel
+from replibatch.errors import AccountStopped, ResultTimeout
+from replibatch.jobs.batch_state import BatchState, Finished
+from replibatch.jobs.batches import RETRIED_AT_ONCE
+from replibatch.jobs.holds import BUDGET, PAUSED, STOPPED
+from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
+from replibatch.requests import BatchResult, State
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A batch at a glance.
+
+    Attributes:
+        total: requests in it.
+        queued: in the queue.
+        waiting: in the batch's own list, not yet in the queue.
+        running: in the custody of a worker.
+        succeeded, placeholder, failed, canceled: by outcome.
+        cost_usd: of what is finished.
+        held: why nothing new starts: `paused`, `budget`, `stopped: …`; empty when it goes on.
+    """
+
+    total: int
+    queued: int
+    waiting: int
+    running: int
+    succeeded: int
+    placeholder: int
+    failed: int
+    canceled: int
+    cost_usd: float
+    held: str
+
+    @property
+    def finished(self) -> int:
+        """How many have their result."""
+        return self.succeeded + self.placeholder + self.failed + self.canceled
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A generation of a batch that is over: its id, its request's place in the batch, its result."""
+
+    id: str
+    index: int
+    result: BatchResult
+
+
+class Batch:
+    """Many generations: their progress, their results as they finish, their end.
+
+    Attributes:
+        id: from any process or machine of the account, `Batch.get(id)` finds it again.
+    """
+
+    def __init__(self, producer: Producer, batch_id: str) -> None:
+        self._producer = producer
+        self.id = batch_id
+
+    def __repr__(self) -> str:
+        return f"Batch({self.id!r})"
+
+    @classmethod
+    def get(cls, batch_id: str) -> Self:
+        """A batch by its id.
+
+        Raises:
+            NoSuchWork: there is none, or its records have expired.
+        """
+        batch = cls(open_producer(), batch_id)
+        batch.progress()
+        return batch
+
+    @property
+    def strategy(self) -> str:
+        """How it is fed, by its size and the quota as it is now: `immediate`, `window` or `dynamic queue`."""
+        now = self._producer.status()
+        free_now = now["requests_per_minute"] - now["requests_in_window"]
+        return strategy_for(self._producer.batches.state(self.id).total, free_now, now["requests_per_minute"])
+
+    def progress(self) -> Progress:
+        """How far it is.
+
+        Raises:
+            NoSuchWork: its records have expired.
+        """
+        state = self._producer.batches.state(self.id)
+        running = min(state.outstanding, self._producer.batches.running(self.id))
+        return Progress(
+            total=state.total,
+            queued=state.outstanding - running,
+            waiting=state.pending,
+            running=running,
+            succeeded=state.succeeded,
+            placeholder=state.placeholder,
+            failed=state.failed,
+            canceled=state.canceled,
+            cost_usd=state.cost_usd,
+            held=state.held,
+        )
+
+    async def aprogress(self) -> Progress:
+        """`progress`, without blocking the event loop."""
+        return await asyncio.to_thread(self.progress)
+
+    def __iter__(self) -> Iterator[BatchResult]:
+        """Results as they finish, then those that could not start."""
+        for _, result in itertools.chain(self.finished(), self.not_started()):
+            yield result
+
+    async def __aiter__(self) -> AsyncIterator[BatchResult]:
+        """The same, without blocking the event loop."""
+        results = iter(self)
+        while (result := await asyncio.to_thread(next, results, None)) is not None:
+            yield result
+
+    def finished(self, *, stop: Callable[[BatchState], bool] | None = None) -> Iterator[tuple[int, BatchResult]]:
+        """Results as they finish, each with its request's place in the batch; arguments as of `follow`."""
+        for each in self.follow(stop=stop):
+            yield each.index, each.result
+
+    def follow(
+        self,
+        *,
+        stop: Callable[[BatchState], bool] | None = None,
+        place_in: Callable[[str], Path] | None = None,
+        bring_files: bool = True,
+    ) -> Iterator[Ended]:
+        """What finishes, as it does.
+
+        Args:
+            stop: asked when nothing has finished for a second; True ends the iteration, and the batch goes on.
+            place_in: where a stored file goes on this machine, by its key; None for the place it was asked for at.
+            bring_files: False leaves them where they are stored, to be read from there.
+        """
+        self._producer.bring_worker()
+        files = self._producer.files
+        mark = "0"
+        while True:
+            state = self._producer.batches.state(self.id)
+            block_seconds = 0.0 if state.is_over else LOOK_SECONDS
+            found = self._producer.batches.finished(self.id, mark, block_seconds)
+            for each in found:
+                mark = each.mark
+                if result := each.result:
+                    told = files.at_home(result, place_in) if bring_files else files.in_storage(result)
+                    yield Ended(each.id, each.index, told)
+                elif gone := self.gone(each):
+                    yield Ended(each.id, each.index, gone)
+            if found:
+                continue
+            if state.is_over or self._is_stuck(state) or (stop and stop(state)):
+                return
+            self._producer.raise_if_stopped()
+
+    def gone(self, item: Finished) -> BatchResult | None:
+        """What there is to tell where the record of a finished one is gone; None where this batch makes it again."""
+        if not self._producer.batches.is_told(self.id, item.mark):
+            return None
+        return BatchResult(
+            request_id=item.id,
+            prompt="",
+            model_name="",
+            model_used=None,
+            success=False,
+            error="its result is kept no more: it has expired, or the same id is made again elsewhere",
+            state=State.FAILED,
+        )
+
+    def results(self, timeout: float | None = None) -> list[BatchResult]:
+        """All results in the order of the requests, those that could not start included.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
+        Raises:
+            ResultTimeout: they were not all there in time; the batch goes on.
+            AccountStopped: the token is refused, or the credit used up.
+        """
+        ends = math.inf if timeout is None else time.monotonic() + timeout
+
+        def is_late(_: BatchState) -> bool:
+            if time.monotonic() > ends:
+                raise ResultTimeout(f"batch {self.id} is not over after {timeout} s; it goes on")
+            return False
+
+        results = dict(self.finished(stop=is_late))
+        results.update(self.not_started())
+        return [results[index] for index in sorted(results)]
+
+    async def aresults(self, timeout: float | None = None) -> list[BatchResult]:
+        """`results`, without blocking the event loop."""
+        return await asyncio.to_thread(self.results, timeout)
+
+    def not_started(self) -> Iterator[tuple[int, BatchResult]]:
+        """What never started, as results that say why, each with its place."""
+        held = self._producer.batches.state(self.id).held
+        why = {"": "canceled before it started", BUDGET: "not started: it would exceed the budget"}.get(
+            held, f"not started: {held}"
+        )
+        for entry in self._producer.batches.unstarted(self.id):
+            yield entry.index, entry.request.unmade(State.PENDING, why, entry.attempts)
+
+    def pause(self) -> None:
+        """Start nothing new; what runs goes on."""
+        self._producer.batches.hold(self.id, PAUSED)
+
+    def resume(self, *, max_cost_usd: float | None = None) -> None:
+        """Go on, after a pause, a stop of the account, or with a higher budget.
+
+        Args:
+            max_cost_usd: the new budget of the batch, and of those that share it (runs of one list into one folder);
+                None keeps the old one.
+        """
+        if max_cost_usd is not None:
+            self._producer.limiter.fill_purse(self._producer.batches.purse(self.id), max_cost_usd)
+        self._producer.limiter.resume()
+        self._producer.publish(self._producer.batches.hold(self.id, ""))
+
+    def cancel(self) -> None:
+        """Cancel what waits, and at Replicate what runs."""
+        self._producer.batches.cancel(self.id)
+        for generation_id in self._producer.batches.outstanding(self.id):
+            cancel(self._producer.app, self._producer.jobs, generation_id)
+
+    def retry_failed(self) -> int:
+        """Make again what failed, was canceled or got a placeholder; returns how many."""
+        again, left = 0, 1
+        pages = self._producer.batches.pages(self.id, RETRIED_AT_ONCE)
+        while (page := next(pages, [])) or left:
+            failed = [item for item in page if item.result and not item.result.success]
+            count, left = self._producer.batches.retry(self.id, failed)
+            if count and not again:
+                self._feed()
+            again += count
+        self._feed()
+        return again
+
+    def _feed(self) -> None:
+        """Publish what may be outstanding; in the midst of many pages workers do so as well, and faster."""
+        self._producer.publish(self._producer.batches.top_up(self.id))
+
+    def _is_stuck(self, state: BatchState) -> bool:
+        """Whether it is held for a reason that waiting will not mend, with nothing of it on its way."""
+        if state.held.startswith(STOPPED):
+            raise AccountStopped.of(state.held.removeprefix(STOPPED))
+        return state.held == BUDGET and state.outstanding == 0
+
+
+def strategy_for(total: int, free_now: int, per_window: int) -> str:
+    """What feeding a batch of `total` amounts to, by the quota free now and that of a whole window."""
+    if total <= free_now:
+        return "immediate"
+    return "window" if total <= per_window else "dynamic queue"

@@ -1,0 +1,161 @@
+"""The files of a process's requests: those that go along with them, and those that come back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from replibatch import contents
+from replibatch.data_uris import decoded, extension_of
+from replibatch.errors import OutputPathError, StorageError
+from replibatch.requests import BatchResult, OutputFile
+from replibatch.routing.references import is_local
+from replibatch.settings import Settings
+from replibatch.storage.names import NAME_BYTES, safe_key
+from replibatch.storage.shared import storage_for
+from replibatch.storage.stored import StoredFile
+
+INLINE_CHARACTERS = 8192  # a longer data URI travels as a file
+KEPT_ANEW_SECONDS = 3600.0  # a file still in use is kept again, so that it is never the oldest
+REMEMBERED = 4096  # files; a process may see any number of them
+
+
+class Files:
+    """One process's way to the storage, and the places of its own that files come from and go to.
+
+    Args:
+        settings: where outputs land.
+        embedded: whether relative names are relative to this process's working directory.
+        check_storage: called before the storage is given a file; raises where no worker would find it there.
+
+    Attributes:
+        storage: the process's way to it.
+    """
+
+    def __init__(self, settings: Settings, *, embedded: bool, check_storage: Callable[[], None]) -> None:
+        self._absolute = embedded and settings.storage_url is None
+        self.storage = storage_for(settings, embedded=embedded)
+        self._check_storage = check_storage
+        self._elsewhere: dict[str, Path] = {}  # by name in the storage: folders outside it that files go to
+        self._stored_as: dict[contents.Version | None, tuple[str, float]] = {}
+        self._lock = threading.Lock()
+
+    def key(self, name: str, generation_id: str) -> str:
+        """Where a worker puts the output of this name: an absolute path in embedded mode, a key of the storage else.
+
+        Raises:
+            OutputPathError: no file can be there.
+        """
+        if not self._absolute and not os.path.isabs(name):  # noqa: PTH117  # a tenth of what a Path costs
+            return safe_key(name)
+        path = Path(name)
+        if self._absolute:
+            _check_place(path.absolute())
+            return str(path.absolute())
+        _check_place(path)
+        folder = hashlib.sha256(f"{socket.gethostname()}:{path.parent}".encode()).hexdigest()[:16]
+        self._elsewhere[folder] = path.parent
+        return safe_key(f"{folder}/{generation_id}/{path.name}")
+
+    def carried(self, place: str) -> str:
+        """A reference image where every worker can read it; each is stored once a process, and anew in time.
+
+        Returns:
+            `file:<sha256>.<extension>` for what goes through the storage; any other place as it is.
+        """
+        if not _must_travel(place):
+            return place
+        version = version_of(place)
+        with self._lock:
+            reference, kept_at = self._stored_as.get(version, ("", float("-inf")))
+            if time.monotonic() - kept_at > KEPT_ANEW_SECONDS:
+                self._check_storage()
+                reference = self.storage.keep_input(*_content(place))
+                if len(self._stored_as) > REMEMBERED:
+                    self._stored_as.clear()
+                self._stored_as[version] = reference, time.monotonic()
+            return reference
+
+    def destination(self, key: str) -> Path:
+        """Where on this machine a file is in the end."""
+        asked = self._elsewhere.get(key.partition("/")[0])
+        return asked / PurePosixPath(key).name if asked else Path(key).absolute()
+
+    def at_home(self, result: BatchResult, place_in: Callable[[str], Path] | None = None) -> BatchResult:
+        """The result with its files on this machine, fetched from the storage where that is another place.
+
+        Args:
+            result: with its files as keys of the storage, or as absolute paths.
+            place_in: where a file goes, by its key; None for the place it was asked for at.
+        """
+        if not result.files or (self._absolute and place_in is None):
+            return result
+        place_in = place_in or self.destination
+        return replace(result, files=tuple(self._fetch(file, place_in(file.path)) for file in result.files))
+
+    def in_storage(self, result: BatchResult) -> BatchResult:
+        """The result with its files where they are stored, to be read from there."""
+        if self._absolute:
+            return result
+        return replace(result, files=tuple(StoredFile.of(file, self.storage) for file in result.files))
+
+    def _fetch(self, file: OutputFile, path: Path) -> OutputFile:
+        try:
+            self.storage.fetch(file.path, path)
+        except StorageError:
+            raise
+        except FileNotFoundError:
+            raise StorageError(
+                f"the output {file.path!r} is not in the storage {self.storage.where!r}; "
+                "allowed: REPLIBATCH_STORAGE_URL as the workers have it"
+            ) from None
+        return replace(file, path=str(path))
+
+
+def _must_travel(place: str) -> bool:
+    """Whether a file goes through the storage: it is on this machine, or too large for a message."""
+    return is_local(place) or (place.startswith("data:") and len(place) > INLINE_CHARACTERS)
+
+
+def _content(place: str) -> tuple[Iterator[bytes], str]:
+    """A file's bytes, and the extension its name or its data URI tells."""
+    if place.startswith("data:"):
+        return decoded(place), extension_of(place)
+    return contents.chunks(place), Path(place).suffix
+
+
+def _check_place(path: Path) -> None:
+    """Look whether a file can be there, before it is paid for."""
+    if "\0" in str(path) or len(os.fsencode(path.name)) > NAME_BYTES:
+        raise OutputPathError(
+            f"the output {str(path)!r}: allowed: a name of at most {NAME_BYTES} bytes, none of them 0"
+        )
+    try:
+        is_folder = path.is_dir()
+        nearest = next(parent for parent in path.parents if parent.exists())
+    except OSError as error:
+        raise OutputPathError(f"the output {str(path)!r} cannot be there: {error.strerror}") from None
+    if is_folder:
+        raise OutputPathError(f"the output {str(path)!r} is a folder; allowed: a file's path")
+    if not nearest.is_dir():
+        raise OutputPathError(
+            f"the output {str(path)!r}: {str(nearest)!r} is a file; allowed: a path through folders"
+        )
+    if not os.access(nearest, os.W_OK):
+        raise OutputPathError(f"the output {str(path)!r}: the folder {str(nearest)!r} cannot be written")
+
+
+def version_of(place: str) -> contents.Version | None:
+    """What tells a file from a later one of the same name; None where there is none."""
+    if place.startswith("data:"):
+        return hashlib.sha256(place.encode()).hexdigest(), 0, len(place)
+    try:
+        return contents.version(place)
+    except OSError:
+        return None

@@ -1,0 +1,139 @@
+"""A batch's requests on their way into Redis: prepared, packed, appended chunk by chunk."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from replibatch.broker.publish import BULK
+from replibatch.errors import SettingsError
+from replibatch.jobs import Packer, PendingEntry
+from replibatch.producer.batch import Batch
+from replibatch.producer.producer import Producer
+from replibatch.requests import BatchRequest, new_id
+from replibatch.routing import Routed
+
+CHUNK = 500  # requests appended in one call: memory stays flat, however many there are
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request of a batch.
+
+    Attributes:
+        index: its place in the batch; indexes rise, and may leave gaps.
+        id: its generation's: the same id is the same job.
+        request: what to make.
+        routed: the same with its model, where the caller has routed and checked it already.
+    """
+
+    index: int
+    id: str
+    request: BatchRequest
+    routed: Routed | None = None
+
+
+def check_max_concurrent(value: int | None) -> None:
+    """Refuse what is no bound of a batch.
+
+    Raises:
+        SettingsError: it is neither None nor a whole number from 1.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise SettingsError(f"max_concurrent is {value!r}; allowed: a whole number from 1")
+
+
+def submit(
+    producer: Producer,
+    requests: Iterable[BatchRequest],
+    *,
+    max_concurrent: int | None = None,
+    max_cost_usd: float | None = None,
+    fallback: bool = True,
+    max_retries: int | None = None,
+    folder: str = "",
+) -> Batch:
+    """Enqueue a batch; returns when all of it is durable in Redis. Its first requests are under way by then.
+
+    Args:
+        producer: the process's.
+        requests: a list is checked whole before anything starts; any other iterable is taken in chunks.
+        max_concurrent: the most of this batch in flight at once, over the whole fleet.
+        max_cost_usd: nothing of it is started that could take its cost past this.
+        fallback: whether other models may stand in.
+        max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
+        folder: where files with no name of their own go.
+
+    Raises:
+        RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
+    """
+    if isinstance(requests, Sequence):
+        for request in requests:  # all of it, before any of it is paid for
+            producer.prepare.check(request)
+    batch = Batch(producer, new_id(8))
+    if max_cost_usd is not None:
+        producer.limiter.fill_purse(batch.id, max_cost_usd)
+    producer.batches.open(batch.id, max_concurrent=max_concurrent, priority=BULK, about={})
+    asks = (
+        Ask(index, producer.id_of(request) or f"{batch.id}-{index}", request)
+        for index, request in enumerate(requests)
+    )
+    append_all(batch, producer, asks, fallback=fallback, max_retries=max_retries, folder=folder)
+    return batch
+
+
+def append_all(
+    batch: Batch,
+    producer: Producer,
+    asks: Iterable[Ask],
+    *,
+    fallback: bool = True,
+    max_retries: int | None = None,
+    folder: str = "",
+) -> None:
+    """Append requests to a batch that is open and empty, start the first of them, and close the batch.
+
+    Raises:
+        RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
+    """
+    packer = Packer()
+    known: set[str] = set()
+    appended = 0
+    try:
+        for chunk in _chunks(asks):
+            entries: list[str] = []
+            catalog: dict[str, Any] = {}
+            for ask in chunk:
+                prepared = producer.prepare(
+                    ask.request,
+                    ask.id,
+                    ask.index,
+                    routed=ask.routed,
+                    fallback=fallback,
+                    max_retries=max_retries,
+                    folder=folder,
+                )
+                entries.append(packer.pack(PendingEntry(ask.id, ask.index, prepared)))
+                if prepared.model not in known:
+                    known.add(prepared.model)
+                    catalog |= _models(producer, prepared.model)
+            producer.present()
+            producer.publish(producer.batches.append(batch.id, appended, entries, packer.fresh(), catalog))
+            appended += len(entries)
+    except BaseException:
+        batch.cancel()
+        raise
+    finally:
+        producer.batches.close(batch.id)
+
+
+def _chunks(asks: Iterable[Ask]) -> Iterator[list[Ask]]:
+    source = iter(asks)
+    while chunk := list(itertools.islice(source, CHUNK)):
+        yield chunk
+
+
+def _models(producer: Producer, model: str) -> dict[str, Any]:
+    return {name: each.to_json() for name, each in producer.catalog.subset(model).items()}

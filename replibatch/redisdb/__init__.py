@@ -1,0 +1,1 @@
+"""Redis: connections, Lua scripts, what a server must be like."""

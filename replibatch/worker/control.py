@@ -1,0 +1,51 @@
+"""What Celery's remote commands mean to this worker: Revoke and Terminate cancel, Shutdown hands over.
+
+Celery's own `revoke` would have each worker throw the generation's messages away for hours, also of later
+attempts, and leave its prediction running; its `shutdown` would wait for every generation to end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import structlog
+from celery.worker.control import control_command, inspect_command
+
+from replibatch.broker.cancellation import cancel
+from replibatch.worker import lifecycle
+from replibatch.worker.app import app
+
+log = structlog.get_logger(__name__)
+
+
+@control_command(name="revoke", variadic="task_id", signature="[id1 [id2 [... [idN]]]]")
+def revoke(state: Any, task_id: str | list[str], **_: Any) -> dict[str, str]:  # noqa: ARG001  # celery's shape
+    """Cancel generations by their ids; at Replicate those that run."""
+    ids = [task_id] if isinstance(task_id, str) else list(task_id)
+    canceled = [each for each in ids if cancel(app, lifecycle.context().jobs, each)]
+    log.info("revoked", generations=ids, canceled=len(canceled))
+    return {"ok": f"canceled {len(canceled)} of {len(ids)}"}
+
+
+@control_command(name="terminate", variadic="task_id", signature="<signal> [id1 [id2 [... [idN]]]]")
+def terminate(state: Any, signal: str, task_id: str | list[str], **_: Any) -> dict[str, str]:  # noqa: ARG001  # celery's shape
+    """The same: threads take no signals."""
+    answer: dict[str, str] = revoke(state, task_id)
+    return answer
+
+
+@inspect_command(name="stats")
+def stats(state: Any, **_: Any) -> dict[str, Any]:
+    """Celery's own figures; of the broker no more than where it is, as the rest holds the passwords of sentinels."""
+    told: dict[str, Any] = state.consumer.controller.stats()
+    told["broker"] = {name: told["broker"].get(name) for name in ("transport", "hostname", "port", "virtual_host")}
+    return told
+
+
+@control_command(name="shutdown")
+def shutdown(state: Any, msg: str = "told to", **_: Any) -> None:  # noqa: ARG001  # celery's shape
+    """Stop as on SIGTERM: what is in flight is handed over."""
+    log.info("shutdown", why=msg)
+    os.kill(os.getpid(), signal.SIGTERM)

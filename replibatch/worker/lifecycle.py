@@ -1,0 +1,154 @@
+"""A worker process from its first check to its last hand-over."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+import structlog
+from celery.platforms import EX_FAILURE, EX_OK
+from celery.worker import state as celery_state
+from redis import Redis
+from redis.exceptions import AuthenticationError, RedisError
+
+from replibatch.errors import ReplibatchError, SettingsError
+from replibatch.execution import metrics
+from replibatch.execution.cleanup import Cleanup
+from replibatch.execution.context import WorkerContext
+from replibatch.execution.takeover import Takeover
+from replibatch.redisdb.connection import connect
+from replibatch.redisdb.health import Health, check_server, unreachable
+from replibatch.storage.shared import mark, refuse_another
+from replibatch.worker.app import app, is_embedded, redis_url, report, settings
+
+HAND_OVER_SECONDS = 2.0  # so long a worker that leaves waits for a Redis that is away …
+CUT_OFF_SECONDS = 1.0  # … and so much longer for what it is in the midst of: a create, a download
+LAST_CALL_SECONDS = 0.5
+
+EX_USAGE = 2  # as for any mistake of the user's that is found before money is spent
+
+log = structlog.get_logger(__name__)
+
+
+class _Open:
+    """The process's context and takeover, while they are open."""
+
+    context: WorkerContext | None = None
+    takeover: Takeover | None = None
+    cleanup: Cleanup | None = None
+    exit_code: int = EX_OK
+
+
+def context() -> WorkerContext:
+    """This process's context."""
+    if _Open.context is None:
+        raise RuntimeError("the worker has not started")
+    return _Open.context
+
+
+def open_shop() -> None:
+    """Check Redis and token, then begin. What is wrong with them ends the worker before it takes any work."""
+    try:
+        opened = WorkerContext(settings, redis_url, embedded=is_embedded, report=report, leave=_leave)
+        _await_redis(opened.redis)
+        _warn_of_lost_writes(opened.redis)
+        if not is_embedded:  # before anybody hears of this worker: callers compare their storage with what it says
+            report.update(mark(opened.storage, opened.limiter.status()["processes"]))
+        is_accepted = opened.credentials.check(opened.api)
+        if not is_embedded:
+            _share_storage(opened)
+    except ReplibatchError as error:
+        sys.stderr.write(f"replibatch: {error}\n")
+        sys.exit(EX_USAGE if isinstance(error, SettingsError) else EX_FAILURE)
+    if is_accepted:
+        opened.credentials.lift_stop()
+    else:
+        opened.credentials.ask_later(opened.api)
+    opened.start()
+    metrics.watch(opened)
+    _Open.context = opened
+    _Open.takeover = Takeover(opened, app)
+    _Open.takeover.start()
+    _Open.cleanup = Cleanup(opened, report.get("storage"))
+    _Open.cleanup.start()
+
+
+def drain() -> None:
+    """Begin to leave, and see that the process is gone within seconds, whatever it is in the midst of.
+
+    A create whose answer is awaited, a download, a Redis that is away: what is cut off is handed over as it is, or
+    taken over once the lease has lapsed.
+    """
+    leaving = context()
+    leaving.drain()
+    time.sleep(HAND_OVER_SECONDS)
+    leaving.out_of_patience.set()
+    time.sleep(CUT_OFF_SECONDS)
+    log.warning("cut off what could not end in time; it is handed over", generations=len(leaving.running))
+    last_call = threading.Thread(target=leaving.hand_over, name="last-call", daemon=True)
+    last_call.start()
+    last_call.join(LAST_CALL_SECONDS)
+    os._exit(_Open.exit_code)
+
+
+def close_shop() -> None:
+    """Hand over what is left, and take leave."""
+    if _Open.context and _Open.takeover and _Open.cleanup:
+        _Open.cleanup.stop()
+        _Open.takeover.stop()
+        _Open.context.stop()
+        _Open.context = None
+
+
+def exit_code() -> int:
+    """What the process ends with."""
+    return _Open.exit_code
+
+
+def _leave() -> None:
+    """End this worker, as one that failed."""
+    _Open.exit_code = EX_FAILURE
+    threading.Thread(target=drain, name="drain", daemon=True).start()
+    celery_state.should_stop = EX_FAILURE
+
+
+def _await_redis(redis: Redis) -> None:
+    """Wait for a Redis that is still being started, and say so; one that refuses the password is not waited for.
+
+    Raises:
+        ReplibatchError: it did not come, or lets nobody in with these credentials.
+    """
+    address = settings.redis_address
+    try:
+        connect(redis_url).ping()
+    except AuthenticationError as error:
+        raise SettingsError(f"REPLIBATCH_REDIS_URL: {unreachable(error, address).found}") from None
+    except RedisError as error:
+        log.warning("waiting for redis", redis=address, error=str(error))
+    try:
+        redis.ping()
+    except RedisError as error:
+        raise ReplibatchError(f"Redis ({address}): {error}") from None
+
+
+def _share_storage(opened: WorkerContext) -> None:
+    """Tell the others which storage this worker has, then look at theirs: of two that differ, at least one ends.
+
+    Raises:
+        ReplibatchError: another live worker has another storage.
+    """
+    try:
+        opened.limiter.heartbeat(report)
+        refuse_another(opened.storage, opened.limiter.status()["processes"])
+    except ReplibatchError:
+        opened.limiter.heartbeat({}, leaving=True)
+        raise
+
+
+def _warn_of_lost_writes(redis: Redis) -> None:
+    """Say so when this Redis could lose a write it has acknowledged: nothing paid twice rests on that."""
+    for finding in check_server(redis):
+        if finding.state != Health.OK:
+            log.warning(finding.found, about=finding.subject, mend=finding.mend)
