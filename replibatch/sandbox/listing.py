@@ -61,6 +61,7 @@ class Listing(APIHandler):
             at = datetime.fromisoformat(text).astimezone().timestamp()
         except ValueError:
             raise replies.invalid([InvalidField("format", name, "Does not match format 'date-time'")]) from None
+        at -= self.service.settings.listed_created_later_seconds
         return bisect.bisect_left(self.account.predictions, at, key=lambda prediction: prediction.created_at)
 
     def _cursor(self, otherwise: int) -> int:

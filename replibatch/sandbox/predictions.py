@@ -76,6 +76,7 @@ class Prediction:
     Attributes:
         request: what was asked for.
         told: what its rows tell of that.
+        plain: what they would without a fault.
         account: whose it is.
         created_at: Unix seconds, as are `started_at` and `completed_at`.
         expected_seconds: how long it takes if nothing stops it, `starting` included.
@@ -90,6 +91,7 @@ class Prediction:
 
     request: Request
     told: Told
+    plain: Told
     account: Account
     created_at: float
     expected_seconds: float

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
+from replibatch.sandbox import forms
 from replibatch.sandbox.clock import iso, iso_nanoseconds
-from replibatch.sandbox.forms import FileRef, told
+from replibatch.sandbox.forms import FileRef
 from replibatch.sandbox.odd_rows import ODD_ROWS
-from replibatch.sandbox.predictions import Prediction
+from replibatch.sandbox.predictions import Prediction, Told
+from replibatch.sandbox.settings import SandboxSettings, Style
 
-Style = Literal["created", "get", "list", "cancel"]
 Row = dict[str, Any]
 FRESH = ("created", "get")
 STEPS = 28
@@ -25,40 +27,71 @@ _LINE = "{percent:3d}%|{bar:<10}| {step}/28 [00:{step:02d}<00:{left:02d},  1.14i
 MEDIAN_BYTES, SIGMA, LARGEST_BYTES, LARGEST_SHARE = 3300, 1.72, 1_200_000, 0.01
 
 
-def text(prediction: Prediction, base_url: str, style: Style, *, erased: bool, realistic: bool, odd: bool) -> str:
+@dataclass(frozen=True)
+class Look:
+    """How a row looks, as far as settings and time decide it.
+
+    Attributes:
+        style: which endpoint answers.
+        erased: without input and output.
+        realistic: as long as real rows are.
+        changed: with the changed echo that a fault orders.
+        odd: as the unreadable row that a fault orders.
+        later_seconds: how much later `created_at` is.
+    """
+
+    style: Style
+    erased: bool = False
+    realistic: bool = False
+    changed: bool = True
+    odd: bool = False
+    later_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, style: Style, settings: SandboxSettings, *, erased: bool) -> Look:
+        """As the settings have it now."""
+        return cls(
+            style,
+            erased,
+            settings.row_sizes == "realistic",
+            style in settings.echoes_in,
+            style in settings.odd_rows_in,
+            0.0 if style in FRESH else settings.listed_created_later_seconds,
+        )
+
+
+def text(prediction: Prediction, base_url: str, look: Look) -> str:
     """One row, as JSON.
 
     Args:
         prediction: what it is of.
         base_url: the server as the client reached it; all addresses start with it.
-        style: which endpoint answers.
-        erased: without input and output.
-        realistic: as long as real rows are.
-        odd: whether its row may be an unreadable one.
+        look: how it looks.
     """
-    row = view(prediction, base_url, style, erased=erased, realistic=realistic)
-    if odd and prediction.row:
+    row = view(prediction, base_url, look)
+    if look.odd and prediction.row:
         return ODD_ROWS[prediction.row.kind](row)
     return json.dumps(row, separators=(",", ":"))
 
 
-def view(prediction: Prediction, base_url: str, style: Style, *, erased: bool, realistic: bool) -> Row:
+def view(prediction: Prediction, base_url: str, look: Look) -> Row:
     """The row itself; arguments as for `text`."""
-    fresh = style in FRESH
+    fresh = look.style in FRESH
+    told = prediction.told if look.changed else prediction.plain
     here = f"{base_url}/v1/predictions/{prediction.id}"
     write = _nanoseconds(prediction) if fresh else iso
     row: Row = {
         "id": prediction.id,
-        "model": prediction.told.model,
-        "version": prediction.told.version,
-        "input": None if erased else prediction.told.input,
-        "logs": None if erased else _logs(prediction, realistic=realistic),
-        "output": None if erased else output(prediction, base_url),
-        "data_removed": erased,
+        "model": told.model,
+        "version": told.version,
+        "input": None if look.erased else told.input,
+        "logs": None if look.erased else _logs(prediction, realistic=look.realistic),
+        "output": None if look.erased else output(prediction, base_url),
+        "data_removed": look.erased,
         "error": prediction.error,
         "source": "api",
         "status": prediction.status,
-        "created_at": write(prediction.created_at),
+        "created_at": write(prediction.created_at + look.later_seconds),
         "started_at": write(prediction.started_at),
         "completed_at": write(prediction.completed_at),
         "urls": {"cancel": f"{here}/cancel", "get": here, "web": f"https://replicate.com/p/{prediction.id}"},
@@ -69,7 +102,7 @@ def view(prediction: Prediction, base_url: str, style: Style, *, erased: bool, r
         row["deadline"] = write(prediction.request.deadline)
     if prediction.request.deployment is not None:
         row["deployment"] = prediction.request.deployment
-    for name in _left_out(prediction, style):
+    for name in _left_out(prediction, told, look.style):
         del row[name]
     return row
 
@@ -83,11 +116,11 @@ def output(prediction: Prediction, base_url: str) -> Any:
             return path
         return f"{base_url.partition(':')[2]}{path}" if ref.form == "protocol-relative" else f"{base_url}{path}"
 
-    return told(prediction.value, address)
+    return forms.told(prediction.value, address)
 
 
-def _left_out(prediction: Prediction, style: Style) -> list[str]:
-    absent = [name for name in ("model", "input") if getattr(prediction.told, name) is None]
+def _left_out(prediction: Prediction, told: Told, style: Style) -> list[str]:
+    absent = [name for name in ("model", "input") if getattr(told, name) is None]
     if style in FRESH and not prediction.is_over:
         absent += [name for name in ("started_at", "completed_at") if getattr(prediction, name) is None]
         absent += ["output"] if prediction.value is None else []

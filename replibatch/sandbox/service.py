@@ -20,8 +20,8 @@ from replibatch.sandbox.hosting import Hosted, ModelSpec
 from replibatch.sandbox.outputs import Outputs
 from replibatch.sandbox.predictions import Prediction, Request, Told
 from replibatch.sandbox.replies import invalid_version, not_found
-from replibatch.sandbox.rows import Style
-from replibatch.sandbox.settings import SandboxSettings
+from replibatch.sandbox.rows import Look
+from replibatch.sandbox.settings import SandboxSettings, Style
 from replibatch.sandbox.strikes import Strikes
 from replibatch.sandbox.webhooks import Webhooks
 
@@ -110,7 +110,9 @@ class Service:
             at: when the create arrived.
         """
         name, prompt = request.model.name, request.prompt
-        prediction = Prediction(request, self._told(request), account, at, self._seconds_for(request.model))
+        echo = [fault.kind for fault in self.faults.draw_all(Phase.ECHO, name, prompt)]
+        told, plain = _told(request, echo), _told(request, [])
+        prediction = Prediction(request, told, plain, account, at, self._seconds_for(request.model))
         prediction.starting_seconds = prediction.expected_seconds * self.settings.starting_share
         prediction.course = self.faults.draw(Phase.COURSE, name, prompt)
         prediction.row = self.faults.draw(Phase.ROW, name, prompt)
@@ -137,28 +139,12 @@ class Service:
     def text(self, prediction: Prediction, base_url: str, style: Style) -> str:
         """The prediction as the API's JSON, with addresses that start with `base_url`."""
         write = self._text_of_ended if prediction.is_over else rows.text
-        return write(
-            prediction,
-            base_url,
-            style,
-            erased=self.is_erased(prediction),
-            realistic=self.settings.row_sizes == "realistic",
-            odd=style in self.settings.odd_rows_in,
-        )
+        return write(prediction, base_url, Look.of(style, self.settings, erased=self.is_erased(prediction)))
 
     def stop(self) -> None:
         """Make no more files, deliver no more webhooks."""
         self.webhooks.stop()
         self.outputs.close()
-
-    def _told(self, request: Request) -> Told:
-        strikes = self.faults.draw_all(Phase.ECHO, request.model.name, request.prompt)
-        kinds = [fault.kind for fault in strikes]
-        return Told(
-            echoes.told_model(request.model, kinds),
-            echoes.told_version(request.version, kinds),
-            echoes.told_input(request.input, request.model, kinds),
-        )
 
     def _lag_seconds(self, fault: Fault | None) -> float:
         if fault is None:
@@ -240,6 +226,14 @@ class Service:
     def _tell(self, prediction: Prediction, event: str) -> None:
         if prediction.request.webhook:
             self.webhooks.tell(prediction, event, self.text(prediction, self.base_url, "get"))
+
+
+def _told(request: Request, kinds: list[str]) -> Told:
+    return Told(
+        echoes.told_model(request.model, kinds),
+        echoes.told_version(request.version, kinds),
+        echoes.told_input(request.input, request.model, kinds),
+    )
 
 
 async def _for_ever_or(course: Fault | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
@@ -10,6 +10,8 @@ from replibatch.sandbox.answers import BEHAVIOURS, BODIES, PLACES
 from replibatch.sandbox.faults import KINDS, phase_of
 from replibatch.sandbox.hosting import ModelSpec
 
+Style = Literal["created", "get", "list", "cancel"]  # which endpoint shows a row
+STYLES: tuple[Style, ...] = get_args(Style)
 Rate = Annotated[float, Field(ge=0, le=1)]
 WEBHOOK_SECRET = "whsec_c3RhbmQtaW4gZm9yIFJlcGxpY2F0ZQ=="  # noqa: S105  # of play
 FULL_NAME = r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$"
@@ -77,11 +79,19 @@ class SandboxSettings(BaseModel):
     )
     slow_output_seconds: float = Field(2.0, ge=0, description="How long a `slow-output` download takes.")
     slow_answer_seconds: float = Field(2.0, ge=0, description="How late a `<place>-slow` answer comes.")
-    odd_rows_in: frozenset[Literal["created", "get", "list", "cancel"]] = Field(
+    echoes_in: frozenset[Style] = Field(
+        frozenset(STYLES), description="Which answers show the changed echoes that `echo-…` orders."
+    )
+    odd_rows_in: frozenset[Style] = Field(
         frozenset({"get", "list"}), description="Which answers show the unreadable rows that `row-…` orders."
     )
 
     list_lag_seconds: float = Field(0.0, ge=0, description="The list shows a prediction so long after its create.")
+    listed_created_later_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="The list tells and filters by a `created_at` later than the create told; 0.034 was seen.",
+    )
     list_page_rows: int = Field(100, ge=1, description="Rows on a page of the list.")
     ignore_created_after: bool = Field(False, description="The list takes no notice of `created_after`.")
     ignore_created_before: bool = Field(False, description="The list takes no notice of `created_before`.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -98,6 +99,20 @@ def test_an_echo_changes_numbers_uploads_model_and_version(call: Caller) -> None
     assert not {"model", "input"} & call.create("x").keys()
 
 
+def test_the_list_alone_tells_another_echo_and_another_time(call: Caller) -> None:
+    call.sandbox.settings.echoes_in = frozenset({"list"})
+    call.sandbox.settings.listed_created_later_seconds = 1.5
+    call.sandbox.settings.latency_seconds = 30
+    created = call.create("[[echo-no-input]] [[echo-alias]]")
+    (row,) = call.listed()["results"]
+    assert created["model"] == call.get(created)["model"] == FLUX and "input" in created
+    assert row["model"] != FLUX and "input" not in row
+    told, listed = (datetime.fromisoformat(each["created_at"]) for each in (created, row))
+    assert (listed - told).total_seconds() == pytest.approx(1.5, abs=1e-5)
+    assert call.listed(created_after=(told + timedelta(seconds=1)).isoformat())["results"] == [row]
+    assert call.listed(created_before=(told + timedelta(seconds=1)).isoformat())["results"] == []
+
+
 def test_every_echo_leaves_the_books_as_they_are(call: Caller) -> None:
     for kind in ECHOES:
         call.ended(f"[[{kind}]]", seed=7)
@@ -138,6 +153,7 @@ def test_a_list_ignores_its_filter_or_drops_it_on_later_pages(call: Caller) -> N
     assert [row["id"] for row in call.http.get(page["next"]).json()["results"]] == [rows[3]["id"], rows[2]["id"]]
     settings.drop_filter_on_pages, settings.ignore_created_after = False, True
     assert call.listed(created_after=after)["next"]
+    wait_for(lambda: call.sandbox.books.in_flight == 0)
     settings.list_page_rows, settings.endless_pages = 100, True
     assert call.http.get(call.listed()["next"]).json()["results"] == call.listed()["results"]
 
