@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import groupby
 from typing import get_args
 
@@ -43,7 +44,8 @@ def settings() -> list[tuple[str, str, str]]:
     for name, field in SandboxSettings.model_fields.items():
         words = field.description or ""
         choices = [str(choice) for choice in get_args(field.annotation) if isinstance(choice, str)]
-        rows.append((name, str(defaults[name]), f"{words} One of {', '.join(choices)}." if choices else words))
+        default = sorted(defaults[name]) if isinstance(defaults[name], list) else defaults[name]
+        rows.append((name, json.dumps(default), f"{words} One of {', '.join(choices)}." if choices else words))
     return rows
 
 
