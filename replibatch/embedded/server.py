@@ -44,7 +44,7 @@ def find_server(folder: Path) -> Path | None:
     Raises:
         SettingsError: every server found is too old for the data that is there; it would start without it.
     """
-    found = {binary: version for binary in _binaries() if (version := _version(binary)) >= OLDEST_VERSION}
+    found = {binary: version for binary in binaries() if (version := _version(binary)) >= OLDEST_VERSION}
     oldest = MULTI_PART_AOF_VERSION if (folder / "appendonlydir").is_dir() else OLDEST_VERSION
     usable = [binary for binary, version in found.items() if version >= oldest]
     if found and not usable:
@@ -56,7 +56,8 @@ def find_server(folder: Path) -> Path | None:
     return usable[0] if usable else None
 
 
-def _binaries() -> Iterator[Path]:
+def binaries() -> Iterator[Path]:
+    """The servers of this machine, of any version, in the order in which they are taken."""
     for name in SERVER_NAMES:
         if on_path := shutil.which(name):
             yield Path(on_path)
