@@ -79,7 +79,8 @@ class Prompts:
             raise RequestError(f"{found[0]!r} in the prompt {what}")
         if found := _CHOICE.search(text) or _WILDCARD.search(text):
             raise RequestError(
-                f"{found[0][:40]!r} in the prompt stands for alternatives; expected: --expand to make each, or --as-is"
+                f"{found[0][:40]!r} in the prompt stands for alternatives; "
+                "expected: --expand to make each, or --as-is"
             )
 
     def _expanded(self, text: str, folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from replibatch.lists.lines import Line, Read, Unreadable
 from replibatch.lists.table import Row
 
 ROWS_AT_ONCE = 1000
+MOMENTS = (datetime.date, datetime.time, datetime.timedelta)
 PICTURES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 
 
@@ -77,29 +78,34 @@ def parquet_lines(file: IO[bytes], name: str) -> Read:
 def _plain(cell: Any) -> Any:
     """A cell as JSON has it."""
     match cell:
-        case float() if not math.isfinite(cell):
-            return None
-        case float() if cell == int(cell):
-            return int(cell)
-        case datetime.time():
-            return cell.strftime("%H:%M:%S") if cell.second else cell.strftime("%H:%M")
-        case datetime.datetime() if cell.time() == datetime.time():
-            return cell.date().isoformat()
-        case datetime.datetime() | datetime.date():
-            return cell.isoformat()
-        case datetime.timedelta():
-            return str(cell)
-        case decimal.Decimal():
-            return _plain(float(cell))
-        case bytes():
-            kind = next((kind for magic, kind in PICTURES if cell.startswith(magic)), None)
-            return f"data:image/{kind};base64,{base64.b64encode(cell).decode()}" if kind else None
-        case str():
-            return cell.strip()
         case dict() if set(cell) == {"bytes", "path"}:  # a picture as Hugging Face's datasets keep it
             return _plain(cell["bytes"]) if cell["bytes"] else cell["path"]
         case dict():
             return {key: _plain(each) for key, each in cell.items()}
         case list():
             return [_plain(each) for each in cell]
-    return cell
+        case float() | decimal.Decimal():
+            return _number(float(cell))
+        case bytes():
+            return _data_uri(cell)
+    return _moment(cell) if isinstance(cell, MOMENTS) else cell.strip() if isinstance(cell, str) else cell
+
+
+def _number(value: float) -> float | int | None:
+    if not math.isfinite(value):
+        return None
+    return int(value) if value == int(value) else value
+
+
+def _moment(value: Any) -> str:
+    if isinstance(value, datetime.time):  # which Excel makes of 16:9
+        return value.strftime("%H:%M:%S" if value.second else "%H:%M")
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        value = value.date()
+    return str(value) if isinstance(value, datetime.timedelta) else str(value.isoformat())
+
+
+def _data_uri(content: bytes) -> str | None:
+    """A picture as it can be sent; None for any other bytes."""
+    kind = next((kind for magic, kind in PICTURES if content.startswith(magic)), None)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}" if kind else None

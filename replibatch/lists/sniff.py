@@ -98,20 +98,19 @@ def format_of(head: str, *, extension: str, whole: bool, given: Kind | None = No
     named = given or EXTENSIONS.get(extension)
     if given == "txt":
         return Format("txt")
-    if given in ("csv", None) and (separator := _named_separator(lines[0])):
-        return Format("csv", separator)
-    if given == "csv":
-        return Format("csv", _delimiter(lines, extension))
-    if _is_json(head.lstrip("\ufeff \t\r\n"), lines, named):
-        return Format(_json_kind(lines, named, whole))
+    if given != "csv" and _is_json(head.lstrip("\ufeff \t\r\n"), lines, named):
+        return Format(_json_kind(lines, named))
     if named in ("json", "jsonl"):
         raise Unreadable(f"this is not JSON: it begins with {lines[0].strip()[:30]!r}; expected: [ or {{", 1)
-    if len(lines) > 1 and "|" in lines[0] and "-" in lines[1] and _RULE.fullmatch(lines[1]):
+    return _table_or_text(lines, named, extension, given)
+
+
+def _table_or_text(lines: list[str], named: Kind | None, extension: str, given: Kind | None) -> Format:
+    if given is None and len(lines) > 1 and "|" in lines[0] and "-" in lines[1] and _RULE.fullmatch(lines[1]):
         return Format("markdown", "|")
-    if named == "csv":
-        return Format("csv", _delimiter(lines, extension))
-    if _header_delimiter(lines[0]):
-        return Format("csv", str(_header_delimiter(lines[0])))
+    delimiter = _named_separator(lines[0]) or _header_delimiter(lines[0])
+    if delimiter or named == "csv":
+        return Format("csv", delimiter or _delimiter(lines[0], extension))
     _refuse_lookalikes(lines)
     return Format("txt")
 
@@ -128,7 +127,7 @@ def _is_json(text: str, lines: list[str], named: Kind | None) -> bool:
     return named != "csv" and text.startswith('"') and all(isinstance(_parsed(line), str) for line in lines)
 
 
-def _json_kind(lines: list[str], named: Kind | None, whole: bool) -> Literal["json", "jsonl"]:
+def _json_kind(lines: list[str], named: Kind | None) -> Literal["json", "jsonl"]:
     """Whether each line is an element, or all of it is one document."""
     if len(lines) == 1:
         return "jsonl" if named == "jsonl" and _parsed(lines[0]) is not None else "json"
@@ -163,13 +162,11 @@ def _header_delimiter(line: str) -> str | None:
     return "," if plain(line.lstrip("\ufeff").strip().strip('"')) in ("prompt", "prompts") else None
 
 
-def _delimiter(lines: list[str], extension: str) -> str:
-    """The delimiter of a table: by its header, by its name, by what there is most of."""
-    if found := _header_delimiter(lines[0]):
-        return found
+def _delimiter(header: str, extension: str) -> str:
+    """The delimiter of a table whose header does not show it: by its name, or what there is most of."""
     if extension in (".tsv", ".tab"):
         return "\t"
-    return max(DELIMITERS, key=lambda delimiter: (len(cells_of(lines[0], delimiter)), delimiter == ","))
+    return max(DELIMITERS, key=lambda delimiter: (len(cells_of(header, delimiter)), delimiter == ","))
 
 
 def _refuse_lookalikes(lines: list[str]) -> None:

@@ -37,7 +37,8 @@ def prompts(
 
 def _no_prompt(line: str) -> str | None:
     if found := _COMMENT.match(line):
-        return f"the line begins with {found[1]!r}; expected: --comments '{found[1]}' to leave such lines out, or --as-is"
+        sign = found[1]
+        return f"the line begins with {sign!r}; expected: --comments '{sign}' to leave such lines out, or --as-is"
     if found := _WEB_UI.match(line):
         return (
             f"the line begins with {found[0].strip()!r}, which is how other tools write settings; "

@@ -1,4 +1,4 @@
-"""The forms in which people have their prompts: each is understood in full, or refused by a line that says what to type."""
+"""The forms in which people have their prompts: each is understood, or refused by a line that says what to type."""
 
 from __future__ import annotations
 
@@ -306,8 +306,15 @@ def test_reference_images_are_mapped_whatever_their_column_is_called(column: str
         "file",
         "filename",
         "file_name",
-    ]
-    + ["image_file", "src", "source", "path", "url", "init_img", "ref", "image_url"],
+        "image_file",
+        "src",
+        "source",
+        "path",
+        "url",
+        "init_img",
+        "ref",
+        "image_url",
+    ],
 )
 @pytest.mark.parametrize("model", [BANANA, IMAGEN, QWEN])
 def test_no_picture_is_dropped_unsaid(column: str, model: str) -> None:

@@ -237,6 +237,17 @@ def test_an_item_s_own_product_is_no_file_of_others_unless_it_was_changed() -> N
             plan.survey(made)
 
 
+def test_what_cannot_be_looked_at_is_not_taken_for_gone() -> None:
+    here = folder()
+    here.create()
+    lines = ResultsFile(here.results)
+    lines.add(result(Path("out/share/a").absolute()), 0, b"k" * 16)
+    lines.close()
+    Path("out/share").symlink_to("share")  # as a network folder does that does not answer, it says neither yes nor no
+    with pytest.raises(OSError, match="share"):
+        made_in(here)
+
+
 def test_a_results_file_that_was_cut_short_is_read_and_continued() -> None:
     here = folder()
     here.create()

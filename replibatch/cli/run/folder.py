@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from replibatch import contents
 from replibatch.errors import OutputPathError
 from replibatch.lists.disk_map import DiskMap
 from replibatch.settings import Settings
@@ -141,6 +142,9 @@ class OutputFolder:
 
         Args:
             fresh: none of them counts.
+
+        Raises:
+            OSError: whether a file is still there cannot be told.
         """
         with ExitStack() as stack:
             keys, owners, lost, products = (stack.enter_context(DiskMap()) for _ in range(4))
@@ -154,7 +158,7 @@ class OutputFolder:
                     if owner is not None and owner != _short(key):
                         lost[owner.to_bytes(7, "big")] = 1
                     owners[_hash(path)] = _short(key)
-                if counts and not fresh and all((self.path / path).exists() for path in line["file_paths"]):
+                if counts and not fresh and all(contents.is_there(self.path / path) for path in line["file_paths"]):
                     keys[key] = 1
                     lost.discard(key[:7])
                 elif not line.get("play"):
@@ -165,7 +169,7 @@ class OutputFolder:
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Its lines with their lengths in bytes; one that cannot be read counts as one without files."""
         self.read_to = 0
-        if not self.results.exists():
+        if not contents.is_there(self.results):
             return
         with self.results.open("rb") as file:
             for raw in file:
