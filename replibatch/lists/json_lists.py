@@ -16,6 +16,7 @@ from replibatch.routing.near import plain
 
 WRAPPERS = ("prompts", "data", "items", "annotations", "requests")  # the one list inside a document
 KEYS_SHOWN = 6
+LEVELS = 2  # of a document above its items: the object, and the list in it
 EXPECTED = 'expected: a list of texts or objects, an object of id → text or object, or one of them under "prompts"'
 
 Opened = Callable[[], IO[bytes]]
@@ -99,15 +100,17 @@ def _several(stream: JSONStream) -> bool:
     return bool(stream.peek())
 
 
-def _skip(stream: JSONStream) -> str:
-    """Step over a value, however large; returns its first character."""
+def _skip(stream: JSONStream, levels: int = LEVELS) -> None:
+    """Step over a value, however large: the levels below the list of items are small, and read whole."""
     first = stream.peek()
-    if first == "[":
+    if levels and first == "[":
         for _ in stream.elements():
-            _skip(stream)
+            _skip(stream, levels - 1)
+    elif levels and first == "{":
+        for _ in stream.members():
+            _skip(stream, levels - 1)
     else:
         stream.value()
-    return first
 
 
 def _shape(stream: JSONStream) -> _Shape:
@@ -120,7 +123,7 @@ def _shape(stream: JSONStream) -> _Shape:
         if first == "[":
             count = 0
             for _ in stream.elements():
-                _skip(stream)
+                _skip(stream, 0)
                 count += 1
             shape.others += 1
             if key.lower() in WRAPPERS:

@@ -245,7 +245,7 @@ def test_what_cannot_be_looked_at_is_not_taken_for_gone() -> None:
     lines.close()
     Path("out/share").symlink_to("share")  # as a network folder does that does not answer, it says neither yes nor no
     with pytest.raises(OSError, match="share"):
-        made_in(here)
+        made_in(here, b"k")
 
 
 def test_a_results_file_that_was_cut_short_is_read_and_continued() -> None:
