@@ -15,7 +15,7 @@ from replibatch.routing.near import plain
 
 MOST_ALTERNATIVES = 10_000  # written out of one prompt
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}|]*)\}")
-_NAMED = re.compile(r"(?<!\{)\{([A-Za-z_][\w .-]{0,39})\}(?!\})")
+_NAMED = re.compile(r"(?<!\{)\{([A-Za-z_][\w .-]{0,39}|)\}(?!\})")
 _CHOICE = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 _WILDCARD = re.compile(r"__([A-Za-z0-9][\w/-]*?)__")
 

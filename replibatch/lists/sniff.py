@@ -112,6 +112,10 @@ def _table_or_text(lines: list[str], named: Kind | None, extension: str, given: 
     if delimiter or named == "csv":
         return Format("csv", delimiter or _delimiter(lines[0], extension))
     _refuse_lookalikes(lines)
+    if extension in (".md", ".markdown"):
+        raise Unreadable(
+            f"this is Markdown without a table; {READABLE}; or --format txt, where each line is a prompt", 1
+        )
     return Format("txt")
 
 

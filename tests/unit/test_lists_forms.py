@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.support import PROJECT
 from tests.support.listing import BANANA, FLUX, IMAGEN, KONTEXT, QWEN, refused, understood, written
 
 FOX_HEN = ["a fox", "a hen"]
@@ -337,3 +338,29 @@ def test_options_match_inputs_as_columns_do() -> None:
     assert understood("list.txt", given=["aspect-ratio=16:9", "Go Fast=no"]).sent == [
         {"aspect_ratio": "16:9", "go_fast": False}
     ]
+
+
+SAMPLES = {
+    "alternatives.txt": ({"expand": True}, 4),
+    "animal.txt": ({}, 2),
+    "benchmark.tsv": ({}, 2),
+    "by_id.json": ({}, 2),
+    "captions.json": ({}, 2),
+    "excel.csv": ({"encoding": "cp1252"}, 2),
+    "lines.jsonl": ({}, 2),
+    "objects.json": ({}, 2),
+    "openai_batch.jsonl": ({"ignored": ["model"]}, 2),
+    "prompts.txt": ({}, 3),
+    "replicate.jsonl": ({}, 2),
+    "styles.csv": ({"fill": True}, 2),
+    "table.csv": ({}, 2),
+    "table.md": ({}, 2),
+    "texts": ({}, 2),
+}
+
+
+def test_every_sample_of_the_page_is_understood() -> None:
+    folder = PROJECT / "examples" / "lists"
+    assert {path.name for path in folder.iterdir()} == SAMPLES.keys()
+    for name, (options, count) in SAMPLES.items():
+        assert len(understood(str(folder / name), **options).items) == count, name

@@ -60,7 +60,7 @@ def _file(file: Understood) -> list[str]:
     if used:
         lines.append(_fact("columns", _listed(_renamed(name, meaning) for name, meaning in used.items())))
     if carried := file.roles("own column"):
-        lines.append(_fact("carried", f"{_listed(carried)} (not sent to the model)"))
+        lines.append(_fact("carried", f"{_listed(carried)} (no input; comes back with the result)"))
     if ignored := file.roles("ignored"):
         lines.append(_fact("ignored", _listed(ignored)))
     return lines
