@@ -39,7 +39,7 @@ def run(on_sandbox: bool, **arguments: Any) -> None:
     FILE has a prompt a line (.txt), or a header (.csv) or an object a line (.jsonl) with `prompt` and, where wanted,
     `model`, `output`, `id` and any input of the model; `-` is standard input.
 
-    The same command again goes on where the last one ended: what succeeded is not made again, what is in flight is
+    The same command again goes on where the last one ended: finished items are not made again, running predictions are
     not paid for again. Ctrl-C pauses.
 
     \b
