@@ -46,7 +46,7 @@ def submit(
     ):
         survey = plan.survey(made, account)
         if not survey.count:
-            raise Failure(f"nothing to submit: {plan.folder.path} has all of it")
+            raise Failure(f"nothing to submit: {plan.folder.path} has every item")
         producer = account()
         click.echo("\n".join(lines_of(survey.understanding)), err=True)
         click.echo(estimate(survey, producer, max_concurrent).headline(), err=True)
