@@ -126,6 +126,8 @@ class Maker:
             if not models:
                 raise RequestError("no model; expected: -m, or a column 'model'")
             self._check_line(cells, line)
+            if "\0" in "".join(prompts):
+                raise RequestError("the prompt has a NUL character; expected: text")
             given = {**self._defaults, **self._shapes.located(cells.inputs, folder)}
         except RequestError as error:
             yield Mistake(line.file, line.number, str(error))

@@ -9,7 +9,8 @@ from typing import Any
 
 from replibatch.catalog import Catalog
 from replibatch.errors import RequestError
-from replibatch.lists.columns import Cells, Columns, Inputs, Wanted
+from replibatch.lists.columns import Cells, Columns, Wanted
+from replibatch.lists.inputs import Inputs
 from replibatch.lists.items import Asked, Item, Maker
 from replibatch.lists.lines import Line, Mistake, Unreadable
 from replibatch.lists.read import ListFile, ReadOptions

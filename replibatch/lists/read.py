@@ -137,7 +137,13 @@ class ListFile:
             return
         match self._format.kind:
             case "txt":
-                yield from prompts(self._reopened(), name, comments=options.comments, literal=options.literal)
+                yield from prompts(
+                    self._reopened(),
+                    name,
+                    comments=options.comments,
+                    marker=self._format.marker,
+                    literal=options.literal,
+                )
             case "csv":
                 rows = csv_rows(self._reopened, self._format.delimiter, options.comments)
                 yield from table_lines(rows, name)

@@ -51,6 +51,11 @@ READABLE = "expected: .txt, .csv, .tsv, .json, .jsonl, .xlsx, .parquet, or a fol
 DELIMITERS = ",;\t|"
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SAMPLE_LINES = 50
+MARKERS = {
+    re.compile(r"(\d+)[.)]\s+"): ", numbered",
+    re.compile(r"([-*•])\s+"): ", with bullets",
+    re.compile(r"(prompt)\s*:\s*", re.IGNORECASE): ", each after 'prompt:'",
+}
 LONGEST_NAME = 40  # characters of a column's name, where a line is to be told from a prompt
 
 _JSON_LIST = re.compile(r'\[\s*[\[{"\]]')
@@ -68,15 +73,18 @@ class Format:
     Attributes:
         kind: which reader.
         delimiter: between the cells of a table.
+        marker: what each line of a text begins with, and is no part of the prompt.
     """
 
     kind: Kind
     delimiter: str = ","
+    marker: re.Pattern[str] | None = None
 
     def __str__(self) -> str:
         if self.kind == "csv":
             return "TSV" if self.delimiter == "\t" else f"CSV, {DELIMITER_NAMES[self.delimiter]}s"
-        return WRITTEN.get(self.kind, self.kind)
+        marked = MARKERS[self.marker] if self.marker else ""
+        return f"{WRITTEN.get(self.kind, self.kind)}{marked}"
 
 
 def format_of(head: str, *, extension: str, whole: bool, given: Kind | None = None) -> Format:
@@ -116,7 +124,20 @@ def _table_or_text(lines: list[str], named: Kind | None, extension: str, given: 
         raise Unreadable(
             f"this is Markdown without a table; {READABLE}; or --format txt, where each line is a prompt", 1
         )
-    return Format("txt")
+    return Format("txt", marker=_marker(lines))
+
+
+def _marker(lines: list[str]) -> re.Pattern[str] | None:
+    """What numbers or marks every line of a text; None where that is not so."""
+    if len(lines) > 1:
+        for marker in MARKERS:
+            found = [marker.match(line.strip()) for line in lines]
+            numbers = [match[1] for match in found if match]
+            if len(numbers) == len(lines) and (
+                not numbers[0].isdecimal() or numbers == [str(number) for number in range(1, len(lines) + 1)]
+            ):
+                return marker
+    return None
 
 
 def _named_separator(first: str) -> str | None:
@@ -133,6 +154,10 @@ def _is_json(text: str, lines: list[str], named: Kind | None) -> bool:
 
 def _json_kind(lines: list[str], named: Kind | None) -> Literal["json", "jsonl"]:
     """Whether each line is an element, or all of it is one document."""
+    if lines[0].rstrip().endswith(",") and isinstance(_parsed(lines[0].rstrip()[:-1]), dict | str):
+        raise Unreadable("each line is JSON and a comma, a list without its brackets; expected: [ and ] around it", 1)
+    if len(lines) == 1 and isinstance(_parsed(lines[0]), str):
+        return "jsonl"
     if len(lines) == 1:
         return "jsonl" if named == "jsonl" and _parsed(lines[0]) is not None else "json"
     first, second = _parsed(lines[0]), _parsed(lines[1])

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from replibatch.lists.lines import Line, Mistake, Read
 
+SUSPECTS = "#/-NS"  # first characters of lines that may be no prompts
 _COMMENT = re.compile(r"(#+|//+)\s")
 _WEB_UI = re.compile(r"Negative prompt:|Steps: \d+, |--prompt\b")
 _FLAG = re.compile(
@@ -15,7 +16,12 @@ _FLAG = re.compile(
 
 
 def prompts(
-    lines: Iterable[tuple[int, str]], file: str, *, comments: str | None = None, literal: bool = False
+    lines: Iterable[tuple[int, str]],
+    file: str,
+    *,
+    comments: str | None = None,
+    marker: re.Pattern[str] | None = None,
+    literal: bool = False,
 ) -> Read:
     """Each line that is not blank, as a prompt.
 
@@ -23,13 +29,24 @@ def prompts(
         lines: numbered.
         file: the list's name.
         comments: what begins a line that is left out.
+        marker: what every line begins with before its prompt; None for nothing.
         literal: take each line as it is, whatever it looks like.
     """
     for number, raw in lines:
         prompt = raw.strip()
         if not prompt or (comments and prompt.startswith(comments)):
             continue
-        if not literal and (prompt[0] in "#/-NS" or " --" in prompt) and (reason := _no_prompt(prompt)):
+        if literal:
+            yield Line(file, number, {"prompt": prompt})
+            continue
+        marked = marker.match(prompt) if marker is not None else None
+        if marker is not None and marked is None:
+            yield Mistake(
+                file, number, "the line lacks the mark of those before it; expected: the same mark, or --as-is"
+            )
+            continue
+        prompt = prompt[marked.end() :] if marked else prompt
+        if (prompt[:1] in SUSPECTS or " --" in prompt) and (reason := _no_prompt(prompt)):
             yield Mistake(file, number, reason)
         else:
             yield Line(file, number, {"prompt": prompt})

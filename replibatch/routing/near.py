@@ -15,7 +15,7 @@ ELSEWHERE = {
     "aspect_ratio": ("ar", "ratio", "aspect"),
     "output_format": ("format", "fileformat", "imageformat"),
     "output_quality": ("quality",),
-    "num_outputs": ("n", "numimages", "nimages", "batchsize", "numberofimages", "imagecount"),
+    "num_outputs": ("numimages", "nimages", "batchsize", "numberofimages", "imagecount"),
     "seed": ("randomseed", "noiseseed", "rngseed"),
     "duration": ("seconds", "length", "durationseconds", "lengthseconds"),
     "prompt_strength": ("denoise", "denoisingstrength"),

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from replibatch import contents
+from replibatch.cli.run.made import Made
 from replibatch.errors import OutputPathError
-from replibatch.lists.disk_map import DiskMap
 from replibatch.settings import Settings
 from replibatch.storage.atomic import staged
 from replibatch.storage.names import safe_key
@@ -144,43 +141,11 @@ class OutputFolder:
             fresh: none of them counts.
 
         Raises:
-            OSError: whether a file is still there cannot be told.
+            OSError: whether a file is still there cannot be determined.
         """
-        with ExitStack() as stack:
-            keys, owners, lost, products = (stack.enter_context(DiskMap()) for _ in range(4))
-            offset = 0
-            for raw_bytes, line in self._lines():
-                key = _key(line["key"])
-                counts = line["success"] and (self.play or not line.get("play"))
-                for path in line["file_paths"] if line["success"] or line.get("placeholder") else ():
-                    products[_hash(key, path)] = offset
-                    owner = owners.get(_hash(path))
-                    if owner is not None and owner != _short(key):
-                        lost[owner.to_bytes(7, "big")] = 1
-                    owners[_hash(path)] = _short(key)
-                if counts and not fresh and all(contents.is_there(self.path / path) for path in line["file_paths"]):
-                    keys[key] = 1
-                    lost.discard(key[:7])
-                elif not line.get("play"):
-                    keys.discard(key)
-                offset += raw_bytes
-            yield Made(self, keys, lost, products)
-
-    def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Its lines with their lengths in bytes; one that cannot be read counts as one without files."""
-        self.read_to = 0
-        if not contents.is_there(self.results):
-            return
-        with self.results.open("rb") as file:
-            for raw in file:
-                self.read_to += len(raw)
-                try:
-                    line = json.loads(raw)
-                except ValueError:
-                    line = None
-                if not isinstance(line, dict) or not line.keys() >= {"key", "success", "file_paths"}:
-                    line = {"key": "", "success": False, "file_paths": []}
-                yield len(raw), line
+        with Made(self.results, play=self.play) as made:
+            self.read_to = made.read(fresh=fresh)
+            yield made
 
     @contextmanager
     def occupied(self) -> Iterator[bool]:
@@ -207,64 +172,6 @@ class OutputFolder:
         """Let others in, who will follow what this process does."""
         if sys.platform != "win32":
             fcntl.flock(self._lock, fcntl.LOCK_SH)
-
-
-class Made:
-    """Keys of items that are made.
-
-    Args:
-        folder: that they are made into.
-        keys: of those that have a file.
-        lost: the beginnings of those whose file another item has replaced.
-        products: by item and file, where in `results.jsonl` the newest line is that has it.
-    """
-
-    def __init__(self, folder: OutputFolder, keys: DiskMap, lost: DiskMap, products: DiskMap) -> None:
-        self._folder = folder
-        self._keys = keys
-        self._lost = lost
-        self._products = products
-
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, bytes) and key in self._keys and key[:7] not in self._lost
-
-    def is_of(self, key: bytes, name: str, sha256: str) -> bool:
-        """Whether a file is what an item made, by `results.jsonl`.
-
-        Args:
-            key: of the item.
-            name: of the file, in the folder.
-            sha256: of what is in it now, in hexadecimal.
-        """
-        for path in (name, str(self._folder.path / name)):
-            offset = self._products.get(_hash(key, path))
-            if offset is None:
-                continue
-            with self._folder.results.open("rb") as file:
-                file.seek(offset)
-                line = json.loads(file.readline())
-            if self._folder.play and not line.get("play"):
-                return False  # what was paid for gives way to no play
-            files = line.get("files") or ()
-            return any(each.get("path") == path and each.get("sha256") == sha256 for each in files)
-        return False
-
-
-def _hash(*parts: bytes | str) -> bytes:
-    joined = b"\0".join(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part for part in parts)
-    return hashlib.sha256(joined).digest()[:HASH_BYTES]
-
-
-def _short(key: bytes) -> int:
-    """The beginning of a key as a number that fits a `DiskMap`."""
-    return int.from_bytes(key[:7].ljust(7, b"\0"), "big")
-
-
-def _key(written: str) -> bytes:
-    try:
-        return bytes.fromhex(written)
-    except (TypeError, ValueError):
-        return b""  # nobody's
 
 
 def _ends_with_newline(path: Path) -> bool:

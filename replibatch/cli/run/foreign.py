@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replibatch import contents
-from replibatch.cli.run.folder import Made, OutputFolder
+from replibatch.cli.run.folder import OutputFolder
+from replibatch.cli.run.made import Made
 from replibatch.lists import Item
 from replibatch.storage.names import numbered
 

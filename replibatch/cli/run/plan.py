@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replibatch import lists
-from replibatch.cli.run.folder import Made, OutputFolder
+from replibatch.cli.run.folder import OutputFolder
 from replibatch.cli.run.foreign import ForeignFiles
+from replibatch.cli.run.made import Made
 from replibatch.errors import RequestError
 from replibatch.lists import Item, Listing, Mistake, Mistakes, Understanding
 from replibatch.producer.published_inputs import load_catalog

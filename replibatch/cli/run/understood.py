@@ -7,7 +7,7 @@ import sys
 import click
 
 from replibatch.cli.errors import Failure
-from replibatch.cli.formatting import count, dollars, short
+from replibatch.cli.formatting import count, dollars, short, visible
 from replibatch.lists import Understanding, Understood
 
 PROMPT_CHARACTERS = 60
@@ -28,7 +28,7 @@ def lines_of(understanding: Understanding) -> list[str]:
     for note, number in understanding.notes.most_common(NOTES_SHOWN):
         lines.append(_fact("note", f"{note}: {count(number, 'item')}"))
     lines.append(_fact("files", ", ".join(understanding.first_names) + (", …" if understanding.items > 2 else "")))
-    return lines
+    return [visible(line) for line in lines]
 
 
 def confirm(cost_usd: float | None, limit_usd: float, *, yes: bool) -> None:
