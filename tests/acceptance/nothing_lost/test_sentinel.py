@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from replibatch import BatchRequest, enqueue_batch
+from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.custody import MODEL, Start, check_each_once, check_nothing_left
@@ -35,6 +37,18 @@ def fleet(sentinels: Sentinels, monkeypatch: pytest.MonkeyPatch) -> str:
     url = sentinels.url(USER, PASSWORD)
     monkeypatch.setenv("REPLIBATCH_REDIS_URL", url)
     return url
+
+
+def test_a_call_under_way_goes_on_at_the_new_primary(fleet: str, sentinels: Sentinels) -> None:
+    with (
+        connect(fleet, longest_block_seconds=20, patience_seconds=60) as redis,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        waits = thread.submit(redis.blpop, ["rb:any"], 20)
+        until(lambda: redis.info("clients")["blocked_clients"] == 1, what="it is under way")
+        sentinels.kill_primary()
+        redis.rpush("rb:any", "thing")
+        assert list(waits.result(10)) == ["rb:any", "thing"]
 
 
 def test_a_failover_in_the_midst_of_a_batch(
