@@ -1,6 +1,6 @@
-"""Lists of prompts: any source as lines with their place, what they mean, and the items that become of them.
+"""Lists of prompts: from any source to lines with their place, and from lines to the items of a run.
 
-A list may be longer than memory: what is kept of a line, such as its id and the name of its output, is kept on disk.
+A list may be longer than memory: ids and names of outputs, which have to be compared, are kept on disk.
 Values of CSV cells and of `-i key=value` stay text; routing reads them as the model's input asks for.
 """
 

@@ -1,4 +1,4 @@
-"""What the columns of one list mean: own words, inputs of models, or the user's own."""
+"""The meaning of each column of a list: an own word, an input of a model, or the user's own data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CLOCK = re.compile(r"0?(\d{1,2}):0?(\d{1,2})(:00)?")  # what Excel makes of 16:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command line says of columns.
+    """The options that name columns.
 
     Attributes:
         mapped: `--map`: the column, dotted for nested ones, by the own word or input that it stands for.
@@ -60,8 +60,8 @@ class Columns:
     """The columns of one list.
 
     Args:
-        names: of all of them, in order.
-        wanted: what the command line says of them.
+        names: of all columns, in order.
+        wanted: the options that name columns.
         inputs: the names of the inputs that this run may use.
         folder: where relative paths of the list start.
 
@@ -206,7 +206,7 @@ class Columns:
                 continue
             if target in meant:
                 both = f"columns {meant[target]!r} and {name!r} both mean {target!r}"
-                self.mistakes.append(f"{both}; expected: --ignore one of them")
+                self.mistakes.append(f"{both}; expected: --ignore for one")
             meant[target] = name
 
     def _as_enum(self, target: str, value: str) -> str:

@@ -20,7 +20,7 @@ class Inputs:
 
     Args:
         models: those of this run.
-        catalog: all of them.
+        catalog: every model.
     """
 
     def __init__(self, models: Iterable[Model], catalog: Catalog) -> None:
@@ -59,7 +59,7 @@ class Inputs:
         Args:
             option: `-i` or `--vary`.
             name: as it was typed.
-            given: all of the option, for people.
+            given: the whole option, for people.
 
         Raises:
             RequestError: no model of this run has it.

@@ -1,4 +1,4 @@
-"""From a list to its items: each well-formed, routed, and told from all others."""
+"""From a list to its items: each well-formed, routed, and with a key of its own."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks of a list.
+    """The items that the options ask for.
 
     Attributes:
         models: `-m`; for lines that name none.
@@ -146,10 +146,10 @@ class Maker:
         if cells.model and len(self._asked.models) > 1:
             raise RequestError(
                 f"the line names its model, and -m is given {len(self._asked.models)} times; "
-                "expected: one of them, as with --ignore model"
+                "expected: only one, as with --ignore model"
             )
         if both := [name for name in self._vary if name in cells.inputs]:
-            raise RequestError(f"{both[0]!r} is a column of the list and of --vary; expected: one of them")
+            raise RequestError(f"{both[0]!r} is a column of the list and of --vary; expected: only one")
         if cells.id is not None:
             self._check_first("id", cells.id, self._lines, line)
         if cells.output is not None:
@@ -162,7 +162,7 @@ class Maker:
         shape = self._shapes.of(each.model, inputs, self._extension(cells), has_prompt=bool(prompt))
         if each.sample == 2 and not shape.seed_is_ours and shape.routed.model.seed_param:
             raise RequestError("--samples with a fixed seed makes the same picture again; expected: --vary seed=1..4")
-        same = self._told_apart(shape, prompt, cells.id, each.sample)
+        same = self._identity(shape, prompt, cells.id, each.sample)
         key = hashlib.sha256(self._salt + same).digest()[:KEY_BYTES]
         index = next(self._indexes)
         axes = self._axes(each, variant)
@@ -174,10 +174,10 @@ class Maker:
         )
         return Item(index, key, request, shape.for_item(), name, line.file, line.number)
 
-    def _told_apart(self, shape: Shape, prompt: str, own_id: str | None, sample: int) -> bytes:
-        """What would be sent, the id and the number of the sample; and which of those that are equal in all this."""
-        told = b"\0".join((shape.digest, (own_id or "").encode(), b"%d" % sample, prompt.encode()))
-        same = hashlib.sha256(told).digest()[:KEY_BYTES]
+    def _identity(self, shape: Shape, prompt: str, own_id: str | None, sample: int) -> bytes:
+        """A hash of everything sent, the id and the sample number; equal items are counted apart."""
+        parts = b"\0".join((shape.digest, (own_id or "").encode(), b"%d" % sample, prompt.encode()))
+        same = hashlib.sha256(parts).digest()[:KEY_BYTES]
         count = self._seen.count(same)
         return same if count == 1 else hashlib.sha256(same + count.to_bytes(8, "big")).digest()[:KEY_BYTES]
 
@@ -205,7 +205,7 @@ class Maker:
         elif line.name is not None:
             name = with_axes(f"{fit(line.name)}.{naming.extension}", naming.axes)
         else:
-            return default_name(naming)  # which has the key, and is nobody else's
+            return default_name(naming)  # which has a part of the key
         self._check_first("output", str(PurePosixPath(name)), self._names, line)
         return name
 

@@ -42,8 +42,8 @@ def json_document(opened: Callable[[], Any], encoding: str, file: str, records: 
     """One document, or several one after another, read as a stream.
 
     Args:
-        opened: a context manager of the file's bytes; it is read twice where what it is shows at its end only.
-        encoding: of them.
+        opened: a context manager of the file's bytes; an object is read twice, as its keys show how to read it.
+        encoding: of these bytes.
         file: the list's name.
         records: turns objects into fields.
 

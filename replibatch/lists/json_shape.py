@@ -1,4 +1,4 @@
-"""What a JSON document holds, found out in one pass that keeps nothing of it."""
+"""How a JSON document holds its items: found in one pass, which keeps no items."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXPECTED = 'expected: a list of texts or objects, an object of id → text or ob
 
 @dataclass
 class Shape:
-    """What an object holds, counted."""
+    """The members of an object, counted."""
 
     keys: list[str] = field(default_factory=list)  # the first few
     texts: int = 0
@@ -35,7 +35,7 @@ class Shape:
             Unreadable: it is none.
         """
         if len(self.wrappers) > 1:
-            raise Unreadable(f"the document holds lists under {' and '.join(self.wrappers)}; expected: one of them")
+            raise Unreadable(f"the document holds lists under {' and '.join(self.wrappers)}; expected: only one")
         if self.wrappers or self.is_wrapped_object or self.is_item:
             return
         if self.by_column:

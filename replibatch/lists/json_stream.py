@@ -33,7 +33,7 @@ class JSONStream:
         self.line = 1  # of what comes next
 
     def close(self) -> None:
-        """Leave the file to whoever opened it."""
+        """Let go of the file, which stays open."""
         self._text.detach()
 
     def peek(self) -> str:
@@ -87,7 +87,7 @@ class JSONStream:
         return value
 
     def elements(self) -> Iterator[int]:
-        """Steps through a list: take the value after each step, whose line this yields."""
+        """Steps through a list: yields the line of each value, which the caller then takes."""
         self.take("[")
         if self.peek() == "]":
             self.take("]")
@@ -100,7 +100,7 @@ class JSONStream:
                 return
 
     def members(self) -> Iterator[tuple[int, str]]:
-        """Steps through an object: take the value after each step, whose line and key this yields."""
+        """Steps through an object: yields the line and key of each value, which the caller then takes."""
         self.take("{")
         if self.peek() == "}":
             self.take("}")

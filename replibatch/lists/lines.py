@@ -1,4 +1,4 @@
-"""What every reader of a list yields: lines with their place, and mistakes."""
+"""Readers of lists yield lines with their place, and mistakes."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What is wrong in one place.
+    """A mistake in one place.
 
     Attributes:
         file: the name of the list, for people.
         number: of the line; 0 for the list as a whole.
-        reason: what is wrong, what is expected, and what to type.
+        reason: for people: the fault, the expected form, and the option to type.
     """
 
     file: str
@@ -52,10 +52,10 @@ Read = Iterator[Line | Mistake]
 
 
 class Unreadable(Exception):
-    """Nothing that follows in a list can be told apart any more.
+    """The rest of a list cannot be read.
 
     Args:
-        reason: what is wrong, and what is expected.
+        reason: for people: the fault, and the expected form.
         number: the line; 0 for the list as a whole.
     """
 
@@ -102,14 +102,14 @@ class Mistakes:
             kind.numbers.append(mistake.number)
 
     def raise_any(self) -> None:
-        """Raise all of them together.
+        """Raise all mistakes together.
 
         Raises:
             ListError: there are some.
         """
         if not self._kinds:
             return
-        told = [str(kind) for kind in self._kinds.values()]
+        lines = [str(kind) for kind in self._kinds.values()]
         if self._more:
-            told.append(f"and {self._more:,} more mistakes, of other kinds")
-        raise ListError(told)
+            lines.append(f"and {self._more:,} more mistakes, of other kinds")
+        raise ListError(lines)

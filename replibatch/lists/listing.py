@@ -26,11 +26,11 @@ MOST_MODELS = 1000
 
 @dataclass(frozen=True)
 class Options:
-    """What a list is read and made with, as it was typed.
+    """The options of a list, as they were typed.
 
     Attributes:
         read: how it is read.
-        asked: what is made of it; its `inputs` and `vary` come from `given` and `varied`.
+        asked: which items it makes; its `inputs` and `vary` come from `given` and `varied`.
         given: `-i KEY=VALUE`.
         varied: `--vary KEY=…`.
         mapped: `--map NAME=COLUMN`.
@@ -53,7 +53,7 @@ def opened(files: Sequence[str], options: Options, catalog: Catalog) -> Iterator
 
     Args:
         files: paths, folders too; `-` is standard input.
-        options: how it is read, and what is made of it.
+        options: how it is read, and which items it makes.
         catalog: the models.
 
     Raises:
@@ -212,7 +212,7 @@ def _mapped(options: Options) -> dict[str, str]:
 
 
 def _wanted(options: Options, mapped: dict[str, str], names: Iterable[str], *, alone: bool) -> Wanted:
-    """What the command line says of one file's columns: of several files, each has to have some of them only."""
+    """The options that name columns of this file: of several files, each needs to have only some."""
     there = {plain(name) for name in names}
 
     def has(column: str) -> bool:

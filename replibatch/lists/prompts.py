@@ -68,7 +68,7 @@ class Prompts:
         return [text]
 
     def _check(self, text: str, fields: Mapping[str, Any]) -> None:
-        """Refuse what is written to be replaced, and would be paid for as it stands."""
+        """Refuse placeholders that were meant to be replaced, and would be sent as they stand."""
         if not self.fill and (found := _NAMED.search(text)):
             there = any(plain(name) == plain(found[1]) for name in fields)
             what = (

@@ -42,7 +42,7 @@ class ReadOptions:
 
 
 class ListFile:
-    """One file of a list, whose format has been found out.
+    """One file of a list, in a known format.
 
     Args:
         source: the file.
@@ -76,7 +76,7 @@ class ListFile:
 
     @property
     def forms(self) -> list[str]:
-        """Whose form its records have, where that is another's; known once it has been read."""
+        """The forms of other tools that its records have; known once it has been read."""
         return sorted(self._records.forms)
 
     def settle(self) -> None:
@@ -88,7 +88,7 @@ class ListFile:
         self._records.close()
 
     def lines(self) -> Read:
-        """Its lines, read from the beginning; a mistake ends the reading only where nothing after it can be told."""
+        """Its lines, read from the beginning; it goes on after a mistake where it can."""
         try:
             yield from self._lines()
         except Unreadable as error:
@@ -117,7 +117,7 @@ class ListFile:
                 raise Unreadable(f"a damaged zip file ({error})") from None
         if "xl/workbook.xml" in names:
             return Format("xlsx")
-        raise Unreadable("this is a zip file; expected: what is in it, unpacked")
+        raise Unreadable("this is a zip file; expected: its files, unpacked")
 
     @contextmanager
     def _numbered(self) -> Iterator[Iterator[tuple[int, str]]]:

@@ -80,7 +80,7 @@ def _result(record: dict[str, Any]) -> Fields:
 
 
 def _prediction(record: dict[str, Any]) -> Fields:
-    """Replicate's own form: a request to create a prediction, or the prediction that became of it."""
+    """Replicate's own form: a request to create a prediction, or a prediction."""
     version = str(record.get("version") or "")
     model = record.get("model") or (version if "/" in version else None)
     beside: Fields = {"model": model}

@@ -27,7 +27,7 @@ PROMPT = "-"  # of the request that stands for all with one
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What items with the same model and inputs have in common.
+    """The common part of items with the same model and inputs.
 
     Attributes:
         routed: the model that takes them, and what it is given.
@@ -116,7 +116,7 @@ class Shapes:
         return hashlib.sha256(json.dumps(told, default=str, sort_keys=True).encode()).digest()
 
     def _by_content(self, value: Any, local: set[str]) -> Any:
-        """A value with what is in its local files in the place of their paths."""
+        """A value with the hash of each local file in the place of its path."""
         if isinstance(value, list):
             return [self._by_content(each, local) for each in value]
         if not isinstance(value, str) or value not in local or not is_local(value):

@@ -56,7 +56,7 @@ MARKERS = {
     re.compile(r"([-*•])\s+"): ", with bullets",
     re.compile(r"(prompt)\s*:\s*", re.IGNORECASE): ", each after 'prompt:'",
 }
-LONGEST_NAME = 40  # characters of a column's name, where a line is to be told from a prompt
+LONGEST_NAME = 40  # characters of a column's name, where a header could be a prompt
 
 _JSON_LIST = re.compile(r'\[\s*[\[{"\]]')
 _JSON_OBJECT = re.compile(r'\{\s*["}]')
@@ -93,7 +93,7 @@ def format_of(head: str, *, extension: str, whole: bool, given: Kind | None = No
     Args:
         head: its beginning.
         extension: of its name, in lower case with the dot; empty where it has none.
-        whole: whether `head` is all of it.
+        whole: whether `head` is the whole text.
         given: `--format`.
 
     Raises:
@@ -153,7 +153,7 @@ def _is_json(text: str, lines: list[str], named: Kind | None) -> bool:
 
 
 def _json_kind(lines: list[str], named: Kind | None) -> Literal["json", "jsonl"]:
-    """Whether each line is an element, or all of it is one document."""
+    """Whether each line is an element, or the text is one document."""
     if lines[0].rstrip().endswith(",") and isinstance(_parsed(lines[0].rstrip()[:-1]), dict | str):
         raise Unreadable("each line is JSON and a comma, a list without its brackets; expected: [ and ] around it", 1)
     if len(lines) == 1 and isinstance(_parsed(lines[0]), str):
@@ -192,7 +192,7 @@ def _header_delimiter(line: str) -> str | None:
 
 
 def _delimiter(header: str, extension: str) -> str:
-    """The delimiter of a table whose header does not show it: by its name, or what there is most of."""
+    """The delimiter of a table without a column for the prompt: by its name, or the most frequent."""
     if extension in (".tsv", ".tab"):
         return "\t"
     return max(DELIMITERS, key=lambda delimiter: (len(cells_of(header, delimiter)), delimiter == ","))

@@ -50,7 +50,7 @@ def values_of(text: str, given: str) -> list[Any]:
 
     Args:
         text: after the `=`.
-        given: all of it, for people.
+        given: the whole option, for people.
 
     Raises:
         RequestError: there are none, too many, or one twice.
@@ -74,7 +74,7 @@ def values_of(text: str, given: str) -> list[Any]:
 
 
 def pairs_of(option: str, given: Iterable[str], example: str) -> list[tuple[str, str, str]]:
-    """The `KEY=VALUE` of an option, each with all of it as it was typed.
+    """The `KEY=VALUE` of an option, each with the whole text as it was typed.
 
     Raises:
         RequestError: one has no `=` or no key.

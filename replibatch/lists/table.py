@@ -20,7 +20,7 @@ _UNNAMED = re.compile(r"(unnamed: ?\d+)?", re.IGNORECASE)
 
 
 def csv_rows(numbered: Callable[[], Numbered], delimiter: str, comments: str | None = None) -> Iterator[Row]:
-    """The rows of a table, each with the number of its first line; the header is one of them.
+    """The rows of a table, each with the number of its first line; the header comes first.
 
     Args:
         numbered: opens its lines; called once more to look how it is quoted.
@@ -126,7 +126,7 @@ def _quoted_rows(numbered: Numbered, delimiter: str, comments: str | None) -> It
 
 
 class _Lines:
-    """Hands the lines of a table to the CSV reader, and remembers which of them a row was made of."""
+    """Hands the lines of a table to the CSV reader, and remembers the lines of each row."""
 
     def __init__(self, numbered: Numbered, comments: str | None) -> None:
         self._source = iter(numbered)

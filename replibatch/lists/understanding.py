@@ -1,4 +1,4 @@
-"""What was understood of a list, to be said before anything is spent."""
+"""How a list was understood, to be said before anything is spent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Understood:
         encoding: None where it has none.
         lines: how many items it names.
         columns: what they mean; None where it has none.
-        forms: whose form its records have, where that is another's.
+        forms: of other tools, that its records have.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Understood:
 
 @dataclass
 class Understanding:
-    """What a list was taken for; add its items as they come.
+    """How a list was understood; add its items as they come.
 
     Attributes:
         files: of the list.

@@ -1,4 +1,4 @@
-"""Names of inputs: what is the same name, and what is nearly one."""
+"""Names of inputs: equal ones, and near misses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BETWEEN = re.compile(r"[\s_\-]+")
 
 
 def plain(name: str) -> str:
-    """A name without case, spaces, `-` and `_`: what is equal so is the same name."""
+    """A name without case, spaces, `-` and `_`: names that are equal so are the same."""
     return _BETWEEN.sub("", unicodedata.normalize("NFKC", name).casefold())
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from replibatch.cli.run.made import Made
 from replibatch.errors import OutputPathError
+from replibatch.requests import BatchResult
 from replibatch.settings import Settings
 from replibatch.storage.atomic import staged
 from replibatch.storage.names import safe_key
@@ -98,6 +101,19 @@ class OutputFolder:
                 return self.path / Path(stored).relative_to(root)
         raise ValueError(stored)
 
+    def with_files_here(self, result: BatchResult) -> BatchResult:
+        """A result whose files workers put into this folder, also where they knew it by an earlier place."""
+        if all(Path(file.path).is_relative_to(self.root) for file in result.files):
+            return result
+        files = []
+        for file in result.files:
+            path = self.place_of(file.path)
+            if not path.exists() and Path(file.path).exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(file.path, path)
+            files.append(replace(file, path=str(path)))
+        return replace(result, files=tuple(files))
+
     def create(self) -> None:
         """Make it, and see that it can be written.
 
@@ -108,7 +124,7 @@ class OutputFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             with self.results.open("ab") as file:
                 if file.tell() and not _ends_with_newline(self.results):
-                    file.write(b"\n")  # a line cut short by a crash stays one that nobody can read
+                    file.write(b"\n")  # a line cut short by a crash stays unreadable
             self._keep_state()
         except OSError as error:
             raise OutputPathError(
@@ -135,7 +151,7 @@ class OutputFolder:
 
     @contextmanager
     def made(self, *, fresh: bool = False) -> Iterator[Made]:
-        """The items that `results.jsonl` has as made, and whose files are still theirs.
+        """The items that `results.jsonl` has as made, and that still have their files.
 
         Args:
             fresh: none of them counts.
@@ -149,7 +165,7 @@ class OutputFolder:
 
     @contextmanager
     def occupied(self) -> Iterator[bool]:
-        """Be seen at work on this folder; tells whether nobody else is.
+        """Be seen at work on this folder; yields whether no other process is.
 
         The first one in holds the lock alone while it makes order, and shares it as soon as `settle_in` is called.
         """

@@ -51,7 +51,7 @@ class ForeignFiles:
         return None
 
     def _is_own(self, item: Item, name: str, path: Path) -> bool:
-        """Whether the item has made a file: by the results in the folder, or by what the queue knows of it."""
+        """Whether the item has made a file: by the results in the folder, or by its record in the queue."""
         digest = contents.sha256(path)
         if self._made.is_of(item.key, name, digest):
             return True

@@ -1,4 +1,4 @@
-"""The options of `run` and `submit` that say what a list is and what is made of it."""
+"""The options of `run` and `submit` for reading a list and for the items it makes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ NAMES = frozenset(
 
 
 def list_options(command: Command) -> Command:
-    """What a list is and what is made of it."""
+    """Add the options of a list."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

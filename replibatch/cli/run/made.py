@@ -1,4 +1,4 @@
-"""What earlier runs have made into a folder, by the lines of its `results.jsonl`; memory does not grow with them."""
+"""The items that earlier runs have made into a folder, by its `results.jsonl`; memory does not grow with them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Made:
         """Read the results; returns their size in bytes.
 
         Args:
-            fresh: nothing counts as made; whose the files are is noted all the same.
+            fresh: nothing counts as made; the owners of files are noted all the same.
 
         Raises:
             OSError: whether a file is still there cannot be determined.
@@ -78,7 +78,7 @@ class Made:
                 file.seek(offset)
                 line = _parsed(file.readline()) or {}
             if self._play and not line.get("play"):
-                return False  # what was paid for gives way to no play
+                return False  # a file that was paid for is not replaced by play
             files = line.get("files") or ()
             return any(each.get("path") == path and each.get("sha256") == sha256 for each in files)
         return False

@@ -1,4 +1,4 @@
-"""What a run is about: the items of a list, checked, each with the key by which a later run knows it again."""
+"""The items of a run: those of a list, checked, each with the key by which a later run knows it again."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ NOT_READABLE_AGAIN = "the list has changed since it was checked; expected: the s
 
 @dataclass
 class Survey:
-    """What there is to make, counted.
+    """The items to be made, counted.
 
     Attributes:
-        understanding: what the list was taken for.
+        understanding: how the list was understood.
         count: items to be made.
         made: items of the list that an earlier run has made.
         by_model: items by the model that is tried first.
@@ -88,7 +88,7 @@ class Plan:
     overwrite: bool = False
 
     def survey(self, made: Container[bytes], producer: Callable[[], Producer] | None = None) -> Survey:
-        """Check the whole list and count what is to be made.
+        """Check the whole list and count the items to be made.
 
         Args:
             made: keys of the items that are made already.
@@ -153,7 +153,7 @@ def planned_for(
     Args:
         settings: say where the catalogue and the storage are.
         files: the list.
-        options: how it is read, and what is made of it.
+        options: how it is read, and which items it makes.
         output: the folder for the files.
         overwrite: whether files there that are not the items' own may be replaced.
         play: whether a stand-in makes the files.

@@ -126,11 +126,12 @@ class Runner:
     def _follow(self, results: ResultsFile) -> None:
         place_in = None if self._folder.is_direct else self._folder.place_of
         for ended in self._batch.follow(stop=self._may_leave, place_in=place_in):
-            line = results.add(ended.result, ended.index, Item.key_of(ended.id))
-            self._tally.add(ended.result)
+            result = self._folder.with_files_here(ended.result) if self._folder.is_direct else ended.result
+            line = results.add(result, ended.index, Item.key_of(ended.id))
+            self._tally.add(result)
             if self._as_json:
                 click.echo(json.dumps(line, ensure_ascii=False))
-            self._tell(ended.result)
+            self._tell(result)
             self._refresh_gallery()
 
     def _tell(self, result: BatchResult) -> None:

@@ -1,4 +1,4 @@
-"""What was understood of a list, in words, and the question before much is spent."""
+"""How a list was understood, in words, and the question before much is spent."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def lines_of(understanding: Understanding) -> list[str]:
 
 
 def confirm(cost_usd: float | None, limit_usd: float, *, yes: bool) -> None:
-    """Ask before a list is started that costs more than a limit, or nobody knows how much; on a terminal alone.
+    """Ask before a list is started that costs more than a limit, or an unknown amount; on a terminal alone.
 
     Args:
         cost_usd: the estimate; None where it is not known.
-        limit_usd: what is spent without a question.
+        limit_usd: up to this nothing is asked.
         yes: the answer, where it was given beforehand.
 
     Raises:
