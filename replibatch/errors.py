@@ -41,7 +41,7 @@ An `AttemptFailure` is for inside; callers see the groups above it, and `BatchRe
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from replibatch.requests import BatchResult
@@ -205,10 +205,38 @@ class InvalidInput(AttemptFailure):
 
 
 class ModelMissing(AttemptFailure):
-    """HTTP 404: Replicate has no such model, or not for this account."""
+    """HTTP 404: Replicate has no such model, or not for this account.
+
+    Args:
+        message: which kind of model is missing, and what to do.
+        missing: `official`, `version` or `deployment`.
+    """
 
     reason = "model_missing"
     verdict = Verdict.NEXT_MODEL
+
+    def __init__(self, message: str, missing: str = "official") -> None:
+        self.missing = missing
+        super().__init__(message)
+
+    @classmethod
+    def of(cls, model: str, words: str) -> Self:
+        """By what the create named.
+
+        Args:
+            model: `owner/name`, `owner/name:version` or `deployment:owner/name`.
+            words: Replicate's.
+        """
+        kind, _, rest = model.partition(":")
+        if kind == "deployment":
+            return cls(f"this account has no deployment {rest}: {words}", "deployment")
+        if rest:
+            return cls(f"Replicate has no version {rest} of {kind}, or not for this account: {words}", "version")
+        return cls(
+            f"Replicate has no official model {model or 'of that name'}: {words} A community model is made by its "
+            f"version alone; `replibatch models add {model or 'owner/name'}` pins the latest",
+            "official",
+        )
 
 
 class Interrupted(AttemptFailure):

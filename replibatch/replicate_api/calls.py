@@ -18,6 +18,8 @@ from pydantic import SecretStr
 from pydantic_core import from_json
 from replicate.client import Client
 
+from replibatch.catalog.models import DEPLOYMENT
+from replibatch.catalog.published import Published
 from replibatch.errors import AttemptFailure, NotCreated, ReplibatchError, TokenRefused
 from replibatch.http_connections import Connections
 from replibatch.replicate_api.clock import ServerClock
@@ -97,7 +99,7 @@ class ReplicateAPI:
         """Create a prediction; sent once, whatever happens.
 
         Args:
-            model: `owner/name` of an official model, or `owner/name:version`.
+            model: `owner/name` of an official model, `owner/name:version`, or `deployment:owner/name`.
             inputs: the model's inputs.
             cancel_after_seconds: Replicate ends it that long after its creation.
 
@@ -105,10 +107,7 @@ class ReplicateAPI:
             AttemptFailure: `Throttled`, `NotCreated`, `MaybeCreated`, `InvalidInput` or `ModelMissing`.
             AccountStopped: the token or the credit.
         """
-        if ":" in model:
-            path, body = "/v1/predictions", {"version": model, "input": inputs}
-        else:
-            path, body = f"/v1/models/{model}/predictions", {"input": inputs}
+        path, body = _create_of(model, inputs)
         # Holding the reply until the model is done would hide the id for up to a minute, so no `Prefer: wait`.
         headers = {"Cancel-After": f"{max(5, round(cancel_after_seconds))}s", "Prefer": "respond-async"}
         extensions = {"trace": self._check_before_sending, "timeout": self._post_timeout.as_dict()}
@@ -117,7 +116,7 @@ class ReplicateAPI:
                 response = self._client._request("POST", path, json=body, headers=headers, extensions=extensions)
                 return _parsed(response, Prediction.from_json)
             except (Refusal, Malformed, httpx.HTTPError) as error:
-                raise self._noted(of_create(error)) from error
+                raise self._noted(of_create(error, model)) from error
 
     def get(self, prediction_id: str) -> Prediction:
         """One prediction as it is now.
@@ -175,12 +174,22 @@ class ReplicateAPI:
             content = {"content": (name, file, kind)}
             return self._read("/v1/files", lambda made: str(made["urls"]["get"]), method="POST", files=content)
 
-    def schema(self, model: str) -> dict[str, Any]:
-        """The OpenAPI document of a model: of its latest version, or of the one named (`owner/name:version`)."""
-        name, _, version = model.partition(":")
-        if version:
-            return self._read(f"/v1/models/{name}/versions/{version}", lambda found: dict(found["openapi_schema"]))
-        return self._read(f"/v1/models/{name}", lambda found: dict(found["latest_version"]["openapi_schema"]))
+    def published(self, address: str) -> Published:
+        """What a model publishes: its latest version, the one named (`owner/name:version`), or that of a deployment.
+
+        Args:
+            address: as a create names the model.
+        """
+        if address.startswith(DEPLOYMENT):
+            path = f"/v1/deployments/{address.removeprefix(DEPLOYMENT)}"
+            release = self._read(path, lambda found: dict(found["current_release"]))
+            version = self._read(f"/v1/models/{release['model']}/versions/{release['version']}", dict)
+            return Published.of(address, {}, version)
+        name, _, version_id = address.partition(":")
+        if version_id:
+            return Published.of(address, {}, self._read(f"/v1/models/{name}/versions/{version_id}", dict))
+        model = self._read(f"/v1/models/{name}", dict)
+        return Published.of(address, model, model.get("latest_version"))
 
     def has_file(self, url: str) -> bool:
         """Whether an uploaded file is still there."""
@@ -218,6 +227,15 @@ class ReplicateAPI:
         """A process that was stopped and continued must not send: by now the create may be somebody else's."""
         if event.endswith("send_request_headers.started") and not self._may_create():
             raise NotCreated("this process was silent for longer than its lease; the create was not sent")
+
+
+def _create_of(model: str, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The path and the body of a create: each kind of model has its own."""
+    if model.startswith(DEPLOYMENT):
+        return f"/v1/deployments/{model.removeprefix(DEPLOYMENT)}/predictions", {"input": inputs}
+    if ":" in model:
+        return "/v1/predictions", {"version": model, "input": inputs}
+    return f"/v1/models/{model}/predictions", {"input": inputs}
 
 
 def _parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:
