@@ -27,6 +27,9 @@
         ├── ModelMissing                   404: Replicate has no such model
         ├── Interrupted                    the model was overloaded or interrupted and says: try again
         ├── InputDropped                   Replicate has dropped an uploaded file before the model read it
+        ├── AddressRefused                 the model takes files as data URIs alone
+        ├── OverPrice                      it could cost more than the request allows
+        ├── WrongOutput                    succeeded, with an output that is not what the model makes
         ├── Sensitive                      the input or the output was flagged as sensitive
         ├── PredictionFailed               the model failed
         ├── PredictionTimedOut             not finished in the time it was given
@@ -251,6 +254,25 @@ class InputDropped(AttemptFailure):
 
     reason = "input_dropped"
     verdict = Verdict.RETRY
+
+
+class AddressRefused(AttemptFailure):
+    """The model does not take the address of an uploaded file; it gets the file as a data URI."""
+
+    reason = "address_refused"
+    verdict = Verdict.RETRY
+
+
+class OverPrice(AttemptFailure):
+    """Not created: it could cost more than the request allows for one prediction."""
+
+    reason = "over_price"
+
+
+class WrongOutput(AttemptFailure):
+    """The prediction succeeded and was paid for, but its output is not what the model makes: a page, for an image."""
+
+    reason = "no_output"
 
 
 class Sensitive(AttemptFailure):

@@ -28,6 +28,7 @@ Condition = Literal[
     "unavailable",
     "interrupted",
     "model_missing",
+    "over_price",
     "invalid_input",
     "canceled",
     "unsupported_inputs",
@@ -37,7 +38,7 @@ Output = Literal["uri", "array<uri>", "text", "array<text>", "json"]
 
 # What leads along an edge that names no condition: whatever another model may do better.
 MODEL_SPECIFIC: frozenset[Condition] = frozenset(
-    {"failed", "sensitive", "timeout", "no_output", "unavailable", "interrupted", "model_missing"}
+    {"failed", "sensitive", "timeout", "no_output", "unavailable", "interrupted", "model_missing", "over_price"}
 )
 UNSUPPORTED_INPUTS: Condition = "unsupported_inputs"
 

@@ -172,14 +172,17 @@ def _units(model: Model, inputs: Mapping[str, Any], longest_seconds: float) -> f
         case "gpu_second":
             return min(longest_seconds, model.most_units or longest_seconds)
         case "second":
-            names = [model.amount_param] if model.amount_param else DURATIONS
-            found = _first(_most_of(model, inputs, name) for name in names)
+            found = _first_amount(model, inputs, DURATIONS)
         case "megapixel":
             found = _megapixels(model, inputs)
         case "token":
-            names = [model.amount_param] if model.amount_param else TOKEN_LIMITS
-            found = _first(_most_of(model, inputs, name) for name in names)
+            found = _first_amount(model, inputs, TOKEN_LIMITS)
     return found if found is not None else model.most_units
+
+
+def _first_amount(model: Model, inputs: Mapping[str, Any], usual: tuple[str, ...]) -> float | None:
+    names = (model.amount_param,) if model.amount_param else usual
+    return _first(_most_of(model, inputs, name) for name in names)
 
 
 def _images(model: Model, inputs: Mapping[str, Any]) -> float:

@@ -178,7 +178,7 @@ def _list_of(value: Any) -> list[Any]:
 
 def _fitting(name: str, table: Table) -> Table:
     """The table if it makes an input: without its default, then without its bounds, where those make none of it."""
-    plain = {key: table[key] for key in ("type", "items", "any_of", "nullable") if key in table}
+    plain: Table = {key: table[key] for key in ("type", "items", "any_of", "nullable") if key in table}
     for candidate in (table, {key: value for key, value in table.items() if key != "default"}, plain):
         try:
             InputSpec(name=name, **candidate)

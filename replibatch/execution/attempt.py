@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from replibatch.broker.publish import HEAD
 from replibatch.errors import (
+    AddressRefused,
     AttemptFailure,
     InputDropped,
     InvalidInput,
@@ -28,6 +29,7 @@ from replibatch.errors import (
 from replibatch.execution.context import OVERDUE_SECONDS, Running, Workshop
 from replibatch.execution.create import create
 from replibatch.execution.decide import GiveUp, NextModel, Retry, Wait, decide
+from replibatch.execution.learned import refuses_addresses
 from replibatch.execution.outcomes import Leave, Next, Outcome, SteppedAside
 from replibatch.execution.work import Work
 from replibatch.jobs import Message, Notice, Record
@@ -79,7 +81,7 @@ def _run(work: Work) -> Outcome:
         raise  # custody brings it back, to whoever reaches Redis again
     except Exception as error:  # a fault of ours must not leave a generation without its result
         work.log.exception("unexpected")
-        work.gate(work.shop.gate.released(work.ticket, work.cost_usd))
+        work.gate(work.shop.gate.released(work.ticket, work.cost_usd or 0.0))
         why = f"unexpected {type(error).__name__}: {error}"
         attempts = work.attempts(AttemptFailure(why)) if work.prediction_id else work.record.attempts
         return work.settle(State.FAILED, (), attempts, error=why)
@@ -88,11 +90,12 @@ def _run(work: Work) -> Outcome:
 def _attempt(work: Work) -> Outcome:
     try:
         prediction = work.record.prediction_id or create(work)
+        work.shop.learned.about(work.model)
         ended = _await_end(work, prediction)
         files = _save(work, ended)
         return work.settle(State.SUCCEEDED, files, work.attempts(None))
     except AttemptFailure as failure:
-        return _after(work, _for_a_dropped_input(work, failure) or failure)
+        return _after(work, _for_a_dropped_input(work, failure) or _for_a_refused_address(work, failure) or failure)
 
 
 def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
@@ -108,7 +111,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
         ends.append(ended)
         work.running.news.set()
 
-    shop.tickets[prediction_id] = work.ticket
+    shop.tickets[prediction_id] = work.ticket, work.quote
     shop.watcher.watch(prediction, work.model.name, work.model.typical_seconds, on_end)
     try:
         while not ends:
@@ -124,7 +127,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
             if not ends:
                 shop.tickets.pop(prediction_id, None)
     ended = ends[0]
-    work.cost_usd = ended.charged(work.ticket.price_usd)
+    work.cost_usd = work.quote.settled_usd(ended)
     shop.free_slots(ends)  # it is free already, where the watcher has seen the end
     if work.running.canceled and ended.status == "canceled":
         raise Leave(work.canceled())
@@ -176,10 +179,20 @@ def _for_a_dropped_input(work: Work, failure: AttemptFailure) -> AttemptFailure 
     return None
 
 
+def _for_a_refused_address(work: Work, failure: AttemptFailure) -> AttemptFailure | None:
+    """The same failure for what it was, where the model does not take addresses of the files API: it is remembered."""
+    if type(failure) not in (PredictionFailed, InvalidInput) or not refuses_addresses(str(failure)):
+        return None
+    if not work.sent_inputs or not work.shop.uploads.has_urls(work.inputs, work.sent_inputs):
+        return None
+    work.shop.learned.remember_data_uris(work.model.name)
+    return AddressRefused(f"the model does not take the address of an uploaded file: {failure}")
+
+
 def _after(work: Work, failure: AttemptFailure) -> Outcome:
     """What follows a failed attempt."""
     record, settings = work.record, work.shop.settings
-    work.log.info("attempt failed", reason=failure.reason, error=str(failure))
+    work.log.info("attempt failed", reason=failure.reason, error=work.cleaned(str(failure)))
     attempts = work.attempts(failure)
     own_retries = record.request.max_retries
     max_retries = settings.max_retries if own_retries is None else own_retries
@@ -192,6 +205,8 @@ def _after(work: Work, failure: AttemptFailure) -> Outcome:
         fallback=record.request.fallback,
         max_retries=max_retries,
     )
+    if isinstance(failure, AddressRefused):
+        decision = Retry(0.0)  # once: the next attempt sends no address
     if isinstance(failure, OutputErased) and settings.regenerate_erased:
         erased = sum(attempt.reason == OutputErased.reason for attempt in attempts)
         decision = Retry(0.0) if erased <= max_retries else decision

@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 MOST_CREATES = 20  # under way at a time
 LONGEST_POST_SECONDS = 15.0
+SHORTEST_SECRET = 8  # characters
 READ_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 
@@ -94,6 +95,16 @@ class ReplicateAPI:
         post_seconds = min(LONGEST_POST_SECONDS, 0.8 * settle_seconds)
         self._post_timeout = httpx.Timeout(post_seconds, connect=min(CONNECT_SECONDS, post_seconds))
         self._sending = threading.BoundedSemaphore(MOST_CREATES)
+        self._concealed: dict[bytes, bytes] = {}
+
+    def conceal(self, secrets: dict[str, str]) -> None:
+        """Have no answer show these any more, whichever text of a model holds one.
+
+        Args:
+            secrets: by value, what stands for each; one of fewer than 8 characters could be part of anything.
+        """
+        quoted = {json.dumps(value)[1:-1].encode(): name.encode() for value, name in secrets.items()}
+        self._concealed |= {value: name for value, name in quoted.items() if len(value) >= SHORTEST_SECRET}
 
     def create(self, model: str, inputs: dict[str, Any], cancel_after_seconds: float) -> Prediction:
         """Create a prediction; sent once, whatever happens.
@@ -114,7 +125,7 @@ class ReplicateAPI:
         with self._sending:
             try:
                 response = self._client._request("POST", path, json=body, headers=headers, extensions=extensions)
-                return _parsed(response, Prediction.from_json)
+                return self._parsed(response, Prediction.from_json)
             except (Refusal, Malformed, httpx.HTTPError) as error:
                 raise self._noted(of_create(error, model)) from error
 
@@ -209,7 +220,7 @@ class ReplicateAPI:
         """Any request but a create, and what `parse` makes of the JSON that answers it."""
         self._await_read()
         try:
-            return _parsed(self._client._request(method, path, **request), parse)
+            return self._parsed(self._client._request(method, path, **request), parse)
         except (Refusal, Malformed, httpx.HTTPError) as error:
             raise self._noted(of_read(error)) from error
 
@@ -217,6 +228,15 @@ class ReplicateAPI:
         if isinstance(error, TokenRefused):
             self._on_token_refused(error)
         return error
+
+    def _parsed(self, response: httpx.Response, parse: Callable[[Any], T]) -> T:
+        content = response.content
+        for value, name in self._concealed.items():
+            content = content.replace(value, name)
+        try:
+            return parse(_decoded(content))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise Malformed(response) from error
 
     def _path_of(self, url: str) -> str:
         """A URL of the API as a path for this client, which puts the base URL's own path before it."""
@@ -236,13 +256,6 @@ def _create_of(model: str, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]
     if ":" in model:
         return "/v1/predictions", {"version": model, "input": inputs}
     return f"/v1/models/{model}/predictions", {"input": inputs}
-
-
-def _parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:
-    try:
-        return parse(_decoded(response.content))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Malformed(response) from error
 
 
 def _decoded(content: bytes) -> Any:

@@ -218,7 +218,7 @@ class Service:
     @staticmethod
     def _cost_usd(prediction: Prediction) -> float:
         """What a public model charges: a success its price, a canceled run the share of its usual time it ran."""
-        price_usd = prediction.model.cost_usd(prediction.input)
+        price_usd = prediction.model.cost_usd(prediction.input, prediction.ran_seconds()) or 0.0
         if prediction.status == "succeeded":
             return price_usd
         if prediction.status == "canceled":
