@@ -25,6 +25,7 @@ from replibatch.errors import (
     PredictionFailed,
     ReplibatchError,
     RequestError,
+    WrongOutput,
 )
 from replibatch.execution.context import OVERDUE_SECONDS, Running, Workshop
 from replibatch.execution.create import create
@@ -34,11 +35,13 @@ from replibatch.execution.outcomes import Leave, Next, Outcome, SteppedAside
 from replibatch.execution.work import Work
 from replibatch.jobs import Message, Notice, Record
 from replibatch.outputs.save import save, save_placeholder
+from replibatch.outputs.shapes import Declared
 from replibatch.replicate_api import Prediction
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
 
 CANCEL_AGAIN_SECONDS = 5.0  # where a cancel did not end it
 SAVE_TRIES = 4
+WRONG_TRIES = 2  # of what is a page instead of a file: the server may have been in trouble
 THROTTLED_SECONDS = 1.0  # before another try, where a throttled upload named no wait
 
 
@@ -151,13 +154,22 @@ def _cancel(work: Work, prediction_id: str, on_end: Callable[[Prediction], None]
 
 def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
     """Bring the output home; what fails is tried again from the finished prediction."""
-    shop, key = work.shop, work.record.request.output
+    shop = work.shop
     for number in range(1, SAVE_TRIES + 1):
         try:
-            files, warnings = save(ended.output, key=key, storage=shop.storage, downloader=shop.downloader)
+            files, warnings = save(
+                ended.output,
+                key=work.record.request.output,
+                storage=shop.storage,
+                downloader=shop.downloader,
+                declared=Declared.of(work.model),
+                extension_is_free=work.record.request.extension_is_free,
+            )
         except (NoOutput, OutputErased):
             raise
         except (AttemptFailure, OSError) as failure:
+            if isinstance(failure, WrongOutput) and number == WRONG_TRIES:
+                raise
             if number == SAVE_TRIES:
                 raise NotSaved(f"the output could not be saved: {failure}") from failure
             work.log.warning("could not save", error=str(failure))
