@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from replibatch.errors import AttemptFailure, PredictionCanceled
-from replibatch.execution.context import Running, Workshop
+from replibatch.execution.context import Running, WorkerContext
 from replibatch.execution.outcomes import Done, Leave, Left, Outcome, SteppedAside
 from replibatch.execution.secret_inputs import secrets_of
 from replibatch.jobs import Notice, Record
@@ -25,7 +25,7 @@ class Work:
     """One attempt in this process's custody.
 
     Args:
-        shop: the worker process's.
+        context: the worker process's.
         record: the generation's, with its fence.
         running: how the process reaches the thread that works on it.
         notice_of: what is given with the record's result.
@@ -35,7 +35,7 @@ class Work:
         models: those of the whole chain, by name.
         inputs: what the model is given; reference images still as they are in the storage.
         sent_inputs: the same as it is sent, with the URLs of uploaded files; None until then.
-        ticket: for the gate.
+        ticket: for the limiter.
         began: when the attempt began, on the monotonic clock.
         prediction_id: once there is one.
         quote: what the attempt costs.
@@ -43,23 +43,27 @@ class Work:
     """
 
     def __init__(
-        self, shop: Workshop, record: Record, running: Running, notice_of: Callable[[Record, BatchResult], Notice]
+        self,
+        context: WorkerContext,
+        record: Record,
+        running: Running,
+        notice_of: Callable[[Record, BatchResult], Notice],
     ) -> None:
-        self.shop = shop
+        self.context = context
         self.record = record
         self.running = running
         self._notice_of = notice_of
-        self.models = shop.chains.of(record)
+        self.models = context.chains.of(record)
         self.model = self.models[record.model]
-        safety_off = shop.settings.fallback_safety_off and record.model != record.request.model
+        safety_off = context.settings.fallback_safety_off and record.model != record.request.model
         self.inputs, self.warnings = inputs_for(self.model, record.request, safety_off=safety_off)
-        self.quote = shop.prices.quote(self.model, self.inputs, record.request.max_price_usd)
+        self.quote = context.prices.quote(self.model, self.inputs, record.request.max_price_usd)
         self.ticket = Ticket(
             record.attempt_key, record.fence, self.quote.reserved_usd, record.purse, record.priority
         )
         self._concealed = {value: str(self.inputs[name]) for name, value in secrets_of(self.model, self.inputs).items()}
         if self._concealed:
-            shop.api.conceal(self._concealed)
+            context.api.conceal(self._concealed)
         self.sent_inputs: dict[str, Any] | None = None
         self.began = record.created_at or time.monotonic()
         self.prediction_id = record.prediction_id
@@ -81,9 +85,9 @@ class Work:
             text = text.replace(value, reference)
         return text
 
-    def gate(self, *steps: Step) -> None:
-        """Take steps at the gate."""
-        run_together(self.shop.redis, *steps)
+    def limiter(self, *steps: Step) -> None:
+        """Take steps at the limiter."""
+        run_together(self.context.redis, *steps)
 
     def await_news(self, timeout_seconds: float | None = None) -> bool:
         """Wait for news; False if none came in time."""
@@ -117,7 +121,7 @@ class Work:
         """
         if self.running.superseded:
             raise Leave(SteppedAside())
-        if self.shop.gatekeeper.draining:
+        if self.context.waiting_room.draining:
             raise Leave(Left("handed over: the worker stops"))
 
     def attempts(self, failure: AttemptFailure | None) -> list[Attempt]:
@@ -162,7 +166,7 @@ class Work:
             state=state,
             inputs=self.inputs,
         )
-        settled = self.shop.ledger.settle(record, state, result, self._notice_of(record, result))
+        settled = self.context.jobs.settle(record, state, result, self._notice_of(record, result))
         if settled is None:
             return SteppedAside()
         self.log.info("settled", state=state.value, cost_usd=result.cost_usd)
