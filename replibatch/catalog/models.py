@@ -89,7 +89,7 @@ class Model:
         price_unit: what is paid for: an image, a call, a second (of a duration), a second of GPU time, a megapixel
             or a token of the output.
         prices: prices that hold for some inputs alone, the first that fits before `price_usd`.
-        input_token_usd: beside tokens of the output, US dollars for one of the input.
+        input_token_usd: US dollars for a token of the input; None where every token costs the same.
         amount_param: the input that says how many units; None looks for the usual names.
         most_units: how many units a prediction comes to at most, where no input says.
         inputs: by name.

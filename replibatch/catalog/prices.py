@@ -38,6 +38,7 @@ TOKEN_LIMITS = ("max_tokens", "max_new_tokens", "max_completion_tokens", "max_ou
 DURATION_METRICS = ("video_output_duration_seconds", "audio_output_duration_seconds", "output_duration_seconds")
 NUMBER = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(?:s|sec|secs|seconds?|mp|megapixels?)?\s*", re.IGNORECASE)
 FILE = re.compile(r"\s*(https?://|data:)", re.IGNORECASE)
+OVERHEAD_TOKENS = 256  # that a model's own template adds to what it reads
 MOST_LEAVES = 10_000  # of an output that are counted
 
 
@@ -121,7 +122,12 @@ def settled_usd(
     units = _units_made(model, ended)
     if not rates or units is None:
         return reserved_usd
-    usd = max(rates) * units + _tokens_read(ended) * (model.input_token_usd or 0.0)
+    usd = max(rates) * units
+    if model.price_unit == "token":
+        read = _metric(ended, "input_token_count")
+        if read is None:
+            return reserved_usd
+        usd += read * _input_rate(model, inputs)
     if not math.isfinite(usd) or usd > LARGEST_PRICE_USD:
         return reserved_usd
     return round(usd, 6)
@@ -243,9 +249,17 @@ def _amount(name: str, value: Any) -> float | None:
 
 def _for_input_tokens(model: Model, inputs: Mapping[str, Any]) -> float:
     """What the tokens that are read cost at most: none is shorter than a byte."""
-    if model.price_unit != "token" or not model.input_token_usd:
+    if model.price_unit != "token":
         return 0.0
-    return model.input_token_usd * sum(len(text.encode(errors="replace")) for text in _texts(dict(inputs)))
+    read = OVERHEAD_TOKENS + sum(len(text.encode(errors="replace")) for text in _texts(dict(inputs)))
+    return _input_rate(model, inputs) * read
+
+
+def _input_rate(model: Model, inputs: Mapping[str, Any]) -> float:
+    """What a token of the input costs: its own price, or that of any token."""
+    if model.input_token_usd is not None:
+        return model.input_token_usd
+    return max((rate for rate in _rates(model, inputs) if rate is not None), default=0.0)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -269,11 +283,8 @@ def _units_made(model: Model, ended: Ended) -> float | None:
             return _first(_metric(ended, name) for name in DURATION_METRICS)
         case "token":
             return _metric(ended, "output_token_count")
-    return None
-
-
-def _tokens_read(ended: Ended) -> float:
-    return _metric(ended, "input_token_count") or 0.0
+        case "megapixel":
+            return _metric(ended, "image_output_megapixels")
 
 
 def _metric(ended: Ended, name: str) -> float | None:
