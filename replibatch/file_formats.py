@@ -60,7 +60,9 @@ PDF = Format("PDF", ("pdf",), kind="data")
 JSON = Format("JSON", ("json", "geojson", "jsonl", "ndjson"), kind="data")
 HTML = Format("HTML", ("html", "htm"), kind="text")
 XML = Format("XML", ("xml",), kind="text")
-TEXT = Format("text", ("txt", "md", "csv", "tsv", "srt", "vtt", "log", "yaml", "yml", "py", "mtl", "lrc"), kind="text")
+TEXT = Format(
+    "text", ("txt", "md", "csv", "tsv", "srt", "vtt", "log", "yaml", "yml", "py", "mtl", "lrc"), kind="text"
+)
 
 FORMATS = (
     *(JPEG, PNG, WEBP, GIF, AVIF, BMP, TIFF, HEIC, SVG, PSD, MP4, QUICKTIME, WEBM, MATROSKA, AVI),
@@ -70,7 +72,9 @@ FORMATS = (
 KNOWN_EXTENSIONS = {extension for each in FORMATS for extension in each.extensions}
 STILLS = {extension: each for each in FORMATS if each.still for extension in each.extensions}
 # What no bytes tell, and the address of a file does.
-HINTED = frozenset({"splat", "spz", "ksplat", "npy", "bin", "safetensors", "pt", "fbx", "blend", "dxf", "step", "usdz"})
+HINTED = frozenset(
+    {"splat", "spz", "ksplat", "npy", "bin", "safetensors", "pt", "fbx", "blend", "dxf", "step", "usdz"}
+)
 
 HEAD_BYTES = 4096
 WHOLE_JSON_BYTES = 50_000_000  # a larger text is not read whole to see whether it is JSON

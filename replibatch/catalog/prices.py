@@ -105,9 +105,7 @@ def likely_usd(model: Model, inputs: Mapping[str, Any], longest_seconds: float =
     return at_most_usd(model, inputs, seconds)
 
 
-def settled_usd(
-    model: Model, inputs: Mapping[str, Any], ended: Ended, reserved_usd: float | None
-) -> float | None:
+def settled_usd(model: Model, inputs: Mapping[str, Any], ended: Ended, reserved_usd: float | None) -> float | None:
     """What a prediction that is over has cost.
 
     Args:

@@ -21,7 +21,7 @@ KINDS = {
     "uri": "a path, an http(s) URL or a data URI",
     "secret": "env:NAME, the environment variable of the workers that holds it",
     "array": "a list",
-    "object": "an object, as in {\"key\": \"value\"}",
+    "object": 'an object, as in {"key": "value"}',
     "any": "any JSON value",
 }
 

@@ -131,7 +131,10 @@ class WorkerContext:
         self.prices = PriceList(catalog.load(settings.catalog), settings.prediction_timeout_seconds)
         folder = InFolder(folder_for(settings.state_dir, settings.replicate_base_url))
         self.learned = Learned(
-            self.redis, self.limiter.prefix, self.api, folder if embedded else InRedis(self.redis, self.limiter.prefix)
+            self.redis,
+            self.limiter.prefix,
+            self.api,
+            folder if embedded else InRedis(self.redis, self.limiter.prefix),
         )
         self.running: dict[str, Running] = {}
         self.tickets: dict[str, tuple[Ticket, Quote]] = {}

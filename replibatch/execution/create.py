@@ -85,7 +85,9 @@ def _check(work: Work) -> None:
         raise work.quote.refusal
     most_usd, allowed_usd = work.quote.most_usd, work.record.request.max_price_usd
     if most_usd is not None and allowed_usd is not None and most_usd > allowed_usd:
-        raise OverPrice(f"{work.model.name} could cost ${most_usd:g}; allowed: at most max_price_usd, ${allowed_usd:g}")
+        raise OverPrice(
+            f"{work.model.name} could cost ${most_usd:g}; allowed: at most max_price_usd, ${allowed_usd:g}"
+        )
     check_secrets(work.model, work.inputs)
 
 

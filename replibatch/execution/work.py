@@ -58,10 +58,10 @@ class Work:
         safety_off = context.settings.fallback_safety_off and record.model != record.request.model
         self.inputs, self.warnings = inputs_for(self.model, record.request, safety_off=safety_off)
         self.quote = context.prices.quote(self.model, self.inputs, record.request.max_price_usd)
-        self.ticket = Ticket(
-            record.attempt_key, record.fence, self.quote.reserved_usd, record.purse, record.priority
-        )
-        self._concealed = {value: str(self.inputs[name]) for name, value in secrets_of(self.model, self.inputs).items()}
+        self.ticket = Ticket(record.attempt_key, record.fence, self.quote.reserved_usd, record.purse, record.priority)
+        self._concealed = {
+            value: str(self.inputs[name]) for name, value in secrets_of(self.model, self.inputs).items()
+        }
         if self._concealed:
             context.api.conceal(self._concealed)
         self.sent_inputs: dict[str, Any] | None = None

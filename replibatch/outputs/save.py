@@ -188,7 +188,9 @@ def _suited(name: str, part: Part, made: Format | None) -> str:
 
 def _renamed(name: str, extension: str) -> str:
     path = PurePath(name)
-    return (path.with_suffix(f".{extension}") if path.suffix else path.with_name(f"{path.name}.{extension}")).as_posix()
+    return (
+        path.with_suffix(f".{extension}") if path.suffix else path.with_name(f"{path.name}.{extension}")
+    ).as_posix()
 
 
 def _labels(

@@ -24,7 +24,9 @@ from replibatch.errors import (
 
 # "Request was throttled. Expected available in 1 second.", "Your rate limit resets in ~30s."
 _WAIT_IN_WORDS = re.compile(r"(?:available|resets) in ~?(\d+(?:\.\d+)?)\s*s", re.IGNORECASE)
-_NO_VERSION = re.compile("invalid version", re.IGNORECASE)  # "Invalid version or not permitted": a 422, yet no input's fault
+_NO_VERSION = re.compile(
+    "invalid version", re.IGNORECASE
+)  # "Invalid version or not permitted": a 422, yet no input's fault
 _TOO_LATE = (408, 425)  # the server gave up on the request, or did not begin
 # The request never left: no connection was made, or none was free.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)

@@ -9,15 +9,15 @@ from typing import Any
 
 from replibatch.catalog import Catalog, Model
 from replibatch.catalog.inputs import InputSpec
-from replibatch.catalog.values import listed
 from replibatch.catalog.models import UNSUPPORTED_INPUTS
+from replibatch.catalog.values import listed
 from replibatch.errors import OutputPathError, ReferenceImageError, RequestError
 from replibatch.requests import BatchRequest
 from replibatch.routing.carry import REFERENCE_NAMES, SEED, ask_for_format, carry, counted_images, format_of, too_many
 from replibatch.routing.files import files_of
-from replibatch.routing.unknown import as_it_stands, said_of
 from replibatch.routing.references import places
 from replibatch.routing.routed import Routed, as_list
+from replibatch.routing.unknown import as_it_stands, said_of
 
 SEED_SPEC = InputSpec(name="seed", type="integer")
 SEED_BITS = 31
