@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -14,14 +15,19 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from replibatch.catalog.prices import LONGEST_SECONDS
 from replibatch.catalog.schemas import MalformedSchema, Table, inputs_from, output_from
+from replibatch.file_formats import extension_of
 
 FRESH_SECONDS = 24 * 3600
+DESCRIPTION_CHARACTERS = 500
+EXAMPLE_CHARACTERS = 20_000
+ADDRESS = re.compile(r"https?://[^\"\\\s]+")
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Published:
         inputs: tables of a catalogue file, by name; None where no schema was to be had.
         output: `output` and `output_files`, as a catalogue file has them.
         description: in the words of its maker.
+        example: the files of its published example, by their extensions, and how long that took.
         problem: why there are no inputs.
     """
 
@@ -46,6 +53,7 @@ class Published:
     inputs: dict[str, Table] | None = None
     output: Table = field(default_factory=dict)
     description: str = ""
+    example: Table = field(default_factory=dict)
     problem: str = ""
 
     @classmethod
@@ -74,7 +82,8 @@ class Published:
             read_at=time.time(),
             inputs=inputs,
             output=output,
-            description=str(model.get("description") or ""),
+            description=str(model.get("description") or "")[:DESCRIPTION_CHARACTERS],
+            example=_example_of(model.get("default_example")),
             problem=problem,
         )
 
@@ -104,6 +113,20 @@ class Published:
             return cls(**data) if isinstance(data["address"], str) and isinstance(data["output"], dict) else None
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
+
+
+def _example_of(example: Any) -> Table:
+    """What a model's own example tells: the extensions of what it made, and the seconds it took."""
+    if not isinstance(example, Mapping):
+        return {}
+    addresses = ADDRESS.findall(json.dumps(example.get("output"))[:EXAMPLE_CHARACTERS])
+    extensions = list(dict.fromkeys(extension_of(urlsplit(address).path) for address in addresses))
+    found: Table = {"extensions": [each for each in extensions if each]} if extensions else {}
+    metrics = example.get("metrics")
+    seconds = metrics.get("predict_time") if isinstance(metrics, Mapping) else None
+    if isinstance(seconds, int | float) and 0 < seconds < LONGEST_SECONDS:
+        found["seconds"] = round(float(seconds), 1)
+    return found
 
 
 class PublishedStore(Protocol):

@@ -20,7 +20,7 @@ from replicate.client import Client
 
 from replibatch.catalog.models import DEPLOYMENT
 from replibatch.catalog.published import Published
-from replibatch.errors import AttemptFailure, NotCreated, ReplibatchError, TokenRefused
+from replibatch.errors import AttemptFailure, ModelMissing, NotCreated, ReplibatchError, TokenRefused
 from replibatch.http_connections import Connections
 from replibatch.replicate_api.clock import ServerClock
 from replibatch.replicate_api.errors import Malformed, Refusal, of_create, of_read
@@ -190,7 +190,18 @@ class ReplicateAPI:
 
         Args:
             address: as a create names the model.
+
+        Raises:
+            ModelMissing: Replicate has none of that name, or not for this account.
         """
+        try:
+            return self._published(address)
+        except AttemptFailure as failure:
+            if _is_missing(failure):
+                raise ModelMissing.of(address, str(failure)) from failure
+            raise
+
+    def _published(self, address: str) -> Published:
         if address.startswith(DEPLOYMENT):
             path = f"/v1/deployments/{address.removeprefix(DEPLOYMENT)}"
             release = self._read(path, lambda found: dict(found["current_release"]))
