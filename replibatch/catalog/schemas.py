@@ -68,10 +68,19 @@ def output_from(document: Any) -> Table:
                 schema.get("x-cog-array-display")
             )
             return {"output": "text" if streamed else "array<text>"}
-    if schema.get("type") in ("object", "array", "number", "integer", "boolean"):
+    if _is_described(schema, schemas):
         files = _files_in(schema, schemas, "", 0)
         return {"output": "json"} | ({"output_files": files} if files else {})
     return {}
+
+
+def _is_described(schema: Schema, schemas: Schema, depth: int = 0) -> bool:
+    """Whether a schema says what is in an output: an object that names nothing may hold files anywhere."""
+    if depth > MOST_REFERENCES:
+        return False
+    if schema.get("type") == "array":
+        return _is_described(_resolved(schema.get("items"), schemas), schemas, depth + 1)
+    return bool(schema.get("properties")) if schema.get("type") == "object" else schema.get("type") in SCALARS
 
 
 def _schemas_of(document: Any) -> Schema:

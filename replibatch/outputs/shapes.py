@@ -60,15 +60,15 @@ class Declared:
         kind: what the files are: an image, a video …; empty where nobody says.
         is_text: whether all of it is text, so that an address in it is text too.
         is_lines: whether texts of a list are each its own, not pieces of one.
-        files: where files are; empty for wherever an address is.
-        is_data: whether it is one structure, files or none.
+        is_data: whether it is one structure, whose files are where `files` says.
+        files: where those are.
     """
 
     kind: str = ""
     is_text: bool = False
     is_lines: bool = False
-    files: tuple[Path, ...] = ()
     is_data: bool = False
+    files: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, model: Model) -> Declared:
@@ -77,8 +77,8 @@ class Declared:
             model.kind,
             model.has_output_text,
             model.output == "array<text>",
-            tuple(tuple(path.split(".")) for path in model.output_files),
             model.output == "json",
+            tuple(tuple(path.split(".")) for path in model.output_files),
         )
 
 
@@ -147,8 +147,10 @@ def _leaves(value: Any, path: Path, depth: int) -> Iterator[tuple[Path, Any]]:
 
 
 def _may_be_file(path: Path, declared: Declared) -> bool:
-    """Whether a file can be there: anywhere, unless it is said where they are."""
-    return not declared.files or path in declared.files or (bool(path) and path[:-1] in declared.files)
+    """Whether a file can be there: anywhere, unless it is said where they are; alone, it is one all the same."""
+    if not declared.is_data:
+        return True
+    return path in declared.files or path[:-1] in declared.files or all(name == "*" for name in path)
 
 
 def _beside(output: Any, declared: Declared, names: Iterator[str]) -> str:
