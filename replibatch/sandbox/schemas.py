@@ -124,7 +124,11 @@ def _problem_of_type(schema: Json, field: str, value: Any) -> InvalidField | Non
     return None
 
 
-def _is_a(expected: str, value: Any) -> bool:
+def _is_a(expected: str | list[str], value: Any) -> bool:
+    if isinstance(expected, list):
+        return any(_is_a(each, value) for each in expected)
+    if expected == "null":
+        return value is None
     if expected == "number":
         return _JSON_TYPES.get(type(value)) in ("number", "integer")
     if expected == "integer" and isinstance(value, float):
@@ -132,7 +136,7 @@ def _is_a(expected: str, value: Any) -> bool:
     return _JSON_TYPES.get(type(value)) == expected
 
 
-def _wrong_type(field: str, expected: str, value: Any) -> InvalidField:
+def _wrong_type(field: str, expected: str | list[str], value: Any) -> InvalidField:
     given = _JSON_TYPES.get(type(value), "null")
     return InvalidField("invalid_type", field, f"Invalid type. Expected: {expected}, given: {given}")
 

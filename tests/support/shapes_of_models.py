@@ -211,7 +211,7 @@ SHAPES: dict[str, Shape] = {
                 "prompt": TEXT,
                 "config": {"type": "object", "properties": {"steps": {"type": "integer"}}},
                 "extra": {},
-                "size": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
+                "size": {"type": ["integer", "string"]},
             },
         },
         "a fox",
