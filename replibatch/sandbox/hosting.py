@@ -54,6 +54,8 @@ class ModelSpec(BaseModel):
     version: str | None = Field(None, description="Its latest version's id; unset: one made of its name.")
     official: bool = Field(True, description="Runs by its name; others run by their version's id alone.")
     missing: bool = Field(False, description="Gone: a 404 wherever it is asked for.")
+    schema_shown: bool = Field(True, description="Otherwise `latest_version` has no schema.")
+    data_uris_only: bool = Field(False, description="Addresses of the files API fail as an invalid image.")
     private: bool = Field(False, description="Failures are billed, too.")
     alias: str | None = Field(None, description="The name that rows tell instead of its own.")
     inputs: Json = Field({}, description="The properties of its `Input` schema.")
@@ -84,6 +86,8 @@ class Hosted:
         reference_param: the input that takes reference images.
         metrics: what it shows beside the usual ones.
         by_time: whether its price follows the time it ran.
+        schema_shown: whether its schema is published.
+        data_uris_only: whether it fails on addresses of the files API.
     """
 
     name: str
@@ -101,6 +105,8 @@ class Hosted:
     limits_with_reference: Mapping[str, float] = field(default_factory=dict)
     metrics: Json = field(default_factory=dict)
     by_time: bool = False
+    schema_shown: bool = True
+    data_uris_only: bool = False
 
     @property
     def inputs(self) -> Json:
@@ -171,6 +177,8 @@ def of_spec(name: str, spec: ModelSpec) -> Hosted:
         alias=spec.alias,
         metrics=spec.metrics,
         by_time=spec.price.per == "gpu_second",
+        schema_shown=spec.schema_shown,
+        data_uris_only=spec.data_uris_only,
     )
 
 

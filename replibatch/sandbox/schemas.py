@@ -141,6 +141,15 @@ def _wrong_type(field: str, expected: str | list[str], value: Any) -> InvalidFie
     return InvalidField("invalid_type", field, f"Invalid type. Expected: {expected}, given: {given}")
 
 
+def _document(model: Hosted) -> Json:
+    return {
+        "openapi": "3.0.2",
+        "info": {"title": "Cog", "version": "0.1.0"},
+        "paths": {},
+        "components": {"schemas": model.schemas},
+    }
+
+
 def model_view(model: Hosted) -> Json:
     """A model as `GET /v1/models/{owner}/{name}` shows it, the schema of its inputs included."""
     owner, name = model.name.split("/", 1)
@@ -161,11 +170,6 @@ def model_view(model: Hosted) -> Json:
             "id": model.version,
             "created_at": "2026-01-01T00:00:00.000000Z",
             "cog_version": "0.16.0",
-            "openapi_schema": {
-                "openapi": "3.0.2",
-                "info": {"title": "Cog", "version": "0.1.0"},
-                "paths": {},
-                "components": {"schemas": model.schemas},
-            },
+            "openapi_schema": _document(model) if model.schema_shown else None,
         },
     }
