@@ -60,10 +60,11 @@ def read_options(arguments: Sequence[str]) -> None:
     """Read Flower's options with our defaults below them, and warn of a door that stands open.
 
     Raises:
-        SettingsError: one of them is not usable.
+        SettingsError: an option is not usable.
     """
     options.address, options.max_tasks, options.tasks_columns = ADDRESS, TASKS_KEPT, COLUMNS
     options.logging = "warning"
+    options.conf = os.devnull  # its default is Python code from the working directory, where anybody's files lie
     if os.environ.get("FLOWER_BASIC_AUTH") == "":
         raise SettingsError("FLOWER_BASIC_AUTH is empty; allowed: user:password, or not to be set at all")
     for name in [name for name, value in os.environ.items() if name.startswith(PREFIX) and value == ""]:
@@ -83,7 +84,7 @@ def read_options(arguments: Sequence[str]) -> None:
             )
     if not _is_local() and not options.basic_auth and not options.auth:
         log.warning(
-            f"Flower listens on {options.address or 'every address'} without authentication: whoever reaches port "
+            f"Flower listens on {options.address or 'every address'} without authentication: anyone who reaches port "
             f"{options.port} sees prompts and pictures. Set FLOWER_BASIC_AUTH=user:password, "
             f"or FLOWER_ADDRESS={ADDRESS}",
         )
@@ -104,7 +105,7 @@ def _check_variable(name: str) -> None:
 
 
 def _is_local() -> bool:
-    """Whether nobody but this machine can reach it."""
+    """Whether only this machine can reach it."""
     if options.unix_socket or options.address == "localhost":
         return True
     try:
@@ -117,7 +118,7 @@ def serve(app: Celery, arguments: Sequence[str]) -> None:
     """Run Flower.
 
     Raises:
-        SettingsError: it cannot listen where it is told to.
+        SettingsError: it cannot listen at the given address.
     """
     logging.getLogger("flower.inspector").setLevel(logging.ERROR)  # it warns each time no worker answers
     try:
