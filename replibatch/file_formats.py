@@ -113,7 +113,7 @@ _BRANDS = {
 _RIFF = {b"WEBP": WEBP, b"WAVE": WAV, b"AVI ": AVI}
 _OBJ_LINE = re.compile(rb"(mtllib|usemtl|o|g|s|v|vn|vt|f)[ \t]\S")
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
-_SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
+_SVG = re.compile(rb"<svg[\s>/]", re.IGNORECASE)
 
 
 def recognise(path: Path) -> Format | None:

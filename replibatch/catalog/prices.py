@@ -83,7 +83,8 @@ def at_most_usd(model: Model, inputs: Mapping[str, Any], longest_seconds: float 
     Raises:
         RequestError: an amount is negative, not finite, or comes to more than any prediction may cost.
     """
-    rate, units = _highest_rate(model, inputs), _units(model, inputs, longest_seconds)
+    rate = _highest_rate(model, inputs)
+    units = _units(model, inputs, longest_seconds) if rate else 0.0
     if rate is None or units is None:
         return None
     usd = rate * units + _for_input_tokens(model, inputs)
@@ -113,7 +114,8 @@ def settled_usd(model: Model, inputs: Mapping[str, Any], ended: Ended, reserved_
     """
     if not _is_charged(model, ended):
         return 0.0
-    rate, units = _highest_rate(model, inputs), _units_made(model, ended)
+    rate = _highest_rate(model, inputs)
+    units = _units_made(model, ended) if rate else 0.0
     if rate is None or units is None:
         return reserved_usd
     usd = rate * units

@@ -57,11 +57,11 @@ class Preparer:
         name = request.output_filepath
         if name is None:
             extension = routed.model.extension(routed.inputs)
-            name = made_up_name(index, request.prompt or "", generation_id, extension)
+            name = made_up_name(index, request.prompt, generation_id, extension)
             name = str(Path(folder) / name) if folder else name
         return RoutedRequest(
             request_id=str(request.request_id),
-            prompt=request.prompt or "",
+            prompt=request.prompt,
             asked_model=request.model_name,
             model=routed.model.name,
             inputs=routed.inputs,
