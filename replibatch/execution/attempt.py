@@ -192,7 +192,7 @@ def _for_a_dropped_input(work: Work, failure: AttemptFailure) -> AttemptFailure 
 
 
 def _for_a_refused_address(work: Work, failure: AttemptFailure) -> AttemptFailure | None:
-    """The same failure for what it was, where the model does not take addresses of the files API: it is remembered."""
+    """The same failure for what it was, where the model does not take addresses of files; that is remembered."""
     if type(failure) not in (PredictionFailed, InvalidInput) or not refuses_addresses(str(failure)):
         return None
     if not work.sent_inputs or not work.context.uploads.has_urls(work.inputs, work.sent_inputs):

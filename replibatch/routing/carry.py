@@ -42,7 +42,9 @@ def inputs_for(model: Model, request: RoutedRequest, *, safety_off: bool = False
     for name in [name for name in given if name in REFERENCE_NAMES and model.input(name) is None]:
         images = given[name] if isinstance(given[name], list) else [given[name]]
         are_places = all(isinstance(image, str) for image in images)  # whatever was sent to a model not known
-        if are_places and len(references) + len(images) <= model.reference_max:  # an image to start from is an image to go by
+        if (
+            are_places and len(references) + len(images) <= model.reference_max
+        ):  # an image to start from is an image to go by
             references += images
             del given[name]
             warnings.append(f"{name!r} is sent to {model.name} as {model.reference_param!r}")

@@ -11,8 +11,8 @@ import pytest
 
 import replibatch
 from replibatch import catalog
-from replibatch.errors import SettingsError
 from replibatch.catalog.published import FRESH_SECONDS
+from replibatch.errors import SettingsError
 from replibatch.producer.published_inputs import load_catalog
 from replibatch.sandbox import Sandbox, SandboxSettings
 from replibatch.settings import load

@@ -53,7 +53,7 @@ PRICED = st.tuples(st.sampled_from(list(_models())), st.dictionaries(st.sampled_
 CASES = [200, pytest.param(10_000, marks=pytest.mark.chaos)]
 
 
-def billed(priced_model: Model, inputs: dict[str, Any], ran_seconds: float) -> float | None:
+def billed(priced_model: Model, inputs: dict[str, Any], ran_seconds: float) -> float | None:  # noqa: PLR0911
     """What the service would bill for plain numbers; None for inputs it would refuse, or read in its own way."""
     given = {
         name: inputs.get(name, spec.default) for name, spec in priced_model.inputs.items() if spec.name != "prompt"
@@ -108,8 +108,10 @@ def check_reservation(case: tuple[Model, dict[str, Any]], ran_seconds: float) ->
 
 METRICS = st.dictionaries(
     st.sampled_from(
-        ["predict_time", "image_count", "output_token_count", "input_token_count", "image_output_megapixels"]
-        + ["video_output_duration_seconds"]
+        (
+            *("predict_time", "image_count", "output_token_count", "input_token_count"),
+            *("image_output_megapixels", "video_output_duration_seconds"),
+        )
     ),
     ODD,
 )

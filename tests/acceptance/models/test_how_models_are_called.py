@@ -1,4 +1,4 @@
-"""How models differ in the way they are called: files as data URIs, names that are gone, prices that are not known."""
+"""How models are called: files as data URIs, names that are gone, prices that are not known."""
 
 from __future__ import annotations
 
