@@ -70,6 +70,8 @@ class Preparer:
             fallback=fallback,
             warnings=tuple(routed.warnings),
             max_retries=max_retries,
+            max_price_usd=request.max_price_usd,
+            extension_is_free=routed.extension_is_free or request.output_filepath is None,
         )
 
     def check(self, request: BatchRequest) -> Routed:
