@@ -15,7 +15,7 @@ from replibatch.lists.pictures import is_picture
 from replibatch.lists.words import OWN, PROMPTS
 from replibatch.routing.near import nearest, plain
 
-Role = Literal["own", "input", "own column", "ignored"]
+Role = Literal["own", "input", "input of others", "own column", "ignored"]
 
 NAMES_SHOWN = 12
 _CLOCK = re.compile(r"0?(\d{1,2}):0?(\d{1,2})(:00)?")  # what Excel makes of 16:9
@@ -102,10 +102,12 @@ class Columns:
                 cells.inputs[target] = self._as_enum(target, value) if isinstance(value, str) else value
             elif role == "own":
                 self._set(cells, target, value)
-            elif role == "own column":
+            elif role in ("own column", "input of others"):
                 if is_picture(value, name, self._folder):
                     raise RequestError(self._about_picture(name))
                 cells.carried[name] = value
+                if role == "input of others":  # a model along a fallback may have it
+                    cells.inputs[target] = value
         for target, (name, path) in self._paths.items():
             found = _at(line.fields.get(name), path)
             if found is not None and target in OWN:
@@ -159,10 +161,15 @@ class Columns:
             return "own", word
         if word in (self._wanted.placeholders or ()):
             return "own column", ""
-        if found := self._inputs.named(name) or self._inputs.of_another(name):
+        if found := self._inputs.named(name):
             return ("own column", "") if found in self._wanted.mapped else ("input", found)
-        if word not in PROMPTS:
-            self._check_near(name)
+        if word in PROMPTS:
+            return "own column", ""
+        if found := self._inputs.of_another(name):
+            return ("own column", "") if found in self._wanted.mapped else ("input of others", found)
+        if self._inputs.are_open:
+            return "input", name
+        self._check_near(name)
         return "own column", ""
 
     def _check_near(self, name: str) -> None:
@@ -202,7 +209,7 @@ class Columns:
     def _check_twice(self) -> None:
         meant: dict[str, str] = {}
         for name, (role, target) in self.roles.items():
-            if role not in ("own", "input"):
+            if not target:
                 continue
             if target in meant:
                 both = f"columns {meant[target]!r} and {name!r} both mean {target!r}"

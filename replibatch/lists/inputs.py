@@ -27,6 +27,11 @@ class Inputs:
         self.models = list(models)
         self._catalog = catalog
 
+    @property
+    def are_open(self) -> bool:
+        """Whether a model of this run has inputs that are not known: it is sent any."""
+        return any(not model.inputs_known for model in self.models)
+
     @cached_property
     def _of_run(self) -> dict[str, str]:
         return _by_plain_name(self.models)
@@ -69,6 +74,8 @@ class Inputs:
         found = self.named(name) or (name if name in UNSURE_REFERENCES else None)
         if found:
             return found
+        if self.are_open:
+            return name
         near = self.near(name)
         hint = f" (did you mean {near!r}?)" if near else ""
         names = ", ".join(model.name for model in self.models)

@@ -159,7 +159,8 @@ class Maker:
         self, line: Line, cells: Cells, prompt: str, variant: int, each: Combination, given: Mapping[str, Any]
     ) -> Item:
         inputs = {**given, **each.varied} if each.varied else given
-        shape = self._shapes.of(each.model, inputs, self._extension(cells), has_prompt=bool(prompt))
+        extension = self._extension(cells)
+        shape = self._shapes.of(each.model, inputs, extension, has_prompt=bool(prompt))
         if each.sample == 2 and not shape.seed_is_ours and shape.routed.model.seed_param:
             raise RequestError("--samples with a fixed seed makes the same picture again; expected: --vary seed=1..4")
         same = self._identity(shape, prompt, cells.id, each.sample)
@@ -168,11 +169,12 @@ class Maker:
         axes = self._axes(each, variant)
         naming = Naming(index, prompt, same.hex(), shape.extension, _short(each.model), cells.id, each.sample, axes)
         name = self._name(line, cells, naming, inputs)
+        is_free = not extension and (cells.output is None or self._asked.name is not None)
         request_id = "-".join([cells.id, *axes]) if cells.id else f"r{key.hex()}"
         request = BatchRequest(
             prompt, each.model, self._place(name), dict(inputs), request_id, fields=cells.carried or None
         )
-        return Item(index, key, request, shape.for_item(), name, line.file, line.number)
+        return Item(index, key, request, shape.for_item(extension_is_free=is_free), name, line.file, line.number)
 
     def _identity(self, shape: Shape, prompt: str, own_id: str | None, sample: int) -> bytes:
         """A hash of everything sent, the id and the sample number; equal items are counted apart."""

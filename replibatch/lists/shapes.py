@@ -41,11 +41,16 @@ class Shape:
     seed_is_ours: bool
     extension: str
 
-    def for_item(self) -> Routed:
-        """As an item is sent."""
+    def for_item(self, *, extension_is_free: bool) -> Routed:
+        """As an item is sent.
+
+        Args:
+            extension_is_free: whether the extension of its file was made up.
+        """
         if not self.seed_is_ours:
-            return self.routed
-        return replace(self.routed, inputs={**self.routed.inputs, SEED: secrets.randbits(SEED_BITS)})
+            return replace(self.routed, extension_is_free=extension_is_free)
+        inputs = {**self.routed.inputs, SEED: secrets.randbits(SEED_BITS)}
+        return replace(self.routed, inputs=inputs, extension_is_free=extension_is_free)
 
 
 class Shapes:

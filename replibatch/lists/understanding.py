@@ -50,7 +50,7 @@ class Understood:
             "lines": self.lines,
             "forms": self.forms,
             "prompt_column": prompt,
-            "columns": {**self.roles("own"), **self.roles("input")},
+            "columns": {**self.roles("own"), **self.roles("input"), **self.roles("input of others")},
             "carried": list(self.roles("own column")),
             "ignored": list(self.roles("ignored")),
         }

@@ -139,7 +139,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("no-header.csv", "A red fox\nA hen\n", {}, "no column 'prompt'; found: A red fox", "a header that names it"),
     ("empty.md", "# Title\n\ntext\n", {}, "Markdown without a table", "--format txt"),
     ("keys.json", '{"a": 1, "b": [2]}', {}, "an object with the keys a, b", 'under "prompts"'),
-    ("two-lists.json", '{"data": ["a"], "items": ["b"]}', {}, "lists under data and items", "one of them"),
+    ("two-lists.json", '{"data": ["a"], "items": ["b"]}', {}, "lists under data and items", "only one"),
     ("by-column.json", '{"prompt": {"0": "a fox"}, "seed": {"0": 7}}', {}, "a table by columns", "orient='records'"),
     ("numbers.json", "[[1], 2]", {}, "line 1 (and 1 more: 1): the element is '[1]'", "a text, or an object"),
     ("table.txt", "1\ta fox\n2\ta hen\n", {}, "a table of 2 columns (tabs)", "--map prompt=COLUMN"),

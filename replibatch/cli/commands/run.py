@@ -101,7 +101,7 @@ def _run(
         if not as_json:
             click.echo(ahead.headline(), err=True)
         if not play:
-            confirm(survey.cost_usd, settings.confirm_usd, yes=yes)
+            confirm(None if survey.unpriced else survey.cost_usd, settings.confirm_usd, yes=yes)
         options = Options(max_concurrent, max_cost, not no_fallback, fresh)
         name = name_of(files)
         enqueuer = Enqueuer(plan, account(), options, name)

@@ -50,7 +50,7 @@ def submit(
         producer = account()
         click.echo("\n".join(lines_of(survey.understanding)), err=True)
         click.echo(estimate(survey, producer, max_concurrent).headline(), err=True)
-        confirm(survey.cost_usd, settings.confirm_usd, yes=yes)
+        confirm(None if survey.unpriced else survey.cost_usd, settings.confirm_usd, yes=yes)
         plan.folder.create()  # which keeps its identity: a later `run` into it finds what was submitted
         options = Options(max_concurrent, max_cost, not no_fallback, fresh)
         enqueuer = Enqueuer(plan, producer, options, name_of(files))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replibatch import lists
+from replibatch.catalog.prices import likely_usd
 from replibatch.cli.run.folder import OutputFolder
 from replibatch.cli.run.foreign import ForeignFiles
 from replibatch.cli.run.made import Made
@@ -34,6 +35,7 @@ class Survey:
         made: items of the list that an earlier run has made.
         by_model: items by the model that is tried first.
         cost_usd: if every item's first attempt succeeds.
+        unpriced: items of models without a price, which are not in it.
         work_seconds: of all predictions together, by what their models usually take.
         longest_seconds: of the slowest.
     """
@@ -44,13 +46,17 @@ class Survey:
     by_model: Counter[str] = field(default_factory=Counter)
     cost_by_model: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     cost_usd: float = 0.0
+    unpriced: int = 0
     work_seconds: float = 0.0
     longest_seconds: float = 0.0
 
     def add(self, item: Item) -> None:
         """Count an item to be made."""
         model = item.routed.model
-        cost_usd = model.cost_usd(item.routed.inputs)
+        cost_usd = likely_usd(model, item.routed.inputs)
+        if cost_usd is None:
+            self.unpriced += 1
+            cost_usd = 0.0
         self.count += 1
         self.by_model[model.name] += 1
         self.cost_by_model[model.name] += cost_usd

@@ -56,7 +56,7 @@ def _file(file: Understood) -> list[str]:
     lines = [f"{file.name}: {file.written}{forms}{encoding}, {count(file.lines, 'line')}"]
     if file.columns is None:
         return lines
-    used = {**file.roles("own"), **file.roles("input")}
+    used = {**file.roles("own"), **file.roles("input"), **file.roles("input of others")}
     if used:
         lines.append(_fact("columns", _listed(_renamed(name, meaning) for name, meaning in used.items())))
     if carried := file.roles("own column"):
