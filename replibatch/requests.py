@@ -86,8 +86,8 @@ class BatchRequest:
         output_filepath: the file to write; None lets replibatch name it.
         kwargs: the model's other inputs; reference images as paths or URLs.
         request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
-        fields: the caller's own data, as JSON has it; comes back with the result, and is never sent to the model.
         max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
+        fields: the caller's own data, as JSON has it; comes back with the result, and is never sent to the model.
 
     Raises:
         RequestError: a field of the wrong type, or a text that is empty or not Unicode.
@@ -98,8 +98,8 @@ class BatchRequest:
     output_filepath: str | None = None
     kwargs: dict[str, Any] | None = None
     request_id: str | None = None
-    fields: dict[str, Any] | None = None
     max_price_usd: float | None = None
+    fields: dict[str, Any] | None = None
     idempotent: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
