@@ -43,7 +43,7 @@ BREAKS = {
     "P1: a slot is freed when its worker dies": Break(
         "replibatch/execution/takeover.py",
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
-        "        run_together(self._context.redis, self._context.limiter.released(self._ticket(record), 0.0))\n"
+        "        self._context.limiter.release(self._ticket(record))\n"
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
         f"{TAKEOVER}::test_told_to_stop_with_fifty_predictions_running",
     ),

@@ -79,7 +79,7 @@ def _run(work: Work) -> Outcome:
         raise  # custody brings it back, to whoever reaches Redis again
     except Exception as error:  # a fault of ours must not leave a generation without its result
         work.log.exception("unexpected")
-        work.limiter(work.context.limiter.released(work.ticket, work.cost_usd))
+        work.context.limiter.release(work.ticket, work.cost_usd)
         why = f"unexpected {type(error).__name__}: {error}"
         attempts = work.attempts(AttemptFailure(why)) if work.prediction_id else work.record.attempts
         return work.settle(State.FAILED, (), attempts, error=why)

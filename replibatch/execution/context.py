@@ -146,7 +146,9 @@ class WorkerContext:
     def claim(self, record: Record, ticket: Ticket, prediction_id: str) -> str:
         """Make a prediction an attempt's, in the records and at the limiter; the answer is that of `Jobs.created`."""
         answer, _ = run_together(
-            self.redis, self.jobs.created(record, prediction_id), self.limiter.created(ticket, prediction_id)
+            self.redis,
+            self.jobs.created_step(record, prediction_id),
+            self.limiter.created_step(ticket, prediction_id),
         )
         return str(answer)
 
@@ -171,7 +173,8 @@ class WorkerContext:
         held = [(prediction, ticket) for prediction in ended if (ticket := self.tickets.get(prediction.id))]
         if held:
             run_together(
-                self.redis, *(self.limiter.released(ticket, one.charged(ticket.price_usd)) for one, ticket in held)
+                self.redis,
+                *(self.limiter.released_step(ticket, one.charged(ticket.price_usd)) for one, ticket in held),
             )
         for prediction, _ in held:
             self.tickets.pop(prediction.id, None)

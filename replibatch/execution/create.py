@@ -35,25 +35,25 @@ def create(work: Work) -> Prediction:
         if standing != Standing.CLAIMED:
             raise Leave(_turned_away(work, standing))
         if work.running.canceled or context.waiting_room.draining:
-            work.limiter(context.limiter.released(work.ticket, 0.0))
+            context.limiter.release(work.ticket)
             work.leave_if_told()
         if (intent := context.intend(work.record, sent)) != "ok":
-            work.limiter(context.limiter.released(work.ticket, 0.0))
+            context.limiter.release(work.ticket)
             raise Leave(_not_sent(work, intent))
         work.began = time.monotonic()
         try:
             prediction = context.api.create(work.model.name, inputs, context.settings.prediction_timeout_seconds)
         except Throttled as failure:
             work.log.info("throttled", retry_after_seconds=failure.retry_after_seconds)
-            work.limiter(context.limiter.throttled(work.ticket, failure.retry_after_seconds))
+            work.limiter(context.limiter.throttled_step(work.ticket, failure.retry_after_seconds))
         except MaybeCreated as failure:
             work.log.warning("the reply to a create was lost", error=str(failure))
             return _reconcile(work, sent)
         except AccountStopped as stop:
-            work.limiter(context.limiter.refused(work.ticket))
+            work.limiter(context.limiter.refused_step(work.ticket))
             raise Leave(_stopped(work, stop)) from stop
         except AttemptFailure:
-            work.limiter(context.limiter.refused(work.ticket))
+            work.limiter(context.limiter.refused_step(work.ticket))
             raise
         else:
             return prediction if _claim(work, prediction) else _reconcile(work, sent)
@@ -64,7 +64,7 @@ def _not_sent(work: Work, why: str) -> Outcome:
     if why == "canceled":
         return work.canceled()
     if why == "paused":
-        return Left("paused", work.context.jobs.put_back(work.record, PAUSED))
+        return Left("paused", work.context.jobs.put_back_step(work.record, PAUSED))
     return SteppedAside()
 
 
@@ -114,7 +114,9 @@ def _reconcile(work: Work, sent: str | None) -> Prediction:
         if not found:
             work.leave_if_draining()
     if found[0] is None:
-        work.limiter(work.context.limiter.refused(work.ticket), work.context.limiter.released(work.ticket, 0.0))
+        work.limiter(
+            work.context.limiter.refused_step(work.ticket), work.context.limiter.released_step(work.ticket, 0.0)
+        )
         raise NotCreated("the create never reached Replicate")
     return found[0]
 
@@ -141,5 +143,5 @@ def _turned_away(work: Work, standing: Standing) -> Outcome:
         return Left("the account goes on")  # the takeover thread brings it back
     if work.record.batch and (stopped or not work.record.attempts):
         held = f"{STOPPED}{why}" if stopped else BUDGET
-        return Left(why, work.context.jobs.put_back(work.record, held))
+        return Left(why, work.context.jobs.put_back_step(work.record, held))
     return work.settle(State.FAILED, (), work.record.attempts, error=why)

@@ -13,7 +13,6 @@ from replibatch.errors import ReplibatchError
 from replibatch.limits import Limiter, Row
 from replibatch.limits.limiter import SLOT_MARGIN_SECONDS
 from replibatch.polling import Watcher
-from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction, ReplicateAPI
 
 TROUBLE_SECONDS = 1.0
@@ -94,7 +93,7 @@ class Rebuild:
             yield from page
 
     def _give_back(self, ended: Prediction) -> None:
-        run_together(self._limiter.redis, self._limiter.released(self._limiter.orphan(ended.id), 0.0))
+        self._limiter.release(self._limiter.orphan(ended.id))
 
 
 def _age_seconds(prediction: Prediction, now: datetime) -> float:

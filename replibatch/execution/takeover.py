@@ -207,7 +207,7 @@ class Takeover:
             self._reconcile(record)
         else:
             # It lines up anew: a place that no thread of this process waits at would only hold up the line.
-            run_together(self._context.redis, self._context.limiter.released(self._ticket(record), 0.0))
+            self._context.limiter.release(self._ticket(record))
             self._requeue(record)
 
     def _watch(self, record: Record, prediction_id: str) -> None:
@@ -224,7 +224,7 @@ class Takeover:
         """Free the slot of a prediction that has ended; saving it, or the next attempt, is a task's work."""
         ticket = self._ticket(record)
         cost_usd = ended.charged(ticket.price_usd)
-        run_together(self._context.redis, self._context.limiter.released(ticket, cost_usd))
+        self._context.limiter.release(ticket, cost_usd)
         self._requeue(record, paid_usd=cost_usd)
 
     def _reconcile(self, record: Record) -> None:
@@ -237,7 +237,9 @@ class Takeover:
 
         def absent() -> None:
             ticket = self._ticket(record)
-            run_together(context.redis, context.limiter.refused(ticket), context.limiter.released(ticket, 0.0))
+            run_together(
+                context.redis, context.limiter.refused_step(ticket), context.limiter.released_step(ticket, 0.0)
+            )
             self._requeue(record)
 
         context.reconciler.submit(

@@ -87,7 +87,7 @@ class Jobs:
         """
         return str(self._call("intend", **self._custody(record), sent=sent, paused=PAUSED))
 
-    def created(self, record: Record, prediction_id: str) -> Step:
+    def created_step(self, record: Record, prediction_id: str) -> Step:
         """Claim a prediction for the record's attempt. The script answers `ok`, `twin`, `fenced` or `gone`."""
         return self._step(
             "created",
@@ -138,7 +138,7 @@ class Jobs:
             return None
         return Settled([Message(*message) for message in messages], [Call.parse(call) for call in calls])
 
-    def put_back(self, record: Record, held: str) -> Step:
+    def put_back_step(self, record: Record, held: str) -> Step:
         """Return a batch's generation to its pending list, and hold the batch for the reason given."""
         return self._step("put_back", **self._custody(record), held=held)
 
@@ -235,11 +235,10 @@ class Jobs:
 
     def _step(self, name: str, notice: Notice | None = None, **call: Any) -> Step:
         text = compact({"process": self.process, "keep_ms": self.keep_ms, **call})
-        return _SCRIPTS[name], [self.prefix], (text, *(notice or ()))
+        return Step(_SCRIPTS[name], [self.prefix], (text, *(notice or ())))
 
     def _call(self, name: str, notice: Notice | None = None, **call: Any) -> Any:
-        script, keys, args = self._step(name, notice, **call)
-        return script(self.redis, keys, args)
+        return self._step(name, notice, **call).run(self.redis)
 
 
 def _readable(generation_id: str, flat: list[str]) -> Record | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from redis import Redis
@@ -104,26 +105,29 @@ class Limiter:
                 self.holdings.stands(ticket, Standing(standing))
         return [Standing(standing) for standing in standings], _seconds(again)
 
-    def created(self, ticket: Ticket, prediction_id: str) -> Step:
+    def created_step(self, ticket: Ticket, prediction_id: str) -> Step:
         """The POST was answered with a prediction; the slot is now the prediction's."""
-        self.holdings.created(ticket, prediction_id)
-        return self._answer(ticket, created=True, prediction=prediction_id)
+        step = self._answer_step(ticket, created=True, prediction=prediction_id)
+        return self._noted(step, lambda: self.holdings.created(ticket, prediction_id))
 
-    def refused(self, ticket: Ticket) -> Step:
+    def refused_step(self, ticket: Ticket) -> Step:
         """The POST surely created nothing."""
-        self.holdings.let_go(ticket)
-        return self._answer(ticket, created=False)
+        return self._noted(self._answer_step(ticket, created=False), lambda: self.holdings.let_go(ticket))
 
-    def throttled(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
+    def throttled_step(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
         """The POST was answered with 429: the account cools down, the attempt keeps its place in the line."""
-        self.holdings.let_go(ticket)
         wait = -1 if retry_after_seconds is None else int(retry_after_seconds * 1000)
-        return self._answer(ticket, created=False, requeue=True, throttled=True, retry_after_ms=wait)
+        step = self._answer_step(ticket, created=False, requeue=True, throttled=True, retry_after_ms=wait)
+        return self._noted(step, lambda: self.holdings.let_go(ticket))
 
-    def released(self, ticket: Ticket, cost_usd: float) -> Step:
+    def released_step(self, ticket: Ticket, cost_usd: float) -> Step:
         """The prediction is over, or the attempt leaves the line: free its slot, settle its cost."""
-        self.holdings.let_go(ticket)
-        return self._step("release", **self._identity(ticket), cost=to_micro(cost_usd))
+        step = self._step("release", **self._identity(ticket), cost=to_micro(cost_usd))
+        return self._noted(step, lambda: self.holdings.let_go(ticket))
+
+    def release(self, ticket: Ticket, cost_usd: float = 0.0) -> None:
+        """Free the slot, or leave the line, now."""
+        run_together(self.redis, self.released_step(ticket, cost_usd))
 
     def adopt(self, ticket: Ticket, prediction_id: str | None = None) -> Standing:
         """Make this process the owner of an attempt's place, whatever it is."""
@@ -157,7 +161,7 @@ class Limiter:
             missed = self.holdings.end_report()
         # What was answered or given back in the meantime may have come too early to be noted: once more is no harm.
         for step in missed:
-            run_together(self.redis, step)
+            step.run(self.redis)
 
     def rebuild(self, rows: Iterable[Row]) -> tuple[float | None, list[str]]:
         """Trust a state that was lost again, once every process has reported.
@@ -263,7 +267,7 @@ class Limiter:
     def _identity(self, ticket: Ticket) -> dict[str, Any]:
         return {"attempt": ticket.attempt_key, "process": self.process, "fence": ticket.fence}
 
-    def _answer(
+    def _answer_step(
         self,
         ticket: Ticket,
         *,
@@ -283,18 +287,23 @@ class Limiter:
             prediction=prediction,
         )
 
+    def _noted(self, step: Step, effect: Callable[[], None]) -> Step:
+        """The same step; when it is sent, this process notes what becomes of its holdings."""
+
+        def before(sent: Step) -> None:
+            effect()
+            self.holdings.note(sent)
+
+        return replace(step, before=before)
+
     def _step(self, name: str, **call: Any) -> Step:
         config = self._config_json
         if self._clock is not None:
             config = json.dumps({**self._config, "now_ms": int(self._clock() * 1000)})
-        step = _SCRIPTS[name], [self.prefix], (config, json.dumps(call))
-        if name in ("answer", "release"):
-            self.holdings.note(step)
-        return step
+        return Step(_SCRIPTS[name], [self.prefix], (config, json.dumps(call)))
 
     def _call(self, name: str, **call: Any) -> Any:
-        script, keys, args = self._step(name, **call)
-        return script(self.redis, keys, args)
+        return self._step(name, **call).run(self.redis)
 
 
 def _seconds(milliseconds: int) -> float | None:

@@ -23,7 +23,6 @@ from redis.exceptions import RedisError
 from replibatch.limits.heartbeat import Heartbeat
 from replibatch.limits.limiter import Limiter
 from replibatch.limits.tickets import Standing, Ticket
-from replibatch.redisdb.scripts import run_together
 
 LISTEN_SECONDS = 5.0
 SLOWEST_BEAT_SECONDS = 0.75  # below REPORT_SECONDS: a state that was lost is rebuilt with everybody's help
@@ -147,7 +146,7 @@ class WaitingRoom:
                 if standing == Standing.UNKNOWN:
                     standing, again = self._limiter.acquire(ticket)
             if standing == Standing.WITHDRAWN:  # nothing is handed off to who is not there any more
-                run_together(self._limiter.redis, self._limiter.released(ticket, 0.0))
+                self._limiter.release(ticket)
             return standing
         finally:
             with self._lock:

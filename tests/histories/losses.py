@@ -90,7 +90,7 @@ class LossyMachine(Machine):
         attempts = self.books.attempts
         for limiter in self.gates.values():
             for ticket in [ticket for ticket, _ in limiter.holdings.held() if ticket.attempt_key not in attempts]:
-                limiter.released(ticket, 0.0)  # past its hard deadline
+                limiter.holdings.let_go(ticket)  # past its hard deadline
         runs = {attempts[attempt].prediction: 20.0 for attempt in self.books.having("created")}
         runs |= {prediction: self.books.now - at for at, prediction in self.books.answers if prediction in runs}
         if listed:

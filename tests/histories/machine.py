@@ -83,7 +83,7 @@ class Machine(World):
             self.books.answered(seen.prediction)
             self.books.attempts.pop(f"prediction:{seen.prediction}", None)  # it was listed before its answer came
 
-        self.step(lambda: self.gate_of(attempt).created(seen.ticket, seen.prediction), effect)
+        self.step(lambda: self.gate_of(attempt).created_step(seen.ticket, seen.prediction), effect)
 
     @precondition(lambda self: self.books.having("claimed"))
     @rule(data=st.data())
@@ -97,7 +97,7 @@ class Machine(World):
             self.books.answered()
             del self.books.attempts[attempt]
 
-        self.step(lambda: self.gates[seen.process].refused(seen.ticket), effect)
+        self.step(lambda: self.gates[seen.process].refused_step(seen.ticket), effect)
 
     @precondition(lambda self: self.books.having("claimed"))
     @rule(waits=st.lists(st.sampled_from([None, 0.5, 3.0, 10.0]), min_size=1, max_size=4))
@@ -112,7 +112,7 @@ class Machine(World):
             self.books.throttled(retry_after)
             seen.state = "waiting"
 
-        self.step(lambda: self.gates[seen.process].throttled(seen.ticket, retry_after), effect)
+        self.step(lambda: self.gates[seen.process].throttled_step(seen.ticket, retry_after), effect)
 
     @precondition(lambda self: self.books.having("created"))
     @rule(data=st.data(), failed=st.booleans())
@@ -127,14 +127,14 @@ class Machine(World):
             self.books.settle(seen, cost)
             del self.books.attempts[attempt]
 
-        self.step(lambda: self.gates[seen.process].released(seen.ticket, to_usd(cost)), effect)
+        self.step(lambda: self.gates[seen.process].released_step(seen.ticket, to_usd(cost)), effect)
 
     @precondition(lambda self: self.books.having("waiting"))
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
         seen = self.books.attempts[self.pick(data, "waiting")]
         self.step(
-            lambda: self.gates[seen.process].released(seen.ticket, 0.0),
+            lambda: self.gates[seen.process].released_step(seen.ticket, 0.0),
             lambda: self.books.attempts.pop(seen.ticket.attempt_key),
         )
 
@@ -199,7 +199,11 @@ class Machine(World):
             return
         assert stale_gate.adopt(stale) == stale_gate.acquire(stale)[0] == Standing.FENCED
         assert stale_gate.claim([stale])[0] == [Standing.UNKNOWN]
-        old = stale_gate.released(stale, 1.0), stale_gate.created(stale, "another"), stale_gate.refused(stale)
+        old = (
+            stale_gate.released_step(stale, 1.0),
+            stale_gate.created_step(stale, "another"),
+            stale_gate.refused_step(stale),
+        )
         for step in old:
             assert run_together(self.redis, step)[0][0] == 0, "who lost custody changes nothing"
         self.look()

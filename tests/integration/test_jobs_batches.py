@@ -19,7 +19,7 @@ def test_a_task_gets_the_whole_request(jobs: Jobs, batches: Batches) -> None:
     assert (record.index, record.batch, record.purse) == (1, "one", "shared")
     assert record.request == RoutedRequest("asked 1", "p 1", MODEL, MODEL, {"width": 7}, (), "out/1.png")
     # Put back and fed again it is the same.
-    run_together(jobs.redis, jobs.put_back(record, "paused"))
+    run_together(jobs.redis, jobs.put_back_step(record, "paused"))
     assert [message.id for message in batches.hold("one", "")] == ["one-1"]
     again = take(jobs, "one-1")
     assert again.request == record.request
@@ -43,7 +43,7 @@ def test_what_is_appended_after_a_cancel_never_starts(jobs: Jobs, batches: Batch
     assert (state.total, state.pending, state.canceled, state.outstanding) == (15, 0, 11, 4)
     # What comes back from the queue now is canceled, too.
     record = take(jobs, "one-0")
-    run_together(jobs.redis, jobs.put_back(record, "paused"))
+    run_together(jobs.redis, jobs.put_back_step(record, "paused"))
     assert batches.state("one").pending == 0 and batches.state("one").canceled == 12
     batches.close("one")
     for place in (1, 2, 3):

@@ -41,7 +41,9 @@ class Account:
 
     def ends(self, attempt: str, cost_usd: float) -> None:
         ticket = Ticket(attempt, 1, 0.0)
-        run_together(self.redis, self.limiter.created(ticket, attempt), self.limiter.released(ticket, cost_usd))
+        run_together(
+            self.redis, self.limiter.created_step(ticket, attempt), self.limiter.released_step(ticket, cost_usd)
+        )
 
     def spent(self) -> tuple[float, float]:
         """This month's, and what is reserved."""

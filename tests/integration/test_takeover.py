@@ -65,7 +65,7 @@ def leave_behind(settings: Settings, redis_url: str) -> Iterator[Callable[..., R
             record = dead.take(name, 1)
             assert record is not None
             if prediction:
-                assert run_together(redis, dead.created(record, prediction)) == ["ok"]
+                assert run_together(redis, dead.created_step(record, prediction)) == ["ok"]
             return record
 
         yield one

@@ -48,7 +48,7 @@ def ticket(number: int) -> Ticket:
 
 def create(limiter: Limiter, number: int) -> None:
     assert limiter.acquire(ticket(number))[0] == Standing.CLAIMED
-    run_together(limiter.redis, limiter.created(ticket(number), f"p{number}"))
+    run_together(limiter.redis, limiter.created_step(ticket(number), f"p{number}"))
 
 
 def waited_seconds(limiter: Limiter, clock: Clock, seconds: float) -> dict[str, float]:
@@ -72,11 +72,13 @@ def test_the_time_in_the_line_is_counted_by_what_it_waits_for(limiter: Limiter, 
     assert limiter.status()["waiting_for"] == "slots"
     assert waited_seconds(limiter, clock, 2) == {"slots": 6.0}
 
-    run_together(limiter.redis, limiter.released(ticket(1), 0.0), limiter.released(ticket(2), 0.0))
+    run_together(limiter.redis, limiter.released_step(ticket(1), 0.0), limiter.released_step(ticket(2), 0.0))
     for number in (3, 4):
         assert limiter.claim([ticket(number)])[0] == [Standing.CLAIMED]
         run_together(
-            limiter.redis, limiter.created(ticket(number), f"p{number}"), limiter.released(ticket(number), 0.0)
+            limiter.redis,
+            limiter.created_step(ticket(number), f"p{number}"),
+            limiter.released_step(ticket(number), 0.0),
         )
     assert limiter.status()["waiting_for"] == "window"
     assert waited_seconds(limiter, clock, 4) == {"window": 4.0}
@@ -84,7 +86,7 @@ def test_the_time_in_the_line_is_counted_by_what_it_waits_for(limiter: Limiter, 
 
 def test_a_cooldown_is_a_cause_of_its_own(limiter: Limiter, clock: Clock) -> None:
     assert limiter.acquire(ticket(1))[0] == Standing.CLAIMED
-    run_together(limiter.redis, limiter.throttled(ticket(1), 6.0))
+    run_together(limiter.redis, limiter.throttled_step(ticket(1), 6.0))
     assert limiter.status()["waiting_for"] == "cooldown"
     assert waited_seconds(limiter, clock, 3) == {"cooldown": 3.0}
 

@@ -60,7 +60,7 @@ class Process:
         return int(str(self.redis.hget(f"{self.limiter.prefix}tickets", attempt)).split("\t")[1])
 
     def release(self, attempt: str) -> None:
-        run_together(self.redis, self.limiter.released(Ticket(attempt, 1, 0.0), 0.0))
+        run_together(self.redis, self.limiter.released_step(Ticket(attempt, 1, 0.0), 0.0))
 
     def close(self) -> None:
         self.keeper.drain()
@@ -208,8 +208,8 @@ def test_a_claim_refused_in_a_cooldown_keeps_its_place(redis_url: str) -> None:
             limiter.acquire(ticket)[0] for limiter, ticket in zip((here, here, there, there), tickets, strict=True)
         ]
         assert asked == [*[Standing.CLAIMED] * 2, *[Standing.WAITING] * 2]
-        run_together(redis, here.refused(first))  # its slot is handed to the third
-        run_together(redis, here.throttled(second, 1.0))
+        run_together(redis, here.refused_step(first))  # its slot is handed to the third
+        run_together(redis, here.throttled_step(second, 1.0))
         assert there.claim([third])[0] == [Standing.WAITING]
         now += 1.1
         served = []
@@ -220,8 +220,8 @@ def test_a_claim_refused_in_a_cooldown_keeps_its_place(redis_url: str) -> None:
             served.append(attempt)
             ticket = next(ticket for ticket in (second, third, fourth) if ticket.attempt_key == attempt)
             assert limiter.claim([ticket])[0] == [Standing.CLAIMED]
-            run_together(redis, limiter.created(ticket, attempt))
-            run_together(redis, limiter.released(ticket, 0.0))
+            run_together(redis, limiter.created_step(ticket, attempt))
+            run_together(redis, limiter.released_step(ticket, 0.0))
             now += 60.0
         assert served == ["t1", "t2", "t3"]
 
@@ -306,11 +306,11 @@ def drive(
             _, _, attempt, wait = heapq.heappop(posts)
             ticket = tickets[attempt]
             if wait is None:
-                run_together(redis, limiter.created(ticket, attempt))
-                run_together(redis, limiter.released(ticket, 0.0))
+                run_together(redis, limiter.created_step(ticket, attempt))
+                run_together(redis, limiter.released_step(ticket, 0.0))
                 del tickets[attempt]
             else:
-                run_together(redis, limiter.throttled(ticket, None if wait < 0 else wait))
+                run_together(redis, limiter.throttled_step(ticket, None if wait < 0 else wait))
 
 
 @pytest.mark.parametrize("tells", [True, False], ids=["told the wait", "told nothing"])
