@@ -9,6 +9,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from replibatch.execution.context import WorkerContext
+from replibatch.redisdb import keys
 from replibatch.storage.names import IDENTITY
 
 log = structlog.get_logger(__name__)
@@ -60,9 +61,7 @@ class Cleanup:
                 f"put the old one back with its {IDENTITY}",
                 storage=context.storage.where,
             )
-        mine = context.redis.set(
-            f"{context.jobs.prefix}inputs:removing", context.process, nx=True, ex=REMOVAL_SECONDS
-        )
+        mine = context.redis.set(keys.REMOVING.at(context.jobs.prefix), context.process, nx=True, ex=REMOVAL_SECONDS)
         if mine and (removed := context.storage.remove_inputs(self._unused_seconds())):
             log.info("reference images removed", count=removed)
 

@@ -270,4 +270,4 @@ class Takeover:
         """With its price: it is reserved again should the account's state be lost."""
         model = self._context.chains.model_of(record)
         price_usd = model.cost_usd(inputs_for(model, record.request)[0])
-        return Ticket(record.attempt_key, record.fence, price_usd, record.purse, record.priority)
+        return Ticket(record.attempt_key, record.fence, price_usd, record.budget, record.priority)

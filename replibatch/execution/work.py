@@ -56,7 +56,7 @@ class Work:
         safety_off = context.settings.fallback_safety_off and record.model != record.request.model
         self.inputs, self.warnings = inputs_for(self.model, record.request, safety_off=safety_off)
         self.ticket = Ticket(
-            record.attempt_key, record.fence, self.model.cost_usd(self.inputs), record.purse, record.priority
+            record.attempt_key, record.fence, self.model.cost_usd(self.inputs), record.budget, record.priority
         )
         self.sent_inputs: dict[str, Any] | None = None
         self.began = record.created_at or time.monotonic()

@@ -18,6 +18,7 @@ from replibatch.jobs.links import Call, Link
 from replibatch.jobs.packing import compact, pack_result, read_result
 from replibatch.jobs.record import Message, Notice, Record, Settled
 from replibatch.money import to_micro
+from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_id
 from replibatch.settings import Settings
@@ -172,11 +173,11 @@ class Jobs:
 
     def called(self, call: Call) -> None:
         """Note that it has been published."""
-        self.redis.zrem(self._key("calls"), call.owed)
+        self.redis.zrem(keys.CALLS.at(self.prefix), call.owed)
 
     def oldest_asked(self) -> float:
         """When the oldest single job without a result was asked for, in Unix seconds; infinity if there is none."""
-        oldest = cast("list[tuple[str, float]]", self.redis.zrange(self._key("asked"), 0, 0, withscores=True))
+        oldest = cast("list[tuple[str, float]]", self.redis.zrange(keys.ASKED.at(self.prefix), 0, 0, withscores=True))
         return oldest[0][1] / 1000 if oldest else math.inf
 
     def ask_to_cancel(self, generation_id: str) -> None:
@@ -185,7 +186,7 @@ class Jobs:
 
     def custody(self) -> set[str]:
         """The generations this process answers for."""
-        return cast("set[str]", self.redis.smembers(self._key("custody", self.process)))
+        return cast("set[str]", self.redis.smembers(keys.CUSTODY.at(self.prefix, self.process)))
 
     def record(self, generation_id: str) -> Record | None:
         """A record of this process's custody as it is now; None if it is somebody else's, or over."""
@@ -194,16 +195,19 @@ class Jobs:
 
     def to_cancel(self) -> set[str]:
         """Those of them somebody wants canceled."""
-        return cast("set[str]", self.redis.sinter([self._key("custody", self.process), self._key("canceling")]))
+        return cast(
+            "set[str]",
+            self.redis.sinter([keys.CUSTODY.at(self.prefix, self.process), keys.CANCELING.at(self.prefix)]),
+        )
 
     def other_custodians(self) -> set[str]:
         """The other processes that may answer for something; `""` stands for those that left in order."""
-        return cast("set[str]", self.redis.smembers(self._key("custodians"))) - {self.process}
+        return cast("set[str]", self.redis.smembers(keys.CUSTODIANS.at(self.prefix))) - {self.process}
 
     def outcome(self, generation_id: str) -> tuple[str, int, BatchResult | None]:
         """A generation's state (empty for an unknown id), attempt number, and result if it has one."""
         names = ["state", "attempt", "result"]
-        values = cast("list[str | None]", self.redis.hmget(self._key("gen", generation_id), names))
+        values = cast("list[str | None]", self.redis.hmget(keys.GENERATION.at(self.prefix, generation_id), names))
         state, attempt, result = values
         return state or "", int(attempt or 0), read_result(result) if result else None
 
@@ -211,7 +215,7 @@ class Jobs:
         """The results of those generations that succeeded, by id."""
         with self.redis.pipeline(transaction=False) as pipeline:
             for generation_id in ids:
-                pipeline.hmget(self._key("gen", generation_id), ["state", "result"])
+                pipeline.hmget(keys.GENERATION.at(self.prefix, generation_id), ["state", "result"])
             rows = zip(ids, pipeline.execute(), strict=True)
         return {
             generation_id: read_result(result) for generation_id, (state, result) in rows if state == State.SUCCEEDED
@@ -223,15 +227,12 @@ class Jobs:
 
     def await_done(self, generation_id: str, seconds: float) -> None:
         """Block until a single job is done, or the time is over."""
-        key = self._key("done", generation_id)
+        key = keys.DONE.at(self.prefix, generation_id)
         # Moved onto itself, the mark stays there for whoever else waits.
         self.redis.execute_command("BLMOVE", key, key, "LEFT", "LEFT", seconds)
 
     def _custody(self, record: Record) -> dict[str, Any]:
         return {"id": record.id, "fence": record.fence}
-
-    def _key(self, *parts: str) -> str:
-        return self.prefix + ":".join(parts)
 
     def _step(self, name: str, notice: Notice | None = None, **call: Any) -> Step:
         text = compact({"process": self.process, "keep_ms": self.keep_ms, **call})

@@ -61,7 +61,7 @@ class Record:
         started_at: when the first attempt began, on the same; no POST of it is older.
         pause_seconds: how long to wait before this attempt.
         batch: its batch; empty for a single job.
-        purse: the budget it also draws on; empty for none but the account's.
+        budget: the budget it also draws on; empty for none but the account's.
         index: its place in the batch, from 0.
         catalog: of a single job: the models of its chain, JSON by name.
         priority: of its messages, 0 first.
@@ -82,7 +82,7 @@ class Record:
     started_at: float | None
     pause_seconds: float
     batch: str
-    purse: str
+    budget: str
     index: int
     catalog: str
     priority: int
@@ -112,7 +112,7 @@ class Record:
             started_at=at("started"),
             pause_seconds=int(fields.get("pause", 0)) / 1000,
             batch=fields.get("batch", ""),
-            purse=fields.get("purse") or fields.get("batch", ""),
+            budget=fields.get("budget") or fields.get("batch", ""),
             index=int(fields.get("index", 0)),
             catalog=fields.get("catalog", ""),
             priority=int(fields.get("priority", 0)),

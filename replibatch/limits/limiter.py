@@ -19,6 +19,7 @@ from redis import Redis
 from replibatch.limits.holdings import Holdings
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
 from replibatch.money import to_micro
+from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step, run_together
 from replibatch.settings import Settings
 
@@ -76,12 +77,12 @@ class Limiter:
     @property
     def wake_key(self) -> str:
         """The channel this process is told of hand-offs through."""
-        return f"{self.prefix}wake:{self.process}"
+        return keys.WAKE.at(self.prefix, self.process)
 
     @property
     def call_key(self) -> str:
         """The channel all processes are called to report through."""
-        return f"{self.prefix}wake"
+        return keys.WAKE_ALL.at(self.prefix)
 
     def acquire(self, ticket: Ticket) -> tuple[Standing, float | None]:
         """Ask for a slot and a place in the window. Returns the standing, and seconds until asking again helps."""
@@ -90,7 +91,7 @@ class Limiter:
                 "acquire",
                 **self._identity(ticket),
                 price=to_micro(ticket.price_usd),
-                purse=ticket.purse,
+                budget=ticket.budget,
                 priority=ticket.priority,
             )
             self.holdings.stands(ticket, Standing(standing))
@@ -152,7 +153,7 @@ class Limiter:
         """
         held, asks = self.holdings.begin_report()
         holds = [
-            (ticket.attempt_key, ticket.fence, to_micro(ticket.price_usd), ticket.purse, ticket.priority, prediction)
+            (ticket.attempt_key, ticket.fence, to_micro(ticket.price_usd), ticket.budget, ticket.priority, prediction)
             for ticket, prediction in held
         ]
         try:
@@ -190,7 +191,7 @@ class Limiter:
 
     def alive(self, process: str) -> bool:
         """Whether a process has been heard of within its lease."""
-        beat = self.redis.zscore(f"{self.prefix}processes", process)
+        beat = self.redis.zscore(keys.PROCESSES.at(self.prefix), process)
         seconds, microseconds = self.redis.time()
         now_ms = seconds * 1000 + microseconds // 1000
         return beat is not None and float(beat) > now_ms - self._config["lease_ms"]
@@ -223,12 +224,12 @@ class Limiter:
     def holders(self) -> dict[str, tuple[int, int]]:
         """By process: how many slots it answers for, and how many of its attempts wait in the line."""
         with self.redis.pipeline(transaction=True) as pipeline:
-            for place in ("slots", "waiters"):
-                pipeline.zrange(self.prefix + place, 0, -1)
+            for place in (keys.SLOTS, keys.WAITERS):
+                pipeline.zrange(place.at(self.prefix), 0, -1)
             held, waiting = pipeline.execute()
         counts: dict[str, list[int]] = {}
         for column, attempts in enumerate((held, waiting)):
-            tickets = self.redis.hmget(f"{self.prefix}tickets", attempts) if attempts else []
+            tickets = self.redis.hmget(keys.TICKETS.at(self.prefix), attempts) if attempts else []
             for ticket in cast("list[str | None]", tickets):
                 if ticket is not None:  # else it has just gone
                     counts.setdefault(ticket.partition("\t")[0], [0, 0])[column] += 1
@@ -236,7 +237,7 @@ class Limiter:
 
     def store_limits(self, changes: dict[str, int | None]) -> None:
         """Set, or with None clear, the operator's `max_concurrent`, `per_window` and `budget` (micro-dollars)."""
-        stored = f"{self.prefix}limits:stored"
+        stored = keys.STORED_LIMITS.at(self.prefix)
         with self.redis.pipeline() as pipeline:
             for name, value in changes.items():
                 if value is None:
@@ -245,15 +246,15 @@ class Limiter:
                     pipeline.hset(stored, name, value)
             pipeline.execute()
 
-    def fill_purse(self, purse: str, cap_usd: float | None, *, afresh: bool = False) -> None:
-        """Set what a batch, or those that share a purse, may cost; nothing is granted that could go past that.
+    def set_budget(self, budget: str, cap_usd: float | None, *, afresh: bool = False) -> None:
+        """Set what a batch, or those that share a budget, may cost; nothing is granted that could go past that.
 
         Args:
-            purse: its name.
+            budget: its name.
             cap_usd: what may be spent, with what was spent before; None for any amount.
             afresh: forget what was spent before.
         """
-        name = f"{self.prefix}purse:{purse}"
+        name = keys.BUDGET.at(self.prefix, budget)
         with self.redis.pipeline(transaction=True) as pipeline:
             if cap_usd is None:
                 pipeline.hdel(name, "cap")
@@ -300,7 +301,7 @@ class Limiter:
         config = self._config_json
         if self._clock is not None:
             config = json.dumps({**self._config, "now_ms": int(self._clock() * 1000)})
-        return Step(_SCRIPTS[name], [self.prefix], (config, json.dumps(call)))
+        return Step(_SCRIPTS[name], [self.prefix], (json.dumps(call), config))
 
     def _call(self, name: str, **call: Any) -> Any:
         return self._step(name, **call).run(self.redis)

@@ -14,6 +14,7 @@ from replibatch.limits.status import source, workers_of
 from replibatch.money import to_usd
 from replibatch.monitoring.thumbnails import is_picture
 from replibatch.producer import Producer
+from replibatch.redisdb import keys
 from replibatch.requests import BatchResult
 
 BATCHES = 8
@@ -116,7 +117,7 @@ class Fleet:
     def _custody(self, processes: list[str]) -> dict[str, int]:
         with self._producer.redis.pipeline(transaction=False) as pipeline:
             for name in processes:
-                pipeline.scard(f"{self._producer.jobs.prefix}custody:{name or '-'}")
+                pipeline.scard(keys.CUSTODY.at(self._producer.jobs.prefix, name or "-"))
             return dict(zip(processes, pipeline.execute(), strict=True))
 
     def _batches(self) -> list[dict[str, Any]]:
@@ -140,10 +141,10 @@ class Fleet:
         return shown
 
     def _latest(self) -> list[str]:
-        return cast("list[str]", self._producer.redis.lrange(f"{self._producer.jobs.prefix}latest", 0, -1))
+        return cast("list[str]", self._producer.redis.lrange(keys.LATEST.at(self._producer.jobs.prefix), 0, -1))
 
     def _newest_of(self, batch: str) -> list[str]:
-        key = f"{self._producer.jobs.prefix}batch:{batch}:finished"
+        key = keys.FINISHED.at(self._producer.jobs.prefix, batch)
         entries: Any = self._producer.redis.xrevrange(key, count=PICTURES)
         return [fields["id"] for _, fields in entries]
 

@@ -28,6 +28,7 @@ from replibatch.jobs.counts import (
 from replibatch.limits.status import workers_of
 from replibatch.money import to_usd
 from replibatch.producer import Producer
+from replibatch.redisdb import keys
 
 CAUSES = ("slots", "window", "cooldown", "pacing", "stopped", "rebuild", "claim")
 LABELS = {GENERATIONS: "outcome", ATTEMPTS: "outcome", FALLBACKS: "reason"}
@@ -96,7 +97,7 @@ class FleetCollector(Collector):
         yield from (waiting, waited)
 
     def _spent(self) -> Metric:
-        months = cast("dict[str, str]", self._producer.redis.hgetall(f"{self._producer.limiter.prefix}spend"))
+        months = cast("dict[str, str]", self._producer.redis.hgetall(keys.SPEND.at(self._producer.limiter.prefix)))
         spent = sum(int(amount) for month, amount in months.items() if month != "reserved")
         return CounterMetricFamily("replibatch_spent_usd", "Spent since this Redis knows the account.", to_usd(spent))
 
@@ -108,7 +109,7 @@ class FleetCollector(Collector):
                 pipeline.llen(name)
             queued = sum(pipeline.execute())
             for batch in feeding:
-                pipeline.llen(f"{prefix}batch:{batch}:pending")
+                pipeline.llen(keys.PENDING.at(prefix, batch))
             pending = sum(pipeline.execute())
         yield GaugeMetricFamily("replibatch_queued", "Generations in the queue.", queued)
         yield GaugeMetricFamily("replibatch_pending", "Generations waiting in batches that go on.", pending)

@@ -3,9 +3,9 @@
 A page of the account's list shows the predictions of every process. Without this each would turn all pages for its
 own few rows, and a large fleet would have used up the account's reads before it had seen its predictions end.
 
-    look:<part>     string  somebody is about to read this part of the list; gone once that is told, or soon
-    looked:<id>     hash    prediction -> JSON: what such a page showed to be over; kept for seconds
-    looks           channel of what was read
+    poll:<part>     string  somebody is about to read this part of the list; gone once that is told, or soon
+    polled:<id>     hash    prediction -> JSON: what such a page showed to be over; kept for seconds
+    polls           channel of what was read
 
 Everything here may be lost: who does not hear of an end looks after it alone.
 """
@@ -25,6 +25,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from replibatch.polling.watcher import Watcher
+from replibatch.redisdb import keys
 from replibatch.replicate_api import Prediction
 
 LOOK_MS = 1000  # a look that takes longer is not waited for
@@ -73,7 +74,7 @@ class SharedPolls:
         """Listen no more."""
         self._stopping.set()
         with suppress(RedisError):
-            self._redis.publish(f"{self._prefix}looks", "")  # ends the listener's read
+            self._redis.publish(keys.POLLS.at(self._prefix), "")  # ends the listener's read
         if self._thread:
             self._thread.join(LISTEN_SECONDS)
 
@@ -82,7 +83,7 @@ class SharedPolls:
         if time.monotonic() < self._alone_until:
             return True
         try:
-            return bool(self._redis.set(f"{self._prefix}look:{part}", self._me, nx=True, px=LOOK_MS))
+            return bool(self._redis.set(keys.POLL.at(self._prefix, part), self._me, nx=True, px=LOOK_MS))
         except RedisError:
             return True
 
@@ -94,7 +95,7 @@ class SharedPolls:
         fresh = set(self._unknown(over)) - set(own)
         texts = ((row.id, json.dumps(row.as_row())) for row in rows if row.id in fresh)
         small = [part for text in texts if len(text[1]) <= LARGEST_ROW for part in text]
-        kept = f"{self._prefix}looked:{secrets.token_hex(8)}"
+        kept = keys.POLLED.at(self._prefix, secrets.token_hex(8))
         news = {
             "from": self._me,
             "rows": kept,
@@ -106,8 +107,8 @@ class SharedPolls:
             if small:
                 pipeline.hset(kept, items=small)
                 pipeline.expire(kept, ROWS_SECONDS)
-            pipeline.delete(f"{self._prefix}look:{part}")
-            pipeline.publish(f"{self._prefix}looks", json.dumps(news))
+            pipeline.delete(keys.POLL.at(self._prefix, part))
+            pipeline.publish(keys.POLLS.at(self._prefix), json.dumps(news))
             is_alone = pipeline.execute()[-1] <= 1  # this process hears it, too
             self._alone_until = time.monotonic() + ALONE_SECONDS if is_alone else 0.0
 
@@ -124,7 +125,7 @@ class SharedPolls:
         while not self._stopping.is_set():
             try:
                 with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
-                    channel.subscribe(f"{self._prefix}looks")
+                    channel.subscribe(keys.POLLS.at(self._prefix))
                     while not self._stopping.is_set():
                         if message := channel.get_message(timeout=LISTEN_SECONDS):
                             self._hear(message["data"], watcher)

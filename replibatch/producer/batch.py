@@ -227,7 +227,7 @@ class Batch:
                 None keeps the old one.
         """
         if max_cost_usd is not None:
-            self._producer.limiter.fill_purse(self._producer.batches.purse(self.id), max_cost_usd)
+            self._producer.limiter.set_budget(self._producer.batches.budget(self.id), max_cost_usd)
         self._producer.limiter.resume()
         self._producer.publish(self._producer.batches.hold(self.id, ""))
 

@@ -11,9 +11,11 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import NoScriptError
 
+COMMON = (files("replibatch.redisdb") / "lua" / "common.lua").read_text("utf-8")
+
 
 class Script:
-    """One Lua script, made of one or more `.lua` files of a package.
+    """One Lua script, made of the common head and one or more `.lua` files of a package.
 
     Args:
         package: the package whose `lua` folder holds the files.
@@ -22,7 +24,7 @@ class Script:
 
     def __init__(self, package: str, *names: str) -> None:
         folder = files(package) / "lua"
-        self._set("\n".join((folder / f"{name}.lua").read_text("utf-8") for name in names))
+        self._set("\n".join([COMMON, *((folder / f"{name}.lua").read_text("utf-8") for name in names)]))
 
     @classmethod
     def of_text(cls, text: str) -> Self:

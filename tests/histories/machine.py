@@ -10,7 +10,7 @@ from replibatch.limits.tickets import Standing, Ticket
 from replibatch.money import to_usd
 from replibatch.redisdb.scripts import run_together
 from tests.histories.books import LEASE, Seen
-from tests.histories.state import PURSE
+from tests.histories.state import SHARED
 from tests.histories.world import LIMITS, WHO, World
 
 
@@ -23,14 +23,14 @@ class Machine(World):
     @rule(crowd=st.lists(WHO, min_size=2, max_size=6))
     def acquire_many(self, crowd: list[int]) -> None:
         for who in crowd:
-            self.acquire(who, 1, 3, PURSE)
+            self.acquire(who, 1, 3, SHARED)
 
-    @rule(who=WHO, price=st.integers(0, 5), priority=st.sampled_from([0, 3, 6]), purse=st.sampled_from(["", PURSE]))
-    def acquire(self, who: int, price: int, priority: int, purse: str) -> None:
+    @rule(who=WHO, price=st.integers(0, 5), priority=st.sampled_from([0, 3, 6]), shared=st.sampled_from(["", SHARED]))
+    def acquire(self, who: int, price: int, priority: int, shared: str) -> None:
         process = self.processes[who]
         if self.books.silent(process):
             self.beat(who)
-        ticket = Ticket(f"g{next(self.ids)}:1", 1, to_usd(price), purse, priority)
+        ticket = Ticket(f"g{next(self.ids)}:1", 1, to_usd(price), shared, priority)
         affordable = self.books.affords(ticket)
 
         def effect(answer: tuple[Standing, float | None]) -> None:
@@ -180,7 +180,7 @@ class Machine(World):
             self.beat(heir)
         if attempt not in self.books.attempts:
             return
-        seen.ticket = Ticket(attempt, stale.fence + 1, stale.price_usd, stale.purse, stale.priority)
+        seen.ticket = Ticket(attempt, stale.fence + 1, stale.price_usd, stale.budget, stale.priority)
         seen.process = process
         if how == "adopt" or seen.state == "created":
             prediction = seen.prediction if seen.state == "created" else None
@@ -248,9 +248,9 @@ class Machine(World):
 
     def every_waiter_is_served(self) -> None:
         self.tick(max(0.0, self.books.now - self.clock, self.books.cooldown_until - self.clock))
-        self.books.budget = self.books.purse_cap = None
+        self.books.budget = self.books.shared_cap = None
         self.limiter.store_limits({"budget": None})
-        self.limiter.fill_purse(PURSE, 1.0)
+        self.limiter.set_budget(SHARED, 1.0)
         self.everybody_beats()
         self.stop_or_resume(lift=True)
         for _ in range(100 * (len(self.books.attempts) + 3)):

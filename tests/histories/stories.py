@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.histories.books import LEASE, SLOT_SECONDS, WINDOW
 from tests.histories.losses import LossyMachine
-from tests.histories.state import PURSE
+from tests.histories.state import SHARED
 
 Story = Callable[[LossyMachine], None]
 FEW, MANY = {"max_concurrent": 1, "per_window": 6}, {"max_concurrent": 8, "per_window": 5}
@@ -48,13 +48,13 @@ def who_left_is_handed_nothing(machine: LossyMachine) -> None:
     machine.release("g1:1")
 
 
-def a_purse_counts_what_is_reserved_and_what_is_spent(machine: LossyMachine) -> None:
+def a_shared_budget_counts_what_is_reserved_and_what_is_spent(machine: LossyMachine) -> None:
     machine.begin(configured=MANY, budget=None, cap=3)
-    machine.acquire(0, 2, 3, PURSE)
-    machine.acquire(0, 2, 3, PURSE)
+    machine.acquire(0, 2, 3, SHARED)
+    machine.acquire(0, 2, 3, SHARED)
     machine.created("g1:1")
     machine.release("g1:1")
-    machine.acquire(0, 2, 3, PURSE)
+    machine.acquire(0, 2, 3, SHARED)
 
 
 def the_unaffordable_are_turned_away_in_their_turn(machine: LossyMachine) -> None:
@@ -310,7 +310,7 @@ STORIES: tuple[Story, ...] = (
     the_next_in_line_is_served_while_the_first_is_silent,
     what_nobody_claims_goes_to_the_next,
     who_left_is_handed_nothing,
-    a_purse_counts_what_is_reserved_and_what_is_spent,
+    a_shared_budget_counts_what_is_reserved_and_what_is_spent,
     the_unaffordable_are_turned_away_in_their_turn,
     after_a_429_as_many_as_before_step_by_step,
     a_resumed_account_has_no_cooldown,

@@ -15,7 +15,7 @@ from replibatch.money import to_usd
 from replibatch.redisdb.scripts import Step, run_together
 from replibatch.settings import Settings
 from tests.histories.books import LEASE, SLOT_SECONDS, TIMEOUT, WINDOW, Books
-from tests.histories.state import PURSE, State
+from tests.histories.state import SHARED, State
 
 PROCESSES = 3
 WHO = st.integers(0, PROCESSES - 1)
@@ -55,7 +55,7 @@ class World(RuleBasedStateMachine):
         if budget is not None:
             self.limiter.store_limits({"budget": budget})
         if cap is not None:
-            self.limiter.fill_purse(PURSE, to_usd(cap))
+            self.limiter.set_budget(SHARED, to_usd(cap))
         self.state = State.read(self.redis, self.limiter.prefix)
         self.everybody_beats()
 

@@ -199,9 +199,9 @@ class TestTake:
 
     def test_a_call_repeated_by_the_connection_takes_once(self, a: Jobs) -> None:
         enqueue(a)
-        script, keys, args = a._step("take", id="g", attempt=1, taker="t")
-        *first, now = script(a.redis, keys, args)
-        *second, later = script(a.redis, keys, args)
+        step = a._step("take", id="g", attempt=1, taker="t")
+        *first, now = step.run(a.redis)
+        *second, later = step.run(a.redis)
         assert first == second and int(now) <= int(later)
 
     @pytest.mark.parametrize("attempt", [1, 3])

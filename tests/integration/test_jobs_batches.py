@@ -13,10 +13,10 @@ from tests.support.jobs import MODEL, append, open_batch, settle, take
 
 
 def test_a_task_gets_the_whole_request(jobs: Jobs, batches: Batches) -> None:
-    open_batch(batches, purse="shared")
+    open_batch(batches, budget="shared")
     assert append(batches, 2) == ["one-0", "one-1"]
     record = take(jobs, "one-1")
-    assert (record.index, record.batch, record.purse) == (1, "one", "shared")
+    assert (record.index, record.batch, record.budget) == (1, "one", "shared")
     assert record.request == RoutedRequest("asked 1", "p 1", MODEL, MODEL, {"width": 7}, (), "out/1.png")
     # Put back and fed again it is the same.
     run_together(jobs.redis, jobs.put_back_step(record, "paused"))

@@ -13,8 +13,8 @@ def request(name: str) -> RoutedRequest:
     return RoutedRequest(name, f"prompt {name}", MODEL, MODEL, {}, (), f"{name}.png")
 
 
-def open_batch(batches: Batches, batch: str = "one", *, purse: str = "") -> None:
-    batches.open(batch, max_concurrent=None, priority=BULK, about={"name": batch}, purse=purse)
+def open_batch(batches: Batches, batch: str = "one", *, budget: str = "") -> None:
+    batches.open(batch, max_concurrent=None, priority=BULK, about={"name": batch}, budget=budget)
 
 
 def append_requests(batches: Batches, requests: dict[str, RoutedRequest], offset: int, batch: str) -> list[str]:

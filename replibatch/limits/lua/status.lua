@@ -14,10 +14,10 @@ end
 local stored = redis.call('HMGET', STORED, 'max_concurrent', 'per_window', 'budget')
 local money = redis.call('HMGET', SPEND, month(), 'reserved')
 local waited = {}
-local flat = redis.call('HGETALL', PREFIX .. 'waited')
+local flat = redis.call('HGETALL', key('waited'))
 for i = 1, #flat, 2 do waited[flat[i]] = tonumber(flat[i + 1]) end
 local reads = 0
-for _, entry in ipairs(redis.call('LRANGE', PREFIX .. 'reads', 0, -1)) do
+for _, entry in ipairs(redis.call('LRANGE', key('reads'), 0, -1)) do
   local at, count = string.match(entry, '(%d+):(%d+)')
   if tonumber(at) + 60000 > now then reads = reads + tonumber(count) end
 end
