@@ -111,8 +111,8 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "predictions beyond the list are not counted": ("rebuild", "for _ in pairs(attempt_of) do posts[#posts + 1] = now end", ""),
     "a prediction is counted twice once its answer comes": ("answer", "  if orphan then\n", "  if false then\n"),
     "a stop cannot be lifted": ("resume", "  set('stopped', nil)\n", ""),
-    "a start lifts any stop": ("resume", "(call.only == '' or string.match(state.stopped, '^[^:]*') == call.only)", "true"),
-    "a later stop hides the first": ("stop", "if not state.stopped then set('stopped', call.why) end", "set('stopped', call.why)"),
+    "a start lifts any stop": ("resume", "(call.only == '' or state.stopped == call.only)", "true"),
+    "a later stop hides the first": ("stop", "if not state.stopped then", "do"),
     "a cooldown outlasts the stop": ("resume", "  set('cooldown_until', nil)\n", ""),
 }  # fmt: skip
 

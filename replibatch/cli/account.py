@@ -53,11 +53,10 @@ def say_if_no_worker(producer: Producer, embedded_hint: str = "") -> None:
         producer: the process's.
         embedded_hint: a command that brings a worker in embedded mode; empty where this process brings one.
     """
-    from replibatch.limits.status import workers_of  # noqa: PLC0415  # heavy
 
     if producer.embedded and not embedded_hint:
         return
-    if workers_of(producer.limiter.status()):
+    if producer.limiter.status().workers:
         return
     hint = f"{embedded_hint} or `replibatch worker`" if producer.embedded else "`replibatch worker`"
     click.echo(f"replibatch: no worker answers; it waits until there is one: {hint}", err=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from replibatch.errors import AccountStopped, AttemptFailure, MaybeCreated, NotCreated, Throttled, TokenRefused
+from replibatch.errors import AccountStopped, AttemptFailure, MaybeCreated, NotCreated, Stop, Throttled, TokenRefused
 from replibatch.execution.outcomes import Leave, Left, Outcome, SteppedAside
 from replibatch.execution.reconcile import Unsettled, fingerprint
 from replibatch.execution.work import Work
-from replibatch.jobs.holds import BUDGET, PAUSED, STOPPED
+from replibatch.jobs.holds import BUDGET, PAUSED, held_by
 from replibatch.limits import Standing
 from replibatch.replicate_api import Prediction
 from replibatch.requests import State
@@ -124,10 +124,10 @@ def _reconcile(work: Work, sent: str | None) -> Prediction:
 def _stopped(work: Work, stop: AccountStopped) -> Outcome:
     """Replicate accepts nothing from this worker, or nothing from this account: then the limiter will not either."""
     if isinstance(stop, TokenRefused):
-        if not work.context.limiter.status().get("stopped"):
+        if not work.context.limiter.status().stop:
             return Left("handed over: Replicate does not accept this worker's token")
     else:
-        work.context.limiter.stop(stop.told())
+        work.context.limiter.stop(Stop.of(stop))
     return _turned_away(work, Standing.STOPPED)
 
 
@@ -137,11 +137,13 @@ def _turned_away(work: Work, standing: Standing) -> Outcome:
         work.leave_if_told()
     if standing not in (Standing.STOPPED, Standing.UNAFFORDABLE):
         return SteppedAside()
-    stopped = standing == Standing.STOPPED
-    why = work.context.limiter.status().get("stopped") if stopped else "not started: it would exceed the budget"
-    if why is None:
-        return Left("the account goes on")  # the takeover thread brings it back
-    if work.record.batch and (stopped or not work.record.attempts):
-        held = f"{STOPPED}{why}" if stopped else BUDGET
+    if standing == Standing.STOPPED:
+        stop = work.context.limiter.status().stop
+        if stop is None:
+            return Left("the account goes on")  # the takeover thread brings it back
+        why, held, may_be_held = str(stop), held_by(stop), True
+    else:
+        why, held, may_be_held = "not started: it would exceed the budget", BUDGET, not work.record.attempts
+    if work.record.batch and may_be_held:
         return Left(why, work.context.jobs.put_back_step(work.record, held))
     return work.settle(State.FAILED, (), work.record.attempts, error=why)

@@ -127,7 +127,7 @@ class Takeover:
 
     def _take_over_from_the_dead(self) -> None:
         context = self._context
-        for process in context.jobs.other_custodians():
+        for process in context.jobs.other_holders():
             if process == "" or (context.waiting_room.heartbeat.is_steady and not context.limiter.alive(process)):
                 self._take_over(process)
 

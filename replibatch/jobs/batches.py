@@ -84,7 +84,7 @@ class Batches:
         return self._messages("top_up", batch=batch)
 
     def tidy(self) -> int:
-        """Close batches whose submitter is gone, forget those that have expired; returns how many were closed."""
+        """Close batches that their submitter has left, forget expired ones; returns how many were closed."""
         return int(self._call("tidy_batches", quiet_ms=QUIET_MS))
 
     def feeding(self) -> set[str]:
@@ -122,7 +122,7 @@ class Batches:
         )
 
     def held(self, batch: str) -> str:
-        """Why nothing new of it starts; empty where it goes on, or is not there."""
+        """Why nothing new starts; empty where the batch goes on, or is not there."""
         return str(self._redis.hget(self._key(batch), "held") or "")
 
     def budget(self, batch: str) -> str:
@@ -130,7 +130,7 @@ class Batches:
         return str(self._redis.hget(self._key(batch), "budget") or batch)
 
     def in_flight(self, batch: str) -> int:
-        """How many of it are at Replicate, or were, and are not finished."""
+        """How many of its generations have a prediction and no result."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for generation_id in self.outstanding(batch):
                 pipeline.hexists(keys.GENERATION.at(self._jobs.prefix, generation_id), "prediction")
@@ -164,18 +164,18 @@ class Batches:
         return math.inf
 
     def running(self, batch: str) -> int:
-        """How many of it some worker has in custody."""
+        """How many of its generations are in a worker's custody."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for generation_id in self.outstanding(batch):
                 pipeline.hget(keys.GENERATION.at(self._jobs.prefix, generation_id), "state")
             return pipeline.execute().count("running")
 
     def outstanding(self, batch: str) -> set[str]:
-        """Those of it that are queued or running."""
+        """Its generations that are queued or running."""
         return cast("set[str]", self._redis.smembers(self._key(batch, keys.OUT)))
 
     def finished(self, batch: str, after: str = "0", block_seconds: float = 0.0) -> list[Finished]:
-        """What has finished since a mark, in the order it did.
+        """The generations finished since a mark, in the order they finished.
 
         Args:
             batch: the batch.
@@ -187,7 +187,7 @@ class Batches:
         return self._with_results([entry for _, entries in answer or [] for entry in entries])
 
     def pages(self, batch: str, most: int = PAGE) -> Iterator[list[Finished]]:
-        """Everything that has finished by now, in the order it did, a page of at most so many at a time."""
+        """All finished generations in the order they finished, in pages."""
         stream = self._key(batch, keys.FINISHED)
         last: Any = self._redis.xrevrange(stream, count=1)
         after = "-"
@@ -225,12 +225,12 @@ class Batches:
                     yield replace(each, attempts=read_attempts(json.loads(text)["attempts"])) if text else each
 
     def cancel(self, batch: str, *, forget: bool = False) -> int:
-        """See that nothing of it that still waits, or is still to be appended, will start; cancel what is on its way.
+        """Keep its waiting requests, and those still to be appended, from starting; cancel those on their way.
 
         Args:
             batch: the batch.
-            forget: another batch has taken its place: what is on its way goes on for that one, and nobody will want
-                to know which requests waited, or have them made after all.
+            forget: another batch has taken its place: generations on their way go on for that one, and no list of
+                the waiting requests is kept.
 
         Returns:
             How many requests waited.

@@ -1,4 +1,4 @@
-"""What has become of all generations, counted by model and reason: for ever, and by the day for the last few days.
+"""Outcomes of all generations, counted by model and reason: for ever, and by day for the last week.
 
 A generation is counted in the very step that writes its one result: exactly once, whatever is repeated or dies. The
 number of counters grows with the models and the reasons, not with the work.

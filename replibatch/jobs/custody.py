@@ -163,10 +163,10 @@ class Jobs:
         return [Message(*row) for row in rows]
 
     def owed(self, grace_seconds: float) -> list[Call]:
-        """Calls of applications' own tasks that nobody has published, for this process to publish.
+        """Unpublished calls of applications' own tasks, for this process to publish.
 
         Args:
-            grace_seconds: how long whoever sets out to publish one may take.
+            grace_seconds: how long publishing one may take.
         """
         rows = self._call("owed", grace_ms=int(grace_seconds * 1000), most=TAKE_OVER_AT_ONCE)
         return [Call.parse(row) for row in rows]
@@ -181,7 +181,7 @@ class Jobs:
         return oldest[0][1] / 1000 if oldest else math.inf
 
     def ask_to_cancel(self, generation_id: str) -> None:
-        """Ask whoever has the generation to cancel it; forgotten when it is over, and not noted after that."""
+        """Ask for a generation to be canceled; ignored once it is over."""
         self._call("ask_to_cancel", id=generation_id)
 
     def custody(self) -> set[str]:
@@ -189,20 +189,20 @@ class Jobs:
         return cast("set[str]", self.redis.smembers(keys.CUSTODY.at(self.prefix, self.process)))
 
     def record(self, generation_id: str) -> Record | None:
-        """A record of this process's custody as it is now; None if it is somebody else's, or over."""
+        """A record of this process's custody as it is now; None if another process has it, or it is over."""
         flat = self._call("mine", id=generation_id)
         return _readable(generation_id, flat) if flat else None
 
     def to_cancel(self) -> set[str]:
-        """Those of them somebody wants canceled."""
+        """Those of them that are to be canceled."""
         return cast(
             "set[str]",
             self.redis.sinter([keys.CUSTODY.at(self.prefix, self.process), keys.CANCELING.at(self.prefix)]),
         )
 
-    def other_custodians(self) -> set[str]:
+    def other_holders(self) -> set[str]:
         """The other processes that may answer for something; `""` stands for those that left in order."""
-        return cast("set[str]", self.redis.smembers(keys.CUSTODIANS.at(self.prefix))) - {self.process}
+        return cast("set[str]", self.redis.smembers(keys.HOLDERS.at(self.prefix))) - {self.process}
 
     def outcome(self, generation_id: str) -> tuple[str, int, BatchResult | None]:
         """A generation's state (empty for an unknown id), attempt number, and result if it has one."""
@@ -228,7 +228,7 @@ class Jobs:
     def await_done(self, generation_id: str, seconds: float) -> None:
         """Block until a single job is done, or the time is over."""
         key = keys.DONE.at(self.prefix, generation_id)
-        # Moved onto itself, the mark stays there for whoever else waits.
+        # Moved onto itself, the mark stays there for other waiters.
         self.redis.execute_command("BLMOVE", key, key, "LEFT", "LEFT", seconds)
 
     def _custody(self, record: Record) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def _readable(generation_id: str, flat: list[str]) -> Record | None:
     """A record; None for one that cannot be read, which must keep no other from being looked after."""
     try:
         return Record.parse(generation_id, flat)
-    except Exception:  # noqa: BLE001  # it is told, with its traceback
+    except Exception:  # noqa: BLE001  # logged below, with its traceback
         import structlog  # noqa: PLC0415  # a producer has no use for it
 
         structlog.get_logger(__name__).exception("its record cannot be read", generation=generation_id)

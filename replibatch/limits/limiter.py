@@ -3,8 +3,8 @@
     acquire ──► claimed ──► POST ──► answer(created) ──► … prediction over ──► release
         └─► waiting ──► (handed off) ──► claim ──┘          └─► answer(not created): the slot is free again
 
-Nothing here waits; `WaitingRoom` does. `lua/gate.lua` describes the keys. A state that was lost is rebuilt from what
-each process remembers (`memory.py`), and from the account's own list of predictions.
+Nothing here waits; `WaitingRoom` does. `redisdb/keys.py` describes the keys. A lost state is rebuilt from the
+holdings of each process (`holdings.py`) and from the account's own list of predictions.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from typing import Any, cast
 
 from redis import Redis
 
+from replibatch.errors import Stop
 from replibatch.limits.holdings import Holdings
+from replibatch.limits.status import AccountStatus
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
 from replibatch.money import to_micro
 from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step, run_together
 from replibatch.settings import Settings
 
-CLAIM_SECONDS = 2.0  # a hand-off nobody claims for this long goes to the next in line
+CLAIM_SECONDS = 2.0  # a hand-off unclaimed for this long goes to the next in line
 POST_SECONDS = 20.0  # the longest a create may take from its claim to its answer
 SLOT_MARGIN_SECONDS = 120.0  # after Cancel-After, before a slot is given up without anybody having seen the end
 REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process had this long to say what it holds
@@ -49,7 +51,7 @@ class Limiter:
         clock: seconds since the epoch, for tests; None for Redis' own time.
 
     Attributes:
-        memory: what this process holds and asks for.
+        holdings: the places this process has, and those it asks for.
     """
 
     def __init__(
@@ -76,12 +78,12 @@ class Limiter:
 
     @property
     def wake_key(self) -> str:
-        """The channel this process is told of hand-offs through."""
+        """The channel that tells this process of hand-offs."""
         return keys.WAKE.at(self.prefix, self.process)
 
     @property
     def call_key(self) -> str:
-        """The channel all processes are called to report through."""
+        """The channel that calls all processes to report."""
         return keys.WAKE_ALL.at(self.prefix)
 
     def acquire(self, ticket: Ticket) -> tuple[Standing, float | None]:
@@ -171,8 +173,8 @@ class Limiter:
             rows: the account's predictions that run, or were created within a window.
 
         Returns:
-            Seconds to wait before listing again, or None when it is done; and the ids of the predictions nobody
-            answers for. Those hold slots in this process's name, to be released with `orphan(id)`.
+            Seconds to wait before listing again, or None when it is done; and the ids of the orphaned
+            predictions. Those hold slots in this process's name, to be released with `orphan(id)`.
         """
         wait, orphans = self._call(
             "rebuild",
@@ -186,7 +188,7 @@ class Limiter:
 
     @staticmethod
     def orphan(prediction_id: str) -> Ticket:
-        """What holds the slot of a prediction nobody answers for."""
+        """The ticket that holds the slot of an orphaned prediction."""
         return Ticket(f"prediction:{prediction_id}", 0, 0.0)
 
     def alive(self, process: str) -> bool:
@@ -200,26 +202,21 @@ class Limiter:
         """Grant what time alone has freed. Returns seconds until asking again helps."""
         return _seconds(self._call("pump"))
 
-    def stop(self, why: str) -> None:
-        """Stop the account: nothing is created until `resume`.
-
-        Args:
-            why: the error's name, a colon and its words; what stops an account already stays the reason.
-        """
-        self._call("stop", why=why)
+    def stop(self, why: Stop) -> None:
+        """Stop the account: nothing is created until `resume`. What stops it already stays the reason."""
+        self._call("stop", kind=why.kind, message=why.message)
 
     def resume(self, only: str = "") -> None:
         """Lift a stop, once the token or the credit is mended.
 
         Args:
-            only: the name of an error: a stop for any other reason stays.
+            only: a kind of stop: one of any other kind stays.
         """
         self._call("resume", only=only)
 
-    def status(self) -> dict[str, Any]:
-        """The account at a glance, counted now (see `lua/status.lua`)."""
-        snapshot: dict[str, Any] = json.loads(self._call("status"))
-        return snapshot
+    def status(self) -> AccountStatus:
+        """The account at a glance, counted now."""
+        return AccountStatus.parse(self._call("status"))
 
     def holders(self) -> dict[str, tuple[int, int]]:
         """By process: how many slots it answers for, and how many of its attempts wait in the line."""

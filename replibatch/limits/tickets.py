@@ -27,7 +27,7 @@ class Ticket:
     """What an attempt brings to the limiter.
 
     Attributes:
-        attempt_key: `generation:number`, the holder of the slot; `prediction:id` for what nobody answers for.
+        attempt_key: `generation:number`, the holder of the slot; `prediction:id` for an orphaned prediction.
         fence: the custody's fencing number; a later one wins.
         price_usd: reserved with the slot, settled when it is released.
         budget: the batch whose budget it also draws on; empty for none.

@@ -73,7 +73,7 @@ class WaitingRoom:
         self.beat_seconds = min(lease_seconds / 4, SLOWEST_BEAT_SECONDS)
         self._report = report
         self._recover = recover
-        self._keepsake = ""
+        self._snapshot = ""
         self._waiters: dict[str, _Waiter] = {}
         self._lock = threading.Lock()
         self._claiming = threading.Lock()
@@ -89,7 +89,7 @@ class WaitingRoom:
     def start(self) -> None:
         """Say hello to the account and begin to listen."""
         self._beat()
-        for name, run in (("gate-listener", self._listen), ("gate-heartbeat", self._keep_time)):
+        for name, run in (("limiter-listener", self._listen), ("limiter-heartbeat", self._keep_time)):
             thread = threading.Thread(target=run, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -134,7 +134,7 @@ class WaitingRoom:
             if other and other.ticket.fence > ticket.fence:
                 return Standing.FENCED
             self._waiters[ticket.attempt_key] = waiter
-        if other:  # it waited in an earlier custody, and nobody else would tell it
+        if other:  # it waits in an earlier custody, and would wait for ever
             other.news.put(Standing.FENCED)
         try:
             standing, again = self._limiter.acquire(ticket)
@@ -170,11 +170,11 @@ class WaitingRoom:
 
     def _listen(self) -> None:
         channel: PubSub | None = None
-        memory, reports = self._limiter.holdings, 0
+        holdings, reports = self._limiter.holdings, 0
         while not self._stopping.is_set():
             try:
-                if channel is None or reports != memory.reports:  # what was said before one is not heard any more
-                    reports = memory.reports
+                if channel is None or reports != holdings.reports:  # messages from before a report no longer count
+                    reports = holdings.reports
                     channel = self._subscribe(channel)
                 self._hear(channel, reports)
             except RedisError as error:
@@ -279,10 +279,10 @@ class WaitingRoom:
             log.info("the account's state is being rebuilt")
             with self._lock:
                 waiting = list(self._waiters)
-            self._limiter.report(self._keepsake, waiting)
+            self._limiter.report(self._snapshot, waiting)
             self._recover()
         else:
-            self._keepsake = beat.snapshot
+            self._snapshot = beat.snapshot
         if beat.must_report or not beat.known:
             # Forgotten, after a long silence or with the state: who waits lines up anew; who has a place keeps it.
             self._tell_all(Standing.UNKNOWN)
@@ -291,7 +291,7 @@ class WaitingRoom:
             self._ask_for_all()
 
     def _ask_for_all(self) -> None:
-        """Once a lease, ask for every waiter: one whose message was lost would wait for ever."""
+        """Once a lease, ask for every waiter: after a lost message one would wait for ever."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + self._lease_seconds

@@ -75,7 +75,7 @@ GENERATION = Key(
     "batch, followers, link, and request where it failed",
 )  # fmt: skip
 CUSTODY = Key("custody:{process}", "set", "jobs", "until empty", "generations a process answers for; - for none")
-CUSTODIANS = Key("custodians", "set", "jobs", "members: until their custody is empty", "processes with custody")
+HOLDERS = Key("holders", "set", "jobs", "members: until their custody is empty", "processes with custody")
 QUEUED = Key("queued:{priority}", "zset", "jobs", "members: until taken", "generation -> since when")
 ASKED = Key("asked", "zset", "jobs", "members: until settled", "single job -> when it was asked for")
 CANCELING = Key("canceling", "set", "jobs", "members: until settled", "generations to be canceled while they run")

@@ -55,7 +55,7 @@ def open_shop() -> None:
         _await_redis(opened.redis)
         _warn_of_lost_writes(opened.redis)
         if not is_embedded:  # before anybody hears of this worker: callers compare their storage with what it says
-            report.update(mark(opened.storage, opened.limiter.status()["processes"]))
+            report.update(mark(opened.storage, opened.limiter.status().processes))
         is_accepted = opened.credentials.check(opened.api)
         if not is_embedded:
             _share_storage(opened)
@@ -141,7 +141,7 @@ def _share_storage(opened: WorkerContext) -> None:
     """
     try:
         opened.limiter.heartbeat(report)
-        refuse_another(opened.storage, opened.limiter.status()["processes"])
+        refuse_another(opened.storage, opened.limiter.status().processes)
     except ReplibatchError:
         opened.limiter.heartbeat({}, leaving=True)
         raise

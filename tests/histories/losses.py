@@ -141,9 +141,9 @@ class LossyMachine(Machine):
             limiter = self.gates[name]
             waiting = [attempt for attempt in self.books.having("waiting") if attempts[attempt].process == name]
             late = name == self.processes[-1]  # it has not been told anything for longer
-            keepsakes = self.earlier_keepsakes if late else self.keepsakes
+            snapshots = self.earlier_snapshots if late else self.snapshots
             for _ in range(2):
-                limiter.report(keepsakes.get(name, ""), waiting)
+                limiter.report(snapshots.get(name, ""), waiting)
             if name == self.processes[0]:
                 wait, _ = limiter.rebuild(rows)
                 assert wait is not None, "the others are waited for"

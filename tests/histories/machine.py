@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from replibatch.errors import Stop
 from replibatch.limits.limiter import CLAIM_SECONDS
 from replibatch.limits.tickets import Standing, Ticket
-from replibatch.money import to_usd
+from replibatch.money import to_micro, to_usd
 from replibatch.redisdb.scripts import run_together
 from tests.histories.books import LEASE, Seen
 from tests.histories.state import SHARED
@@ -227,7 +228,9 @@ class Machine(World):
             self.books.stopped = self.books.stopped or f"{kind or 'TokenRefused'}: no"
         elif self.books.stopped and self.books.stopped.startswith(kind):
             self.books.stopped, self.books.cooldown_until = "", 0.0
-        self.call(lambda: self.limiter.resume(kind) if lift else self.limiter.stop(f"{kind or 'TokenRefused'}: no"))
+        self.call(
+            lambda: self.limiter.resume(kind) if lift else self.limiter.stop(Stop(kind or "TokenRefused", "no"))
+        )
 
     # -- what must hold -----------------------------------------------------------------------------------------
 
@@ -237,10 +240,10 @@ class Machine(World):
             return
         self.books.agree_with(self.state, self.processes)
         status = self.limiter.status()
-        assert status["in_flight"] == len(self.state.slots) and status["waiting"] == len(self.state.waiters)
-        assert status["creating"] == len(self.state.creating) + len(self.state.granted)
-        assert status["spent"] + status["reserved"] == self.books.taken()
-        assert status.get("stopped", "") == self.books.stopped
+        assert status.in_flight == len(self.state.slots) and status.waiting == len(self.state.waiters)
+        assert status.creating == len(self.state.creating) + len(self.state.granted)
+        assert to_micro(status.spent_usd) + to_micro(status.reserved_usd) == self.books.taken()
+        assert (str(status.stop) if status.stop else "") == self.books.stopped
 
     def teardown(self) -> None:
         if hasattr(self, "state"):

@@ -253,7 +253,7 @@ def limits_cleared_since_do_not_come_back_with_an_older_copy(machine: LossyMachi
     assert machine.books.having("claimed") == ["g1:1"]
 
 
-def the_newest_keepsake_wins(machine: LossyMachine) -> None:
+def the_newest_snapshot_wins(machine: LossyMachine) -> None:
     machine.begin(configured=MANY, budget=None, cap=None)
     machine.acquire(0, 2, 3, "")
     machine.created("g1:1")
@@ -328,7 +328,7 @@ STORIES: tuple[Story, ...] = (
     a_restart_with_a_hand_off_out_and_a_list_that_lags,
     what_no_list_shows_yet_counts_too,
     limits_cleared_since_do_not_come_back_with_an_older_copy,
-    the_newest_keepsake_wins,
+    the_newest_snapshot_wins,
     who_was_taken_over_reports_what_it_has_no_more,
     what_waited_in_an_older_copy_is_held_by_now,
     what_was_claimed_in_an_older_copy_waits_by_now,

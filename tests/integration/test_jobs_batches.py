@@ -87,7 +87,7 @@ def test_retrying_takes_failures_and_what_was_dropped_each_once(jobs: Jobs, batc
     failed = [item for item in page if item.result and not item.result.success]
     assert batches.retry("one", failed) == (7, 0)
     assert batches.retry("one", failed) == (0, 0)
-    assert batches.feeding() == {"one"}, "should nobody else feed it, custodians do"
+    assert batches.feeding() == {"one"}, "should nobody else feed it, takeovers do"
     messages = batches.top_up("one")
     assert len(messages) == 4
     state = batches.state("one")

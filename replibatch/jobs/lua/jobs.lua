@@ -30,7 +30,7 @@ end
 local function is_of_later_version(made) return tonumber(made.v or VERSION) > tonumber(VERSION) end
 
 -- A record for the caller: its fields, flat, with what time it is now.
-local function told(id)
+local function flat_record(id)
   local flat = redis.call('HGETALL', record_key(id))
   flat[#flat + 1] = 'now'
   flat[#flat + 1] = whole(now)
@@ -45,7 +45,7 @@ end
 
 local function add_to_custody(id, process)
   redis.call('SADD', custody_key(process), id)
-  redis.call('SADD', key('custodians'), process)
+  redis.call('SADD', key('holders'), process)
 end
 
 local function put_in_custody(id, record, process, state)
@@ -99,7 +99,7 @@ local function count(amounts)
   redis.call('PEXPIRE', today, '691200000')
 end
 
--- Counts a finished generation in its batch and tells whoever follows it.
+-- Counts a finished generation in its batch, and wakes those that follow the batch.
 local function finish_in_batch(batch, index, id, state, cost)
   local meta = key('batch', batch)
   redis.call('SREM', key('batch', batch, 'out'), id)
@@ -122,7 +122,7 @@ end
 local AGE_AT_ONCE = 200
 local PARTS = { '', ':pending', ':dropped', ':begun', ':out', ':finished' } -- of a batch
 
--- When the last of a record's batches was over; nil while one of them goes on.
+-- When the last of a record's batches was over; nil while any goes on.
 local function needed_until(batch, followers)
   local latest = 0
   for name in string.gmatch((batch or '') .. '/ ' .. (followers or ''), '([^/ ]+)/') do
@@ -146,7 +146,7 @@ local function age_record(id)
 end
 
 -- Tells the next page of a batch's records that it is over, or goes on after all. Its own keys expire once all know:
--- without them nobody would find the records.
+-- the records are found through them.
 local function age(batch)
   local aging = key('batches', 'aging')
   local from = redis.call('HGET', aging, batch)
@@ -230,7 +230,7 @@ local function let_go_on(batch)
   redis.call('HSET', key('batch', batch), 'held', '', 'let_go_at', whole(now))
 end
 
--- Makes room for a generation that is made again: the predictions of its earlier life are nobody's any more.
+-- Makes room for a generation that is made again: the predictions of its earlier life belong to no attempt any more.
 local function clear(id, attempts)
   for _, attempt in ipairs(attempts) do
     if type(attempt.prediction_id) == 'string' then
@@ -246,7 +246,7 @@ local function clear_settled(id, record) clear(id, cjson.decode(record.result).a
 -- Batches that did not have the record made, and need it too: each with the index it has there.
 local function followers_of(record) return string.gmatch(record.followers or '', '([^/ ]+)/(%d+)') end
 
--- One more of them. Those that have expired need it no more.
+-- One more follower; expired ones are dropped.
 local function follow(id, record, batch, index)
   local followers = {}
   for name, at in followers_of(record) do

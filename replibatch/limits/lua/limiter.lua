@@ -3,7 +3,7 @@
 -- ARGV[2]  the limiter's configuration, JSON; `now_ms` in it takes the place of Redis' clock, for tests
 -- The keys and their fields are in replibatch/redisdb/keys.py.
 --
--- An attempt is its key here, `generation:number`; a prediction nobody answers for is `prediction:<id>`. Times are Redis'
+-- An attempt is its key here, `generation:number`; an orphaned prediction is `prediction:<id>`. Times are Redis'
 -- own, in whole milliseconds. A repeated call changes nothing twice.
 
 local SLOTS, GRANTED, CREATING = key('slots'), key('granted'), key('creating')
@@ -12,7 +12,7 @@ local LIMITS, PROCESSES, SPEND = key('limits'), key('processes'), key('spend')
 local config = cjson.decode(ARGV[2])
 
 local FIELDS = { 'clock', 'max_concurrent', 'per_window', 'budget', 'posts', 'refused', 'arrivals', 'cooldown_until',
-  'ramp', 'learned', 'spaced', 'paced_until', 'good', 'probe_after', 'since_throttled', 'streak', 'stopped',
+  'ramp', 'learned', 'spaced', 'paced_until', 'good', 'probe_after', 'since_throttled', 'streak', 'stopped', 'stop_message',
   'total', 'peak', 'throttled', 'waited_at', 'epoch', 'suspect', 'suspect_since', 'restored', 'restored_refused' }
 local state, dirty = {}, {}
 do
@@ -243,7 +243,7 @@ local function back_in_line(attempt, ticket)
   redis.call('ZADD', WAITERS, whole(ticket.order), attempt)
 end
 
--- What time alone frees: hand-offs nobody claimed, and slots past their hard deadline.
+-- What time alone frees: unclaimed hand-offs, and slots past their hard deadline.
 local function sweep()
   for _, attempt in ipairs(redis.call('ZRANGEBYSCORE', GRANTED, '-inf', whole(now))) do
     back_in_line(attempt, ticket_of(attempt))

@@ -1,5 +1,5 @@
--- One read of the API (anything but a create) in its own sliding window. Half of it may be used at once; what is left
--- then is spread until the oldest reads leave, so that after a burst nobody waits for the rest of a window.
+-- One read of the API (anything but a create) in its own sliding window. Half of the window may be used at once; the rest
+-- is spread until the oldest reads leave, so that no reader waits for a whole window after a burst.
 -- call: window_ms, limit (reads allowed in it); the list `reads` has 60 buckets a window
 -- Returns 0: read now; otherwise the ms to wait before asking again.
 

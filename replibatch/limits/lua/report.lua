@@ -1,4 +1,4 @@
--- While the state is not trusted, each process says what it holds; rebuild.lua then adds what nobody answers for.
+-- While the state is not trusted, each process reports its holdings; rebuild.lua then adds the orphans.
 -- call: process, snapshot (JSON text from its last heartbeat, or ''), asks (attempts it is asking for in this moment),
 --       waits (attempts it waits for), holds (a list of {attempt, fence, price, budget, priority, prediction or ''})
 -- Returns 1, or 0 where the state is trusted already.

@@ -2,7 +2,7 @@
 -- Returns JSON.
 
 forget_old_posts()
-bring_limits_in_force() -- with nobody alive no heartbeat does
+bring_limits_in_force() -- no heartbeat does where no process lives
 local alive, beats = {}, {}
 local reports = redis.call('HGETALL', REPORTS)
 for i = 1, #reports, 2 do
@@ -37,7 +37,7 @@ return cjson.encode({
   waited_ms = waited,
   reads = reads,
   cooling_down_ms = math.max(0, number('cooldown_until') - now),
-  stopped = state.stopped or nil,
+  stop = state.stopped and { state.stopped, state.stop_message or '' } or nil,
   spent = tonumber(money[1]) or 0,
   reserved = tonumber(money[2]) or 0,
   total = number('total'),
