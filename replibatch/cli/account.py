@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
+from redis.exceptions import RedisError
 
 from replibatch.errors import SettingsError
-
-if TYPE_CHECKING:
-    from replibatch.producer import Producer
-    from replibatch.settings import Settings
+from replibatch.producer import Producer, open_producer
+from replibatch.settings import Settings
 
 
 def open_account() -> Producer:
@@ -19,7 +16,6 @@ def open_account() -> Producer:
     Raises:
         SettingsError: a setting is malformed, or Redis does not answer.
     """
-    from replibatch.producer import open_producer  # noqa: PLC0415  # heavy
 
     return _answering(open_producer())
 
@@ -30,14 +26,11 @@ def opened(settings: Settings) -> Producer:
     Raises:
         SettingsError: as `open_account`.
     """
-    from replibatch.producer import Producer  # noqa: PLC0415  # heavy
 
     return _answering(Producer(settings))
 
 
 def _answering(producer: Producer) -> Producer:
-    from redis.exceptions import RedisError  # noqa: PLC0415  # heavy
-
     try:
         producer.redis.ping()
     except RedisError as error:

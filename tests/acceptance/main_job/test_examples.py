@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 
 from replibatch.sandbox import Sandbox
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 EXAMPLES = PROJECT / "examples"
 Script = Callable[..., subprocess.Popen[str]]
 Picture = Callable[[str], Path]
