@@ -116,7 +116,7 @@ KEYS: tuple[Key, ...] = tuple(value for value in list(globals().values()) if isi
 
 # Celery's and kombu's own, without the prefix: the queue's lists, its bindings, the states of tasks, worker events.
 FOREIGN = re.compile(
-    r"replibatch:.+|_kombu\.binding\..+|celery-task-meta-.+|unacked.*|.*\.celery\.pidbox|/\d+\.celeryev.*|celery"
+    r"replibatch:.+|_kombu\.binding.+|celery-task-meta-.+|unacked.*|.*\.celery\.pidbox|/\d+\.celeryev.*|celery"
 )
 
 
