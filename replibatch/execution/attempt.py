@@ -233,7 +233,8 @@ def _create(work: Work) -> Prediction:
         Leave: the attempt ends here.
     """
     context, record, ticket = work.context, work.record, work.ticket
-    work.pause(record.pause_seconds)
+    if record.pause_seconds:
+        work.pause(record.pause_seconds)
     try:
         inputs = work.sent_inputs = context.uploads.with_urls(work.inputs)
     except AccountStopped as stop:
@@ -326,13 +327,12 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
             if ended is None:
                 work.leave_if_draining()
                 overdue = overdue or time.monotonic() >= deadline + OVERDUE_SECONDS
-                if overdue or work.running.canceled:
-                    ended = _cancel(work, prediction_id, overdue=overdue)
+                if (overdue or work.running.canceled) and (ended := _cancel(work, prediction_id, overdue=overdue)):
+                    context.watcher.forget(prediction_id)
     finally:
-        if not work.running.superseded:  # else another thread watches it
+        if ended is None and not work.running.superseded:  # else another thread watches it
             context.watcher.forget(prediction_id)
-            if not ended:
-                context.tickets.pop(prediction_id, None)
+            context.tickets.pop(prediction_id, None)
     work.cost_usd = ended.charged(ticket.price_usd)
     if prediction_id in context.tickets:  # else the watcher has seen the end, and freed the slot
         context.free_slots([ended])
