@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from replibatch.broker.publish import call_linked, celery_state, publish
-from replibatch.errors import PredictionCanceled, ReplibatchError
+from replibatch.broker.publish import call_linked, publish
+from replibatch.broker.results import ResultBackend
+from replibatch.errors import PredictionCanceled
 from replibatch.jobs import Jobs, Record
 from replibatch.requests import Attempt, State
 
@@ -30,8 +31,7 @@ def cancel(app: Celery, jobs: Jobs, generation_id: str) -> bool:
     jobs.ask_to_cancel(generation_id)
     if record := jobs.take(generation_id, attempt):
         canceled = record.request.unmade(State.CANCELED, "canceled", _attempts(record))
-        notice = celery_state(app, generation_id, "FAILURE", ReplibatchError("canceled"))
-        if settled := jobs.settle(record, State.CANCELED, canceled, notice):
+        if settled := jobs.settle(record, State.CANCELED, canceled, ResultBackend(app).canceled(generation_id)):
             publish(app, jobs, settled.messages)
             call_linked(app, jobs, settled.calls)
         _tell_flower(app, generation_id)

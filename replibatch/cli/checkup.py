@@ -100,7 +100,6 @@ def check_token(settings: Settings, redis: Redis | None) -> Finding:
         server,
         token,
         await_read=Reads(redis, settings).wait if redis is not None else lambda: None,
-        may_create=lambda: False,
         settle_seconds=settings.settle_seconds,
     )
     try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import structlog
-from redis.exceptions import RedisError
 
 from replibatch.execution.context import WorkerContext
 from replibatch.redisdb import keys
+from replibatch.redisdb.loop import Loop
 from replibatch.storage.names import IDENTITY
 
 log = structlog.get_logger(__name__)
@@ -31,27 +30,22 @@ class Cleanup:
         self._context = context
         self._round_seconds = round_seconds
         self._identity = identity
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="cleanup", daemon=True)
+        self._loop = Loop("cleanup", self._step, away_seconds=round_seconds)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """End."""
-        self._stopping.set()
-        self._thread.join(1)
+        self._loop.stop(1)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._make_rounds()
-            except (RedisError, OSError) as error:
-                log.warning("the storage was not looked after", error=str(error))
-            except Exception:  # the next round may go better
-                log.exception("unexpected")
-            self._stopping.wait(self._round_seconds)
+    def _step(self) -> float:
+        try:
+            self._make_rounds()
+        except OSError as error:
+            log.warning("could not look after the storage", error=str(error))
+        return self._round_seconds
 
     def _make_rounds(self) -> None:
         context = self._context

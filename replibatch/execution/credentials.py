@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
-from redis.exceptions import RedisError
 
 from replibatch.errors import AttemptFailure, ReplibatchError, SettingsError, Stop, TokenRefused
 from replibatch.limits import Limiter
+from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import ReplicateAPI
 
 ASK_AGAIN_SECONDS = 10.0
@@ -67,7 +68,7 @@ class Credentials:
 
     def ask_later(self, api: ReplicateAPI) -> None:
         """Ask again until there is an answer, in a thread of its own: work is taken meanwhile."""
-        threading.Thread(target=self._ask_until_answered, args=(api,), name="credentials", daemon=True).start()
+        Loop("credentials", partial(self._ask_again, api), away_seconds=ASK_AGAIN_SECONDS).start()
 
     def lift_stop(self) -> None:
         """Have the account go on, where a refused token has stopped it: this one was just accepted.
@@ -95,20 +96,20 @@ class Credentials:
         log.error("this worker hands its work back and ends", why=str(why))
         self._leave()
 
-    def _ask_until_answered(self, api: ReplicateAPI) -> None:
-        while not self._ending.wait(ASK_AGAIN_SECONDS):
-            try:
-                if self.check(api):
-                    self.lift_stop()
-                    return
-            except TokenRefused:
-                return  # `refused` has heard of it
-            except SettingsError as error:
-                with self._lock:
-                    if not self._ending.is_set():
-                        self._go(error)
-            except RedisError as error:
-                log.warning("redis is away", error=str(error))
+    def _ask_again(self, api: ReplicateAPI) -> float | None:
+        if self._ending.wait(ASK_AGAIN_SECONDS):
+            return None
+        try:
+            if self.check(api):
+                self.lift_stop()
+                return None
+        except TokenRefused:
+            return None  # `refused` has heard of it
+        except SettingsError as error:
+            with self._lock:
+                if not self._ending.is_set():
+                    self._go(error)
+        return 0.0
 
     def _stop_without_others(self, why: TokenRefused) -> None:
         if self._others_may_create():

@@ -110,7 +110,6 @@ def _asked(name: str, settings: Settings) -> Schema:
         settings.replicate_base_url,
         settings.replicate_api_token,
         await_read=lambda: None,
-        may_create=lambda: False,
         settle_seconds=settings.settle_seconds,
     )
     try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import mimetypes
-import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,11 +14,9 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 from pydantic import SecretStr
 from pydantic_core import from_json
-from replicate.client import Client
 
-from replibatch.errors import AttemptFailure, NotCreated, ReplibatchError, TokenRefused
-from replibatch.http_connections import Connections
-from replibatch.replicate_api.clock import ServerClock
+from replibatch.errors import AttemptFailure, ReplibatchError, TokenRefused
+from replibatch.replicate_api.client import Client, check_before_sending
 from replibatch.replicate_api.errors import Malformed, Refusal, of_create, of_read
 from replibatch.replicate_api.predictions import Prediction
 
@@ -31,28 +27,6 @@ LONGEST_POST_SECONDS = 15.0
 READ_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 
-# Close hard: what is still unsent when a socket is closed is never sent later.
-_LINGER_ZERO = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-class _Transport(httpx.BaseTransport):
-    """Raises refusals whole, below the replicate client and its retry loop."""
-
-    def __init__(self) -> None:
-        self.clock = ServerClock()
-        self._inner = Connections(idle_seconds=4, socket_options=[_LINGER_ZERO])
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = self._inner.handle_request(request)
-        if response.status_code >= 400:
-            response.read()
-            raise Refusal(response)
-        self.clock.hear(response.headers.get("date"))
-        return response
-
-    def close(self) -> None:
-        self._inner.close()
-
 
 class ReplicateAPI:
     """The API of one account. Thread-safe; make one a process, after any fork.
@@ -61,7 +35,6 @@ class ReplicateAPI:
         base_url: the server, without `/v1`.
         token: the account's.
         await_read: called before each read; waits until the account may make one more.
-        may_create: called right before a create is written to its socket; False means it must not be sent any more.
         settle_seconds: a create's time-out stays below it.
         on_token_refused: called each time the token is not accepted, before the error is raised.
     """
@@ -72,34 +45,27 @@ class ReplicateAPI:
         token: SecretStr,
         *,
         await_read: Callable[[], None],
-        may_create: Callable[[], bool],
         settle_seconds: float,
         on_token_refused: Callable[[TokenRefused], None] = lambda _: None,
     ) -> None:
         self._await_read = await_read
-        self._may_create = may_create
         self._on_token_refused = on_token_refused
-        transport = _Transport()
-        self._clock = transport.clock
-        self._client = Client(
-            api_token=token.get_secret_value(),
-            base_url=base_url,
-            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            transport=transport,
-        )
+        self._client = Client(base_url, token, httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS))
         self._base_path = urlsplit(base_url).path.rstrip("/")
-        self._client._client  # noqa: B018  # the client is made at first use, and threads that share it then race
         post_seconds = min(LONGEST_POST_SECONDS, 0.8 * settle_seconds)
         self._post_timeout = httpx.Timeout(post_seconds, connect=min(CONNECT_SECONDS, post_seconds))
         self._sending = threading.BoundedSemaphore(MOST_CREATES)
 
-    def create(self, model: str, inputs: dict[str, Any], cancel_after_seconds: float) -> Prediction:
+    def create(
+        self, model: str, inputs: dict[str, Any], cancel_after_seconds: float, *, may_send: Callable[[], bool]
+    ) -> Prediction:
         """Create a prediction; sent once, whatever happens.
 
         Args:
             model: `owner/name` of an official model, or `owner/name:version`.
             inputs: the model's inputs.
             cancel_after_seconds: Replicate ends it that long after its creation.
+            may_send: asked right before the create is written to its socket; False: it must not be sent any more.
 
         Raises:
             AttemptFailure: `Throttled`, `NotCreated`, `MaybeCreated`, `InvalidInput` or `ModelMissing`.
@@ -111,10 +77,10 @@ class ReplicateAPI:
             path, body = f"/v1/models/{model}/predictions", {"input": inputs}
         # Holding the reply until the model is done would hide the id for up to a minute, so no `Prefer: wait`.
         headers = {"Cancel-After": f"{max(5, round(cancel_after_seconds))}s", "Prefer": "respond-async"}
-        extensions = {"trace": self._check_before_sending, "timeout": self._post_timeout.as_dict()}
+        extensions = {"trace": check_before_sending(may_send), "timeout": self._post_timeout.as_dict()}
         with self._sending:
             try:
-                response = self._client._request("POST", path, json=body, headers=headers, extensions=extensions)
+                response = self._client.request("POST", path, json=body, headers=headers, extensions=extensions)
                 return _parsed(response, Prediction.from_json)
             except (Refusal, Malformed, httpx.HTTPError) as error:
                 raise self._noted(of_create(error)) from error
@@ -147,7 +113,7 @@ class ReplicateAPI:
 
     def now(self) -> datetime:
         """The time by Replicate's clock, which the times of predictions are told by; never later than it is there."""
-        return self._clock.now()
+        return self._client.now()
 
     def cancel(self, prediction_id: str, *, overdue: bool = False) -> Prediction:
         """Cancel a prediction; its state after that (over already, perhaps).
@@ -194,13 +160,13 @@ class ReplicateAPI:
 
     def close(self) -> None:
         """Close every connection."""
-        self._client._client.close()
+        self._client.close()
 
     def _read(self, path: str, parse: Callable[[Any], T], *, method: str = "GET", **request: Any) -> T:
         """Any request but a create, and what `parse` makes of the JSON that answers it."""
         self._await_read()
         try:
-            return _parsed(self._client._request(method, path, **request), parse)
+            return _parsed(self._client.request(method, path, **request), parse)
         except (Refusal, Malformed, httpx.HTTPError) as error:
             raise self._noted(of_read(error)) from error
 
@@ -213,11 +179,6 @@ class ReplicateAPI:
         """A URL of the API as a path for this client, which puts the base URL's own path before it."""
         parts = urlsplit(url)
         return f"{parts.path.removeprefix(self._base_path)}?{parts.query}"
-
-    def _check_before_sending(self, event: str, info: dict[str, Any]) -> None:  # noqa: ARG002  # httpcore's shape
-        """A process that was stopped and continued must not send: by now the create may be somebody else's."""
-        if event.endswith("send_request_headers.started") and not self._may_create():
-            raise NotCreated("this process was silent for longer than its lease; the create was not sent")
 
 
 def _parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:

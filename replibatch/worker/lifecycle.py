@@ -13,6 +13,7 @@ from celery.worker import state as celery_state
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
+from replibatch.broker.results import ResultBackend
 from replibatch.errors import ReplibatchError, SettingsError
 from replibatch.execution import metrics
 from replibatch.execution.cleanup import Cleanup
@@ -51,7 +52,9 @@ def context() -> WorkerContext:
 def open_shop() -> None:
     """Check Redis and token, then begin. What is wrong with them ends the worker before it takes any work."""
     try:
-        opened = WorkerContext(settings, redis_url, embedded=is_embedded, report=report, leave=_leave)
+        opened = WorkerContext(
+            settings, redis_url, ResultBackend(app), embedded=is_embedded, report=report, leave=_leave
+        )
         _await_redis(opened.redis)
         _warn_of_lost_writes(opened.redis)
         if not is_embedded:  # before anybody hears of this worker: callers compare their storage with what it says
