@@ -32,6 +32,7 @@ class Ticket:
         price_usd: reserved with the slot, settled when it is released.
         budget: the batch whose budget it also draws on; empty for none.
         priority: 0 is first.
+        model: what makes it; empty for none in particular.
     """
 
     attempt_key: str
@@ -39,6 +40,7 @@ class Ticket:
     price_usd: float
     budget: str = ""
     priority: int = 5
+    model: str = ""
 
 
 class Beat(NamedTuple):
