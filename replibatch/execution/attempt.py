@@ -206,7 +206,7 @@ def _run(work: Work) -> Outcome:
     except RequestError as error:  # a reference image that is in the storage no more
         return work.settle(State.FAILED, (), work.record.attempts, error=str(error))
     except RedisError:
-        raise  # custody brings it back, to whoever reaches Redis again
+        raise  # the takeover thread of a process that reaches Redis brings it back
     except Exception as error:  # a fault of ours must not leave a generation without its result
         work.log.exception("unexpected")
         work.context.limiter.release(work.ticket, work.cost_usd)
@@ -226,7 +226,7 @@ def _attempt(work: Work) -> Outcome:
 
 
 def _create(work: Work) -> Prediction:
-    """Pass the limiter and create the prediction, or find the one whose reply was lost.
+    """Pass the limiter and create the prediction, or find it where the reply was lost.
 
     Raises:
         AttemptFailure: it was not created.
@@ -280,7 +280,7 @@ def _create(work: Work) -> Prediction:
 def _claim(work: Work, prediction: Prediction) -> bool:
     """Make the prediction this attempt's; False where a twin of equal input has claimed it already.
 
-    Where the record was lost with Redis' data, the attempt goes on: nobody else would see its prediction end.
+    Where the record was lost with Redis' data, the attempt goes on: no other process would see its prediction end.
     """
     answer = work.context.claim(work.record, work.ticket, prediction.id)
     if answer == "fenced":
@@ -293,7 +293,7 @@ def _claim(work: Work, prediction: Prediction) -> bool:
 
 
 def _find_lost(work: Work, sent: str | None) -> Prediction:
-    """Find the prediction of a create whose reply was lost, by the fingerprint of what was sent."""
+    """Find the prediction of a create after its reply was lost, by the fingerprint of the sent inputs."""
     context = work.context
     lost = Lost(work.record, work.ticket, sent)
     context.reconciler.submit(lost, tell=work.running.wake)

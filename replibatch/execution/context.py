@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_SECONDS = 120.0  # a worker waits this long for a Redis that is away
 OVERDUE_SECONDS = 15.0  # past its deadline a prediction is canceled here, should Replicate not have done it
-BATCHES_KEPT = 256  # whose models are kept in memory
+BATCHES_KEPT = 256  # in memory, with the models of each
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Running:
     superseded: bool = False
 
     def wake(self) -> None:
-        """Have the thread look at what has changed."""
+        """Have the thread look again at the flags, and at the process's."""
         self.mail.put(None)
 
     def cancel(self) -> None:
@@ -81,7 +81,7 @@ class WorkerContext:
     Attributes:
         out_of_patience: set it to wait no longer for a Redis that is away.
         running: the generations that threads of this process work on, by id.
-        tickets: with whose end a slot is given back, by the prediction's id.
+        tickets: the holders of slots, by the id of the prediction that frees each with its end.
 
     Raises:
         SettingsError: there is no token.
@@ -172,7 +172,7 @@ class WorkerContext:
         run_together(self.redis, self.limiter.refused_step(ticket), self.limiter.released_step(ticket, 0.0))
 
     def begin(self, generation_id: str, running: Running) -> None:
-        """A thread works on a generation now; one that does so in an earlier custody is told to leave."""
+        """A thread works on a generation now; a thread that does so in an earlier custody leaves."""
         earlier = self.running.get(generation_id)
         self.running[generation_id] = running
         if earlier:
@@ -185,9 +185,9 @@ class WorkerContext:
             del self.running[generation_id]
 
     def free_slots(self, ended: Sequence[Prediction]) -> None:
-        """Give back the slots of predictions that are over, all in one round trip, and settle what they cost.
+        """Give back the slots of predictions that are over, all in one round trip, and settle their costs.
 
-        Before the threads that wait for them wake up and make their next calls: whoever waits for a slot goes first.
+        Before the threads that wait for these predictions wake up: the head of the line goes first.
         """
         held = [(prediction, ticket) for prediction in ended if (ticket := self.tickets.get(prediction.id))]
         if held:

@@ -55,14 +55,14 @@ class Uploads:
             sent: the same as `with_urls` made them.
         """
         pairs = [pair for name in inputs for pair in _pairs(inputs[name], sent.get(name))]
-        return bool([pair for pair in pairs if self._is_dropped(*pair)])  # each of them is looked at
+        return bool([pair for pair in pairs if self._is_dropped(*pair)])  # a list: every file is checked
 
     def _is_dropped(self, reference: Any, url: Any) -> bool:
         if reference == url or not isinstance(reference, str) or not (match := KEPT.fullmatch(reference)):
             return False
         key = self._prefix + match[1]
         if self._redis.get(key) != url:
-            return True  # somebody else has found out
+            return True  # another process found out, and it is uploaded again
         if self._is_there(url):
             return False
         self._redis.delete(key)

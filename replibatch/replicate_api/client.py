@@ -1,6 +1,6 @@
-"""The adapter of the replicate package, httpx and httpcore: the one place that uses what is private to them.
+"""The adapter of the replicate package, httpx and httpcore: the one place that uses their private names.
 
-Used of others' privates: `replicate.client.Client._request` and `._client` (1.0.7), the request extension `trace` of
+Private names in use: `replicate.client.Client._request` and `._client` (1.0.7), the request extension `trace` of
 httpcore 1.0. `tests/unit/test_api_client.py` says what breaks when one of them moves.
 """
 
@@ -25,7 +25,7 @@ from replibatch.replicate_api.errors import Refusal
 
 IDLE_SECONDS = 4
 
-# Close hard: what is still unsent when a socket is closed is never sent later.
+# Close hard: bytes that are unsent when a socket is closed are never sent later.
 _LINGER_ZERO = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
