@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from redis import Redis
@@ -20,10 +20,9 @@ from replibatch.limits.reads import Reads
 from replibatch.limits.status import workers_of
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.health import Finding, Health, check_server, unreachable
+from replibatch.replicate_api import ReplicateAPI
+from replibatch.settings import Settings
 from replibatch.storage.shared import storage_for
-
-if TYPE_CHECKING:
-    from replibatch.settings import Settings
 
 LARGEST_SKEW_SECONDS = 10.0
 NAMED = 5  # workers; the others are counted
@@ -92,7 +91,6 @@ def check_token(settings: Settings, redis: Redis | None) -> Finding:
         settings: the token, and the server to ask.
         redis: where it answers, the read is counted among the account's.
     """
-    from replibatch.replicate_api import ReplicateAPI  # noqa: PLC0415  # heavy
 
     token, server = settings.replicate_api_token, settings.replicate_base_url
     if token is None and settings.redis_url is not None:

@@ -66,7 +66,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Passes each GET on to its server's book."""
+    """Passes each request on to its server's book."""
 
     protocol_version = "HTTP/1.1"
 
@@ -82,6 +82,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.book.reply_to(self)  # type: ignore[attr-defined]
+
+    do_POST = do_GET  # noqa: N815  # the names are http.server's
 
     def log_message(self, *_: Any) -> None:
         """Keep quiet."""

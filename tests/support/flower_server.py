@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,20 @@ LOGIN = ("operator", "correct horse")
 class FlowerServer:
     """One that runs.
 
+    Args:
+        folder: for its log.
+        environment: its variables.
+        by: another module and its arguments that run it.
+
     Attributes:
         url: where.
         log: the file for what it says.
         client: logged in, where a password is asked for.
     """
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, environment: dict[str, str], by: Sequence[str] = ("replibatch", "flower")
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -35,7 +43,7 @@ class FlowerServer:
         own = {"FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": ":".join(LOGIN), **environment}
         with self.log.open("wb") as said:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "replibatch", "flower"],
+                [sys.executable, "-P", "-m", *by],
                 stdout=said,
                 stderr=said,
                 env={**os.environ, **own},

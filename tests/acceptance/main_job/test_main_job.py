@@ -19,7 +19,7 @@ from replibatch.requests import State
 from replibatch.sandbox import Sandbox
 from tests.support.waiting import until
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 Script = Callable[..., subprocess.Popen[str]]
 
 

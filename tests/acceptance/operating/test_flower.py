@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,8 +34,8 @@ def start_flower(fleet: str, tmp_path: Path) -> Iterator[Callable[..., FlowerSer
     """Starts Flower with these variables, ready when this returns; ends it afterwards."""
     servers: list[FlowerServer] = []
 
-    def start(**environment: str) -> FlowerServer:
-        servers.append(FlowerServer(tmp_path, environment))
+    def start(*by: str, **environment: str) -> FlowerServer:
+        servers.append(FlowerServer(tmp_path, environment, by or ("replibatch", "flower")))
         return servers[-1]
 
     yield start
@@ -85,6 +86,25 @@ def test_without_the_password_nothing_can_be_read(start_flower: StartFlower, san
                     answer = stranger.request(method, address)
                     assert answer.status_code == 401, (login, method, address)
                     assert answer.text in ("Access denied", ""), (login, method, address)
+
+
+PAGES = ("/", "/tasks", "/broker", "/workers", "/replibatch")
+
+
+@pytest.mark.parametrize(("changed", "has_entry"), [("one-more app-nav", True), ("another-class", False)])
+def test_every_page_answers_though_the_navigation_has_changed(
+    start_flower: StartFlower, sandbox: Sandbox, tmp_path: Path, changed: str, has_entry: bool
+) -> None:
+    templates = Path(shutil.copytree(flower.urls.settings["template_path"], tmp_path / "templates"))
+    navigation = templates / "navbar.html"
+    text = navigation.read_text()
+    assert "app-nav" in text
+    navigation.write_text(text.replace("app-nav", changed))
+    server = start_flower("tests.support.changed_flower", str(templates))
+    answers = [server.client.get(page, follow_redirects=True) for page in PAGES]
+    assert [answer.status_code for answer in answers] == [200] * len(PAGES)
+    assert [">Replibatch</a>" in answer.text for answer in answers] == [has_entry] * len(PAGES)
+    assert ("navigation has changed" in server.log.read_text()) is not has_entry
 
 
 def test_a_batch_is_seen_to_run_and_to_finish(

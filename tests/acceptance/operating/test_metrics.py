@@ -18,7 +18,7 @@ from tests.support.flower_server import FlowerServer
 from tests.support.waiting import until
 
 MODEL, STAND_IN = "qwen/qwen-image", "black-forest-labs/flux-dev"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "monitoring.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "monitoring.md"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
