@@ -41,7 +41,7 @@ An `AttemptFailure` is for inside; callers see the groups above it, and `BatchRe
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 if TYPE_CHECKING:
     from replibatch.requests import BatchResult
@@ -100,16 +100,45 @@ class ResultTimeout(ReplibatchError, TimeoutError):
 class AccountStopped(ReplibatchError):
     """Nothing can be generated for this account at present; what waits stays resumable."""
 
-    def told(self) -> str:
-        """As the account's state keeps it, and its batches: the error's name and its words."""
-        return f"{type(self).__name__}: {self}"
 
-    @staticmethod
-    def of(told: str) -> AccountStopped:
-        """The error that was told of so."""
-        name, _, message = told.partition(": ")
+class Stop(NamedTuple):
+    """Why an account is stopped, as its state in Redis and its batches keep it.
+
+    Attributes:
+        kind: the name of the error, as `NoCredit`.
+        message: Replicate's words.
+    """
+
+    kind: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+    @classmethod
+    def of(cls, error: AccountStopped) -> Self:
+        """The stop that an error asks for."""
+        return cls(type(error).__name__, str(error))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `str(stop)`."""
+        kind, _, message = text.partition(": ")
+        return cls(kind, message)
+
+    def error(self) -> AccountStopped:
+        """The error that callers meet."""
         kinds: dict[str, type[AccountStopped]] = {kind.__name__: kind for kind in (TokenRefused, NoCredit)}
-        return kinds.get(name, AccountStopped)(message or told)
+        return kinds.get(self.kind, AccountStopped)(self.message or self.kind)
+
+    @property
+    def to_go_on(self) -> str:
+        """How to lift it."""
+        ways = {
+            TokenRefused.__name__: "start workers with a valid REPLICATE_API_TOKEN, then `replibatch resume`",
+            NoCredit.__name__: "add credit at https://replicate.com/account/billing, then `replibatch resume`",
+        }
+        return ways.get(self.kind, "mend the cause, then `replibatch resume`")
 
 
 class TokenRefused(AccountStopped):

@@ -94,7 +94,7 @@ class Work:
         safety_off = context.settings.fallback_safety_off and record.model != record.request.model
         self.inputs, self.warnings = inputs_for(self.model, record.request, safety_off=safety_off)
         price_usd = self.model.cost_usd(self.inputs)
-        self.ticket = Ticket(running.attempt_key, record.fence, price_usd, record.purse, record.priority)
+        self.ticket = Ticket(running.attempt_key, record.fence, price_usd, record.budget, record.priority)
         self.sent_inputs: dict[str, Any] | None = None
         self.began = record.created_at or time.monotonic()
         self.prediction_id = record.prediction_id

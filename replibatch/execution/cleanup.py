@@ -7,6 +7,7 @@ import time
 import structlog
 
 from replibatch.execution.context import WorkerContext
+from replibatch.redisdb import keys
 from replibatch.redisdb.loop import Loop
 from replibatch.storage.names import IDENTITY
 
@@ -54,9 +55,7 @@ class Cleanup:
                 f"put the old one back with its {IDENTITY}",
                 storage=context.storage.where,
             )
-        mine = context.redis.set(
-            f"{context.jobs.prefix}inputs:removing", context.process, nx=True, ex=REMOVAL_SECONDS
-        )
+        mine = context.redis.set(keys.REMOVING.at(context.jobs.prefix), context.process, nx=True, ex=REMOVAL_SECONDS)
         if mine and (removed := context.storage.remove_inputs(self._unused_seconds())):
             log.info("reference images removed", count=removed)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import structlog
 
-from replibatch.errors import AttemptFailure, ReplibatchError, SettingsError, TokenRefused
+from replibatch.errors import AttemptFailure, ReplibatchError, SettingsError, Stop, TokenRefused
 from replibatch.limits import Limiter
-from replibatch.limits.status import workers_of
 from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import ReplicateAPI
 
@@ -115,7 +114,7 @@ class Credentials:
     def _stop_without_others(self, why: TokenRefused) -> None:
         if self._others_may_create():
             return
-        self._limiter.stop(why.told())
+        self._limiter.stop(Stop.of(why))
         if self._others_may_create():  # one that has begun in between, and found no stop to lift
             self.lift_stop()
 
@@ -123,7 +122,7 @@ class Credentials:
         """Whether a worker is left with a token that was not refused: accepted, or not yet checked."""
         return any("token_refused" not in report for _, report in self._others())
 
-    def _others(self) -> list[tuple[str, dict[str, Any]]]:
+    def _others(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The other live workers, by name, with their reports."""
         now = self._limiter.status()
-        return [(name, now["processes"][name]) for name in workers_of(now) if name != self._limiter.process]
+        return [(name, now.processes[name]) for name in now.workers if name != self._limiter.process]

@@ -16,12 +16,13 @@ from replibatch.errors import (
     PredictionCanceled,
     PredictionFailed,
     ReplibatchError,
+    Stop,
     TokenRefused,
 )
 from replibatch.execution.decide import GiveUp, NextModel, Retry, Wait, decide
 from replibatch.execution.outcomes import Left, Next, Outcome, SteppedAside
 from replibatch.jobs import Message
-from replibatch.jobs.holds import BUDGET, PAUSED, STOPPED
+from replibatch.jobs.holds import BUDGET, PAUSED, held_by
 from replibatch.limits import Standing
 from replibatch.outputs.save import save_placeholder
 from replibatch.requests import Attempt, State
@@ -70,10 +71,10 @@ def after(work: Work, failure: AttemptFailure) -> Outcome:
 def stopped(work: Work, stop: AccountStopped) -> Outcome:
     """Replicate accepts nothing from this worker, or nothing from this account: then the limiter will not either."""
     if isinstance(stop, TokenRefused):
-        if not work.context.limiter.status().get("stopped"):
+        if not work.context.limiter.status().stop:
             return Left("handed over: Replicate does not accept this worker's token")
     else:
-        work.context.limiter.stop(stop.told())
+        work.context.limiter.stop(Stop.of(stop))
     return turned_away(work, Standing.STOPPED)
 
 
@@ -83,12 +84,14 @@ def turned_away(work: Work, standing: Standing) -> Outcome:
         work.leave_if_over()
     if standing not in (Standing.STOPPED, Standing.UNAFFORDABLE):
         return SteppedAside()
-    is_stopped = standing == Standing.STOPPED
-    why = work.context.limiter.status().get("stopped") if is_stopped else "not started: it would exceed the budget"
-    if why is None:
-        return Left("the account goes on")  # the takeover thread brings it back
-    if work.record.batch and (is_stopped or not work.record.attempts):
-        held = f"{STOPPED}{why}" if is_stopped else BUDGET
+    if standing == Standing.STOPPED:
+        stop = work.context.limiter.status().stop
+        if stop is None:
+            return Left("the account goes on")  # the takeover thread brings it back
+        why, held, may_be_held = str(stop), held_by(stop), True
+    else:
+        why, held, may_be_held = "not started: it would exceed the budget", BUDGET, not work.record.attempts
+    if work.record.batch and may_be_held:
         return Left(why, work.context.jobs.put_back_step(work.record, held))
     return work.settle(State.FAILED, (), work.record.attempts, error=why)
 

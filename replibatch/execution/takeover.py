@@ -144,7 +144,7 @@ class Takeover:
 
     def _take_over_from_the_dead(self) -> None:
         context = self._context
-        for process in context.jobs.other_custodians():
+        for process in context.jobs.other_holders():
             if process == "" or (context.waiting_room.heartbeat.is_steady and not context.limiter.alive(process)):
                 self._take_over(process)
 
@@ -263,4 +263,4 @@ class Takeover:
         """The current attempt's, with its price: a rebuilt state reserves it again."""
         model = self._context.models_of(record)[record.model]
         price_usd = model.cost_usd(inputs_for(model, record.request)[0])
-        return Ticket(record.attempt_key, record.fence, price_usd, record.purse, record.priority)
+        return Ticket(record.attempt_key, record.fence, price_usd, record.budget, record.priority)

@@ -10,6 +10,7 @@ from typing import Any
 
 from redis import Redis
 
+from replibatch.redisdb import keys
 from replibatch.routing.references import KEPT
 
 KEPT_SECONDS = 23 * 3600  # Replicate keeps files for about 24 hours
@@ -37,7 +38,7 @@ class Uploads:
         is_there: Callable[[str], bool],
     ) -> None:
         self._redis = redis
-        self._prefix = f"{prefix}upload:"
+        self._prefix = prefix
         self._open_input = open_input
         self._upload = upload
         self._is_there = is_there
@@ -60,7 +61,7 @@ class Uploads:
     def _is_dropped(self, reference: Any, url: Any) -> bool:
         if reference == url or not isinstance(reference, str) or not (match := KEPT.fullmatch(reference)):
             return False
-        key = self._prefix + match[1]
+        key = keys.UPLOAD.at(self._prefix, match[1])
         if self._redis.get(key) != url:
             return True  # another process found out, and it is uploaded again
         if self._is_there(url):
@@ -76,11 +77,13 @@ class Uploads:
         return value
 
     def _url(self, reference: str, name: str) -> str:
-        key = self._prefix + name
+        key = keys.UPLOAD.at(self._prefix, name)
         if url := self._redis.get(key):
             return str(url)
         # One upload of this content in the fleet; should it outlast the lock, another may begin, which costs nothing.
-        lock = self._redis.lock(key + ":lock", timeout=LOCK_SECONDS, raise_on_release_error=False)
+        lock = self._redis.lock(
+            keys.UPLOAD_LOCK.at(self._prefix, name), timeout=LOCK_SECONDS, raise_on_release_error=False
+        )
         with self._uploading, lock:
             if url := self._redis.get(key):
                 return str(url)

@@ -73,7 +73,7 @@ class WaitingRoom:
         self.beat_seconds = min(lease_seconds / 4, SLOWEST_BEAT_SECONDS)
         self._report = report
         self._recover = recover
-        self._keepsake = ""
+        self._snapshot = ""
         self._waiters: dict[str, _Waiter] = {}
         self._lock = threading.Lock()
         self._claiming = threading.Lock()
@@ -133,7 +133,7 @@ class WaitingRoom:
             if other and other.ticket.fence > ticket.fence:
                 return Standing.FENCED
             self._waiters[ticket.attempt_key] = waiter
-        if other:  # it waited in an earlier custody, and nobody else would tell it
+        if other:  # it waits in an earlier custody, and would wait for ever
             other.news.put(Standing.FENCED)
         try:
             standing, again = self._limiter.acquire(ticket)
@@ -278,10 +278,10 @@ class WaitingRoom:
             log.info("the account's state is being rebuilt")
             with self._lock:
                 waiting = list(self._waiters)
-            self._limiter.report(self._keepsake, waiting)
+            self._limiter.report(self._snapshot, waiting)
             self._recover()
         else:
-            self._keepsake = beat.snapshot
+            self._snapshot = beat.snapshot
         if beat.must_report or not beat.known:
             # Forgotten, after a long silence or with the state: who waits lines up anew; who has a place keeps it.
             self._tell_all(Standing.UNKNOWN)
@@ -290,7 +290,7 @@ class WaitingRoom:
             self._ask_for_all()
 
     def _ask_for_all(self) -> None:
-        """Once a lease, ask for every waiter: one whose message was lost would wait for ever."""
+        """Once a lease, ask for every waiter: after a lost message one would wait for ever."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + self._lease_seconds

@@ -25,6 +25,7 @@ from redis.client import PubSub
 from redis.exceptions import RedisError
 
 from replibatch.polling.watcher import Watcher
+from replibatch.redisdb import keys
 from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import Prediction
 
@@ -83,7 +84,7 @@ class SharedPolls:
         if time.monotonic() < self._alone_until:
             return True
         try:
-            return bool(self._redis.set(f"{self._prefix}poll:{part}", self._me, nx=True, px=POLL_MS))
+            return bool(self._redis.set(keys.POLL.at(self._prefix, part), self._me, nx=True, px=POLL_MS))
         except RedisError:
             return True
 
@@ -95,7 +96,7 @@ class SharedPolls:
         fresh = set(self._unknown(over)) - set(own)
         texts = ((row.id, json.dumps(row.as_row())) for row in rows if row.id in fresh)
         small = [part for text in texts if len(text[1]) <= LARGEST_ROW for part in text]
-        kept = f"{self._prefix}polled:{secrets.token_hex(8)}"
+        kept = keys.POLLED.at(self._prefix, secrets.token_hex(8))
         news = {
             "from": self._me,
             "rows": kept,
@@ -107,8 +108,8 @@ class SharedPolls:
             if small:
                 pipeline.hset(kept, items=small)
                 pipeline.expire(kept, ROWS_SECONDS)
-            pipeline.delete(f"{self._prefix}poll:{part}")
-            pipeline.publish(f"{self._prefix}polls", json.dumps(news))
+            pipeline.delete(keys.POLL.at(self._prefix, part))
+            pipeline.publish(keys.POLLS.at(self._prefix), json.dumps(news))
             is_alone = pipeline.execute()[-1] <= 1  # this process hears it, too
             self._alone_until = time.monotonic() + ALONE_SECONDS if is_alone else 0.0
 
@@ -126,7 +127,7 @@ class SharedPolls:
             if self._channel is None:
                 channel = self._redis.pubsub(ignore_subscribe_messages=True)
                 self._channel = channel
-                channel.subscribe(f"{self._prefix}polls")
+                channel.subscribe(keys.POLLS.at(self._prefix))
             if (message := self._channel.get_message(timeout=LISTEN_SECONDS)) and self._watcher:
                 self._hear(message["data"], self._watcher)
         except RedisError:
@@ -144,7 +145,7 @@ class SharedPolls:
 
     def _end_read(self) -> None:
         with suppress(RedisError):
-            self._redis.publish(f"{self._prefix}polls", "")
+            self._redis.publish(keys.POLLS.at(self._prefix), "")
 
     def _hear(self, text: str, watcher: Watcher) -> None:
         news: dict[str, Any] = json.loads(text) if text else {"from": self._me}

@@ -11,18 +11,20 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import NoScriptError
 
+COMMON = (files("replibatch.redisdb") / "lua" / "common.lua").read_text("utf-8")
+
 
 class Script:
-    """One Lua script, made of one or more `.lua` files of a package.
+    """One Lua script, made of the common head and one or more `.lua` files of a package.
 
     Args:
-        package: the package whose `lua` folder holds the files.
+        package: the package with the files in its `lua` folder.
         names: the files without `.lua`, joined in this order.
     """
 
     def __init__(self, package: str, *names: str) -> None:
         folder = files(package) / "lua"
-        self._set("\n".join((folder / f"{name}.lua").read_text("utf-8") for name in names))
+        self._set("\n".join([COMMON, *((folder / f"{name}.lua").read_text("utf-8") for name in names)]))
 
     @classmethod
     def of_text(cls, text: str) -> Self:
@@ -51,7 +53,7 @@ class Step:
         script: what to run.
         keys: its keys.
         args: its arguments.
-        before: called once just before the call is sent; what the process notes of it in its own memory.
+        before: called once just before the call is sent; the process's own note of the call.
     """
 
     script: Script
@@ -65,7 +67,7 @@ class Step:
 
 
 def run_together(redis: Redis, *steps: Step) -> list[Any]:
-    """Run several steps in one round trip and one transaction; all of them again if Redis does not know a script.
+    """Run several steps in one round trip and one transaction; all again if Redis does not know a script.
 
     Scripts are safe to repeat.
     """

@@ -58,7 +58,7 @@ def open_worker() -> None:
         _await_redis(opened.redis)
         _warn_of_lost_writes(opened.redis)
         if not is_embedded:  # before its first heartbeat: callers compare their storage with the reported one
-            report.update(mark(opened.storage, opened.limiter.status()["processes"]))
+            report.update(mark(opened.storage, opened.limiter.status().processes))
         is_accepted = opened.credentials.check(opened.api)
         if not is_embedded:
             _share_storage(opened)
@@ -144,7 +144,7 @@ def _share_storage(opened: WorkerContext) -> None:
     """
     try:
         opened.limiter.heartbeat(report)
-        refuse_another(opened.storage, opened.limiter.status()["processes"])
+        refuse_another(opened.storage, opened.limiter.status().processes)
     except ReplibatchError:
         opened.limiter.heartbeat({}, leaving=True)
         raise

@@ -199,9 +199,9 @@ class TestTake:
 
     def test_a_call_repeated_by_the_connection_takes_once(self, a: Jobs) -> None:
         enqueue(a)
-        script, keys, args = a._step("take", id="g", attempt=1, taker="t")
-        *first, now = script(a.redis, keys, args)
-        *second, later = script(a.redis, keys, args)
+        step = a._step("take", id="g", attempt=1, taker="t")
+        *first, now = step.run(a.redis)
+        *second, later = step.run(a.redis)
         assert first == second and int(now) <= int(later)
 
     @pytest.mark.parametrize("attempt", [1, 3])
@@ -304,7 +304,7 @@ class TestDeath:
                     break
         assert sorted(found) == sorted(f"g{number}" for number in range(500))
         assert a.custody() == set()
-        assert process("d").other_custodians() == {"b", "c"}
+        assert process("d").other_holders() == {"b", "c"}
 
     def test_what_one_that_ends_gives_back_the_next_takes_as_it_is(self, a: Jobs, b: Jobs) -> None:
         for name in ("publishing", "running", "created"):
@@ -312,14 +312,14 @@ class TestDeath:
         take(a, "running")
         run(a, a.created_step(take(a, "created"), "p1"))
         assert a.give_back() == 3
-        assert b.other_custodians() == {""}
+        assert b.other_holders() == {""}
         records = {record.id: record for record in b.take_over("")}
         assert {name: (record.state, record.prediction_id) for name, record in records.items()} == {
             "publishing": ("publishing", None),
             "running": ("running", None),
             "created": ("running", "p1"),
         }
-        assert b.other_custodians() == set() and b.custody() == set(records)
+        assert b.other_holders() == set() and b.custody() == set(records)
 
     def test_what_is_put_back_to_the_queue_is_nobodys_until_a_task_takes_it(self, a: Jobs, b: Jobs) -> None:
         enqueue(a)

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from replibatch.limits import Limiter, Standing, Ticket
-from replibatch.money import to_micro, to_usd
+from replibatch.money import to_micro
 from replibatch.redisdb.scripts import run_together
 from replibatch.settings import Settings
 
@@ -48,7 +48,7 @@ class Account:
     def spent(self) -> tuple[float, float]:
         """This month's, and what is reserved."""
         status = self.limiter.status()
-        return to_usd(status["spent"]), to_usd(status["reserved"])
+        return status.spent_usd, status.reserved_usd
 
 
 @pytest.fixture

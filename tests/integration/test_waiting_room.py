@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
+from replibatch.errors import Stop
 from replibatch.limits import Limiter, Standing, Ticket
 from replibatch.limits.limiter import CLAIM_SECONDS
 from replibatch.limits.waiting_room import LISTEN_SECONDS, WaitingRoom
@@ -175,7 +176,7 @@ def test_who_was_turned_away_and_not_told_learns_of_it(start: Start, monkeypatch
     monkeypatch.setattr(
         process.keeper, "_hear", lambda channel, reports: channel.get_message(timeout=0.1)
     )  # and ignores it
-    process.limiter.stop("no credit")
+    process.limiter.stop(Stop("NoCredit", "no credit"))
     process.limiter.pump()
     until(lambda: "next" in process.standings, "it is told")
     assert process.standings["next"] == Standing.STOPPED

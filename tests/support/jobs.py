@@ -30,7 +30,7 @@ def lost_record(name: str, model: str, sent_at: float | None = None) -> Record:
         started_at=sent_at,
         pause_seconds=0.0,
         batch="",
-        purse="",
+        budget="",
         index=0,
         catalog="{}",
         priority=BULK,
@@ -38,8 +38,8 @@ def lost_record(name: str, model: str, sent_at: float | None = None) -> Record:
     )
 
 
-def open_batch(batches: Batches, batch: str = "one", *, purse: str = "") -> None:
-    batches.open(batch, max_concurrent=None, priority=BULK, about={"name": batch}, purse=purse)
+def open_batch(batches: Batches, batch: str = "one", *, budget: str = "") -> None:
+    batches.open(batch, max_concurrent=None, priority=BULK, about={"name": batch}, budget=budget)
 
 
 def append_requests(batches: Batches, requests: dict[str, RoutedRequest], offset: int, batch: str) -> list[str]:

@@ -9,7 +9,7 @@ release(call.id, record)
 redis.call('SREM', key('batch', record.batch, 'out'), call.id)
 local attempts, begun = cjson.decode(record.attempts or '[]'), nil
 clear(call.id, attempts)
-if #attempts > 0 then -- what they cost is spent, whatever becomes of it
+if #attempts > 0 then -- their cost is spent in any case
   local cost = 0
   for _, attempt in ipairs(attempts) do cost = cost + math.floor(attempt.cost_usd * 1000000 + 0.5) end
   redis.call('HINCRBY', key('batch', record.batch), 'cost', whole(cost - (tonumber(record.booked) or 0)))
