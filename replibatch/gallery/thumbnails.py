@@ -15,14 +15,14 @@ from PIL import Image
 
 from replibatch import contents
 from replibatch.file_formats import STILLS, extension_of
-from replibatch.outputs.images import DAMAGED
+from replibatch.outputs.images import DAMAGED, WHITE
 
 LONGEST_EDGE = 448  # pixels
-QUALITY = 72
+QUALITY = 78
 AT_ONCE = 2  # pictures decoded at a time
 MEASURED = 60  # pictures that tell the shape of all
 
-_NAME = re.compile(r"[0-9a-f]{24}\.webp")
+_NAME = re.compile(r"[0-9a-f]{24}\.jpg")
 
 class Thumbnails:
     """The thumbnails of one page.
@@ -35,7 +35,7 @@ class Thumbnails:
         self._folder = folder
         self._wanted: dict[str, Path] = {}
         with suppress(FileNotFoundError):
-            self._there = {name.removesuffix(".webp") for name in os.listdir(folder) if _NAME.fullmatch(name)}
+            self._there = {name.removesuffix(".jpg") for name in os.listdir(folder) if _NAME.fullmatch(name)}
             return
         self._there = set()
 
@@ -72,7 +72,7 @@ class Thumbnails:
                 done = pool.map(lambda each: keep_going() and self._make(*each), missing.items())
                 self._there.update(name for name, made in zip(missing, done, strict=True) if made)
         for name in self._there - self._wanted.keys():
-            (self._folder / f"{name}.webp").unlink(missing_ok=True)
+            (self._folder / f"{name}.jpg").unlink(missing_ok=True)
         self._there &= self._wanted.keys()
         return self._there
 
@@ -81,7 +81,7 @@ class Thumbnails:
         found = []
         names = sorted(self._there)
         for name in names[:: max(1, len(names) // MEASURED)]:
-            with suppress(*DAMAGED), Image.open(self._folder / f"{name}.webp") as image:
+            with suppress(*DAMAGED), Image.open(self._folder / f"{name}.jpg") as image:
                 found.append(image.width / image.height)
         return round(statistics.median(found), 3) if found else 1.0
 
@@ -90,15 +90,15 @@ class Thumbnails:
         partial = self._folder / f"{name}.{os.getpid()}.part"
         try:
             small = thumbnail(picture, LONGEST_EDGE)
-            small.save(partial, "WEBP", quality=QUALITY, method=3)
-            partial.replace(self._folder / f"{name}.webp")
+            small.save(partial, "JPEG", quality=QUALITY)
+            partial.replace(self._folder / f"{name}.jpg")
         except (*DAMAGED, Image.DecompressionBombError):
             partial.unlink(missing_ok=True)
             return False
         return True
 
 def thumbnail(picture: Path, longest_edge: int) -> Image.Image:
-    """A picture, made small.
+    """A picture, made small, on white where it is transparent.
 
     Args:
         picture: the file.
@@ -112,6 +112,10 @@ def thumbnail(picture: Path, longest_edge: int) -> Image.Image:
             raise ValueError(f"{image.width}x{image.height} pixels are too many")
         image.draft("RGB", (longest_edge, longest_edge))
         image.load()
-        small = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        if not image.has_transparency_data:
+            small = image.convert("RGB")
+            small.thumbnail((longest_edge, longest_edge))
+            return small
+        small = image.convert("RGBA")
     small.thumbnail((longest_edge, longest_edge))
-    return small
+    return Image.alpha_composite(Image.new("RGBA", small.size, WHITE), small).convert("RGB")

@@ -132,6 +132,7 @@ const app = (() => {
   function start() {
     if (!window.replibatchGallery) $("absent").hidden = false;
     findAxes();
+    findBeginning();
     head();
     controls();
     new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${$("filters").offsetHeight}px`)).observe($("filters"));

@@ -4,9 +4,11 @@ const board = (() => {
   const OVERSCAN = 700; // pixels above and below the window
   const PRINTED = 400; // lines on paper
   const HEADING = 56;
+  const FAST = 260; // pixels a frame: what only flies past is not loaded
+  const SETTLED = 90; // milliseconds after which it stays
   const element = $("board"), heads = $("heads"), canvas = $("canvas");
   const drawn = new Map(); // line number → element
-  let lines = [], offsets = [0], sizes = {}, at = { line: 0, stop: 0 }, printing = false;
+  let lines = [], offsets = [0], sizes = {}, at = { line: 0, stop: 0 }, printing = false, last = 0, settling = 0;
 
   function measure() {
     const width = element.clientWidth || 1000, narrow = width < 720, columns = view.grid ? columnHeads().length : 0;
@@ -18,7 +20,8 @@ const board = (() => {
     } else {
       const least = width < 560 ? (width - gap) / 2 : 256, across = Math.max(1, Math.floor((width + gap) / (least + gap)));
       const cell = (width - gap * (across - 1)) / across;
-      sizes = { gap, narrow, across, cell, frame: Math.round(cell), height: Math.round(cell) + (narrow ? 142 : 134) };
+      const frame = Math.round(cell / Math.min(1.4, Math.max(0.8, aspect)));
+      sizes = { gap, narrow, across, cell, frame, height: frame + (narrow ? 142 : 134) };
     }
     const style = canvas.parentElement.parentElement.style;
     style.setProperty("--cell", `${sizes.cell}px`);
@@ -58,14 +61,23 @@ const board = (() => {
 
   function draw() {
     if (printing) return;
-    const top = canvas.getBoundingClientRect().top;
+    const top = canvas.getBoundingClientRect().top, fast = Math.abs(top - last) > FAST;
+    last = top;
     const from = lineAt(Math.max(0, -top - OVERSCAN)), until = Math.min(lines.length, lineAt(innerHeight - top + OVERSCAN) + 1);
     for (const [number, row] of drawn) if ((number < from || number >= until) && !row.contains(document.activeElement)) {
-      for (const image of row.querySelectorAll("img")) image.src = "data:,"; // what is out of sight is loaded no further
+      for (const image of row.querySelectorAll("img")) image.removeAttribute("src"); // what is out of sight is loaded no further
       row.remove();
       drawn.delete(number);
     }
     for (let number = from; number < until; number += 1) if (!drawn.has(number)) drawLine(number);
+    clearTimeout(settling);
+    if (fast) settling = setTimeout(load, SETTLED);
+    else load();
+  }
+
+  /** Load the pictures of what is drawn. */
+  function load() {
+    for (const image of canvas.querySelectorAll("[data-src]")) { image.src = image.dataset.src; image.removeAttribute("data-src"); }
   }
 
   function drawLine(number) {
@@ -85,9 +97,9 @@ const board = (() => {
     const compare = make("button", { type: "button", class: "quiet", tabindex: "-1", title: "Side by side (S)" }, "side by side");
     compare.addEventListener("click", () => viewer.open({ line: number, stop: 0 }, { beside: true }));
     const head = make("div", { class: "row-head", role: "rowheader" },
-      make("p", { class: "words", title: first.prompt }, byPrompt ? first.prompt : `${axis.label} ${axis.show(axis.of(first))}`),
+      make("p", { class: "words", title: first.prompt }, byPrompt ? telling(first.prompt) : `${axis.label} ${axis.show(axis.of(first))}`),
       make("p", { class: "facts" }, own.slice(0, 3).map(([name, given]) => make("span", { title: name }, shortened(given, 40))),
-        line.items.every((item) => item.id === first.id) ? make("span", {}, first.id) : null, line.stops.length > 1 ? compare : null));
+        line.items.every((item) => item.id === first.id) && !own.some(([, given]) => given === first.id) ? make("span", {}, first.id) : null, line.stops.length > 1 ? compare : null));
     let stop = 0;
     const cells = line.cells.map((cell, column) => {
       const across = Math.ceil(Math.sqrt(Math.min(9, cell.length)));
@@ -104,7 +116,7 @@ const board = (() => {
 
   function cardsRow(line, number) {
     return make("div", { class: "line cards", role: "row", "aria-rowindex": number + 1 }, ...line.stops.map(({ item }, stop) =>
-      make("article", { class: "card", role: "gridcell" }, frame(item, number, stop, stop, 0), make("p", { class: "words", title: item.prompt }, item.prompt), caption(item, true))));
+      make("article", { class: "card", role: "gridcell" }, frame(item, number, stop, stop, 0), make("p", { class: "words", title: item.prompt }, telling(item.prompt)), caption(item, true))));
   }
 
   function frame(item, line, stop, column, more) {
@@ -120,12 +132,12 @@ const board = (() => {
 
   function caption(item, whole) {
     const star = make("button", { type: "button", class: "quiet mark", tabindex: "-1", "aria-pressed": String(favourites.has(item)), title: "Favourite (F)", "aria-label": "Favourite", "data-mark": item.place }, favourites.has(item) ? "★" : "☆");
-    const failures = item.attempts.filter((attempt) => attempt[2]).length;
+    const failures = failuresOf(item);
     return make("p", { class: "facts" }, star,
       whole ? make("span", {}, count(item.number)) : null,
       item.state === "succeeded" ? null : make("span", { class: "state", "data-state": item.state }, STATES[item.state] || item.state),
       whole ? make("span", { class: "made", title: item.model }, short(item.model)) : item.state === "fallback" ? make("span", { title: item.model }, `by ${short(item.model)}`) : null,
-      item.cost === 0 ? null : make("span", {}, dollars(item.cost)),
+      item.cost === 0 ? null : make("span", { class: "cost" }, dollars(item.cost)),
       make("span", {}, time(item.seconds)),
       whole && failures ? make("span", {}, made(item) ? `after ${plural(failures, "failed attempt")}` : `${plural(failures, "attempt")} failed`) : null,
       whole && !made(item) && item.error ? make("span", { class: "why", title: item.error }, shortened(item.error, 90)) : null);
@@ -145,7 +157,8 @@ const board = (() => {
       const remarks = commonRemarks.get(text(each)) || [];
       inner.append(make("div", { class: "column-head", role: "columnheader", "aria-colindex": column + 2, title: text(each) },
         make("b", {}, axis.show(each)),
-        make("span", {}, [sum.mean == null ? null : time(sum.mean), costShown(sum), sum.failures ? `${count(sum.failures)} failed` : null].filter(Boolean).join(" · ")),
+        make("span", {}, sizes.narrow ? [sum.mean == null ? null : time(sum.mean), costShown(sum)].filter(Boolean).join(" · ") : sum.mean == null ? "none made" : `mean ${time(sum.mean)} · p95 ${time(sum.p95)}`),
+        sizes.narrow ? null : make("span", {}, [costShown(sum), sum.failures ? `${count(sum.failures)} failed` : null, sum.fallbacks ? plural(sum.fallbacks, "fallback") : null].filter(Boolean).join(" · ")),
         ...remarks.map((remark) => make("span", { class: "remark", title: remark }, remark))));
     });
     inner.style.width = `${sizes.head + (sizes.cell + sizes.gap) * columnHeads().length - (sizes.narrow ? sizes.gap : 0)}px`;
@@ -226,6 +239,7 @@ const board = (() => {
       row.remove();
       drawn.delete(number);
       drawLine(number);
+      load();
       if (focused) buttonAt(at)?.focus({ preventScroll: true });
     }
   }
@@ -239,6 +253,7 @@ const board = (() => {
     clear();
     printing = true;
     lines.slice(0, PRINTED).forEach((_, number) => drawLine(number));
+    load();
     $("cut").textContent = lines.length > PRINTED ? `The first ${count(PRINTED)} of ${count(lines.length)} rows.` : "";
   });
   addEventListener("afterprint", () => { printing = false; clear(); draw(); });
@@ -250,16 +265,16 @@ function thumbnail(item) {
   const file = item.files[0];
   if (!file) return make("span", { class: "without" }, item.state === "canceled" ? "Canceled" : item.replaced ? "Replaced by a later item" : "No file");
   if (file.thumbnail || (IMAGE.test(file.address) && item.state !== "canceled")) {
-    const image = make("img", { decoding: "async", alt: "", src: file.thumbnail || file.address });
+    const image = make("img", { decoding: "async", alt: "", "data-src": file.thumbnail || file.address });
     image.addEventListener("error", () => {
-      if (image.getAttribute("src") === "data:,") return;
+      if (!image.getAttribute("src")) return;
       if (file.thumbnail && image.getAttribute("src") === file.thumbnail && IMAGE.test(file.address)) image.src = file.address; // without its thumbnail, the picture itself
       else image.replaceWith(missing());
     });
     return image;
   }
   if (VIDEO.test(file.address)) {
-    const video = make("video", { preload: "metadata", playsinline: true, loop: true, muted: true, tabindex: "-1", "aria-hidden": "true", src: file.address + "#t=0.01" });
+    const video = make("video", { preload: "metadata", playsinline: true, loop: true, muted: true, tabindex: "-1", "aria-hidden": "true", "data-src": file.address + "#t=0.01" });
     video.muted = true;
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) video.addEventListener("mouseenter", () => video.play().catch(() => {}));
     video.addEventListener("mouseleave", () => video.pause());

@@ -16,10 +16,11 @@ const pairs = (list) => { const found = []; for (let at = 0; at < list.length; a
 
 const items = data.items.map(([number, key, id, prompt, asked, model, state, cost, seconds, files, error, warnings, attempts, inputs, fields, flags], place) => ({
   place, number, key: value(key), id: value(id), prompt: value(prompt), asked: value(asked), model: value(model), state: value(state),
-  cost, seconds, files: files.map(([address, thumbnail]) => ({ address, thumbnail: thumbnail ? `${data.folder}/${thumbnail}.webp` : "" })),
+  cost, seconds, files: files.map(([address, thumbnail]) => ({ address, thumbnail: thumbnail ? `${data.folder}/${thumbnail}.jpg` : "" })),
   error: value(error) || "", warnings: warnings.map(value), attempts, inputs: new Map(pairs(inputs)), fields: new Map(pairs(fields)), whole: Boolean(flags & 1), replaced: Boolean(flags & 2),
 }));
 const made = (item) => item.state === "succeeded" || item.state === "fallback";
+const failuresOf = (item) => item.attempts.filter((attempt) => value(attempt[2])).length;
 const attemptsOf = (item) => item.attempts.map(([model, prediction, reason, message, seconds, cost]) => ({
   model: value(model), prediction: value(prediction), reason: value(reason), message: value(message), seconds, cost,
 }));
@@ -55,6 +56,7 @@ function time(seconds) {
 /** An axis: its name for people, and what an item has on it. */
 const AXES = new Map();
 const EQUAL = []; // [name, value] of what all items have alike
+let begins = ""; // what every prompt begins with, said once
 function findAxes() {
   AXES.set("prompt", { label: "Prompt", of: (item) => item.prompt });
   AXES.set("model", { label: "Model", of: (item) => item.asked, show: short });
@@ -88,6 +90,19 @@ function findAxes() {
   }
 }
 const varied = (most) => [...AXES].filter(([name, axis]) => axis.values.length > 1 && axis.values.length <= most && name !== "id").map(([name]) => name);
+
+/** What all prompts begin with, up to the end of a word; only where it is long enough to be in the way. */
+function findBeginning() {
+  const prompts = [...new Set(items.map((item) => item.prompt))];
+  if (prompts.length < 2) return;
+  let long = prompts[0].length;
+  for (const prompt of prompts) { while (!prompt.startsWith(prompts[0].slice(0, long))) long -= 1; if (long < 24) return; }
+  const cut = prompts[0].slice(0, long).search(/[^\p{L}\p{N}][\p{L}\p{N}]*$/u) + 1;
+  if (cut < 24 || prompts.some((prompt) => prompt.length <= cut)) return;
+  begins = prompts[0].slice(0, cut);
+  EQUAL.push(["prompts begin", begins]);
+}
+const telling = (prompt) => (begins ? "… " + prompt.slice(begins.length).trimStart() : prompt);
 
 /** The columns people most likely compare: the axis with the most items a row of which are otherwise alike. */
 function likelyAxes() {

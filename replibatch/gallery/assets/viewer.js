@@ -122,7 +122,9 @@ const viewer = (() => {
   function tilePicture(item) {
     const file = item.files[0];
     if (file && IMAGE.test(file.address)) return closeUp(item, file);
-    return thumbnail(item);
+    const small = thumbnail(item), media = small.matches?.("[data-src]") ? small : small.querySelector?.("[data-src]");
+    if (media) media.src = media.dataset.src;
+    return small;
   }
 
   function story(item) {
@@ -145,7 +147,7 @@ const viewer = (() => {
       make("p", { class: "words" }, item.prompt),
       make("dl", { class: "pairs" }, ...rows.flatMap(([name, given]) => [make("dt", {}, name), make("dd", {}, given)]),
         ...(file ? [make("dt", {}, "File"), make("dd", {}, make("a", { href: file.address, target: "_blank", rel: "noopener" }, nameOf(file.address)))] : [])),
-      item.attempts.some((attempt) => attempt[2]) ? make("section", {}, make("h2", {}, "What was tried"), story(item)) : item.error ? make("section", {}, make("h2", {}, "Why"), make("p", {}, item.error)) : null,
+      failuresOf(item) ? make("section", {}, make("h2", {}, "What was tried"), story(item)) : item.error ? make("section", {}, make("h2", {}, "Why"), make("p", {}, item.error)) : null,
       item.warnings.length ? make("section", {}, make("h2", {}, "What was changed"), ...item.warnings.map((warning) => make("p", {}, warning))) : null,
     ].filter(Boolean);
   }
