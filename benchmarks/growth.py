@@ -1,7 +1,7 @@
 """Does a generation cost more where there is more of everything? CPU of Redis and of the scripts' callers, each.
 
-The gate: a generation in a line behind full slots is let in by another's release, and claims, creates, is released.
-The ledger: a generation of a batch is taken, created, settled, which feeds the batch, and the next one published.
+The limiter: a waiting generation gets the slot of a release, then claims, creates and releases.
+The records: a generation of a batch is taken, created, settled, which feeds the batch, and the next one published.
 Both are the calls a worker makes, on a Redis that keeps every acknowledged write, with no prediction behind them.
 """
 
@@ -23,15 +23,15 @@ from benchmarks.report import Table, publish, spread
 from benchmarks.rivals import MODEL
 from replibatch.broker.publish import BULK
 from replibatch.catalog import load as load_catalog
-from replibatch.jobs import BatchLedger, Ledger, Message, Packer, PendingEntry, capacity_for
-from replibatch.limits import Gate, Standing, Ticket
+from replibatch.jobs import Batches, Jobs, Message, Packer, PendingEntry, capacity_for
+from replibatch.limits import Limiter, Standing, Ticket
 from replibatch.limits.waiting_room import SLOWEST_BEAT_SECONDS
 from replibatch.producer.files import Files
 from replibatch.producer.prepare import Preparer
 from replibatch.redisdb.scripts import run_together
 from replibatch.requests import BatchRequest, BatchResult, State
 from replibatch.settings import Settings
-from tests.conftest import RedisServer
+from tests.support.redis_server import RedisServer
 
 SLOTS = (60, 1_000, 10_000)
 BATCHES = (1_000, 10_000, 100_000, 1_000_000)
@@ -53,14 +53,14 @@ class Cost(NamedTuple):
     "--largest", default=max(BATCHES), show_default=True, help="The largest batch: a million takes minutes."
 )
 def main(runs: int, largest: int) -> None:
-    """The gate, then the ledger, each from small to large."""
+    """The limiter, then the records, each from small to large."""
     server = RedisServer(Path(tempfile.mkdtemp(prefix="rb-")), durable=True)
     try:
         with Redis.from_url(server.url, decode_responses=True) as redis:
-            gate = {f"{slots:,}": _costs(redis, _at_the_gate(redis, slots), runs) for slots in SLOTS}
+            limiter = {f"{slots:,}": _costs(redis, _at_the_gate(redis, slots), runs) for slots in SLOTS}
             sizes = [(requests, min(SLOTS)) for requests in BATCHES if requests <= largest]
             sizes += [(BATCHES[-2], max(SLOTS))] if largest >= BATCHES[-2] else []
-            ledger = {
+            jobs = {
                 f"{requests:,} with {slots:,} slots": _costs(redis, _in_a_batch(redis, requests, slots), runs)
                 for requests, slots in sizes
             }
@@ -70,8 +70,8 @@ def main(runs: int, largest: int) -> None:
     publish(
         "growth",
         __doc__,
-        Table(["slots", *columns], _rows(gate)),
-        Table(["requests of the batch", *columns], _rows(ledger)),
+        Table(["slots", *columns], _rows(limiter)),
+        Table(["requests of the batch", *columns], _rows(jobs)),
     )
 
 
@@ -121,55 +121,55 @@ class _Heartbeat:
     def __init__(self) -> None:
         self._last = float("-inf")
 
-    def when_due(self, gate: Gate) -> None:
+    def when_due(self, limiter: Limiter) -> None:
         """Beat, if it is time."""
         if time.monotonic() - self._last >= SLOWEST_BEAT_SECONDS:
             self._last = time.monotonic()
-            gate.heartbeat({})
+            limiter.heartbeat({})
 
 
 def _at_the_gate(redis: Redis, slots: int) -> Iterator[None]:
     """Every slot is taken, and as many wait as a fleet of that size has beyond its slots."""
     redis.flushall()
-    gate, beat = Gate(redis, _settings(slots), "p"), _Heartbeat()
-    beat.when_due(gate)
-    gate.rebuild([])
+    limiter, beat = Limiter(redis, _settings(slots), "p"), _Heartbeat()
+    beat.when_due(limiter)
+    limiter.rebuild([])
     tickets = (Ticket(f"{serial:032x}:1", 1, PRICE_USD) for serial in itertools.count())
     holding: deque[Ticket] = deque()
     for ticket in itertools.islice(tickets, slots):
-        beat.when_due(gate)
-        assert gate.acquire(ticket)[0] == Standing.CLAIMED
-        run_together(redis, gate.created(ticket, ticket.attempt_key))
+        beat.when_due(limiter)
+        assert limiter.acquire(ticket)[0] == Standing.CLAIMED
+        run_together(redis, limiter.created(ticket, ticket.attempt_key))
         holding.append(ticket)
     waiting = deque(itertools.islice(tickets, capacity_for(slots) - slots))
     for ticket in waiting:
-        beat.when_due(gate)
-        assert gate.acquire(ticket)[0] == Standing.WAITING
+        beat.when_due(limiter)
+        assert limiter.acquire(ticket)[0] == Standing.WAITING
     while True:
-        beat.when_due(gate)
-        run_together(redis, gate.released(holding.popleft(), PRICE_USD))
+        beat.when_due(limiter)
+        run_together(redis, limiter.released(holding.popleft(), PRICE_USD))
         first = waiting.popleft()
-        assert gate.claim([first])[0] == [Standing.CLAIMED]
-        run_together(redis, gate.created(first, first.attempt_key))
+        assert limiter.claim([first])[0] == [Standing.CLAIMED]
+        run_together(redis, limiter.created(first, first.attempt_key))
         holding.append(first)
         waiting.append(next(tickets))
-        assert gate.acquire(waiting[-1])[0] == Standing.WAITING
+        assert limiter.acquire(waiting[-1])[0] == Standing.WAITING
         yield
 
 
 def _in_a_batch(redis: Redis, requests: int, slots: int) -> Iterator[None]:
     """A batch of that many, fed for that many slots."""
     redis.flushall()
-    ledger = Ledger(redis, _settings(slots), "p")
-    ledger.capacity = capacity_for(slots)
-    batches = BatchLedger(ledger)
+    jobs = Jobs(redis, _settings(slots), "p")
+    jobs.capacity = capacity_for(slots)
+    batches = Batches(jobs)
     batches.open("b", max_concurrent=None, priority=BULK, about={})
-    queue = deque(_append(batches, requests, ledger.published))
+    queue = deque(_append(batches, requests, jobs.published))
     while True:
         message = queue.popleft()
-        record = ledger.take(message.id, message.attempt)
+        record = jobs.take(message.id, message.attempt)
         assert record is not None
-        assert run_together(redis, ledger.created(record, f"prediction-{record.id}")) == ["ok"]
+        assert run_together(redis, jobs.created(record, f"prediction-{record.id}")) == ["ok"]
         result = BatchResult(
             request_id=record.request.request_id,
             prompt=record.request.prompt,
@@ -178,15 +178,15 @@ def _in_a_batch(redis: Redis, requests: int, slots: int) -> Iterator[None]:
             success=True,
             cost_usd=PRICE_USD,
         )
-        settled = ledger.settle(record, State.SUCCEEDED, result)
+        settled = jobs.settle(record, State.SUCCEEDED, result)
         assert settled
         following = settled.messages
-        ledger.published([message.id for message in following])
+        jobs.published([message.id for message in following])
         queue.extend(following)
         yield
 
 
-def _append(batches: BatchLedger, requests: int, published: Callable[[list[str]], None]) -> Iterator[Message]:
+def _append(batches: Batches, requests: int, published: Callable[[list[str]], None]) -> Iterator[Message]:
     """Append them as `enqueue_batch` does, without Celery's messages."""
     catalog, packer = load_catalog(None), Packer()
     prepare = Preparer(catalog, Files(_settings(1), embedded=False, check_storage=lambda: None))

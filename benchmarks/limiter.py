@@ -1,4 +1,4 @@
-"""The gate beside other limiters, in one run; then its memory and the time of a call at growing limits.
+"""The limiter beside other limiters, in one run; then its memory and the time of a call at growing limits.
 
 Two processes of 150 threads want 60 slots, and hold each for 50 ms. The others need `pip install replibatch[bench]`.
 
@@ -28,11 +28,11 @@ from redis import ConnectionPool, Redis
 from redis.connection import UnixDomainSocketConnection
 
 from benchmarks.report import Table, publish
-from replibatch.limits import Gate, Standing, Ticket
-from replibatch.limits.waiting_room import Gatekeeper
+from replibatch.limits import Limiter, Standing, Ticket
+from replibatch.limits.waiting_room import WaitingRoom
 from replibatch.redisdb.scripts import run_together
 from replibatch.settings import Settings
-from tests.conftest import RedisServer
+from tests.support.redis_server import RedisServer
 
 LIMIT, PROCESSES, WAITERS, HOLD_SECONDS = 60, 2, 150, 0.05
 WARM_SECONDS, RUN_SECONDS = 1.0, 10.0
@@ -67,13 +67,13 @@ def client(url: str) -> Redis:
 
 @contextmanager
 def ours(url: str) -> Iterator[Hold]:
-    """The gate with every check on."""
+    """The limiter with every check on."""
     settings = Settings(global_max_concurrent=LIMIT, requests_per_minute=1_000_000, budget_usd=1e6)
     redis, process = client(url), f"p{random.getrandbits(40)}"
-    gate = Gate(redis, settings, process)
-    keeper = Gatekeeper(gate, redis, settings.lease_seconds, lambda: {"budget": 10**12})
+    limiter = Limiter(redis, settings, process)
+    keeper = WaitingRoom(limiter, redis, settings.lease_seconds, lambda: {"budget": 10**12})
     keeper.start()
-    gate.rebuild([])
+    limiter.rebuild([])
     numbers = itertools.count()
 
     @contextmanager
@@ -81,7 +81,7 @@ def ours(url: str) -> Iterator[Hold]:
         ticket = Ticket(f"{process}:{next(numbers)}", 1, 0.02)
         assert keeper.acquire(ticket) == Standing.CLAIMED
         yield
-        run_together(redis, gate.released(ticket, 0.02))
+        run_together(redis, limiter.released(ticket, 0.02))
 
     yield hold
     keeper.stop()
@@ -205,34 +205,34 @@ def compare(names: list[str], url: str) -> Table:
 
 
 def grow(url: str) -> Table:
-    """Fill the gate to its limits, and see what it takes."""
+    """Fill the limiter to its limits, and see what it takes."""
     rows = []
     for concurrent, per_window in SIZES:
         with Redis.from_url(url, decode_responses=True) as redis:
             redis.flushall()
-            gate = Gate(redis, Settings(global_max_concurrent=concurrent, requests_per_minute=per_window), "p")
-            gate.heartbeat({})
-            gate.rebuild([])
+            limiter = Limiter(redis, Settings(global_max_concurrent=concurrent, requests_per_minute=per_window), "p")
+            limiter.heartbeat({})
+            limiter.rebuild([])
             answered = per_window - concurrent // 2
             tickets = (Ticket(f"{serial:032x}:1", 1, 0.02) for serial in itertools.count())
             holding = []
             for number in range(answered):
                 if number % 1000 == 0:
-                    gate.heartbeat({})
+                    limiter.heartbeat({})
                 ticket = next(tickets)
-                assert gate.acquire(ticket)[0] == Standing.CLAIMED
-                run_together(redis, gate.created(ticket, ticket.attempt_key))
+                assert limiter.acquire(ticket)[0] == Standing.CLAIMED
+                run_together(redis, limiter.created(ticket, ticket.attempt_key))
                 if len(holding) < concurrent - 1:
                     holding.append(ticket)
                 else:
-                    run_together(redis, gate.released(ticket, 0.02))
+                    run_together(redis, limiter.released(ticket, 0.02))
             kib = sum(redis.memory_usage(key, samples=0) for key in redis.scan_iter("rb:*")) / 1024
-            window = (redis.memory_usage(f"{gate.prefix}window", samples=0) or 0) / 1024
+            window = (redis.memory_usage(f"{limiter.prefix}window", samples=0) or 0) / 1024
             redis.config_resetstat()
             for _ in range(ROUNDS):
                 ticket = next(tickets)
-                gate.acquire(ticket)
-                run_together(redis, gate.released(ticket, 0.02))
+                limiter.acquire(ticket)
+                run_together(redis, limiter.released(ticket, 0.02))
             stats = redis.info("commandstats")["cmdstat_evalsha"]
         size = f"{concurrent:,} slots, {per_window:,} a minute"
         rows.append([size, f"{kib:,.0f}", f"{window:,.1f}", f"{stats['usec_per_call']:.0f}"])

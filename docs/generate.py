@@ -1,4 +1,4 @@
-"""Writes `settings.md` and `cli.md` from the code they describe: `python docs/generate.py`."""
+"""Writes `settings.md`, `cli.md` and `api.md` from the code they describe: `python docs/generate.py`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+import replibatch
 from replibatch.cli.app import commands
 from replibatch.settings import Settings
 
@@ -47,6 +48,12 @@ What `--help` says, command by command. Where a machine would read, there is `--
 Shell completion: `eval "$(_REPLIBATCH_COMPLETE=bash_source replibatch)"`, or `zsh_source`, or `fish_source`.
 
 {commands}"""
+
+API = """# Python API
+
+All that `from replibatch import …` has. Every call is described where it is defined; the page is made from there.
+
+{names}"""
 
 DEFAULTS = {
     "REPLICATE_API_TOKEN": "none",
@@ -92,7 +99,23 @@ def cli_page() -> str:
     return CLI.format(commands="\n".join(_help(commands, "replibatch", None)))
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page}
+def _kind(name: str) -> str:
+    value = getattr(replibatch, name)
+    if not isinstance(value, type):
+        return "Functions"
+    return "Errors" if issubclass(value, BaseException) else "Classes"
+
+
+def api_page() -> str:
+    """`api.md`, from the public names; `mkdocs` puts their docstrings there."""
+    parts = []
+    for kind in ("Functions", "Classes", "Errors"):
+        names = sorted((name for name in replibatch.__all__ if _kind(name) == kind), key=str.lower)
+        parts += [f"## {kind}\n", *(f"::: replibatch.{name}\n" for name in names)]
+    return API.format(names="\n".join(parts))
+
+
+PAGES = {"settings.md": settings_page, "cli.md": cli_page, "api.md": api_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

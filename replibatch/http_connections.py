@@ -16,6 +16,8 @@ from replibatch.errors import SettingsError
 
 Origin = tuple[str, str, int | None]
 
+SAFE_METHODS = ("GET", "HEAD")  # sent again on a new connection; anything else could take effect twice
+
 
 class Connections(httpx.BaseTransport):
     """A transport for `httpx.Client`. Thread-safe; there are as many as there are requests at a time.
@@ -45,12 +47,15 @@ class Connections(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         origin = (request.url.scheme, request.url.host, request.url.port)
-        connection = self._take(origin)
+        connection, was_idle = self._take(origin)
         try:
-            response = connection.handle_request(request)
-        except BaseException:
-            self._drop(connection)
-            raise
+            response = self._handle(connection, request)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if not was_idle or request.method not in SAFE_METHODS:
+                raise
+            # The server closed it while it was idle, and the news of that came too late.
+            connection, _ = self._take(origin, anew=True)
+            response = self._handle(connection, request)
         response.stream = _Stream(
             cast("httpx.SyncByteStream", response.stream),
             lambda: self._give_back(origin, connection),
@@ -67,17 +72,26 @@ class Connections(httpx.BaseTransport):
         for connection in connections:
             connection.close()
 
-    def _take(self, origin: Origin) -> httpx.HTTPTransport:
+    def _handle(self, connection: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        try:
+            return connection.handle_request(request)
+        except BaseException:
+            self._drop(connection)
+            raise
+
+    def _take(self, origin: Origin, *, anew: bool = False) -> tuple[httpx.HTTPTransport, bool]:
+        """A connection, and whether it was idle before; a new one if `anew`."""
         with self._lock:
             if self._closed:
                 raise httpx.ConnectError("the connections are closed")
             stale = self._pop_stale()
             idle = self._idle[origin]
-            connection = idle.pop()[1] if idle else self._new(_proxy_for(origin))
+            was_idle = bool(idle) and not anew
+            connection = idle.pop()[1] if was_idle else self._new(_proxy_for(origin))
             self._busy.add(connection)
         for each in stale:
             each.close()
-        return connection
+        return connection, was_idle
 
     def _pop_stale(self) -> list[httpx.HTTPTransport]:
         """Those nobody has used for too long, of any server; each server's longest idle come first."""

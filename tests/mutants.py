@@ -1,4 +1,4 @@
-"""Mutants of the gate's Lua: each check taken out, one at a time, must be caught by the histories.
+"""Mutants of the limiter's Lua: each check taken out, one at a time, must be caught by the histories.
 
 python -m tests.mutants            all of them; exit code 1 if one survives
 python -m tests.mutants cooldown   those whose name contains a word
@@ -13,86 +13,86 @@ import tempfile
 import time
 from pathlib import Path
 
-from replibatch.limits import gate
+from replibatch.limits import limiter
 from replibatch.redisdb.scripts import Script
-from tests.conftest import RedisServer
 from tests.histories.run import run_histories, tell
 from tests.histories.stories import STORIES
+from tests.support.redis_server import RedisServer
 
-LUA = Path(gate.__file__).parent / "lua"
+LUA = Path(limiter.__file__).parent / "lua"
 HISTORIES = 200
 
 # name: (file, what stands there, what the mutant has instead)
 MUTANTS: dict[str, tuple[str, str, str]] = {
-    "slots are not counted": ("gate", "if redis.call('ZCARD', SLOTS) >= max_concurrent() then break end", ""),
-    "one slot too many": ("gate", "redis.call('ZCARD', SLOTS) >= max_concurrent()", "redis.call('ZCARD', SLOTS) > max_concurrent()"),
-    "the window is not counted": ("gate", "if open + number('posts') >= per_window()", "if open >= per_window()"),
-    "open creates are not counted": ("gate", "if open + number('posts') >= per_window()", "if number('posts') >= per_window()"),
-    "hand-offs are not counted": ("gate", "redis.call('ZCARD', GRANTED) + redis.call('ZCARD', CREATING)", "redis.call('ZCARD', CREATING)"),
-    "intents are not counted": ("gate", "redis.call('ZCARD', GRANTED) + redis.call('ZCARD', CREATING)", "redis.call('ZCARD', GRANTED)"),
-    "a POST leaves the window early": ("gate", "local time = math.ceil((at or now) / bucket_ms) * bucket_ms", "local time = now - 1000"),
+    "slots are not counted": ("limiter", "if redis.call('ZCARD', SLOTS) >= max_concurrent() then break end", ""),
+    "one slot too many": ("limiter", "redis.call('ZCARD', SLOTS) >= max_concurrent()", "redis.call('ZCARD', SLOTS) > max_concurrent()"),
+    "the window is not counted": ("limiter", "if open + number('posts') >= per_window()", "if open >= per_window()"),
+    "open creates are not counted": ("limiter", "if open + number('posts') >= per_window()", "if number('posts') >= per_window()"),
+    "hand-offs are not counted": ("limiter", "redis.call('ZCARD', GRANTED) + redis.call('ZCARD', CREATING)", "redis.call('ZCARD', CREATING)"),
+    "intents are not counted": ("limiter", "redis.call('ZCARD', GRANTED) + redis.call('ZCARD', CREATING)", "redis.call('ZCARD', GRANTED)"),
+    "a POST leaves the window early": ("limiter", "local time = math.ceil((at or now) / bucket_ms) * bucket_ms", "local time = now - 1000"),
     "an answer is not counted": ("answer", "count_post(not call.created)", ""),
     "a refused POST is not counted": ("answer", "count_post(not call.created)", "if call.created then count_post(false) end"),
-    "cooldown is ignored by the line": ("gate", "if now < number('cooldown_until') then at(number('cooldown_until')) break end", ""),
-    "cooldown is ignored by a claim": ("gate", "if now < number('cooldown_until') or not is_trusted() then", "if not is_trusted() then"),
+    "cooldown is ignored by the line": ("limiter", "if now < number('cooldown_until') then at(number('cooldown_until')) break end", ""),
+    "cooldown is ignored by a claim": ("limiter", "if now < number('cooldown_until') or not is_trusted() then", "if not is_trusted() then"),
     "a cooldown may shrink": ("answer", "math.max(number('cooldown_until'), now + wait)", "now + wait"),
-    "a stop is ignored by a claim": ("gate", "  if state.stopped then\n    free_slot(attempt, ticket)\n    drop(attempt)\n    return 'stopped'\n  end\n", ""),
-    "a stop is ignored by the line": ("gate", "elseif state.stopped then", "elseif false then"),
-    "the budget is not checked": ("gate", "if (tonumber(taken[1]) or 0) + (tonumber(taken[2]) or 0) + ticket.price > state.budget then return false end", ""),
-    "what is reserved is not counted": ("gate", "(tonumber(taken[1]) or 0) + (tonumber(taken[2]) or 0) + ticket.price > state.budget", "(tonumber(taken[1]) or 0) + ticket.price > state.budget"),
-    "nothing is reserved": ("gate", "  reserve(ticket, 1)\n", ""),
-    "what was reserved stays so": ("gate", "  reserve(ticket, -1)\n", ""),
+    "a stop is ignored by a claim": ("limiter", "  if state.stopped then\n    free_slot(attempt, ticket)\n    drop(attempt)\n    return 'stopped'\n  end\n", ""),
+    "a stop is ignored by the line": ("limiter", "elseif state.stopped then", "elseif false then"),
+    "the budget is not checked": ("limiter", "if (tonumber(taken[1]) or 0) + (tonumber(taken[2]) or 0) + ticket.price > state.budget then return false end", ""),
+    "what is reserved is not counted": ("limiter", "(tonumber(taken[1]) or 0) + (tonumber(taken[2]) or 0) + ticket.price > state.budget", "(tonumber(taken[1]) or 0) + ticket.price > state.budget"),
+    "nothing is reserved": ("limiter", "  reserve(ticket, 1)\n", ""),
+    "what was reserved stays so": ("limiter", "  reserve(ticket, -1)\n", ""),
     "a cost is settled whoever asks": ("release", "if not owns(ticket) then return { 0, pump() } end", "if not ticket then return { 0, pump() } end"),
     "a cost is not settled": ("release", "  spend(ticket, call.cost)\n", ""),
     "an answer counts whoever gives it": ("answer", "if not owns(ticket) or not redis.call", "if not ticket or not redis.call"),
     "an answer counts twice": ("answer", " or not redis.call('ZSCORE', CREATING, call.attempt) then", " then"),
-    "a hand-off to another process is claimed for it": ("gate", "local is_awake = ticket.process == call.process", "local is_awake = true"),
+    "a hand-off to another process is claimed for it": ("limiter", "local is_awake = ticket.process == call.process", "local is_awake = true"),
     "a heartbeat does not name what was claimed for its process": ("heartbeat", "ipairs({ GRANTED, CREATING })", "ipairs({ GRANTED })"),
-    "the dead are granted slots": ("gate", "if not is_alive(ticket.process) then\n      drop(head)", "if false then\n      drop(head)"),
-    "the silent are handed slots": ("gate", "elseif not heard_within(ticket.process, config.claim_ms) then", "elseif false then"),
-    "the silent hold up the line": ("gate", "      passed_over = passed_over + 1\n", "      break\n"),
-    "last come, first served": ("gate", "redis.call('ZRANGE', WAITERS, passed_over, passed_over)[1]", "redis.call('ZRANGE', WAITERS, -1 - passed_over, -1 - passed_over)[1]"),
-    "priority is ignored": ("gate", "priority * 4398046511104 + number('arrivals')", "number('arrivals')"),
-    "who is throttled loses the place": ("gate", "  redis.call('ZADD', WAITERS, whole(ticket.order), attempt)\nend", "  redis.call('ZADD', WAITERS, whole(ticket.order + 4398046511104 * 9), attempt)\nend"),
-    "a hand-off never lapses": ("gate", "redis.call('ZRANGEBYSCORE', GRANTED, '-inf', whole(now))", "{}"),
-    "a lapsed hand-off keeps its slot": ("gate", "local function back_in_line(attempt, ticket)\n  free_slot(attempt, ticket)", "local function back_in_line(attempt, ticket)\n  redis.call('ZREM', GRANTED, attempt)"),
-    "a slot never lapses": ("gate", "redis.call('ZRANGEBYSCORE', SLOTS, '-inf', whole(now))", "{}"),
-    "a slot lapses too early": ("gate", "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)\n  set('total'", "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms - 1000), attempt)\n  set('total'"),
+    "the dead are granted slots": ("limiter", "if not is_alive(ticket.process) then\n      drop(head)", "if false then\n      drop(head)"),
+    "the silent are handed slots": ("limiter", "elseif not heard_within(ticket.process, config.claim_ms) then", "elseif false then"),
+    "the silent hold up the line": ("limiter", "      passed_over = passed_over + 1\n", "      break\n"),
+    "last come, first served": ("limiter", "redis.call('ZRANGE', WAITERS, passed_over, passed_over)[1]", "redis.call('ZRANGE', WAITERS, -1 - passed_over, -1 - passed_over)[1]"),
+    "priority is ignored": ("limiter", "priority * 4398046511104 + number('arrivals')", "number('arrivals')"),
+    "who is throttled loses the place": ("limiter", "  redis.call('ZADD', WAITERS, whole(ticket.order), attempt)\nend", "  redis.call('ZADD', WAITERS, whole(ticket.order + 4398046511104 * 9), attempt)\nend"),
+    "a hand-off never lapses": ("limiter", "redis.call('ZRANGEBYSCORE', GRANTED, '-inf', whole(now))", "{}"),
+    "a lapsed hand-off keeps its slot": ("limiter", "local function back_in_line(attempt, ticket)\n  free_slot(attempt, ticket)", "local function back_in_line(attempt, ticket)\n  redis.call('ZREM', GRANTED, attempt)"),
+    "a slot never lapses": ("limiter", "redis.call('ZRANGEBYSCORE', SLOTS, '-inf', whole(now))", "{}"),
+    "a slot lapses too early": ("limiter", "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)\n  set('total'", "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms - 1000), attempt)\n  set('total'"),
     "a claim goes by whoever asks": ("claim", "if not ticket or ticket.process ~= call.process or ticket.fence ~= fence then", "if not ticket then"),
     "an older owner acquires": ("acquire", "  if call.fence < ticket.fence then return { 'fenced', -1 } end\n", ""),
     "an unanswered POST is sent again": ("acquire", "elseif result == 'claimed' and was_claimed then\n  result = 'unsettled'\n", ""),
     "a heartbeat names no hand-offs": ("heartbeat", "if ticket.process == call.process then", "if false then"),
     "the operator's limits are ignored": ("in_force", "tonumber(stored[i]) or lowest[name]", "lowest[name]"),
-    "a lost state is trusted": ("gate", "local function is_trusted() return state.epoch == epoch end", "local function is_trusted() return true end"),
+    "a lost state is trusted": ("limiter", "local function is_trusted() return state.epoch == epoch end", "local function is_trusted() return true end"),
     "what was held is not reported": ("report", "ipairs(call.holds)", "ipairs({})"),
     "predictions nobody answers for are not counted": ("rebuild", "if runs and not attempt_of[id] then", "if false then"),
     "predictions of reporters are counted twice": ("rebuild", "if runs and not attempt_of[id] then", "if runs then"),
     "the window is not rebuilt": ("rebuild", "if #posts < #kept then", "if true then"),
     "the window of an older copy is forgotten": ("rebuild", "if #posts < #kept then posts = kept end", ""),
     "nobody is waited for": ("rebuild", "if wait > 0 and", "if false and"),
-    "the keepsake is thrown away": ("report", "if call.keepsake ~= '' then", "if false then"),
-    "the clock steps back": ("gate", "if now > number('clock') then set('clock', now) else now = number('clock') end", ""),
-    "a hand-off's slot lapses from the hand-off": ("gate", "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)\n  set('total'", "  set('total'"),
+    "the snapshot is thrown away": ("report", "if call.snapshot ~= '' then", "if false then"),
+    "the clock steps back": ("limiter", "if now > number('clock') then set('clock', now) else now = number('clock') end", ""),
+    "a hand-off's slot lapses from the hand-off": ("limiter", "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)\n  set('total'", "  set('total'"),
     "who acquires in a stop is not told": ("acquire", "  if state.stopped then return { 'stopped', -1 } end\n", ""),
     "who can never be granted waits": ("acquire", "  if not affordable(ticket) then return { 'unaffordable', -1 } end\n", ""),
     "an older owner adopts": ("adopt", "if call.fence < ticket.fence then return 'fenced' end\n", ""),
-    "a slot that lapses costs nothing": ("gate", "    spend(ticket, ticket.price) -- unknown whether it was charged: counted as if\n", ""),
-    "a purse has no cap": ("gate", "ticket.price > tonumber(purse[1]) then", "false then"),
-    "what a purse has spent is not counted": ("gate", "(tonumber(purse[2]) or 0) + (tonumber(purse[3]) or 0)", "(tonumber(purse[3]) or 0)"),
-    "what is reserved of a purse is not counted": ("gate", "(tonumber(purse[2]) or 0) + (tonumber(purse[3]) or 0)", "(tonumber(purse[2]) or 0)"),
-    "the unaffordable hold up the line": ("gate", "    elseif not affordable(ticket) then\n      turn_away(head, ticket, 'unaffordable')\n", "    elseif not affordable(ticket) then\n      break\n"),
-    "the price of who waits is not looked at again": ("gate", "elseif not affordable(ticket) then", "elseif false then"),
+    "a slot that lapses costs nothing": ("limiter", "    spend(ticket, ticket.price) -- unknown whether it was charged: counted as if\n", ""),
+    "a purse has no cap": ("limiter", "ticket.price > tonumber(purse[1]) then", "false then"),
+    "what a purse has spent is not counted": ("limiter", "(tonumber(purse[2]) or 0) + (tonumber(purse[3]) or 0)", "(tonumber(purse[3]) or 0)"),
+    "what is reserved of a purse is not counted": ("limiter", "(tonumber(purse[2]) or 0) + (tonumber(purse[3]) or 0)", "(tonumber(purse[2]) or 0)"),
+    "the unaffordable hold up the line": ("limiter", "    elseif not affordable(ticket) then\n      turn_away(head, ticket, 'unaffordable')\n", "    elseif not affordable(ticket) then\n      break\n"),
+    "the price of who waits is not looked at again": ("limiter", "elseif not affordable(ticket) then", "elseif false then"),
     "a waiter's withdrawal frees a slot": ("release", "if redis.call('ZSCORE', SLOTS, call.attempt) then", "do"),
-    "all at once after a 429": ("gate", "      if state.ramp and open >= state.ramp then break end\n", ""),
+    "all at once after a 429": ("limiter", "      if state.ramp and open >= state.ramp then break end\n", ""),
     "gently for ever": ("answer", "state.ramp < limit and state.ramp * 2 or nil", "state.ramp"),
     "a process that leaves stays": ("heartbeat", "  redis.call('ZREM', PROCESSES, call.process)\n", ""),
     "the limits of the dead hold": ("in_force", "    if is_alive(process) then\n      for name", "    if true then\n      for name"),
     "the highest limit holds": ("in_force", "value < lowest[name]", "value > lowest[name]"),
     "limits are not looked at again": ("in_force", "if state[name] ~= value then set(name, value) end", ""),
-    "a claim believes a lost state": ("gate", "if now < number('cooldown_until') or not is_trusted() then", "if now < number('cooldown_until') then"),
+    "a claim believes a lost state": ("limiter", "if now < number('cooldown_until') or not is_trusted() then", "if now < number('cooldown_until') then"),
     "a report to a trusted state counts": ("report", "if is_trusted() then return 0 end\n", ""),
     "a trusted state is rebuilt": ("rebuild", "if is_trusted() then\n  save()\n  return { -1, {} }\nend\n", ""),
-    "any keepsake will do": ("report", "if kept.clock > number('restored') then", "do"),
+    "any snapshot will do": ("report", "if kept.clock > number('restored') then", "do"),
     "an older copy's limits stay": ("report", "if not PASSING[field] then set(field, tonumber(limits[field]) or limits[field]) end", "if not PASSING[field] and limits[field] then set(field, tonumber(limits[field]) or limits[field]) end"),
     "an older copy's stored limits stay": ("report", "    redis.call('DEL', PREFIX .. 'limits:stored')\n", ""),
     "what was spent is forgotten": ("report", "if kept.spend[i] ~= 'reserved' then", "if false then"),
@@ -123,9 +123,9 @@ def caught(name: str, url: str) -> tuple[bool, float]:
     texts = {path.stem: path.read_text() for path in LUA.glob("*.lua")}
     assert texts[file].count(standing) == 1, f"{name}: stands {texts[file].count(standing)} times in {file}.lua"
     texts[file] = texts[file].replace(standing, instead)
-    originals = dict(gate._SCRIPTS)
+    originals = dict(limiter._SCRIPTS)
     for script in originals:
-        gate._SCRIPTS[script] = Script.of_text("\n".join(texts[part] for part in gate._FILES[script]))
+        limiter._SCRIPTS[script] = Script.of_text("\n".join(texts[part] for part in limiter._FILES[script]))
     began = time.monotonic()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -133,7 +133,7 @@ def caught(name: str, url: str) -> tuple[bool, float]:
     except Exception:  # any failure is a catch: an assertion, or an error of the mutated script
         return True, time.monotonic() - began
     finally:
-        gate._SCRIPTS.update(originals)
+        limiter._SCRIPTS.update(originals)
     return False, time.monotonic() - began
 
 

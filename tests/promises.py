@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.conftest import PROJECT
+from tests.support import PROJECT
 
-LEDGER, CRASH = "tests/integration/test_ledger.py", "tests/acceptance/test_crash_points.py"
-EXPIRY = "tests/integration/test_ledger_expiry.py"
-TAKEOVER, BROKER = "tests/acceptance/test_takeover.py", "tests/acceptance/test_broker_faults.py"
+LEDGER, CRASH = "tests/integration/test_jobs.py", "tests/acceptance/paid_once/test_crash_points.py"
+EXPIRY = "tests/integration/test_jobs_expiry.py"
+TAKEOVER, BROKER = "tests/acceptance/recovery/test_takeover.py", "tests/acceptance/paid_once/test_broker_faults.py"
 COPIED = ("replibatch", "workers", "tests", "pyproject.toml")
 
 
@@ -43,11 +43,11 @@ BREAKS = {
     "P1: a slot is freed when its worker dies": Break(
         "replibatch/execution/takeover.py",
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
-        "        run_together(self._shop.redis, self._shop.gate.released(self._ticket(record), 0.0))\n"
+        "        run_together(self._context.redis, self._context.limiter.released(self._ticket(record), 0.0))\n"
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
         f"{TAKEOVER}::test_told_to_stop_with_fifty_predictions_running",
     ),
-    "P3: no intent is left at the gate": Break(
+    "P3: no intent is left at the limiter": Break(
         "replibatch/limits/lua/limiter.lua",
         "  redis.call('ZADD', CREATING, whole(now), attempt)\n"
         "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)\n",
@@ -64,14 +64,14 @@ BREAKS = {
         "replibatch/jobs/lua/intend.lua",
         "redis.call('HSET', record_key(call.id), 'sent', call.sent)\n",
         "",
-        "tests/acceptance/test_reference_images.py"
+        "tests/acceptance/bad_input/test_reference_images.py"
         "::test_a_create_whose_reply_was_lost_is_recognised_though_its_image_was_uploaded_again[kill]",
     ),
     "P3: a lost create is taken for none at once": Break(
         "replibatch/execution/reconcile.py",
         "if began - search.began < self._settle_seconds or search.looks < LOOKS_AT_LEAST:",
         "if False:",
-        "tests/integration/test_reconciler.py::TestAbsent::test_only_after_the_settle_time_and_several_looks",
+        "tests/integration/test_reconcile.py::TestAbsent::test_only_after_the_settle_time_and_several_looks",
     ),
     "P3: a process that stood still sends its create": Break(
         "replibatch/replicate_api/calls.py",
@@ -80,13 +80,13 @@ BREAKS = {
         f"{CRASH}::test_stands_still_until_the_others_have_made_everything",
     ),
     "P3: the fence is not checked": Break(
-        "replibatch/jobs/lua/ledger.lua",
+        "replibatch/jobs/lua/jobs.lua",
         "    and tonumber(record.fence) == call.fence\n",
         "",
         f"{LEDGER}::TestFencing::test_not_even_the_same_process_in_an_earlier_custody",
     ),
     "P3: custody is not checked": Break(
-        "replibatch/jobs/lua/ledger.lua",
+        "replibatch/jobs/lua/jobs.lua",
         "return record and record.state == 'running' and record.process == call.process\n"
         "    and tonumber(record.fence) == call.fence",
         "return record and record.state == 'running'",
@@ -124,7 +124,7 @@ BREAKS = {
     ),
     "P4: the dead are not taken over": Break(
         "replibatch/execution/takeover.py",
-        "(shop.gatekeeper.pulse.is_steady and not shop.gate.alive(process))",
+        "(context.waiting_room.heartbeat.is_steady and not context.limiter.alive(process))",
         "False",
         f"{CRASH}::test_killed_with_another_worker_alive[waiting for the prediction]",
     ),

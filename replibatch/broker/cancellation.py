@@ -7,33 +7,33 @@ from typing import TYPE_CHECKING
 
 from replibatch.broker.publish import call_linked, celery_state, publish
 from replibatch.errors import PredictionCanceled, ReplibatchError
-from replibatch.jobs import Ledger, Record
+from replibatch.jobs import Jobs, Record
 from replibatch.requests import Attempt, State
 
 if TYPE_CHECKING:
     from celery import Celery
 
 
-def cancel(app: Celery, ledger: Ledger, generation_id: str) -> bool:
+def cancel(app: Celery, jobs: Jobs, generation_id: str) -> bool:
     """Cancel a generation; False where it is over, or unknown.
 
     One that runs is canceled at Replicate by the process that has it, within a few seconds.
 
     Args:
         app: of the account's queue.
-        ledger: this process's.
+        jobs: this process's.
         generation_id: which.
     """
-    state, attempt, result = ledger.outcome(generation_id)
+    state, attempt, result = jobs.outcome(generation_id)
     if not state or result:
         return False
-    ledger.ask_to_cancel(generation_id)
-    if record := ledger.take(generation_id, attempt):
+    jobs.ask_to_cancel(generation_id)
+    if record := jobs.take(generation_id, attempt):
         canceled = record.request.unmade(State.CANCELED, "canceled", _attempts(record))
         notice = celery_state(app, generation_id, "FAILURE", ReplibatchError("canceled"))
-        if settled := ledger.settle(record, State.CANCELED, canceled, notice):
-            publish(app, ledger, settled.messages)
-            call_linked(app, ledger, settled.calls)
+        if settled := jobs.settle(record, State.CANCELED, canceled, notice):
+            publish(app, jobs, settled.messages)
+            call_linked(app, jobs, settled.calls)
         _tell_flower(app, generation_id)
     return True
 

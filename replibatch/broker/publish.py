@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from replibatch.jobs import Call, Ledger, Message, Notice
+from replibatch.jobs import Call, Jobs, Message, Notice
 from replibatch.settings import Settings
 
 if TYPE_CHECKING:
     from celery import Celery
 
 TASK = "replibatch.generate"
-HEAD, SINGLE, BULK = 0, 3, 6  # priorities of the queue and of the gate: 0 is first
+HEAD, SINGLE, BULK = 0, 3, 6  # priorities of the queue and of the limiter: 0 is first
 
 SEPARATOR = "\x06\x16"  # between the queue and the priority, in the name of a list in Redis
 
@@ -23,11 +23,11 @@ def queue_lists(settings: Settings) -> dict[int, str]:
     return {priority: f"{queue}{SEPARATOR}{priority}" if priority else queue for priority in (HEAD, SINGLE, BULK)}
 
 
-def publish(app: Celery, ledger: Ledger, messages: Sequence[Message]) -> None:
+def publish(app: Celery, jobs: Jobs, messages: Sequence[Message]) -> None:
     """Put messages that are in this process's publishing custody into the queue, and note that they are there."""
     if messages:
         send(app, messages)
-        ledger.published([message.id for message in messages])
+        jobs.published([message.id for message in messages])
 
 
 def send(app: Celery, messages: Iterable[Message]) -> None:
@@ -43,7 +43,7 @@ def send(app: Celery, messages: Iterable[Message]) -> None:
             )
 
 
-def call_linked(app: Celery, ledger: Ledger, calls: Iterable[Call]) -> None:
+def call_linked(app: Celery, jobs: Jobs, calls: Iterable[Call]) -> None:
     """Call applications' own tasks with results, as their own code would, and note that they are called.
 
     The queue is given as an object: under its bare name Celery would add it to the app's own, and a worker that
@@ -63,11 +63,11 @@ def call_linked(app: Celery, ledger: Ledger, calls: Iterable[Call]) -> None:
             priority=HEAD,
             add_to_parent=False,
         )
-        ledger.called(call)
+        jobs.called(call)
 
 
 def celery_state(app: Celery, task_id: str, state: str, outcome: Any, request: Any = None) -> Notice:
-    """What Celery's result backend says of a task, for the ledger to write with its own.
+    """What Celery's result backend says of a task, for the records to write with its own.
 
     Celery's own `store_result` would come before or after that, and may come late.
 
@@ -90,5 +90,5 @@ def options(message: Message) -> dict[str, Any]:
         "retries": message.attempt - 1,
         "shadow": f"generate[{message.model}]",
         "argsrepr": f"(attempt {message.attempt} on {message.model})",
-        "ignore_result": True,  # the ledger tells it: celery_state
+        "ignore_result": True,  # the records tells it: celery_state
     }

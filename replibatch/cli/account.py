@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
+from redis.exceptions import RedisError
 
 from replibatch.errors import SettingsError
-
-if TYPE_CHECKING:
-    from replibatch.producer import Producer
-    from replibatch.settings import Settings
+from replibatch.limits.status import workers_of
+from replibatch.producer import Producer, open_producer
+from replibatch.settings import Settings
 
 
 def open_account() -> Producer:
@@ -19,7 +17,6 @@ def open_account() -> Producer:
     Raises:
         SettingsError: a setting is malformed, or Redis does not answer.
     """
-    from replibatch.producer import open_producer  # noqa: PLC0415  # heavy
 
     return _answering(open_producer())
 
@@ -30,14 +27,11 @@ def opened(settings: Settings) -> Producer:
     Raises:
         SettingsError: as `open_account`.
     """
-    from replibatch.producer import Producer  # noqa: PLC0415  # heavy
 
     return _answering(Producer(settings))
 
 
 def _answering(producer: Producer) -> Producer:
-    from redis.exceptions import RedisError  # noqa: PLC0415  # heavy
-
     try:
         producer.redis.ping()
     except RedisError as error:
@@ -53,11 +47,10 @@ def say_if_no_worker(producer: Producer, embedded_hint: str = "") -> None:
         producer: the process's.
         embedded_hint: a command that brings a worker in embedded mode; empty where this process brings one.
     """
-    from replibatch.limits.status import workers_of  # noqa: PLC0415  # heavy
 
     if producer.embedded and not embedded_hint:
         return
-    if workers_of(producer.gate.status()):
+    if workers_of(producer.limiter.status()):
         return
     hint = f"{embedded_hint} or `replibatch worker`" if producer.embedded else "`replibatch worker`"
     click.echo(f"replibatch: no worker answers; it waits until there is one: {hint}", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from redis import Redis
@@ -14,16 +14,15 @@ from redis.exceptions import RedisError
 from replibatch import embedded
 from replibatch.cli.formatting import how_to_go_on
 from replibatch.errors import AccountStopped, ReplibatchError, SettingsError
-from replibatch.limits import Gate
+from replibatch.limits import Limiter
 from replibatch.limits.process import process_name
 from replibatch.limits.reads import Reads
 from replibatch.limits.status import workers_of
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.health import Finding, Health, check_server, unreachable
+from replibatch.replicate_api import ReplicateAPI
+from replibatch.settings import Settings
 from replibatch.storage.shared import storage_for
-
-if TYPE_CHECKING:
-    from replibatch.settings import Settings
 
 LARGEST_SKEW_SECONDS = 10.0
 NAMED = 5  # workers; the others are counted
@@ -39,13 +38,13 @@ def examine(settings: Settings) -> list[Finding]:
     """
     findings: list[Finding] = []
     redis = _reach(settings, findings)
-    gate = Gate(redis, settings, process_name()) if redis is not None else None
+    limiter = Limiter(redis, settings, process_name()) if redis is not None else None
     findings += [check_token(settings, redis), check_storage(settings)]
-    if redis is None or gate is None:
+    if redis is None or limiter is None:
         return findings
     try:
         findings.append(check_clock(redis))
-        now = gate.status()
+        now = limiter.status()
     except RedisError as error:  # it answers a PING, and not what a worker asks of it
         return [*findings, unreachable(error, settings.redis_address)]
     return [*findings, check_account(settings, now), check_workers(settings, now)]
@@ -92,7 +91,6 @@ def check_token(settings: Settings, redis: Redis | None) -> Finding:
         settings: the token, and the server to ask.
         redis: where it answers, the read is counted among the account's.
     """
-    from replibatch.replicate_api import ReplicateAPI  # noqa: PLC0415  # heavy
 
     token, server = settings.replicate_api_token, settings.replicate_base_url
     if token is None and settings.redis_url is not None:
@@ -159,7 +157,7 @@ def check_account(settings: Settings, now: dict[str, Any]) -> Finding:
 
     Args:
         settings: which account.
-        now: from `Gate.status`.
+        now: from `Limiter.status`.
     """
     if stopped := now.get("stopped"):
         return Finding("account", Health.WRONG, f"stopped: {stopped}", how_to_go_on(stopped))
@@ -171,7 +169,7 @@ def check_workers(settings: Settings, now: dict[str, Any]) -> Finding:
 
     Args:
         settings: whether the mode is embedded.
-        now: from `Gate.status`.
+        now: from `Limiter.status`.
     """
     names = workers_of(now)
     if names:

@@ -75,7 +75,7 @@ def how_to_go_on(stopped: str) -> str:
     """What to do about an account that is stopped.
 
     Args:
-        stopped: why, from `Gate.status`: the error's name and its words.
+        stopped: why, from `Limiter.status`: the error's name and its words.
     """
     ways = {
         "TokenRefused": "start workers with a valid token in REPLICATE_API_TOKEN, then `replibatch resume`",

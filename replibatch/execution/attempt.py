@@ -25,7 +25,7 @@ from replibatch.errors import (
     ReplibatchError,
     RequestError,
 )
-from replibatch.execution.context import OVERDUE_SECONDS, Running, Workshop
+from replibatch.execution.context import OVERDUE_SECONDS, Running, WorkerContext
 from replibatch.execution.create import create
 from replibatch.execution.decide import GiveUp, NextModel, Retry, Wait, decide
 from replibatch.execution.outcomes import Leave, Next, Outcome, SteppedAside
@@ -41,7 +41,7 @@ THROTTLED_SECONDS = 1.0  # before another try, where a throttled upload named no
 
 
 def generate(
-    shop: Workshop,
+    context: WorkerContext,
     generation_id: str,
     attempt: int,
     *,
@@ -51,21 +51,21 @@ def generate(
     """Make one attempt.
 
     Args:
-        shop: the worker process's.
+        context: the worker process's.
         generation_id: whose.
         attempt: the number of the attempt the message is for.
         started: given once the generation is this process's.
         notice_of: what is given with a record's result.
     """
-    record = shop.ledger.take(generation_id, attempt, started)
+    record = context.jobs.take(generation_id, attempt, started)
     if record is None:
         return SteppedAside()
     running = Running(record.attempt_key, canceled=record.canceling)
-    shop.begin(generation_id, running)
+    context.begin(generation_id, running)
     try:
-        return _run(Work(shop, record, running, notice_of))
+        return _run(Work(context, record, running, notice_of))
     finally:
-        shop.end(generation_id, running)
+        context.end(generation_id, running)
 
 
 def _run(work: Work) -> Outcome:
@@ -79,7 +79,7 @@ def _run(work: Work) -> Outcome:
         raise  # custody brings it back, to whoever reaches Redis again
     except Exception as error:  # a fault of ours must not leave a generation without its result
         work.log.exception("unexpected")
-        work.gate(work.shop.gate.released(work.ticket, work.cost_usd))
+        work.limiter(work.context.limiter.released(work.ticket, work.cost_usd))
         why = f"unexpected {type(error).__name__}: {error}"
         attempts = work.attempts(AttemptFailure(why)) if work.prediction_id else work.record.attempts
         return work.settle(State.FAILED, (), attempts, error=why)
@@ -97,10 +97,10 @@ def _attempt(work: Work) -> Outcome:
 
 def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
     """Wait until the prediction is over, give its slot back, and raise if it failed."""
-    shop = work.shop
+    context = work.context
     if work.record.prediction_id:
-        shop.gate.adopt(work.ticket, work.record.prediction_id)
-    deadline = work.began + shop.settings.prediction_timeout_seconds
+        context.limiter.adopt(work.ticket, work.record.prediction_id)
+    deadline = work.began + context.settings.prediction_timeout_seconds
     prediction_id = prediction if isinstance(prediction, str) else prediction.id
     ends: list[Prediction] = []
 
@@ -108,8 +108,8 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
         ends.append(ended)
         work.running.news.set()
 
-    shop.tickets[prediction_id] = work.ticket
-    shop.watcher.watch(prediction, work.model.name, work.model.typical_seconds, on_end)
+    context.tickets[prediction_id] = work.ticket
+    context.watcher.watch(prediction, work.model.name, work.model.typical_seconds, on_end)
     try:
         while not ends:
             came = work.await_news(max(CANCEL_AGAIN_SECONDS, deadline + OVERDUE_SECONDS - time.monotonic()))
@@ -120,23 +120,23 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
                     _cancel(work, prediction_id, on_end, overdue=overdue)
     finally:
         if not work.running.superseded:  # else another thread watches it
-            shop.watcher.forget(prediction_id)
+            context.watcher.forget(prediction_id)
             if not ends:
-                shop.tickets.pop(prediction_id, None)
+                context.tickets.pop(prediction_id, None)
     ended = ends[0]
     work.cost_usd = ended.charged(work.ticket.price_usd)
-    shop.free_slots(ends)  # it is free already, where the watcher has seen the end
+    context.free_slots(ends)  # it is free already, where the watcher has seen the end
     if work.running.canceled and ended.status == "canceled":
         raise Leave(work.canceled())
     lasted_seconds = time.monotonic() - work.began if ended.lasted_seconds is None else ended.lasted_seconds
-    if failure := ended.failure(past_deadline=lasted_seconds >= shop.settings.prediction_timeout_seconds - 1):
+    if failure := ended.failure(past_deadline=lasted_seconds >= context.settings.prediction_timeout_seconds - 1):
         raise failure
     return ended
 
 
 def _cancel(work: Work, prediction_id: str, on_end: Callable[[Prediction], None], *, overdue: bool) -> None:
     try:
-        canceled = work.shop.api.cancel(prediction_id, overdue=overdue)
+        canceled = work.context.api.cancel(prediction_id, overdue=overdue)
     except AttemptFailure as failure:
         work.log.warning("could not cancel", error=str(failure))
         work.await_news(1.0)
@@ -148,10 +148,10 @@ def _cancel(work: Work, prediction_id: str, on_end: Callable[[Prediction], None]
 
 def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
     """Bring the output home; what fails is tried again from the finished prediction."""
-    shop, key = work.shop, work.record.request.output
+    context, key = work.context, work.record.request.output
     for number in range(1, SAVE_TRIES + 1):
         try:
-            files, warnings = save(ended.output, key=key, storage=shop.storage, downloader=shop.downloader)
+            files, warnings = save(ended.output, key=key, storage=context.storage, downloader=context.downloader)
         except (NoOutput, OutputErased):
             raise
         except (AttemptFailure, OSError) as failure:
@@ -160,7 +160,7 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
             work.log.warning("could not save", error=str(failure))
             work.pause(2.0**number / 4)
             with suppress(ReplibatchError):
-                ended = shop.api.get(ended.id)
+                ended = context.api.get(ended.id)
         else:
             work.warnings = [*work.warnings, *warnings]
             return files
@@ -171,14 +171,14 @@ def _for_a_dropped_input(work: Work, failure: AttemptFailure) -> AttemptFailure 
     """The same failure for what it was, where Replicate had dropped a file that was uploaded for the model."""
     if work.sent_inputs and type(failure) in (PredictionFailed, InvalidInput):
         with suppress(ReplibatchError):  # whether it is there could not be asked
-            if work.shop.uploads.dropped(work.inputs, work.sent_inputs):
+            if work.context.uploads.dropped(work.inputs, work.sent_inputs):
                 return InputDropped(f"an uploaded file was dropped before the model read it: {failure}")
     return None
 
 
 def _after(work: Work, failure: AttemptFailure) -> Outcome:
     """What follows a failed attempt."""
-    record, settings = work.record, work.shop.settings
+    record, settings = work.record, work.context.settings
     work.log.info("attempt failed", reason=failure.reason, error=str(failure))
     attempts = work.attempts(failure)
     own_retries = record.request.max_retries
@@ -205,7 +205,7 @@ def _after(work: Work, failure: AttemptFailure) -> Outcome:
             pause_seconds = decision.pause_seconds
         case Wait():
             pause_seconds = decision.seconds or THROTTLED_SECONDS
-    if not work.shop.ledger.advance(record, model, attempts, pause_seconds):
+    if not work.context.jobs.advance(record, model, attempts, pause_seconds):
         return SteppedAside()
     return Next(Message(record.id, record.attempt + 1, model, HEAD), failure)
 
@@ -214,9 +214,9 @@ def _give_up(work: Work, failure: AttemptFailure, attempts: list[Attempt]) -> Ou
     """No model is left: a placeholder where one fits, and the chain of reasons."""
     error = "; ".join(f"{attempt.model}: {attempt.message}" for attempt in attempts)
     answer_stands = isinstance(failure, InvalidInput | NotSaved | OutputErased | PredictionCanceled)
-    if work.shop.settings.placeholder and work.model.kind == "image" and not answer_stands:
+    if work.context.settings.placeholder and work.model.kind == "image" and not answer_stands:
         try:
-            placeholder = save_placeholder(key=work.record.request.output, storage=work.shop.storage)
+            placeholder = save_placeholder(key=work.record.request.output, storage=work.context.storage)
         except OSError as fault:
             placeholder = None
             work.warnings = [*work.warnings, f"the placeholder could not be saved: {fault}"]

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from replibatch.catalog import Model
-from replibatch.jobs import BatchLedger, Record
+from replibatch.jobs import Batches, Record
 
 BATCHES_KEPT = 256
 
@@ -19,7 +19,7 @@ class Chains:
         batches: they lie with the batch; a single job's, in its own record.
     """
 
-    def __init__(self, batches: BatchLedger) -> None:
+    def __init__(self, batches: Batches) -> None:
         self._batches = batches
         self._of_batch = lru_cache(maxsize=BATCHES_KEPT)(self._read)
 

@@ -1,4 +1,4 @@
-"""What one worker process works with: the account's limits and ledger, the API, the storage."""
+"""What one worker process works with: the account's limits and jobs, the API, the storage."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from redis.exceptions import RedisError
 from replibatch.errors import SettingsError
 from replibatch.execution.chains import Chains
 from replibatch.execution.credentials import Credentials
-from replibatch.execution.rebuild import Recovery
+from replibatch.execution.rebuild import Rebuild
 from replibatch.execution.reconcile import Reconciler
 from replibatch.execution.uploads import Uploads
-from replibatch.jobs import BatchLedger, Ledger, Record
-from replibatch.limits import Gate, Ticket
+from replibatch.jobs import Batches, Jobs, Record
+from replibatch.limits import Limiter, Ticket
 from replibatch.limits.process import process_name
 from replibatch.limits.reads import Reads
-from replibatch.limits.waiting_room import LISTEN_SECONDS, Gatekeeper
+from replibatch.limits.waiting_room import LISTEN_SECONDS, WaitingRoom
 from replibatch.outputs.download import Downloader
 from replibatch.polling import Watcher
-from replibatch.polling.shared_polls import SharedLooks
+from replibatch.polling.shared_polls import SharedPolls
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction, ReplicateAPI
@@ -42,7 +42,7 @@ class Running:
     """A generation a thread of this process works on.
 
     Attributes:
-        attempt_key: what it is called at the gate.
+        attempt_key: what it is called at the limiter.
         news: set when there is something to look at: an end, a cancel, a drain.
         canceled: whether its owner wants it canceled.
         superseded: whether custody was lost, and another thread of this process has it now.
@@ -54,7 +54,7 @@ class Running:
     superseded: bool = False
 
 
-class Workshop:
+class WorkerContext:
     """Everything a worker process shares between its tasks. Make one a process, after any fork.
 
     Args:
@@ -88,32 +88,32 @@ class Workshop:
         self.process = process_name()
         self.out_of_patience = threading.Event()
         self.redis = connect(redis_url, patience_seconds=PATIENCE_SECONDS, out_of_patience=self.out_of_patience)
-        self.gate = Gate(self.redis, settings, self.process)
-        self.ledger = Ledger(self.redis, settings, self.process)
-        self.batches = BatchLedger(self.ledger)
+        self.limiter = Limiter(self.redis, settings, self.process)
+        self.jobs = Jobs(self.redis, settings, self.process)
+        self.batches = Batches(self.jobs)
         self.chains = Chains(self.batches)
         listener = connect(redis_url, longest_block_seconds=LISTEN_SECONDS)
-        self.gatekeeper = Gatekeeper(
-            self.gate,
+        self.waiting_room = WaitingRoom(
+            self.limiter,
             listener,
             settings.lease_seconds,
             lambda: report,
-            lambda: self.recovery.begin(),  # noqa: PLW0108  # it is made below, of what needs the gatekeeper
+            lambda: self.recovery.begin(),  # noqa: PLW0108  # it is made below, of what needs the waiting room
         )
         self.api = ReplicateAPI(
             settings.replicate_base_url,
             settings.replicate_api_token,
             await_read=Reads(self.redis, settings).wait,
-            may_create=lambda: self.gatekeeper.pulse.lived_since(self._custody.confirmed_at),
+            may_create=lambda: self.waiting_room.heartbeat.lived_since(self._custody.confirmed_at),
             settle_seconds=settings.settle_seconds,
             on_token_refused=lambda why: self.credentials.refused(why),  # noqa: PLW0108  # it is made below
         )
-        self.credentials = Credentials(self.gate, report, leave)
-        self._looks = SharedLooks(listener, self.gate.prefix, lambda: self.gatekeeper.in_flight)
+        self.credentials = Credentials(self.limiter, report, leave)
+        self._looks = SharedPolls(listener, self.limiter.prefix, lambda: self.waiting_room.in_flight)
         self.watcher = Watcher(self.api, settings.reads_per_minute / 60, self.free_slots, self._looks)
-        self.recovery = Recovery(
+        self.recovery = Rebuild(
             self.api,
-            self.gate,
+            self.limiter,
             self.watcher,
             prediction_timeout_seconds=settings.prediction_timeout_seconds,
             window_seconds=settings.rate_window_seconds,
@@ -122,7 +122,7 @@ class Workshop:
         self.storage = storage_for(settings, embedded=embedded)
         self.downloader = Downloader(settings.replicate_base_url, settings.replicate_api_token)
         self.uploads = Uploads(
-            self.redis, self.gate.prefix, self.storage.open_input, self.api.upload, self.api.has_file
+            self.redis, self.limiter.prefix, self.storage.open_input, self.api.upload, self.api.has_file
         )
         self.running: dict[str, Running] = {}
         self.tickets: dict[str, Ticket] = {}
@@ -130,7 +130,7 @@ class Workshop:
 
     def start(self) -> None:
         """Begin to heartbeat, to watch and to reconcile."""
-        self.gatekeeper.start()
+        self.waiting_room.start()
         self.watcher.start()
         self._looks.start(self.watcher)
         self.reconciler.start()
@@ -141,12 +141,12 @@ class Workshop:
         It is sent only while it is certain that the record is still this process's.
         """
         self._custody.confirmed_at = time.monotonic()
-        return self.ledger.intend(record, sent)
+        return self.jobs.intend(record, sent)
 
     def claim(self, record: Record, ticket: Ticket, prediction_id: str) -> str:
-        """Make a prediction an attempt's, in the ledger and at the gate; the answer is that of `Ledger.created`."""
+        """Make a prediction an attempt's, in the records and at the limiter; the answer is that of `Jobs.created`."""
         answer, _ = run_together(
-            self.redis, self.ledger.created(record, prediction_id), self.gate.created(ticket, prediction_id)
+            self.redis, self.jobs.created(record, prediction_id), self.limiter.created(ticket, prediction_id)
         )
         return str(answer)
 
@@ -171,33 +171,33 @@ class Workshop:
         held = [(prediction, ticket) for prediction in ended if (ticket := self.tickets.get(prediction.id))]
         if held:
             run_together(
-                self.redis, *(self.gate.released(ticket, one.charged(ticket.price_usd)) for one, ticket in held)
+                self.redis, *(self.limiter.released(ticket, one.charged(ticket.price_usd)) for one, ticket in held)
             )
         for prediction, _ in held:
             self.tickets.pop(prediction.id, None)
 
     def drain(self) -> None:
         """Wake every generation: this process is on its way out, and none may wait here any longer."""
-        self.gatekeeper.drain()
+        self.waiting_room.drain()
         for running in list(self.running.values()):
             running.news.set()
 
     def hand_over(self) -> None:
         """Leave everything this process answers for to the others."""
-        self.ledger.give_back()
-        self.gate.heartbeat({}, leaving=True)
+        self.jobs.give_back()
+        self.limiter.heartbeat({}, leaving=True)
 
     def stop(self) -> None:
         """Hand everything over, take leave, close."""
         self.credentials.stop()
         self.recovery.stop()
         try:
-            self.ledger.give_back()
+            self.jobs.give_back()
         except RedisError as error:
             log.warning("could not hand over; the lease will lapse", error=str(error))
         self.reconciler.stop()
         self.watcher.stop()
         self._looks.stop()
-        self.gatekeeper.stop()
+        self.waiting_room.stop()
         self.api.close()
         self.downloader.close()

@@ -1,4 +1,4 @@
-"""The first half of an attempt: through the gate to a prediction, created once whatever happens."""
+"""The first half of an attempt: through the limiter to a prediction, created once whatever happens."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from replibatch.requests import State
 
 
 def create(work: Work) -> Prediction:
-    """Pass the gate and create the prediction, or find the one whose reply was lost.
+    """Pass the limiter and create the prediction, or find the one whose reply was lost.
 
     Raises:
         AttemptFailure: it was not created.
         Leave: the attempt ends here.
     """
-    shop = work.shop
+    context = work.context
     work.pause(work.record.pause_seconds)
     try:
-        inputs = work.sent_inputs = shop.uploads.with_urls(work.inputs)
+        inputs = work.sent_inputs = context.uploads.with_urls(work.inputs)
     except AccountStopped as stop:
         raise Leave(_stopped(work, stop)) from stop
     sent = fingerprint(work.model.name, inputs)
     while True:
-        standing = shop.gatekeeper.acquire(work.ticket)
+        standing = context.waiting_room.acquire(work.ticket)
         if standing in (Standing.UNSETTLED, Standing.CREATED):  # taken over before its prediction was recorded
             return _reconcile(work, work.record.sent)
         if standing != Standing.CLAIMED:
             raise Leave(_turned_away(work, standing))
-        if work.running.canceled or shop.gatekeeper.draining:
-            work.gate(shop.gate.released(work.ticket, 0.0))
+        if work.running.canceled or context.waiting_room.draining:
+            work.limiter(context.limiter.released(work.ticket, 0.0))
             work.leave_if_told()
-        if (intent := shop.intend(work.record, sent)) != "ok":
-            work.gate(shop.gate.released(work.ticket, 0.0))
+        if (intent := context.intend(work.record, sent)) != "ok":
+            work.limiter(context.limiter.released(work.ticket, 0.0))
             raise Leave(_not_sent(work, intent))
         work.began = time.monotonic()
         try:
-            prediction = shop.api.create(work.model.name, inputs, shop.settings.prediction_timeout_seconds)
+            prediction = context.api.create(work.model.name, inputs, context.settings.prediction_timeout_seconds)
         except Throttled as failure:
             work.log.info("throttled", retry_after_seconds=failure.retry_after_seconds)
-            work.gate(shop.gate.throttled(work.ticket, failure.retry_after_seconds))
+            work.limiter(context.limiter.throttled(work.ticket, failure.retry_after_seconds))
         except MaybeCreated as failure:
             work.log.warning("the reply to a create was lost", error=str(failure))
             return _reconcile(work, sent)
         except AccountStopped as stop:
-            work.gate(shop.gate.refused(work.ticket))
+            work.limiter(context.limiter.refused(work.ticket))
             raise Leave(_stopped(work, stop)) from stop
         except AttemptFailure:
-            work.gate(shop.gate.refused(work.ticket))
+            work.limiter(context.limiter.refused(work.ticket))
             raise
         else:
             return prediction if _claim(work, prediction) else _reconcile(work, sent)
@@ -64,7 +64,7 @@ def _not_sent(work: Work, why: str) -> Outcome:
     if why == "canceled":
         return work.canceled()
     if why == "paused":
-        return Left("paused", work.shop.ledger.put_back(work.record, PAUSED))
+        return Left("paused", work.context.jobs.put_back(work.record, PAUSED))
     return SteppedAside()
 
 
@@ -73,7 +73,7 @@ def _claim(work: Work, prediction: Prediction) -> bool:
 
     Where the record was lost with Redis' data, the attempt goes on: nobody else would see its prediction end.
     """
-    answer = work.shop.claim(work.record, work.ticket, prediction.id)
+    answer = work.context.claim(work.record, work.ticket, prediction.id)
     if answer == "fenced":
         raise Leave(SteppedAside())
     if answer == "twin":
@@ -97,7 +97,7 @@ def _reconcile(work: Work, sent: str | None) -> Prediction:
         except Leave:
             return False
 
-    work.shop.reconciler.submit(
+    work.context.reconciler.submit(
         Unsettled(
             work.record.attempt_key,
             work.model.name,
@@ -114,32 +114,32 @@ def _reconcile(work: Work, sent: str | None) -> Prediction:
         if not found:
             work.leave_if_draining()
     if found[0] is None:
-        work.gate(work.shop.gate.refused(work.ticket), work.shop.gate.released(work.ticket, 0.0))
+        work.limiter(work.context.limiter.refused(work.ticket), work.context.limiter.released(work.ticket, 0.0))
         raise NotCreated("the create never reached Replicate")
     return found[0]
 
 
 def _stopped(work: Work, stop: AccountStopped) -> Outcome:
-    """Replicate accepts nothing from this worker, or nothing from this account: then the gate will not either."""
+    """Replicate accepts nothing from this worker, or nothing from this account: then the limiter will not either."""
     if isinstance(stop, TokenRefused):
-        if not work.shop.gate.status().get("stopped"):
+        if not work.context.limiter.status().get("stopped"):
             return Left("handed over: Replicate does not accept this worker's token")
     else:
-        work.shop.gate.stop(stop.told())
+        work.context.limiter.stop(stop.told())
     return _turned_away(work, Standing.STOPPED)
 
 
 def _turned_away(work: Work, standing: Standing) -> Outcome:
-    """The gate will not let it through."""
+    """The limiter will not let it through."""
     if standing == Standing.WITHDRAWN:
         work.leave_if_told()
     if standing not in (Standing.STOPPED, Standing.UNAFFORDABLE):
         return SteppedAside()
     stopped = standing == Standing.STOPPED
-    why = work.shop.gate.status().get("stopped") if stopped else "not started: it would exceed the budget"
+    why = work.context.limiter.status().get("stopped") if stopped else "not started: it would exceed the budget"
     if why is None:
-        return Left("the account goes on")  # the custodian brings it back
+        return Left("the account goes on")  # the takeover thread brings it back
     if work.record.batch and (stopped or not work.record.attempts):
         held = f"{STOPPED}{why}" if stopped else BUDGET
-        return Left(why, work.shop.ledger.put_back(work.record, held))
+        return Left(why, work.context.jobs.put_back(work.record, held))
     return work.settle(State.FAILED, (), work.record.attempts, error=why)

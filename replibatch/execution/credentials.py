@@ -10,7 +10,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from replibatch.errors import AttemptFailure, ReplibatchError, SettingsError, TokenRefused
-from replibatch.limits import Gate
+from replibatch.limits import Limiter
 from replibatch.limits.status import workers_of
 from replibatch.replicate_api import ReplicateAPI
 
@@ -23,13 +23,13 @@ class Credentials:
     """Whose token this worker has, and whether Replicate still accepts it.
 
     Args:
-        gate: the account's gate, through which the workers tell each other.
+        limiter: the account's limiter, through which the workers tell each other.
         report: what this process says of itself with each heartbeat; written to here.
         leave: called once Replicate accepts the token no more: this worker hands its work back and ends.
     """
 
-    def __init__(self, gate: Gate, report: dict[str, Any], leave: Callable[[], None]) -> None:
-        self._gate = gate
+    def __init__(self, limiter: Limiter, report: dict[str, Any], leave: Callable[[], None]) -> None:
+        self._limiter = limiter
         self._report = report
         self._leave = leave
         self._lock = threading.Lock()
@@ -53,13 +53,13 @@ class Credentials:
             self._is_checked = True
             log.warning("could not ask for the account", error=str(failure))
             return False
-        log.info("account", name=username, limits=self._gate.prefix)
+        log.info("account", name=username, limits=self._limiter.prefix)
         self._report["username"] = username
         # Said before it is looked: of two that do so at once, one at least sees it of both.
-        self._gate.heartbeat(self._report)
+        self._limiter.heartbeat(self._report)
         for worker, report in self._others():
             if report.get("username", username) != username:
-                self._gate.heartbeat({}, leaving=True)
+                self._limiter.heartbeat({}, leaving=True)
                 raise SettingsError(
                     f"REPLICATE_API_TOKEN belongs to the account {username!r}, that of the worker {worker} to "
                     f"{report['username']!r}; limits are kept by account: set REPLIBATCH_ACCOUNT to a name of its own"
@@ -75,7 +75,7 @@ class Credentials:
 
         Any other stop stays: that a worker starts says nothing of the account's credit.
         """
-        self._gate.resume(TokenRefused.__name__)
+        self._limiter.resume(TokenRefused.__name__)
 
     def refused(self, why: TokenRefused) -> None:
         """Replicate accepts the token no more: go, and stop the account if nobody else's is accepted either."""
@@ -83,7 +83,7 @@ class Credentials:
             if not self._is_checked or self._ending.is_set():
                 return
             self._report["token_refused"] = True
-            self._gate.heartbeat(self._report)  # as above
+            self._limiter.heartbeat(self._report)  # as above
             self._stop_without_others(why)
             self._go(why)
 
@@ -114,7 +114,7 @@ class Credentials:
     def _stop_without_others(self, why: TokenRefused) -> None:
         if self._others_may_create():
             return
-        self._gate.stop(why.told())
+        self._limiter.stop(why.told())
         if self._others_may_create():  # one that has begun in between, and found no stop to lift
             self.lift_stop()
 
@@ -124,5 +124,5 @@ class Credentials:
 
     def _others(self) -> list[tuple[str, dict[str, Any]]]:
         """The other live workers, by their names, with what they say of themselves."""
-        now = self._gate.status()
-        return [(name, now["processes"][name]) for name in workers_of(now) if name != self._gate.process]
+        now = self._limiter.status()
+        return [(name, now["processes"][name]) for name in workers_of(now) if name != self._limiter.process]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from replibatch.errors import SettingsError
-from replibatch.execution.context import Workshop
+from replibatch.execution.context import WorkerContext
 from replibatch.jobs.counts import LATENCY_SECONDS
 from replibatch.requests import BatchResult
 
@@ -26,7 +26,7 @@ ATTEMPT_SECONDS = Histogram(
 COST = Counter("replibatch_worker_cost_usd", "Cost of those generations.", ["model"])
 TAKEN_OVER = Counter("replibatch_worker_recoveries", "Generations taken over from processes that died or left.")
 RUNNING = Gauge("replibatch_worker_running", "Generations its threads are at work on, those that wait included.")
-WAITING = Gauge("replibatch_worker_waiting", "Attempts of its that wait at the gate.")
+WAITING = Gauge("replibatch_worker_waiting", "Attempts of its that wait at the limiter.")
 
 
 def serve(port: int) -> None:
@@ -41,10 +41,10 @@ def serve(port: int) -> None:
         raise SettingsError(f"--metrics-port: cannot listen on {port}: {error.strerror}") from None
 
 
-def watch(shop: Workshop) -> None:
-    """Read the gauges from this workshop from now on."""
-    RUNNING.set_function(lambda: len(shop.running))
-    WAITING.set_function(lambda: shop.gatekeeper.waiting)
+def watch(context: WorkerContext) -> None:
+    """Read the gauges from this context from now on."""
+    RUNNING.set_function(lambda: len(context.running))
+    WAITING.set_function(lambda: context.waiting_room.waiting)
 
 
 def count(result: BatchResult) -> None:

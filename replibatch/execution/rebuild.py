@@ -1,4 +1,4 @@
-"""Recovery: rebuilds the account's state at the gate once it was lost, from the account's own list of predictions."""
+"""Rebuilds the account's state at the limiter once it was lost, from the account's own list of predictions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from replibatch.errors import ReplibatchError
-from replibatch.limits import Gate, Row
+from replibatch.limits import Limiter, Row
 from replibatch.limits.limiter import SLOT_MARGIN_SECONDS
 from replibatch.polling import Watcher
 from replibatch.redisdb.scripts import run_together
@@ -22,12 +22,12 @@ USUAL_SECONDS = 10.0  # of a prediction nobody here has created, until one of it
 log = structlog.get_logger(__name__)
 
 
-class Recovery:
-    """Lists what runs, tells the gate, and watches what nobody answers for until it has given its slot back.
+class Rebuild:
+    """Lists what runs, tells the limiter, and watches what nobody answers for until it has given its slot back.
 
     Args:
         api: the account's API.
-        gate: the account's gate.
+        limiter: the account's limiter.
         watcher: the process's.
         prediction_timeout_seconds: nothing older than this runs.
         window_seconds: creates younger than this count against the rate.
@@ -36,14 +36,14 @@ class Recovery:
     def __init__(
         self,
         api: ReplicateAPI,
-        gate: Gate,
+        limiter: Limiter,
         watcher: Watcher,
         *,
         prediction_timeout_seconds: float,
         window_seconds: float,
     ) -> None:
         self._api = api
-        self._gate = gate
+        self._limiter = limiter
         self._watcher = watcher
         self._window_seconds = window_seconds
         self._oldest = timedelta(seconds=max(prediction_timeout_seconds + SLOT_MARGIN_SECONDS, window_seconds))
@@ -80,7 +80,7 @@ class Recovery:
         listed = {prediction.id: prediction for prediction in self._listed()}
         now = self._api.now()
         rows = [Row(key, not item.is_over, _age_seconds(item, now)) for key, item in listed.items()]
-        wait_seconds, orphans = self._gate.rebuild(
+        wait_seconds, orphans = self._limiter.rebuild(
             row for row in rows if row.runs or row.age_seconds < self._window_seconds
         )
         if wait_seconds is None:
@@ -94,7 +94,7 @@ class Recovery:
             yield from page
 
     def _give_back(self, ended: Prediction) -> None:
-        run_together(self._gate.redis, self._gate.released(self._gate.orphan(ended.id), 0.0))
+        run_together(self._limiter.redis, self._limiter.released(self._limiter.orphan(ended.id), 0.0))
 
 
 def _age_seconds(prediction: Prediction, now: datetime) -> float:

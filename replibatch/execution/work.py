@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from replibatch.errors import AttemptFailure, PredictionCanceled
-from replibatch.execution.context import Running, Workshop
+from replibatch.execution.context import Running, WorkerContext
 from replibatch.execution.outcomes import Done, Leave, Left, Outcome, SteppedAside
 from replibatch.jobs import Notice, Record
 from replibatch.limits import Ticket
@@ -24,7 +24,7 @@ class Work:
     """One attempt in this process's custody.
 
     Args:
-        shop: the worker process's.
+        context: the worker process's.
         record: the generation's, with its fence.
         running: how the process reaches the thread that works on it.
         notice_of: what is given with the record's result.
@@ -34,22 +34,26 @@ class Work:
         models: those of the whole chain, by name.
         inputs: what the model is given; reference images still as they are in the storage.
         sent_inputs: the same as it is sent, with the URLs of uploaded files; None until then.
-        ticket: for the gate.
+        ticket: for the limiter.
         began: when the attempt began, on the monotonic clock.
         prediction_id: once there is one.
         cost_usd: what the attempt cost, once that is known.
     """
 
     def __init__(
-        self, shop: Workshop, record: Record, running: Running, notice_of: Callable[[Record, BatchResult], Notice]
+        self,
+        context: WorkerContext,
+        record: Record,
+        running: Running,
+        notice_of: Callable[[Record, BatchResult], Notice],
     ) -> None:
-        self.shop = shop
+        self.context = context
         self.record = record
         self.running = running
         self._notice_of = notice_of
-        self.models = shop.chains.of(record)
+        self.models = context.chains.of(record)
         self.model = self.models[record.model]
-        safety_off = shop.settings.fallback_safety_off and record.model != record.request.model
+        safety_off = context.settings.fallback_safety_off and record.model != record.request.model
         self.inputs, self.warnings = inputs_for(self.model, record.request, safety_off=safety_off)
         self.ticket = Ticket(
             record.attempt_key, record.fence, self.model.cost_usd(self.inputs), record.purse, record.priority
@@ -69,9 +73,9 @@ class Work:
         self.prediction_id = prediction_id
         self.log = self.log.bind(prediction=prediction_id)
 
-    def gate(self, *steps: Step) -> None:
-        """Take steps at the gate."""
-        run_together(self.shop.redis, *steps)
+    def limiter(self, *steps: Step) -> None:
+        """Take steps at the limiter."""
+        run_together(self.context.redis, *steps)
 
     def await_news(self, timeout_seconds: float | None = None) -> bool:
         """Wait for news; False if none came in time."""
@@ -105,7 +109,7 @@ class Work:
         """
         if self.running.superseded:
             raise Leave(SteppedAside())
-        if self.shop.gatekeeper.draining:
+        if self.context.waiting_room.draining:
             raise Leave(Left("handed over: the worker stops"))
 
     def attempts(self, failure: AttemptFailure | None) -> list[Attempt]:
@@ -150,7 +154,7 @@ class Work:
             state=state,
             inputs=self.inputs,
         )
-        settled = self.shop.ledger.settle(record, state, result, self._notice_of(record, result))
+        settled = self.context.jobs.settle(record, state, result, self._notice_of(record, result))
         if settled is None:
             return SteppedAside()
         self.log.info("settled", state=state.value, cost_usd=result.cost_usd)

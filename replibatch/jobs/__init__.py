@@ -1,15 +1,15 @@
-"""The ledger: what was asked for, who works on it, what came of it."""
+"""The records: what was asked for, who works on it, what came of it."""
 
-from replibatch.jobs.batches import BatchLedger, capacity_for
-from replibatch.jobs.custody import Ledger
+from replibatch.jobs.batches import Batches, capacity_for
+from replibatch.jobs.custody import Jobs
 from replibatch.jobs.links import Call, Link
 from replibatch.jobs.packing import Packer, PendingEntry
 from replibatch.jobs.record import Message, Notice, Record, Settled
 
 __all__ = [
-    "BatchLedger",
+    "Batches",
     "Call",
-    "Ledger",
+    "Jobs",
     "Link",
     "Message",
     "Notice",

@@ -12,7 +12,7 @@ from redis import Redis
 
 from replibatch.errors import NoSuchWork
 from replibatch.jobs.batch_state import BatchState, Finished
-from replibatch.jobs.custody import Ledger
+from replibatch.jobs.custody import Jobs
 from replibatch.jobs.packing import PendingEntry, compact, read_attempts, read_result, unpack
 from replibatch.jobs.record import Message
 from replibatch.money import to_usd
@@ -31,16 +31,16 @@ def capacity_for(max_concurrent: int) -> int:
     return max_concurrent + max(4, max_concurrent // 4)
 
 
-class BatchLedger:
+class Batches:
     """The batches of one account.
 
     Args:
-        ledger: the account's records.
+        jobs: the account's records.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._redis: Redis = ledger.redis
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._redis: Redis = jobs.redis
 
     def open(
         self, batch: str, *, max_concurrent: int | None, priority: int, about: dict[str, Any], purse: str = ""
@@ -88,7 +88,7 @@ class BatchLedger:
 
     def feeding(self) -> set[str]:
         """The batches that have requests waiting."""
-        return cast("set[str]", self._redis.smembers(f"{self._ledger.prefix}batches:feeding"))
+        return cast("set[str]", self._redis.smembers(f"{self._jobs.prefix}batches:feeding"))
 
     def catalog(self, batch: str) -> dict[str, Any]:
         """The models of a batch's chains, by name."""
@@ -132,7 +132,7 @@ class BatchLedger:
         """How many of it are at Replicate, or were, and are not finished."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for generation_id in self.outstanding(batch):
-                pipeline.hexists(f"{self._ledger.prefix}gen:{generation_id}", "prediction")
+                pipeline.hexists(f"{self._jobs.prefix}gen:{generation_id}", "prediction")
             return sum(map(bool, pipeline.execute()))
 
     def about(self, batch: str) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class BatchLedger:
 
     def newest(self, most: int) -> list[tuple[str, float]]:
         """The newest batches, each with the time it was opened, in Unix seconds; the expired ones are forgotten."""
-        key = f"{self._ledger.prefix}batches"
+        key = f"{self._jobs.prefix}batches"
         rows = cast("list[tuple[str, float]]", self._redis.zrevrange(key, 0, most - 1, withscores=True))
         found = []
         for batch, opened_ms in rows:
@@ -154,7 +154,7 @@ class BatchLedger:
 
     def oldest_opened(self) -> float:
         """When the oldest batch that has not expired was opened, in Unix seconds; infinity where there is none."""
-        key = f"{self._ledger.prefix}batches"
+        key = f"{self._jobs.prefix}batches"
         while oldest := cast("list[tuple[str, float]]", self._redis.zrange(key, 0, 0, withscores=True)):
             ((batch, opened_ms),) = oldest
             if self._redis.exists(self._key(batch)):
@@ -166,7 +166,7 @@ class BatchLedger:
         """How many of it some worker has in custody."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for generation_id in self.outstanding(batch):
-                pipeline.hget(f"{self._ledger.prefix}gen:{generation_id}", "state")
+                pipeline.hget(f"{self._jobs.prefix}gen:{generation_id}", "state")
             return pipeline.execute().count("running")
 
     def outstanding(self, batch: str) -> set[str]:
@@ -197,7 +197,7 @@ class BatchLedger:
     def _with_results(self, entries: list[Any]) -> list[Finished]:
         with self._redis.pipeline(transaction=False) as pipeline:
             for _, fields in entries:
-                pipeline.hget(f"{self._ledger.prefix}gen:{fields['id']}", "result")
+                pipeline.hget(f"{self._jobs.prefix}gen:{fields['id']}", "result")
             results = pipeline.execute()
         return [
             Finished(mark, fields["id"], int(fields["index"]), result and read_result(result))
@@ -257,12 +257,12 @@ class BatchLedger:
         return {name.removeprefix(kind): text for name, text in fields.items() if name.startswith(kind)}
 
     def _key(self, batch: str, *parts: str) -> str:
-        return ":".join((f"{self._ledger.prefix}batch", batch, *parts))
+        return ":".join((f"{self._jobs.prefix}batch", batch, *parts))
 
     def _messages(self, name: str, **call: Any) -> list[Message]:
         return [Message(*row) for row in self._call(name, **call)]
 
     def _call(self, name: str, **call: Any) -> Any:
-        mine = {"process": self._ledger.process, "capacity": self._ledger.capacity, "keep_ms": self._ledger.keep_ms}
+        mine = {"process": self._jobs.process, "capacity": self._jobs.capacity, "keep_ms": self._jobs.keep_ms}
         arguments = {**mine, **call}
-        return _SCRIPTS[name](self._redis, [self._ledger.prefix], (compact(arguments),))
+        return _SCRIPTS[name](self._redis, [self._jobs.prefix], (compact(arguments),))

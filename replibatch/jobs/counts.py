@@ -55,7 +55,7 @@ class Counts:
 
     Args:
         redis: a client of the fleet's Redis.
-        prefix: the ledger's.
+        prefix: the records's.
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:

@@ -1,7 +1,7 @@
 """Generation records and custody: a generation is always in exactly one place.
 
 In a batch's pending list, in the Celery queue, in the custody of one process (publishing or running), or done.
-Every write to a record is fenced: who has lost custody changes nothing. `lua/ledger.lua` describes the keys.
+Every write to a record is fenced: who has lost custody changes nothing. `lua/jobs.lua` describes the keys.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SCRIPTS = {name: Script("replibatch.jobs", "jobs", name) for name in _NAMES}
 TAKE_OVER_AT_ONCE = 200
 
 
-class Ledger:
+class Jobs:
     """The records of one account, as one process sees them.
 
     Args:

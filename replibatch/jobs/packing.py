@@ -1,7 +1,7 @@
 """Requests and results as they lie in Redis: nothing twice.
 
 What many requests of a batch have in common is kept once, as a shape of the batch. An entry of the pending list is
-its own fields and the number of its shape; `lua/ledger.lua` joins the two when its turn has come. A batch of a
+its own fields and the number of its shape; `lua/jobs.lua` joins the two when its turn has come. A batch of a
 million with one model has one shape, and a waiting request costs its prompt, its name and little more. A result is
 kept without what follows from the rest of it.
 """

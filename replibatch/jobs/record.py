@@ -22,7 +22,7 @@ class Message(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What the ledger says of a generation to others, in one breath with what it says of: nothing comes between.
+    """What the records says of a generation to others, in one breath with what it says of: nothing comes between.
 
     Attributes:
         key: where the text is kept, and the channel of those who listen for it.
@@ -121,5 +121,5 @@ class Record:
 
     @property
     def attempt_key(self) -> str:
-        """The current attempt's name at the gate and on predictions."""
+        """The current attempt's name at the limiter and on predictions."""
         return f"{self.id}:{self.attempt}"

@@ -1,9 +1,9 @@
 """The account's limits: who may create a prediction, and when.
 
-Who waits there needs `gatekeeper`, which producers do not import.
+Who waits there needs `waiting_room`, which producers do not import.
 """
 
-from replibatch.limits.limiter import Gate
+from replibatch.limits.limiter import Limiter
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
 
-__all__ = ["Beat", "Gate", "Row", "Standing", "Ticket"]
+__all__ = ["Beat", "Limiter", "Row", "Standing", "Ticket"]

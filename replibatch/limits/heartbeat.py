@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class Pulse:
+class Heartbeat:
     """The heartbeats of one process; moments are the monotonic clock's.
 
     Args:

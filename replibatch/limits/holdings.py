@@ -1,4 +1,4 @@
-"""What a process remembers of its places at the gate, so that an account's state that was lost can be rebuilt."""
+"""What a process remembers of its places at the limiter, so that an account's state that was lost can be rebuilt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from replibatch.limits.tickets import Standing, Ticket
 from replibatch.redisdb.scripts import Step
 
 
-class Memory:
+class Holdings:
     """What one process holds and asks for; any thread may call.
 
     Attributes:
@@ -36,7 +36,7 @@ class Memory:
                 self._asking -= attempts
 
     def stands(self, ticket: Ticket, standing: Standing, prediction_id: str = "") -> None:
-        """The gate has told where an attempt stands: what holds a place is kept."""
+        """The limiter has told where an attempt stands: what holds a place is kept."""
         if standing in (Standing.CLAIMED, Standing.UNSETTLED, Standing.CREATED):
             with self._lock:
                 self._held[ticket.attempt_key] = ticket, prediction_id

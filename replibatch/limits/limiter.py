@@ -1,9 +1,9 @@
-"""The gate: one call of one script for each step a prediction takes through the account's limits.
+"""The limiter: one call of one script for each step a prediction takes through the account's limits.
 
     acquire ──► claimed ──► POST ──► answer(created) ──► … prediction over ──► release
         └─► waiting ──► (handed off) ──► claim ──┘          └─► answer(not created): the slot is free again
 
-Nothing here waits; `Gatekeeper` does. `lua/gate.lua` describes the keys. A state that was lost is rebuilt from what
+Nothing here waits; `WaitingRoom` does. `lua/gate.lua` describes the keys. A state that was lost is rebuilt from what
 each process remembers (`memory.py`), and from the account's own list of predictions.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from redis import Redis
 
-from replibatch.limits.holdings import Memory
+from replibatch.limits.holdings import Holdings
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
 from replibatch.money import to_micro
 from replibatch.redisdb.scripts import Script, Step, run_together
@@ -37,7 +37,7 @@ _FILES = {
 _SCRIPTS = {name: Script(_PACKAGE, *files) for name, files in _FILES.items()}
 
 
-class Gate:
+class Limiter:
     """The limits of one account, as one process sees them.
 
     Args:
@@ -57,7 +57,7 @@ class Gate:
         self.process = process
         self.prefix = settings.key_prefix
         self._clock = clock
-        self.memory = Memory()
+        self.holdings = Holdings()
         self._is_new = True  # until the account's state was seen
         slot_seconds = POST_SECONDS + settings.prediction_timeout_seconds + SLOT_MARGIN_SECONDS
         self._config: dict[str, Any] = {
@@ -84,7 +84,7 @@ class Gate:
 
     def acquire(self, ticket: Ticket) -> tuple[Standing, float | None]:
         """Ask for a slot and a place in the window. Returns the standing, and seconds until asking again helps."""
-        with self.memory.asking_for({ticket.attempt_key}):
+        with self.holdings.asking_for({ticket.attempt_key}):
             standing, again = self._call(
                 "acquire",
                 **self._identity(ticket),
@@ -92,69 +92,69 @@ class Gate:
                 purse=ticket.purse,
                 priority=ticket.priority,
             )
-            self.memory.stands(ticket, Standing(standing))
+            self.holdings.stands(ticket, Standing(standing))
         return Standing(standing), _seconds(again)
 
     def claim(self, tickets: Sequence[Ticket]) -> tuple[list[Standing], float | None]:
         """Turn hand-offs into intents to create; a standing each."""
         claims = [(ticket.attempt_key, ticket.fence) for ticket in tickets]
-        with self.memory.asking_for({ticket.attempt_key for ticket in tickets}):
+        with self.holdings.asking_for({ticket.attempt_key for ticket in tickets}):
             standings, again = self._call("claim", process=self.process, claims=claims)
             for ticket, standing in zip(tickets, standings, strict=True):
-                self.memory.stands(ticket, Standing(standing))
+                self.holdings.stands(ticket, Standing(standing))
         return [Standing(standing) for standing in standings], _seconds(again)
 
     def created(self, ticket: Ticket, prediction_id: str) -> Step:
         """The POST was answered with a prediction; the slot is now the prediction's."""
-        self.memory.created(ticket, prediction_id)
+        self.holdings.created(ticket, prediction_id)
         return self._answer(ticket, created=True, prediction=prediction_id)
 
     def refused(self, ticket: Ticket) -> Step:
         """The POST surely created nothing."""
-        self.memory.let_go(ticket)
+        self.holdings.let_go(ticket)
         return self._answer(ticket, created=False)
 
     def throttled(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
         """The POST was answered with 429: the account cools down, the attempt keeps its place in the line."""
-        self.memory.let_go(ticket)
+        self.holdings.let_go(ticket)
         wait = -1 if retry_after_seconds is None else int(retry_after_seconds * 1000)
         return self._answer(ticket, created=False, requeue=True, throttled=True, retry_after_ms=wait)
 
     def released(self, ticket: Ticket, cost_usd: float) -> Step:
         """The prediction is over, or the attempt leaves the line: free its slot, settle its cost."""
-        self.memory.let_go(ticket)
+        self.holdings.let_go(ticket)
         return self._step("release", **self._identity(ticket), cost=to_micro(cost_usd))
 
     def adopt(self, ticket: Ticket, prediction_id: str | None = None) -> Standing:
         """Make this process the owner of an attempt's place, whatever it is."""
         standing = Standing(self._call("adopt", **self._identity(ticket)))
-        self.memory.stands(ticket, standing, prediction_id or "")
+        self.holdings.stands(ticket, standing, prediction_id or "")
         return standing
 
     def heartbeat(self, report: dict[str, Any], *, leaving: bool = False) -> Beat:
         """Say that this process lives, and the limits it was explicitly given."""
-        known, must_report, handed, again, keepsake, *counts = self._call(
+        known, must_report, handed, again, snapshot, *counts = self._call(
             "heartbeat", process=self.process, report=json.dumps(report), leaving=leaving
         )
-        self._is_new = self._is_new and not keepsake
-        return Beat(bool(known), bool(must_report), list(handed), _seconds(again), str(keepsake), *map(int, counts))
+        self._is_new = self._is_new and not snapshot
+        return Beat(bool(known), bool(must_report), list(handed), _seconds(again), str(snapshot), *map(int, counts))
 
-    def report(self, keepsake: str, waiting: Iterable[str]) -> None:
+    def report(self, snapshot: str, waiting: Iterable[str]) -> None:
         """Say what this process holds, for a state that was lost.
 
         Args:
-            keepsake: of its last trusted heartbeat.
+            snapshot: of its last trusted heartbeat.
             waiting: the attempts its threads wait for; any other it seems to have, it has given back since.
         """
-        held, asks = self.memory.begin_report()
+        held, asks = self.holdings.begin_report()
         holds = [
             (ticket.attempt_key, ticket.fence, to_micro(ticket.price_usd), ticket.purse, ticket.priority, prediction)
             for ticket, prediction in held
         ]
         try:
-            self._call("report", process=self.process, keepsake=keepsake, asks=asks, waits=list(waiting), holds=holds)
+            self._call("report", process=self.process, snapshot=snapshot, asks=asks, waits=list(waiting), holds=holds)
         finally:
-            missed = self.memory.end_report()
+            missed = self.holdings.end_report()
         # What was answered or given back in the meantime may have come too early to be noted: once more is no harm.
         for step in missed:
             run_together(self.redis, step)
@@ -176,7 +176,7 @@ class Gate:
             rows=[(row.id, int(row.runs), max(0, int(row.age_seconds * 1000))) for row in rows],
         )
         for prediction_id in orphans:
-            self.memory.stands(self.orphan(prediction_id), Standing.CREATED, prediction_id)
+            self.holdings.stands(self.orphan(prediction_id), Standing.CREATED, prediction_id)
         return _seconds(wait), list(orphans)
 
     @staticmethod
@@ -289,7 +289,7 @@ class Gate:
             config = json.dumps({**self._config, "now_ms": int(self._clock() * 1000)})
         step = _SCRIPTS[name], [self.prefix], (config, json.dumps(call))
         if name in ("answer", "release"):
-            self.memory.note(step)
+            self.holdings.note(step)
         return step
 
     def _call(self, name: str, **call: Any) -> Any:

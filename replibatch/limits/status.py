@@ -1,4 +1,4 @@
-"""What `Gate.status` tells, read: who works, and who set a limit."""
+"""What `Limiter.status` tells, read: who works, and who set a limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def workers_of(now: dict[str, Any]) -> list[str]:
-    """The live worker processes of `Gate.status`, by name; producers report no process id."""
+    """The live worker processes of `Limiter.status`, by name; producers report no process id."""
     return sorted(name for name, report in now["processes"].items() if "pid" in report)
 
 
@@ -16,7 +16,7 @@ def source(now: dict[str, Any], limit: str, own: Mapping[str, Any] = MappingProx
     """Who set a limit: `limits set`, a live process by its name, `this process`, or `default`.
 
     Args:
-        now: from `Gate.status`.
+        now: from `Limiter.status`.
         limit: `max_concurrent`, `per_window` or `budget`.
         own: the limits this process was given, which hold where no other has a say.
     """

@@ -1,4 +1,4 @@
-"""The words of the gate: what an attempt brings to it, where it stands there, and what its answers are made of."""
+"""The words of the limiter: what an attempt brings to it, where it stands there, and what its answers are made of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Standing(StrEnum):
-    """Where an attempt stands at the gate."""
+    """Where an attempt stands at the limiter."""
 
     CLAIMED = "claimed"  # the caller may send its POST, now
     CREATED = "created"  # it holds a slot, and its prediction was created
@@ -24,7 +24,7 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True)
 class Ticket:
-    """What an attempt brings to the gate.
+    """What an attempt brings to the limiter.
 
     Attributes:
         attempt_key: `generation:number`, the holder of the slot; `prediction:id` for what nobody answers for.
@@ -49,7 +49,7 @@ class Beat(NamedTuple):
         must_report: whether the account's state was lost, and the process must say what it holds.
         handed: attempts of its that have a slot and no answer to their create; some may not know yet.
         again_seconds: until asking again helps, if time will.
-        keepsake: to be handed back with a report; empty while the state is not trusted.
+        snapshot: to be handed back with a report; empty while the state is not trusted.
         max_concurrent: the limit in force.
         in_flight: how many slots are held, by all processes.
     """
@@ -58,7 +58,7 @@ class Beat(NamedTuple):
     must_report: bool
     handed: list[str]
     again_seconds: float | None
-    keepsake: str
+    snapshot: str
     max_concurrent: int
     in_flight: int
 

@@ -1,4 +1,4 @@
-"""The gatekeeper: waits at the gate for a whole process, on one connection.
+"""The waiting room: waits at the limiter for a whole process, on one connection.
 
 Two threads: one hears of hand-offs, claims all that have come at once and wakes the waiters concerned (what a call of
 this process has handed off is claimed already); one keeps the heartbeat and asks again when time alone may have freed
@@ -20,8 +20,8 @@ from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import RedisError
 
-from replibatch.limits.heartbeat import Pulse
-from replibatch.limits.limiter import Gate
+from replibatch.limits.heartbeat import Heartbeat
+from replibatch.limits.limiter import Limiter
 from replibatch.limits.tickets import Standing, Ticket
 from replibatch.redisdb.scripts import run_together
 
@@ -34,18 +34,18 @@ log = structlog.get_logger(__name__)
 
 
 class _Waiter:
-    """One thread waiting at the gate, and the news for it."""
+    """One thread waiting at the limiter, and the news for it."""
 
     def __init__(self, ticket: Ticket) -> None:
         self.ticket = ticket
         self.news: SimpleQueue[Standing] = SimpleQueue()  # wakes its reader in one step, where an Event takes two
 
 
-class Gatekeeper:
+class WaitingRoom:
     """The waiting room of one process, and its heartbeat.
 
     Args:
-        gate: the account's gate.
+        limiter: the account's limiter.
         listener: a Redis client whose sockets outlast a read of `LISTEN_SECONDS`.
         lease_seconds: a process silent for this long is taken for dead.
         report: called at each heartbeat; what the process says of itself, explicit limits included.
@@ -53,7 +53,7 @@ class Gatekeeper:
             it is under way.
 
     Attributes:
-        pulse: whether this process is alive to the others.
+        heartbeat: whether this process is alive to the others.
         beat_seconds: between two heartbeats.
         max_concurrent: the concurrency limit in force at the last of them.
         in_flight: how many slots all processes held at the last of them.
@@ -61,16 +61,16 @@ class Gatekeeper:
 
     def __init__(
         self,
-        gate: Gate,
+        limiter: Limiter,
         listener: Redis,
         lease_seconds: float,
         report: Callable[[], dict[str, Any]] = dict,
         recover: Callable[[], None] = lambda: None,
     ) -> None:
-        self._gate = gate
+        self._limiter = limiter
         self._listener = listener
         self._lease_seconds = lease_seconds
-        self.pulse = Pulse(lease_seconds)
+        self.heartbeat = Heartbeat(lease_seconds)
         self.beat_seconds = min(lease_seconds / 4, SLOWEST_BEAT_SECONDS)
         self._report = report
         self._recover = recover
@@ -101,10 +101,10 @@ class Gatekeeper:
         with self._clock:
             self._clock.notify()
         try:
-            self._gate.redis.publish(self._gate.wake_key, "")  # ends the listener's read
+            self._limiter.redis.publish(self._limiter.wake_key, "")  # ends the listener's read
             for thread in self._threads:
                 thread.join(LISTEN_SECONDS + 1)
-            self._gate.heartbeat({}, leaving=True)
+            self._limiter.heartbeat({}, leaving=True)
         except RedisError as error:
             log.warning("could not take leave; the lease will lapse", error=str(error))
 
@@ -120,7 +120,7 @@ class Gatekeeper:
 
     @property
     def waiting(self) -> int:
-        """How many attempts of this process stand at the gate."""
+        """How many attempts of this process stand at the limiter."""
         return len(self._waiters)
 
     def acquire(self, ticket: Ticket) -> Standing:
@@ -138,16 +138,16 @@ class Gatekeeper:
         if other:  # it waited in an earlier custody, and nobody else would tell it
             other.news.put(Standing.FENCED)
         try:
-            standing, again = self._gate.acquire(ticket)
+            standing, again = self._limiter.acquire(ticket)
             while standing in (Standing.WAITING, Standing.UNKNOWN):
                 if self._draining.is_set():
                     waiter.news.put(Standing.WITHDRAWN)
                 self._ask_again(again)
                 standing, again = waiter.news.get(), None
                 if standing == Standing.UNKNOWN:
-                    standing, again = self._gate.acquire(ticket)
+                    standing, again = self._limiter.acquire(ticket)
             if standing == Standing.WITHDRAWN:  # nothing is handed off to who is not there any more
-                run_together(self._gate.redis, self._gate.released(ticket, 0.0))
+                run_together(self._limiter.redis, self._limiter.released(ticket, 0.0))
             return standing
         finally:
             with self._lock:
@@ -171,7 +171,7 @@ class Gatekeeper:
 
     def _listen(self) -> None:
         channel: PubSub | None = None
-        memory, reports = self._gate.memory, 0
+        memory, reports = self._limiter.holdings, 0
         while not self._stopping.is_set():
             try:
                 if channel is None or reports != memory.reports:  # what was said before one is not heard any more
@@ -188,7 +188,7 @@ class Gatekeeper:
     def _subscribe(self, instead_of: PubSub | None) -> PubSub:
         self._close(instead_of)
         channel: PubSub = self._listener.pubsub(ignore_subscribe_messages=True)
-        channel.subscribe(self._gate.wake_key, self._gate.call_key)
+        channel.subscribe(self._limiter.wake_key, self._limiter.call_key)
         return channel
 
     def _close(self, channel: PubSub | None) -> None:
@@ -218,7 +218,7 @@ class Gatekeeper:
         if waiter is None or waiter.ticket.fence != fence:
             return True  # it has left, and gives back what it was handed
         if standing == Standing.GRANTED or (
-            standing == Standing.CLAIMED and not self._gate.memory.was_claimed(waiter.ticket, reports)
+            standing == Standing.CLAIMED and not self._limiter.holdings.was_claimed(waiter.ticket, reports)
         ):
             return False
         waiter.news.put(standing)
@@ -231,7 +231,7 @@ class Gatekeeper:
                 waiters = [self._waiters[attempt] for attempt in attempts if attempt in self._waiters]
             if not waiters:
                 return
-            standings, again = self._gate.claim([waiter.ticket for waiter in waiters])
+            standings, again = self._limiter.claim([waiter.ticket for waiter in waiters])
             for waiter, standing in zip(waiters, standings, strict=True):
                 if standing != Standing.WAITING:
                     waiter.news.put(standing)
@@ -265,14 +265,14 @@ class Gatekeeper:
                 if beat_due:
                     self._beat()
                 elif asked and self._waiters:
-                    self._ask_again(self._gate.pump())
+                    self._ask_again(self._limiter.pump())
             except RedisError as error:
                 log.warning("redis is away", error=str(error))
 
     def _beat(self) -> None:
         sent_at = time.monotonic()
-        beat = self._gate.heartbeat(self._report())
-        self.pulse.confirm(sent_at)
+        beat = self._limiter.heartbeat(self._report())
+        self.heartbeat.confirm(sent_at)
         self.max_concurrent, self.in_flight = beat.max_concurrent, beat.in_flight
         if self._waiters:
             self._ask_again(beat.again_seconds)
@@ -280,10 +280,10 @@ class Gatekeeper:
             log.info("the account's state is being rebuilt")
             with self._lock:
                 waiting = list(self._waiters)
-            self._gate.report(self._keepsake, waiting)
+            self._limiter.report(self._keepsake, waiting)
             self._recover()
         else:
-            self._keepsake = beat.keepsake
+            self._keepsake = beat.snapshot
         if beat.must_report or not beat.known:
             # Forgotten, after a long silence or with the state: who waits lines up anew; who has a place keeps it.
             self._tell_all(Standing.UNKNOWN)

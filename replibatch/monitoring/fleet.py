@@ -32,7 +32,7 @@ class Fleet:
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
-        self._counts = Counts(producer.redis, producer.ledger.prefix)
+        self._counts = Counts(producer.redis, producer.jobs.prefix)
         self._lock = threading.Lock()
         self._seen: dict[str, Any] = {}
         self._seen_at = float("-inf")
@@ -51,11 +51,11 @@ class Fleet:
 
     def outputs(self, generation_id: str) -> list[tuple[str, str | None]]:
         """The files of a generation that is over, each with its name in the storage and its SHA-256."""
-        _, _, result = self._producer.ledger.outcome(generation_id)
+        _, _, result = self._producer.jobs.outcome(generation_id)
         return [(file.path, file.sha256) for file in result.files] if result else []
 
     def _look(self) -> dict[str, Any]:
-        now = self._producer.gate.status()
+        now = self._producer.limiter.status()
         settings = self._producer.settings
         return {
             "account": settings.account_key,
@@ -92,7 +92,7 @@ class Fleet:
 
     def _workers(self, now: dict[str, Any]) -> list[dict[str, Any]]:
         """The workers that live, and what each holds."""
-        holders = self._producer.gate.holders()
+        holders = self._producer.limiter.holders()
         alive = workers_of(now)
         custody = self._custody(alive)
         return [
@@ -110,27 +110,27 @@ class Fleet:
 
     def _left_behind(self, now: dict[str, Any]) -> int:
         """Generations of processes that live no more: the next worker takes them over."""
-        custodians = self._producer.ledger.other_custodians()
+        custodians = self._producer.jobs.other_custodians()
         return sum(self._custody([name for name in custodians if name not in now["processes"]]).values())
 
     def _custody(self, processes: list[str]) -> dict[str, int]:
         with self._producer.redis.pipeline(transaction=False) as pipeline:
             for name in processes:
-                pipeline.scard(f"{self._producer.ledger.prefix}custody:{name or '-'}")
+                pipeline.scard(f"{self._producer.jobs.prefix}custody:{name or '-'}")
             return dict(zip(processes, pipeline.execute(), strict=True))
 
     def _batches(self) -> list[dict[str, Any]]:
-        ledger = self._producer.batches
+        jobs = self._producer.batches
         shown = []
-        for batch, opened in ledger.newest(BATCHES):
+        for batch, opened in jobs.newest(BATCHES):
             try:
-                state = ledger.state(batch)
+                state = jobs.state(batch)
             except NoSuchWork:  # it has just expired
                 continue
             shown.append(
                 {
                     "id": batch,
-                    "name": str(ledger.about(batch).get("name") or ""),
+                    "name": str(jobs.about(batch).get("name") or ""),
                     "opened": opened,
                     "standing": state.standing,
                     **state.figures(),
@@ -140,16 +140,16 @@ class Fleet:
         return shown
 
     def _latest(self) -> list[str]:
-        return cast("list[str]", self._producer.redis.lrange(f"{self._producer.ledger.prefix}latest", 0, -1))
+        return cast("list[str]", self._producer.redis.lrange(f"{self._producer.jobs.prefix}latest", 0, -1))
 
     def _newest_of(self, batch: str) -> list[str]:
-        key = f"{self._producer.ledger.prefix}batch:{batch}:finished"
+        key = f"{self._producer.jobs.prefix}batch:{batch}:finished"
         entries: Any = self._producer.redis.xrevrange(key, count=PICTURES)
         return [fields["id"] for _, fields in entries]
 
     def _pictures(self, ids: list[str]) -> list[dict[str, Any]]:
-        ledger = self._producer.ledger
-        results = ((generation_id, ledger.outcome(generation_id)[2]) for generation_id in ids)
+        jobs = self._producer.jobs
+        results = ((generation_id, jobs.outcome(generation_id)[2]) for generation_id in ids)
         return [_picture(generation_id, result) for generation_id, result in results if result]
 
     def _models(self) -> list[dict[str, Any]]:

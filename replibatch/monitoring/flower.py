@@ -8,23 +8,16 @@ import logging
 import os
 from collections.abc import Sequence
 
-import flower.urls
 import structlog
 from celery import Celery
 from flower.command import apply_env_options, apply_options, is_flower_envvar
 from flower.options import options
 from flower.utils import strtobool
-from prometheus_client import REGISTRY
 from tornado.options import Error as OptionError
 
 from replibatch.errors import SettingsError
-from replibatch.monitoring.guard import GuardedStatic, guarded
-from replibatch.monitoring.handlers import routes
-from replibatch.monitoring.prometheus import FleetCollector
-from replibatch.monitoring.templates import Templates
-from replibatch.monitoring.thumbnails import Thumbnails
+from replibatch.monitoring import flower_internals
 from replibatch.producer import Producer
-from replibatch.storage.shared import storage_for
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +47,12 @@ def run(producer: Producer, arguments: Sequence[str]) -> None:
         account=producer.settings.account_key,
         authentication="password" if options.basic_auth else options.auth_provider or "none",
     )
-    extend(producer)
+    try:
+        from replibatch.monitoring.page import extend  # noqa: PLC0415  # what it needs of Flower may have moved
+
+        extend(producer)
+    except (ImportError, AttributeError, KeyError) as error:
+        log.warning("this version of Flower is served without the page of the account", why=str(error))
     serve(producer.app, arguments)
 
 
@@ -93,8 +91,7 @@ def read_options(arguments: Sequence[str]) -> None:
 
 def _check_variable(name: str) -> None:
     key = name.removeprefix(PREFIX).lower()
-    known = options._options  # as Flower itself finds them
-    option = known.get(key) or known[key.replace("_", "-")]
+    option = flower_internals.option(key)
     value = os.environ[name]
     if option.type not in KINDS:
         return
@@ -114,15 +111,6 @@ def _is_local() -> bool:
         return ipaddress.ip_address(options.address).is_loopback
     except ValueError:  # a name, or none: every address
         return False
-
-
-def extend(producer: Producer) -> None:
-    """Put our routes in front of Flower's, one guard in front of all, our page into the navigation."""
-    thumbnails = Thumbnails(storage_for(producer.settings, embedded=producer.embedded))
-    flower.urls.handlers[:] = guarded([*routes(producer, thumbnails), *flower.urls.handlers])
-    flower.urls.settings["template_loader"] = Templates()
-    flower.urls.settings["static_handler_class"] = GuardedStatic
-    REGISTRY.register(FleetCollector(producer))
 
 
 def serve(app: Celery, arguments: Sequence[str]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from flower.views import BaseHandler
-from flower.views.auth import LoginHandler, LogoutHandler
 from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
+
+from replibatch.monitoring.flower_internals import BaseHandler, LoginHandler, LogoutHandler
 
 
 class Guard(BaseHandler):

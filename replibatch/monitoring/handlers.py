@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flower.api.control import ControlHandler
-from flower.views import BaseHandler
-from flower.views.monitor import Metrics
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 from tornado.ioloop import IOLoop
@@ -16,6 +13,7 @@ from tornado.web import HTTPError, StaticFileHandler, authenticated
 
 from replibatch.broker.cancellation import cancel
 from replibatch.monitoring.fleet import Fleet
+from replibatch.monitoring.flower_internals import BaseHandler, ControlHandler, Metrics
 from replibatch.monitoring.templates import PAGE
 from replibatch.monitoring.thumbnails import Thumbnails
 from replibatch.producer import Producer
@@ -105,7 +103,7 @@ class RevokeCancels(ControlHandler):
         """Cancel a generation, at Replicate if it runs."""
         if self.application.options.read_only:
             raise HTTPError(403, "Read only mode is enabled")
-        if await _aside(cancel, self._producer.app, self._producer.ledger, task_id):
+        if await _aside(cancel, self._producer.app, self._producer.jobs, task_id):
             self.write({"message": f"Canceled '{task_id}'"})
         else:
             self.write({"message": f"'{task_id}' is over, or unknown"})

@@ -47,7 +47,7 @@ class FleetCollector(Collector):
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
-        self._counts = Counts(producer.redis, producer.ledger.prefix)
+        self._counts = Counts(producer.redis, producer.jobs.prefix)
 
     def describe(self) -> list[Metric]:
         """Nothing in advance: Redis may be away when this is registered."""
@@ -63,7 +63,7 @@ class FleetCollector(Collector):
         yield from metrics
 
     def _limits(self) -> Iterator[Metric]:
-        now = self._producer.gate.status()
+        now = self._producer.limiter.status()
         settings = self._producer.settings
         gauges = {
             "in_flight": ("Predictions in flight, by the slots they hold.", now["in_flight"]),
@@ -96,12 +96,12 @@ class FleetCollector(Collector):
         yield from (waiting, waited)
 
     def _spent(self) -> Metric:
-        months = cast("dict[str, str]", self._producer.redis.hgetall(f"{self._producer.gate.prefix}spend"))
+        months = cast("dict[str, str]", self._producer.redis.hgetall(f"{self._producer.limiter.prefix}spend"))
         spent = sum(int(amount) for month, amount in months.items() if month != "reserved")
         return CounterMetricFamily("replibatch_spent_usd", "Spent since this Redis knows the account.", to_usd(spent))
 
     def _work(self) -> Iterator[Metric]:
-        redis, prefix = self._producer.redis, self._producer.ledger.prefix
+        redis, prefix = self._producer.redis, self._producer.jobs.prefix
         feeding = self._producer.batches.feeding()
         with redis.pipeline(transaction=False) as pipeline:
             for name in queue_lists(self._producer.settings).values():

@@ -8,7 +8,7 @@ from typing import Protocol
 from replibatch.replicate_api.predictions import Prediction
 
 
-class Fellows(Protocol):
+class Peers(Protocol):
     """What a watcher knows of the others; `replibatch.shared_looks` is how processes of a fleet have it."""
 
     @property
@@ -29,7 +29,7 @@ class Fellows(Protocol):
         """
 
 
-class NoFellows:
+class NoPeers:
     """A watcher alone on its account."""
 
     in_flight = 0

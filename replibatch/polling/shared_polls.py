@@ -38,8 +38,8 @@ REDIS_AWAY_SECONDS = 0.5
 log = structlog.get_logger(__name__)
 
 
-class SharedLooks:
-    """The fellows of this process's watcher (`replicate_api.fellows`).
+class SharedPolls:
+    """The peers of this process's watcher (`replicate_api.peers`).
 
     Args:
         redis: a client whose sockets outlast a read of `LISTEN_SECONDS`, and which has little patience: a look

@@ -4,7 +4,7 @@ It looks when a look is worth a read: when so many seconds have been lost, by wh
 on predictions that are over and that nobody has seen end. A look is one page of the account's list, 100 predictions,
 turned to where most is lost; only what the list does not show is asked for singly. So the ends of a model cost about
 as many reads in the time it usually takes, few or many though they are, and however many processes watch them: what
-one has read all hear of (`fellows`).
+one has read all hear of (`peers`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import structlog
 from replibatch.errors import AccountStopped, AttemptFailure, Throttled
 from replibatch.polling.durations import Durations
 from replibatch.polling.pace import SHORTEST_PAUSE_SECONDS, seconds_until_worth_a_look
-from replibatch.polling.peers import Fellows, NoFellows
+from replibatch.polling.peers import NoPeers, Peers
 from replibatch.polling.watched import NEARLY, PAGE_ROWS, Watched, best_page, best_single
 from replibatch.replicate_api.calls import ReplicateAPI
 from replibatch.replicate_api.predictions import Prediction
@@ -46,7 +46,7 @@ class Watcher:
         api: the account's API.
         reads_per_second: how many the account allows, over all processes.
         on_ends: called with all that one look has seen end, before `on_end` is called for each.
-        fellows: the watchers of other processes that share the account.
+        peers: the watchers of other processes that share the account.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Watcher:
         api: ReplicateAPI,
         reads_per_second: float = READS_PER_SECOND,
         on_ends: Callable[[Sequence[Prediction]], None] = lambda _: None,
-        fellows: Fellows | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._api = api
         self._on_ends = on_ends
-        self._fellows = fellows or NoFellows()
+        self._fellows = peers or NoPeers()
         self._reads_per_second = READS_SHARE * reads_per_second
         self._watched: dict[str, Watched] = {}
         self._durations: dict[str, Durations] = {}

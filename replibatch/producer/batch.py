@@ -227,15 +227,15 @@ class Batch:
                 None keeps the old one.
         """
         if max_cost_usd is not None:
-            self._producer.gate.fill_purse(self._producer.batches.purse(self.id), max_cost_usd)
-        self._producer.gate.resume()
+            self._producer.limiter.fill_purse(self._producer.batches.purse(self.id), max_cost_usd)
+        self._producer.limiter.resume()
         self._producer.publish(self._producer.batches.hold(self.id, ""))
 
     def cancel(self) -> None:
         """Cancel what waits, and at Replicate what runs."""
         self._producer.batches.cancel(self.id)
         for generation_id in self._producer.batches.outstanding(self.id):
-            cancel(self._producer.app, self._producer.ledger, generation_id)
+            cancel(self._producer.app, self._producer.jobs, generation_id)
 
     def retry_failed(self) -> int:
         """Make again what failed, was canceled or got a placeholder; returns how many."""

@@ -43,7 +43,7 @@ class Job:
         Raises:
             NoSuchWork: its records have expired.
         """
-        state, _, _ = self._producer.ledger.outcome(self.id)
+        state, _, _ = self._producer.jobs.outcome(self.id)
         if not state:
             raise NoSuchWork(f"no job {self.id!r}: never submitted to this account, or its records have expired")
         return State.QUEUED if state == "publishing" else State(state)
@@ -65,7 +65,7 @@ class Job:
         self._producer.bring_worker()
         ends = None if timeout is None else time.monotonic() + timeout
         while True:
-            state, _, result = self._producer.ledger.outcome(self.id)
+            state, _, result = self._producer.jobs.outcome(self.id)
             if result:
                 files = self._producer.files
                 return files.at_home(result) if bring_files else files.in_storage(result)
@@ -75,7 +75,7 @@ class Job:
             if left <= 0:
                 raise ResultTimeout(f"job {self.id} has no result after {timeout} s; it goes on")
             self._producer.raise_if_stopped()
-            self._producer.ledger.await_done(self.id, min(left, LOOK_SECONDS))
+            self._producer.jobs.await_done(self.id, min(left, LOOK_SECONDS))
 
     async def aresult(self, timeout: float | None = None, *, bring_files: bool = True) -> BatchResult:
         """`result`, without blocking the event loop."""
@@ -87,7 +87,7 @@ class Job:
 
     def cancel(self) -> bool:
         """Cancel it: before it starts, or at Replicate while it runs. False where it was over already."""
-        return cancel(self._producer.app, self._producer.ledger, self.id)
+        return cancel(self._producer.app, self._producer.jobs, self.id)
 
     async def acancel(self) -> bool:
         """`cancel`, without blocking the event loop."""

@@ -15,8 +15,8 @@ from redis import Redis
 from replibatch.broker.publish import publish
 from replibatch.catalog import Catalog
 from replibatch.errors import AccountStopped, SettingsError
-from replibatch.jobs import BatchLedger, Ledger, Link, Message, capacity_for
-from replibatch.limits import Gate
+from replibatch.jobs import Batches, Jobs, Link, Message, capacity_for
+from replibatch.limits import Limiter
 from replibatch.limits.process import explicit_limits, process_name
 from replibatch.money import to_usd
 from replibatch.producer.files import Files
@@ -78,9 +78,9 @@ class Producer:
         self.redis_url = settings.redis_url.get_secret_value() if settings.redis_url else _own_redis(settings)
         self.process = process_name()
         self.redis: Redis = connect(self.redis_url)
-        self.gate = Gate(self.redis, settings, self.process)
-        self.ledger = Ledger(self.redis, settings, self.process)
-        self.batches = BatchLedger(self.ledger)
+        self.limiter = Limiter(self.redis, settings, self.process)
+        self.jobs = Jobs(self.redis, settings, self.process)
+        self.batches = Batches(self.jobs)
         self.catalog: Catalog = load_catalog(settings)
         self.files = Files(settings, embedded=self.embedded, check_storage=self.check_storage)
         self.prepare = Preparer(self.catalog, self.files)
@@ -101,8 +101,8 @@ class Producer:
         """Say that this process lives, and the limits it was given, as often as others must hear it."""
         now = time.monotonic()
         if now - self._last_beat > self.settings.lease_seconds / 3:
-            beat = self.gate.heartbeat(self._limits)
-            self.ledger.capacity = capacity_for(beat.max_concurrent)
+            beat = self.limiter.heartbeat(self._limits)
+            self.jobs.capacity = capacity_for(beat.max_concurrent)
             self._last_beat = now
 
     def bring_worker(self) -> None:
@@ -120,9 +120,9 @@ class Producer:
         with _lock:
             if self._own_worker is None or not self._own_worker.alive():
                 # It asks Replicate about the token before anything else: an old refusal says nothing about this one.
-                self.gate.resume()
+                self.limiter.resume()
                 self.present()  # which learns the limit in force
-                threads = min(max(self.ledger.capacity, embedded.DEFAULT_CONCURRENCY), MOST_THREADS)
+                threads = min(max(self.jobs.capacity, embedded.DEFAULT_CONCURRENCY), MOST_THREADS)
                 self._own_worker = embedded.ensure_worker(self.settings, threads)
 
     def check_storage(self) -> None:
@@ -134,7 +134,7 @@ class Producer:
         """
         now = time.monotonic()
         if not self.embedded and now - self._storage_checked > STORAGE_SECONDS:
-            refuse_another(self.files.storage, self.gate.status()["processes"])
+            refuse_another(self.files.storage, self.limiter.status()["processes"])
             self._storage_checked = now
 
     def enqueue(
@@ -145,20 +145,20 @@ class Producer:
         prepared = self.prepare(request, generation_id, 0, fallback=fallback)
         self.present()
         models = {name: model.to_json() for name, model in self.catalog.subset(prepared.model).items()}
-        if self.ledger.enqueue(generation_id, prepared, models, priority=priority, link=link):
+        if self.jobs.enqueue(generation_id, prepared, models, priority=priority, link=link):
             self.publish([Message(generation_id, 1, prepared.model, priority)])
         return generation_id
 
     def publish(self, messages: Sequence[Message]) -> None:
         """As `messages.publish`; Celery is loaded for the first that there is."""
         if messages:
-            publish(self.app, self.ledger, messages)
+            publish(self.app, self.jobs, messages)
 
     def id_of(self, request: BatchRequest) -> str | None:
         """The job's id where the caller gave an idempotency key; None lets it be made up."""
         if not request.idempotent:
             return None
-        return "k" + uuid.uuid5(uuid.NAMESPACE_URL, f"{self.gate.prefix}{request.request_id}").hex
+        return "k" + uuid.uuid5(uuid.NAMESPACE_URL, f"{self.limiter.prefix}{request.request_id}").hex
 
     def raise_if_stopped(self) -> None:
         """Raise what keeps the account, or this process's worker, from working; looks about once a second.
@@ -172,14 +172,14 @@ class Producer:
             return
         self._last_status = now
         self.present()
-        if stopped := self.gate.status().get("stopped"):
+        if stopped := self.limiter.status().get("stopped"):
             raise AccountStopped.of(stopped)
         if self._own_worker is not None:
             self._own_worker.check()
 
     def status(self) -> dict[str, Any]:
         """The account as the whole fleet sees it, under the names of `get_global_status`."""
-        now = self.gate.status()
+        now = self.limiter.status()
         limit, busy = now["max_concurrent"], now["in_flight"]
         return {
             "global_max_concurrent": limit,

@@ -1,6 +1,6 @@
 """The worker's Celery app: one account's queue, threads, early acknowledgement.
 
-Custody in the ledger is the reliable layer, so a message is acknowledged before it is worked on: the worker then
+Custody in the records is the reliable layer, so a message is acknowledged before it is worked on: the worker then
 survives Redis being away, and the broker delivers nothing twice.
 """
 

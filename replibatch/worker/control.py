@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 def revoke(state: Any, task_id: str | list[str], **_: Any) -> dict[str, str]:  # noqa: ARG001  # celery's shape
     """Cancel generations by their ids; at Replicate those that run."""
     ids = [task_id] if isinstance(task_id, str) else list(task_id)
-    canceled = [each for each in ids if cancel(app, lifecycle.shop().ledger, each)]
+    canceled = [each for each in ids if cancel(app, lifecycle.context().jobs, each)]
     log.info("revoked", generations=ids, canceled=len(canceled))
     return {"ok": f"canceled {len(canceled)} of {len(ids)}"}
 

@@ -15,9 +15,9 @@ from redis.exceptions import AuthenticationError, RedisError
 
 from replibatch.errors import ReplibatchError, SettingsError
 from replibatch.execution import metrics
-from replibatch.execution.cleanup import Storekeeper
-from replibatch.execution.context import Workshop
-from replibatch.execution.takeover import Custodian
+from replibatch.execution.cleanup import Cleanup
+from replibatch.execution.context import WorkerContext
+from replibatch.execution.takeover import Takeover
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.health import Health, check_server, unreachable
 from replibatch.storage.shared import mark, refuse_another
@@ -33,29 +33,29 @@ log = structlog.get_logger(__name__)
 
 
 class _Open:
-    """The process's workshop and custodian, while they are open."""
+    """The process's context and takeover, while they are open."""
 
-    shop: Workshop | None = None
-    custodian: Custodian | None = None
-    storekeeper: Storekeeper | None = None
+    context: WorkerContext | None = None
+    takeover: Takeover | None = None
+    cleanup: Cleanup | None = None
     exit_code: int = EX_OK
 
 
-def shop() -> Workshop:
-    """This process's workshop."""
-    if _Open.shop is None:
+def context() -> WorkerContext:
+    """This process's context."""
+    if _Open.context is None:
         raise RuntimeError("the worker has not started")
-    return _Open.shop
+    return _Open.context
 
 
 def open_shop() -> None:
     """Check Redis and token, then begin. What is wrong with them ends the worker before it takes any work."""
     try:
-        opened = Workshop(settings, redis_url, embedded=is_embedded, report=report, leave=_leave)
+        opened = WorkerContext(settings, redis_url, embedded=is_embedded, report=report, leave=_leave)
         _await_redis(opened.redis)
         _warn_of_lost_writes(opened.redis)
         if not is_embedded:  # before anybody hears of this worker: callers compare their storage with what it says
-            report.update(mark(opened.storage, opened.gate.status()["processes"]))
+            report.update(mark(opened.storage, opened.limiter.status()["processes"]))
         is_accepted = opened.credentials.check(opened.api)
         if not is_embedded:
             _share_storage(opened)
@@ -68,11 +68,11 @@ def open_shop() -> None:
         opened.credentials.ask_later(opened.api)
     opened.start()
     metrics.watch(opened)
-    _Open.shop = opened
-    _Open.custodian = Custodian(opened, app)
-    _Open.custodian.start()
-    _Open.storekeeper = Storekeeper(opened, report.get("storage"))
-    _Open.storekeeper.start()
+    _Open.context = opened
+    _Open.takeover = Takeover(opened, app)
+    _Open.takeover.start()
+    _Open.cleanup = Cleanup(opened, report.get("storage"))
+    _Open.cleanup.start()
 
 
 def drain() -> None:
@@ -81,7 +81,7 @@ def drain() -> None:
     A create whose answer is awaited, a download, a Redis that is away: what is cut off is handed over as it is, or
     taken over once the lease has lapsed.
     """
-    leaving = shop()
+    leaving = context()
     leaving.drain()
     time.sleep(HAND_OVER_SECONDS)
     leaving.out_of_patience.set()
@@ -95,11 +95,11 @@ def drain() -> None:
 
 def close_shop() -> None:
     """Hand over what is left, and take leave."""
-    if _Open.shop and _Open.custodian and _Open.storekeeper:
-        _Open.storekeeper.stop()
-        _Open.custodian.stop()
-        _Open.shop.stop()
-        _Open.shop = None
+    if _Open.context and _Open.takeover and _Open.cleanup:
+        _Open.cleanup.stop()
+        _Open.takeover.stop()
+        _Open.context.stop()
+        _Open.context = None
 
 
 def exit_code() -> int:
@@ -133,17 +133,17 @@ def _await_redis(redis: Redis) -> None:
         raise ReplibatchError(f"Redis ({address}): {error}") from None
 
 
-def _share_storage(opened: Workshop) -> None:
+def _share_storage(opened: WorkerContext) -> None:
     """Tell the others which storage this worker has, then look at theirs: of two that differ, at least one ends.
 
     Raises:
         ReplibatchError: another live worker has another storage.
     """
     try:
-        opened.gate.heartbeat(report)
-        refuse_another(opened.storage, opened.gate.status()["processes"])
+        opened.limiter.heartbeat(report)
+        refuse_another(opened.storage, opened.limiter.status()["processes"])
     except ReplibatchError:
-        opened.gate.heartbeat({}, leaving=True)
+        opened.limiter.heartbeat({}, leaving=True)
         raise
 
 

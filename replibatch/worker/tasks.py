@@ -35,14 +35,14 @@ def generate_one(task: Task, generation_id: str, attempt: int) -> dict[str, Any]
     """Make one attempt of a generation; a failed one replaces itself with the next, under the same id."""
     try:
         return _attempt(task, generation_id, attempt)
-    except (RedisError, OperationalError) as error:  # the custodian brings it back, once Redis is
+    except (RedisError, OperationalError) as error:  # the takeover thread brings it back, once Redis is
         raise Retry("redis is away", exc=ReplibatchError(str(error))) from error
 
 
 def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
-    shop = lifecycle.shop()
+    context = lifecycle.context()
     outcome = generate(
-        shop,
+        context,
         generation_id,
         attempt,
         started=celery_state(app, generation_id, states.STARTED, None, task.request),
@@ -50,8 +50,8 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
     )
     if isinstance(outcome, Done):
         metrics.count(outcome.result)
-        publish(app, shop.ledger, outcome.settled.messages)
-        call_linked(app, shop.ledger, outcome.settled.calls)
+        publish(app, context.jobs, outcome.settled.messages)
+        call_linked(app, context.jobs, outcome.settled.calls)
         if outcome.result.success:
             return outcome.result.to_json()  # for the event: Celery has been told what it keeps
         if outcome.result.state == State.CANCELED:
@@ -65,7 +65,7 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
         try:
             task.replace(following)
         except Ignore:
-            shop.ledger.published([generation_id])
+            context.jobs.published([generation_id])
             raise
     if isinstance(outcome, Left):
         if outcome.epilogue:
@@ -87,7 +87,7 @@ def _notice_of(task: Task, record: Record, result: BatchResult) -> Notice:
 
 def _run_epilogue(task_id: str, **_: Any) -> None:
     if step := _epilogues.pop(task_id, None):
-        run_together(lifecycle.shop().redis, step)
+        run_together(lifecycle.context().redis, step)
 
 
 def _open(**_: Any) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,28 +14,11 @@ from PIL import Image
 from redis import Redis
 
 from replibatch.sandbox import Sandbox, SandboxSettings
-from tests.acceptance.browser import browser, page
-from tests.acceptance.commands import quick_models, start
+from tests.support.browser import browser, page
+from tests.support.commands import quick_models, start
+from tests.support.waiting import until
 
 __all__ = ["browser", "page", "quick_models", "start"]  # fixtures that live in a file of their own
-
-DEADLINE_SECONDS = 60.0
-
-
-def until(condition: Callable[[], object], seconds: float = DEADLINE_SECONDS, what: str = "") -> None:
-    """Wait for a condition, and fail after a deadline."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, f"not within {seconds} s: {what or condition}"
-        time.sleep(0.02)
-
-
-def busy_seconds() -> float:
-    """How much longer than promised a test lets things take: nothing on a machine that has the time.
-
-    A second for each process more than one that has wanted each processor, on average over the last minute.
-    """
-    return max(0.0, os.getloadavg()[0] / (os.cpu_count() or 1) - 1.0)
 
 
 @pytest.fixture

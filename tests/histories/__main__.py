@@ -1,4 +1,4 @@
-"""Many histories of the gate: every promise, checked after every call.
+"""Many histories of the limiter: every promise, checked after every call.
 
 python -m tests.histories            100,000 script calls on a real Redis
 python -m tests.histories 1000000    more of them
@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.conftest import RedisServer
 from tests.histories.run import run_histories
+from tests.support.redis_server import RedisServer
 
 HISTORIES_AT_ONCE = 100
 

@@ -1,4 +1,4 @@
-"""What becomes of the gate when its state is lost, or is an older copy's."""
+"""What becomes of the limiter when its state is lost, or is an older copy's."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LossyMachine(Machine):
     @rule(lags=st.booleans())
     def the_server_restarts(self, lags: bool) -> None:
         self.everybody_beats()
-        self.redis.hset(self.gate.prefix + "limits", "epoch", "run of another server")
+        self.redis.hset(self.limiter.prefix + "limits", "epoch", "run of another server")
         for attempt in self.books.having("granted"):
             seen = self.books.attempts[attempt]
             assert self.gates[seen.process].claim([seen.ticket])[0] != [Standing.CLAIMED], "not before it is trusted"
@@ -65,7 +65,7 @@ class LossyMachine(Machine):
         self.redis.flushdb()
         for key, value in self.copy.keys.items():
             self.raw.restore(key, 0, value)
-        self.redis.hset(self.gate.prefix + "limits", "epoch", "run of another server")
+        self.redis.hset(self.limiter.prefix + "limits", "epoch", "run of another server")
         self.books.purse_cap, self.books.purse_settled = self.copy.purse_cap, self.copy.purse_settled
         self.come_back(dead, listed, self.copy.beats, self.copy.reports)
 
@@ -88,9 +88,9 @@ class LossyMachine(Machine):
         """
         self.tick(self.books.now - self.clock)
         attempts = self.books.attempts
-        for gate in self.gates.values():
-            for ticket in [ticket for ticket, _ in gate.memory.held() if ticket.attempt_key not in attempts]:
-                gate.released(ticket, 0.0)  # past its hard deadline
+        for limiter in self.gates.values():
+            for ticket in [ticket for ticket, _ in limiter.holdings.held() if ticket.attempt_key not in attempts]:
+                limiter.released(ticket, 0.0)  # past its hard deadline
         runs = {attempts[attempt].prediction: 20.0 for attempt in self.books.having("created")}
         runs |= {prediction: self.books.now - at for at, prediction in self.books.answers if prediction in runs}
         if listed:
@@ -113,7 +113,7 @@ class LossyMachine(Machine):
 
     def compare_with_the_copy(self) -> None:
         """Whom a dead process has left what; what was given back, in the meantime, in an older copy's eyes."""
-        attempts, state = self.books.attempts, State.read(self.redis, self.gate.prefix)
+        attempts, state = self.books.attempts, State.read(self.redis, self.limiter.prefix)
         for attempt in [attempt for attempt, seen in attempts.items() if seen.process not in self.processes]:
             del attempts[attempt]
         for attempt in state.tickets.keys() & attempts.keys():
@@ -132,20 +132,20 @@ class LossyMachine(Machine):
         for name in self.processes:
             self.books.heard_of(name)
             beat = self.gates[name].heartbeat(self.books.reports.get(name, {}))
-            assert beat.must_report and not beat.keepsake
+            assert beat.must_report and not beat.snapshot
         for seen in attempts.values():
             seen.place_lost = seen.place_lost or seen.state in ("claimed", "created")
             if seen.state == "granted" and seen.process in self.processes:
                 seen.state = "waiting"
         for name in self.processes:
-            gate = self.gates[name]
+            limiter = self.gates[name]
             waiting = [attempt for attempt in self.books.having("waiting") if attempts[attempt].process == name]
             late = name == self.processes[-1]  # it has not been told anything for longer
             keepsakes = self.earlier_keepsakes if late else self.keepsakes
             for _ in range(2):
-                gate.report(keepsakes.get(name, ""), waiting)
+                limiter.report(keepsakes.get(name, ""), waiting)
             if name == self.processes[0]:
-                wait, _ = gate.rebuild(rows)
+                wait, _ = limiter.rebuild(rows)
                 assert wait is not None, "the others are waited for"
         for attempt in sorted(self.books.having("waiting"), key=lambda attempt: attempts[attempt].arrival):
             seen = attempts[attempt]
@@ -163,17 +163,17 @@ class LossyMachine(Machine):
 
     def trust_again(self, rows: list[Row], runs: dict[str, float]) -> None:
         attempts = self.books.attempts
-        wait, orphans = self.gate.rebuild(rows)
+        wait, orphans = self.limiter.rebuild(rows)
         while wait is not None:
             assert wait <= 1.0
             self.tick(wait)
             self.everybody_beats()
-            wait, orphans = self.gate.rebuild(rows)
+            wait, orphans = self.limiter.rebuild(rows)
         known = {seen.prediction for seen in attempts.values() if seen.state == "created"}
         assert set(orphans) == runs.keys() - known
-        assert self.gate.rebuild([*rows, Row("a stranger's", True, 0.5)]) == (None, []), "a trusted state stays"
-        self.gate.report("", [])  # and so it does here
+        assert self.limiter.rebuild([*rows, Row("a stranger's", True, 0.5)]) == (None, []), "a trusted state stays"
+        self.limiter.report("", [])  # and so it does here
         for prediction in orphans:
-            ticket = self.gate.orphan(prediction)
-            seen = Seen(ticket, self.gate.process, 0, "created", claimed_at=self.books.now - runs[prediction])
+            ticket = self.limiter.orphan(prediction)
+            seen = Seen(ticket, self.limiter.process, 0, "created", claimed_at=self.books.now - runs[prediction])
             attempts[ticket.attempt_key] = seen

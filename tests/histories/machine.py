@@ -1,4 +1,4 @@
-"""What processes do at the gate from day to day, and what operators do to it."""
+"""What processes do at the limiter from day to day, and what operators do to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.histories.world import LIMITS, WHO, World
 
 
 class Machine(World):
-    """What is done at the gate, and what must hold of it."""
+    """What is done at the limiter, and what must hold of it."""
 
     # -- one attempt after another ------------------------------------------------------------------------------
 
@@ -54,8 +54,8 @@ class Machine(World):
     def claim(self, attempt: str) -> None:
         seen = self.books.attempts[attempt]
         assert seen.state == "granted"
-        gate = self.gates[seen.process]
-        self.call(lambda: gate.claim([seen.ticket]), lambda answer: self.handed_off(attempt, answer[0][0]))
+        limiter = self.gates[seen.process]
+        self.call(lambda: limiter.claim([seen.ticket]), lambda answer: self.handed_off(attempt, answer[0][0]))
 
     def handed_off(self, attempt: str, standing: Standing) -> None:
         """What has become of a hand-off that was to be claimed."""
@@ -209,7 +209,7 @@ class Machine(World):
     @rule(limits=st.none() | LIMITS)
     def store_limits(self, limits: dict[str, int] | None) -> None:
         self.books.stored = limits or {}
-        self.gate.store_limits({"max_concurrent": None, "per_window": None, **self.books.stored})
+        self.limiter.store_limits({"max_concurrent": None, "per_window": None, **self.books.stored})
         self.beat(0)
 
     @rule(who=WHO, limits=st.none() | LIMITS)
@@ -223,7 +223,7 @@ class Machine(World):
             self.books.stopped = self.books.stopped or f"{kind or 'TokenRefused'}: no"
         elif self.books.stopped and self.books.stopped.startswith(kind):
             self.books.stopped, self.books.cooldown_until = "", 0.0
-        self.call(lambda: self.gate.resume(kind) if lift else self.gate.stop(f"{kind or 'TokenRefused'}: no"))
+        self.call(lambda: self.limiter.resume(kind) if lift else self.limiter.stop(f"{kind or 'TokenRefused'}: no"))
 
     # -- what must hold -----------------------------------------------------------------------------------------
 
@@ -232,7 +232,7 @@ class Machine(World):
         if not hasattr(self, "state"):
             return
         self.books.agree_with(self.state, self.processes)
-        status = self.gate.status()
+        status = self.limiter.status()
         assert status["in_flight"] == len(self.state.slots) and status["waiting"] == len(self.state.waiters)
         assert status["creating"] == len(self.state.creating) + len(self.state.granted)
         assert status["spent"] + status["reserved"] == self.books.taken()
@@ -245,8 +245,8 @@ class Machine(World):
     def every_waiter_is_served(self) -> None:
         self.tick(max(0.0, self.books.now - self.clock, self.books.cooldown_until - self.clock))
         self.books.budget = self.books.purse_cap = None
-        self.gate.store_limits({"budget": None})
-        self.gate.fill_purse(PURSE, 1.0)
+        self.limiter.store_limits({"budget": None})
+        self.limiter.fill_purse(PURSE, 1.0)
         self.everybody_beats()
         self.stop_or_resume(lift=True)
         for _ in range(100 * (len(self.books.attempts) + 3)):

@@ -1,4 +1,4 @@
-"""The gate's keys as they are in Redis at one moment."""
+"""The limiter's keys as they are in Redis at one moment."""
 
 from __future__ import annotations
 

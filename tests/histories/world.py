@@ -1,4 +1,4 @@
-"""Several processes at one gate, in time: they live, sleep and leave, and every call of theirs is looked at twice."""
+"""Several processes at one limiter, in time: they live, sleep and leave; every call is checked twice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from redis import Redis
 
-from replibatch.limits.limiter import Gate
+from replibatch.limits.limiter import Limiter
 from replibatch.money import to_usd
 from replibatch.redisdb.scripts import Step, run_together
 from replibatch.settings import Settings
@@ -51,22 +51,22 @@ class World(RuleBasedStateMachine):
         self.keepsakes: dict[str, str] = {}
         self.earlier_keepsakes: dict[str, str] = {}
         self.arrivals, self.ids = itertools.count(1), itertools.count(1)
-        assert self.gate.rebuild([]) == (None, []), "a new account waits for nobody"
+        assert self.limiter.rebuild([]) == (None, []), "a new account waits for nobody"
         if budget is not None:
-            self.gate.store_limits({"budget": budget})
+            self.limiter.store_limits({"budget": budget})
         if cap is not None:
-            self.gate.fill_purse(PURSE, to_usd(cap))
-        self.state = State.read(self.redis, self.gate.prefix)
+            self.limiter.fill_purse(PURSE, to_usd(cap))
+        self.state = State.read(self.redis, self.limiter.prefix)
         self.everybody_beats()
 
-    def open_gate(self, name: str) -> Gate:
-        return Gate(self.redis, self.settings, name, lambda: self.clock)
+    def open_gate(self, name: str) -> Limiter:
+        return Limiter(self.redis, self.settings, name, lambda: self.clock)
 
     @property
-    def gate(self) -> Gate:
+    def limiter(self) -> Limiter:
         return self.gates[self.processes[0]]
 
-    def gate_of(self, attempt: str) -> Gate:
+    def gate_of(self, attempt: str) -> Limiter:
         return self.gates[self.books.attempts[attempt].process]
 
     # -- time and life ------------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ class World(RuleBasedStateMachine):
         self.books.heard_of(process)
         beat = self.call(lambda: self.gates[process].heartbeat(self.books.reports.get(process, {})))
         self.earlier_keepsakes[process] = self.keepsakes.get(process, "")
-        self.keepsakes[process] = beat.keepsake or self.earlier_keepsakes[process]
+        self.keepsakes[process] = beat.snapshot or self.earlier_keepsakes[process]
         mine &= {attempt for attempt, seen in self.books.attempts.items() if seen.has_no_answer}
         assert mine <= set(beat.handed), "a heartbeat names what its process may not have heard of"
         if not beat.must_report:
@@ -95,7 +95,7 @@ class World(RuleBasedStateMachine):
             self.everybody_beats()
             seconds -= 2
         self.tick(seconds)
-        self.call(self.gate.pump)
+        self.call(self.limiter.pump)
         self.books.nobody_waits_in_vain(self.state)
 
     def wait_for_the_window(self) -> None:
@@ -147,15 +147,15 @@ class World(RuleBasedStateMachine):
 
     def look(self) -> None:
         type(self).calls += 1
-        self.state = State.read(self.redis, self.gate.prefix)
+        self.state = State.read(self.redis, self.limiter.prefix)
         self.state.check_itself()
         for attempt in self.books.learn(self.state):  # its process hears of it
-            gate = self.gate_of(attempt)
-            assert gate.memory.was_claimed(self.books.attempts[attempt].ticket, gate.memory.reports)
+            limiter = self.gate_of(attempt)
+            assert limiter.holdings.was_claimed(self.books.attempts[attempt].ticket, limiter.holdings.reports)
 
     def nothing_has_changed(self) -> None:
         type(self).calls += 1
-        assert State.read(self.redis, self.gate.prefix) == self.state, "the same call twice changes nothing twice"
+        assert State.read(self.redis, self.limiter.prefix) == self.state, "the same call twice changes nothing twice"
 
     def pick(self, data: st.DataObject, state: str) -> str:
         return data.draw(st.sampled_from(self.books.having(state)))

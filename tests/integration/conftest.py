@@ -1,4 +1,4 @@
-"""A stand-in for Replicate of each test's own, and clients of it; a ledger."""
+"""A stand-in for Replicate of each test's own, and clients of it; a record."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from replibatch.jobs import BatchLedger, Ledger
+from replibatch.jobs import Batches, Jobs
 from replibatch.replicate_api import ReplicateAPI
 from replibatch.sandbox import Sandbox, SandboxSettings
 from replibatch.settings import load
-from tests.integration.account import TOKEN, account
-from tests.integration.sandbox_caller import Caller
+from tests.support.account import TOKEN, account
+from tests.support.sandbox_caller import Caller
 
 
 @pytest.fixture
@@ -39,15 +39,15 @@ def api(sandbox: Sandbox) -> Iterator[ReplicateAPI]:
 
 
 @pytest.fixture
-def ledger(redis_url: str) -> Iterator[Ledger]:
+def jobs(redis_url: str) -> Iterator[Jobs]:
     """One process's, of an account that can make use of four generations at once."""
     with Redis.from_url(redis_url, decode_responses=True) as redis:
-        ledger = Ledger(redis, load(), "this/1/process")
-        ledger.capacity = 4
-        yield ledger
+        jobs = Jobs(redis, load(), "this/1/process")
+        jobs.capacity = 4
+        yield jobs
 
 
 @pytest.fixture
-def batches(ledger: Ledger) -> BatchLedger:
+def batches(jobs: Jobs) -> Batches:
     """Its batches."""
-    return BatchLedger(ledger)
+    return Batches(jobs)

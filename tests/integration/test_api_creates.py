@@ -18,10 +18,10 @@ from replibatch.errors import (
     Throttled,
 )
 from replibatch.sandbox import Sandbox
-from tests.catalogue import FLUX
-from tests.integration.account import account, ended, inputs
-from tests.integration.odd_server import OddServer, answer
-from tests.integration.sandbox_caller import Caller, wait_for
+from tests.support.account import account, ended, inputs
+from tests.support.catalogue import FLUX
+from tests.support.odd_server import OddServer, answer
+from tests.support.sandbox_caller import Caller, wait_for
 
 
 class TestCreate:

@@ -11,10 +11,10 @@ from replibatch.errors import (
     OutputErased,
     Throttled,
 )
-from tests.catalogue import FLUX, QWEN
-from tests.integration.account import Reads, account, ended, inputs, write
-from tests.integration.odd_server import OddServer, answer
-from tests.integration.sandbox_caller import Caller
+from tests.support.account import Reads, account, ended, inputs, write
+from tests.support.catalogue import FLUX, QWEN
+from tests.support.odd_server import OddServer, answer
+from tests.support.sandbox_caller import Caller
 
 
 class TestReads:

@@ -21,9 +21,9 @@ from replibatch.errors import (
     TokenRefused,
 )
 from replibatch.sandbox import Sandbox
-from tests.catalogue import FLUX
-from tests.integration.account import TOKEN, account, chain, inputs, write
-from tests.integration.odd_server import OddServer, answer
+from tests.support.account import TOKEN, account, chain, inputs, write
+from tests.support.catalogue import FLUX
+from tests.support.odd_server import OddServer, answer
 
 
 class TestRefused:

@@ -10,7 +10,7 @@ import pytest
 from replibatch import BatchRequest, enqueue, enqueue_batch
 from replibatch.errors import ResultTimeout
 from replibatch.requests import State
-from tests.catalogue import FLUX
+from tests.support.catalogue import FLUX
 
 
 @pytest.fixture(autouse=True)

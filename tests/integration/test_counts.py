@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replibatch.jobs import Ledger
+from replibatch.jobs import Jobs
 from replibatch.jobs.counts import COST, FALLBACKS, GENERATIONS, LATENCY, TAKEN_OVER, Counts, of_kind
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State
 from replibatch.settings import load
@@ -19,19 +19,19 @@ def fallen_back(name: str) -> BatchResult:
     return BatchResult(name, "a prompt", FIRST, SECOND, True, attempts=attempts, cost_usd=0.04)
 
 
-def settle(ledger: Ledger, name: str) -> None:
+def settle(jobs: Jobs, name: str) -> None:
     request = RoutedRequest(name, "a prompt", FIRST, FIRST, {}, (), f"{name}.png")
-    assert ledger.enqueue(name, request, {}, priority=3)
-    record = ledger.take(name, 1)
+    assert jobs.enqueue(name, request, {}, priority=3)
+    record = jobs.take(name, 1)
     assert record
     for _ in range(2):  # its reply was lost, so it is repeated
-        ledger.settle(record, State.SUCCEEDED, fallen_back(name))
+        jobs.settle(record, State.SUCCEEDED, fallen_back(name))
 
 
-def test_each_generation_is_counted_once_under_the_models_it_went_through(ledger: Ledger) -> None:
+def test_each_generation_is_counted_once_under_the_models_it_went_through(jobs: Jobs) -> None:
     for number in range(5):
-        settle(ledger, f"g{number}")
-    counts = Counts(ledger.redis, ledger.prefix)
+        settle(jobs, f"g{number}")
+    counts = Counts(jobs.redis, jobs.prefix)
     for table in (counts.ever(), counts.of_days(1), counts.of_days(7)):
         assert dict(of_kind(table, GENERATIONS)) == {(SECOND, "succeeded"): 5}
         assert dict(of_kind(table, FALLBACKS)) == {(FIRST, "sensitive"): 5}
@@ -39,23 +39,23 @@ def test_each_generation_is_counted_once_under_the_models_it_went_through(ledger
         assert dict(of_kind(table, COST)) == {(SECOND,): 200_000}
 
 
-def test_the_counters_and_the_list_of_the_latest_stay_as_small_as_they_are(ledger: Ledger) -> None:
-    settle(ledger, "first")
-    fields = len(Counts(ledger.redis, ledger.prefix).ever())
+def test_the_counters_and_the_list_of_the_latest_stay_as_small_as_they_are(jobs: Jobs) -> None:
+    settle(jobs, "first")
+    fields = len(Counts(jobs.redis, jobs.prefix).ever())
     for number in range(40):
-        settle(ledger, f"g{number}")
-    assert len(Counts(ledger.redis, ledger.prefix).ever()) == fields
-    latest = ledger.redis.lrange(f"{ledger.prefix}latest", 0, -1)
+        settle(jobs, f"g{number}")
+    assert len(Counts(jobs.redis, jobs.prefix).ever()) == fields
+    latest = jobs.redis.lrange(f"{jobs.prefix}latest", 0, -1)
     assert latest == [f"g{number}" for number in range(39, 15, -1)]
-    (today,) = ledger.redis.keys(f"{ledger.prefix}counts:*")
-    assert 0 < ledger.redis.ttl(today) <= 8 * 86_400
+    (today,) = jobs.redis.keys(f"{jobs.prefix}counts:*")
+    assert 0 < jobs.redis.ttl(today) <= 8 * 86_400
 
 
-def test_what_is_taken_over_from_a_dead_process_is_counted(ledger: Ledger) -> None:
-    dead = Ledger(ledger.redis, load(), "dead/1/process")
+def test_what_is_taken_over_from_a_dead_process_is_counted(jobs: Jobs) -> None:
+    dead = Jobs(jobs.redis, load(), "dead/1/process")
     for name in ("a", "b"):
         dead.enqueue(name, RoutedRequest(name, "a prompt", FIRST, FIRST, {}, (), "x.png"), {}, priority=3)
         dead.take(name, 1)
-    assert len(ledger.take_over("dead/1/process")) == 2
-    assert ledger.take_over("dead/1/process") == []
-    assert Counts(ledger.redis, ledger.prefix).ever()[TAKEN_OVER,] == 2
+    assert len(jobs.take_over("dead/1/process")) == 2
+    assert jobs.take_over("dead/1/process") == []
+    assert Counts(jobs.redis, jobs.prefix).ever()[TAKEN_OVER,] == 2

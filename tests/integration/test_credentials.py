@@ -12,9 +12,9 @@ from redis import Redis
 from replibatch.errors import NotCreated, ReplibatchError, SettingsError, TokenRefused
 from replibatch.execution import credentials
 from replibatch.execution.credentials import Credentials
-from replibatch.limits import Gate
+from replibatch.limits import Limiter
 from replibatch.settings import load
-from tests.integration.sandbox_caller import wait_for
+from tests.support.sandbox_caller import wait_for
 
 REFUSED, NO_CREDIT = "TokenRefused: no", "NoCredit: no"
 
@@ -34,10 +34,10 @@ class Worker:
     """A worker as far as its credentials go."""
 
     def __init__(self, redis: Redis, name: str) -> None:
-        self.gate = Gate(redis, load(), name)
+        self.limiter = Limiter(redis, load(), name)
         self.report: dict[str, Any] = {"host": "here", "pid": 1}
         self.has_left = threading.Event()
-        self.credentials = Credentials(self.gate, self.report, self.has_left.set)
+        self.credentials = Credentials(self.limiter, self.report, self.has_left.set)
         self.api = Api()
 
     def check(self) -> bool:
@@ -47,11 +47,11 @@ class Worker:
         self.credentials.ask_later(self.api)  # type: ignore[arg-type]
 
     def beat(self) -> None:
-        self.gate.heartbeat(self.report)
+        self.limiter.heartbeat(self.report)
 
     @property
     def stopped(self) -> str | None:
-        return self.gate.status().get("stopped")
+        return self.limiter.status().get("stopped")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_an_accepted_token_lifts_the_stop_of_a_refused_one_and_no_other(start) -
     worker = start("a")
     assert worker.check()
     for stopped, left in ((REFUSED, None), (NO_CREDIT, NO_CREDIT)):
-        worker.gate.stop(stopped)
+        worker.limiter.stop(stopped)
         worker.credentials.lift_stop()
         assert worker.stopped == left
 
@@ -81,22 +81,22 @@ def test_an_accepted_token_lifts_the_stop_of_a_refused_one_and_no_other(start) -
 def test_an_operator_lifts_any_stop(start) -> None:
     worker = start("a")
     for stopped in (REFUSED, NO_CREDIT):
-        worker.gate.stop(stopped)
-        worker.gate.resume()
+        worker.limiter.stop(stopped)
+        worker.limiter.resume()
         assert worker.stopped is None
 
 
 def test_a_stop_for_credit_is_not_hidden_by_a_refused_token(start) -> None:
     worker = start("a")
-    worker.gate.stop(NO_CREDIT)
-    worker.gate.stop(REFUSED)
+    worker.limiter.stop(NO_CREDIT)
+    worker.limiter.stop(REFUSED)
     worker.credentials.lift_stop()
     assert worker.stopped == NO_CREDIT
 
 
 def test_who_gets_no_answer_asks_again_and_then_lifts_the_stop(start) -> None:
     worker = start("a")
-    worker.gate.stop(REFUSED)
+    worker.limiter.stop(REFUSED)
     worker.api.answer = NotCreated("away")
     assert not worker.check()
     worker.ask_later()
@@ -134,7 +134,7 @@ def test_one_that_has_had_no_answer_yet_is_there_all_the_same(start) -> None:
     unanswered.beat()
     first.credentials.refused(TokenRefused("no"))
     assert first.has_left.is_set() and first.stopped is None
-    first.gate.heartbeat({}, leaving=True)
+    first.limiter.heartbeat({}, leaving=True)
     unanswered.credentials.refused(TokenRefused("no"))
     assert unanswered.stopped == REFUSED
 
@@ -150,7 +150,7 @@ def test_nor_does_one_that_cannot_begin_stop_it(start) -> None:
 
 def test_a_producer_is_no_worker(start) -> None:
     last, producer = start("a"), start("b")
-    producer.gate.heartbeat({"max_concurrent": 3})
+    producer.limiter.heartbeat({"max_concurrent": 3})
     assert last.check()
     last.credentials.refused(TokenRefused("no"))
     assert last.stopped == REFUSED
@@ -161,13 +161,13 @@ def test_one_that_begins_while_the_last_stops_the_account_keeps_it_going(
 ) -> None:
     last, fresh = start("a"), start("b")
     assert last.check()
-    stop = last.gate.stop
+    stop = last.limiter.stop
 
     def late(why: str) -> None:
         assert fresh.check()
         fresh.credentials.lift_stop()
         stop(why)
 
-    monkeypatch.setattr(last.gate, "stop", late)
+    monkeypatch.setattr(last.limiter, "stop", late)
     last.credentials.refused(TokenRefused("no"))
     assert last.has_left.is_set() and last.stopped is None

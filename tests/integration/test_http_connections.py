@@ -13,8 +13,8 @@ import pytest
 
 from replibatch.errors import SettingsError
 from replibatch.http_connections import Connections
-from tests.integration.file_server import FileServer, Handler, content
-from tests.integration.sandbox_caller import wait_for
+from tests.support.file_server import FileServer, Handler, content
+from tests.support.sandbox_caller import wait_for
 
 FILE = b"a fox" * 100
 IDLE_SECONDS = 30.0
@@ -82,6 +82,16 @@ def test_one_that_the_server_has_closed_is_replaced(server: FileServer, client: 
     url = server.serve("/fox", closing)
     assert [client.get(url).content for _ in range(3)] == [FILE] * 3
     assert len(set(ports)) == 3
+
+
+def test_a_create_is_not_sent_again_where_the_server_has_closed_its_connection(server: FileServer) -> None:
+    with httpx.Client(transport=Connections(idle_seconds=IDLE_SECONDS)) as client:
+        url = server.serve("/fox", content(FILE), lambda handler: setattr(handler, "close_connection", True))
+        client.get(url)
+        before = len(server.requests)
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.post(url, content=b"paid")
+        assert len(server.requests) == before + 1
 
 
 def test_one_that_was_idle_for_too_long_is_not_used_again(server: FileServer) -> None:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from replibatch.errors import AttemptFailure, NoOutput, NotSaved, OutputErased
 from replibatch.outputs.download import CONNECTIONS, SUSPECT_TRIES, TRIES, Downloader
-from tests.integration.file_server import FileServer, Handler, content, parts_of, redirect, status
+from tests.support.file_server import FileServer, Handler, content, parts_of, redirect, status
 
 FILE = random.Random(1).randbytes(800_017)
 TOKEN = "r8_secret"

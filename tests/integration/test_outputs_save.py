@@ -14,7 +14,7 @@ from replibatch.outputs.download import Downloader
 from replibatch.outputs.save import save
 from replibatch.requests import OutputFile
 from replibatch.storage.folder import Folder
-from tests.integration.file_server import FileServer, content, parts_of, status
+from tests.support.file_server import FileServer, content, parts_of, status
 
 MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isommp42" + bytes(4096)
 

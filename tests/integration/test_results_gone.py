@@ -9,7 +9,7 @@ import pytest
 from replibatch import BatchRequest, enqueue_batch
 from replibatch.producer import Batch, open_producer
 from replibatch.requests import BatchResult, State
-from tests.catalogue import FLUX
+from tests.support.catalogue import FLUX
 
 
 @pytest.fixture
@@ -18,18 +18,18 @@ def batch(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ba
     monkeypatch.setenv("REPLIBATCH_REDIS_URL", redis_url)
     monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "storage"))
     batch = enqueue_batch([BatchRequest(f"p {place}", FLUX, f"{place}.png") for place in range(3)])
-    ledger = open_producer().ledger
+    jobs = open_producer().jobs
     for place in range(3):
         state = State.SUCCEEDED if place else State.FAILED
-        record = ledger.take(f"{batch.id}-{place}", 1)
+        record = jobs.take(f"{batch.id}-{place}", 1)
         assert record is not None
         result = BatchResult(record.id, f"p {place}", FLUX, FLUX, place > 0, state=state)
-        ledger.settle(record, state, result)
+        jobs.settle(record, state, result)
     return batch
 
 
 def test_an_item_whose_record_is_gone_is_told_as_such(batch: Batch) -> None:
-    assert open_producer().ledger.forget([f"{batch.id}-1"]) == 1
+    assert open_producer().jobs.forget([f"{batch.id}-1"]) == 1
     results = batch.results(timeout=60)
     assert [result.success for result in results] == [False, False, True]
     assert results[1].request_id == f"{batch.id}-1" and "kept no more" in str(results[1].error)

@@ -12,8 +12,8 @@ from replicate.exceptions import ReplicateError
 
 from replibatch import catalog
 from replibatch.sandbox import Sandbox, SandboxSettings
-from tests.catalogue import FLUX, KONTEXT, NANO, QWEN
-from tests.integration.sandbox_caller import Caller
+from tests.support.catalogue import FLUX, KONTEXT, NANO, QWEN
+from tests.support.sandbox_caller import Caller
 
 # The life of a prediction
 

@@ -18,8 +18,8 @@ from replibatch import catalog
 from replibatch.errors import SettingsError
 from replibatch.sandbox import Sandbox, SandboxSettings
 from replibatch.sandbox.books import most_in_window
-from tests.catalogue import FLUX, KONTEXT, QWEN, VEO
-from tests.integration.sandbox_caller import Caller, wait_for
+from tests.support.catalogue import FLUX, KONTEXT, QWEN, VEO
+from tests.support.sandbox_caller import Caller, wait_for
 
 
 def test_in_flight_counts_from_the_create_to_the_end(call: Caller) -> None:

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from replibatch.sandbox import Sandbox, SandboxSettings
-from tests.catalogue import FLUX, KONTEXT, NANO, QWEN
-from tests.integration.sandbox_caller import Caller
+from tests.support.catalogue import FLUX, KONTEXT, NANO, QWEN
+from tests.support.sandbox_caller import Caller
 
 # Ordered by a marker in the prompt
 

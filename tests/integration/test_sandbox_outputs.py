@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.catalogue import FLUX, KONTEXT, NANO, VEO
-from tests.integration.sandbox_caller import Caller
+from tests.support.catalogue import FLUX, KONTEXT, NANO, VEO
+from tests.support.sandbox_caller import Caller
 
 
 def image(content: bytes) -> Image.Image:

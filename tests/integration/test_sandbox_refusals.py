@@ -9,8 +9,8 @@ import pytest
 from replibatch.sandbox import SandboxSettings
 from replibatch.sandbox.accounts import Account
 from replibatch.sandbox.replies import Refusal
-from tests.catalogue import FLUX, KONTEXT, NANO
-from tests.integration.sandbox_caller import Caller, wait_for
+from tests.support.catalogue import FLUX, KONTEXT, NANO
+from tests.support.sandbox_caller import Caller, wait_for
 
 # What is refused
 

@@ -16,9 +16,9 @@ from replibatch.errors import AttemptFailure
 from replibatch.execution.uploads import KEPT_SECONDS, Uploads
 from replibatch.redisdb.connection import connect
 from replibatch.replicate_api import ReplicateAPI
-from tests.catalogue import FLUX
-from tests.integration.account import TOKEN, account, write
-from tests.integration.sandbox_caller import wait_for
+from tests.support.account import TOKEN, account, write
+from tests.support.catalogue import FLUX
+from tests.support.sandbox_caller import wait_for
 
 PREFIX = "rb:default@test:"
 

@@ -14,11 +14,11 @@ from replibatch.polling import Watcher
 from replibatch.polling.watcher import BURST_SECONDS
 from replibatch.replicate_api import Prediction
 from replibatch.sandbox import Sandbox, SandboxSettings
-from tests.catalogue import FLUX, QWEN, VEO
-from tests.integration.account import TOKEN, account
-from tests.integration.odd_server import OddServer, answer
-from tests.integration.sandbox_caller import wait_for
-from tests.integration.watching import Worker
+from tests.support.account import TOKEN, account
+from tests.support.catalogue import FLUX, QWEN, VEO
+from tests.support.odd_server import OddServer, answer
+from tests.support.sandbox_caller import wait_for
+from tests.support.watching import Worker
 
 PLENTY = 1_000_000
 
@@ -49,7 +49,7 @@ class TestEnds:
 
     @pytest.mark.parametrize("count", [1, 3, 150])
     def test_those_of_unknown_age_too(self, worker, count):
-        """As a custodian has them: ids of a dead worker's predictions, some over for long."""
+        """As a takeover has them: ids of a dead worker's predictions, some over for long."""
         made = worker.create_many(count)
         wait_for(lambda: worker.sandbox.books.in_flight < count)
         for prediction in made:

@@ -11,7 +11,7 @@ import pytest
 from replibatch import errors
 from replibatch.catalog import Catalog, Model, load
 from replibatch.catalog.models import MODEL_SPECIFIC
-from tests.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
+from tests.support.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
 
 OWN_MODEL = """
 ["me/mine"]

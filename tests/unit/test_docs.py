@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.conftest import PROJECT
+from tests.support import PROJECT
 
 NAMED = re.compile(r"`(test_\w+\.py)::(\w+)`")
 ARCHITECTURE = PROJECT / "docs" / "architecture.md"
@@ -33,7 +34,7 @@ def test_every_row_of_the_guide_names_what_shows_it() -> None:
 
 
 def test_every_link_of_a_page_leads_somewhere() -> None:
-    for page in (PROJECT / "docs").glob("*.md"):
+    for page in (*(PROJECT / "docs").rglob("*.md"), *PROJECT.glob("*.md")):
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
@@ -58,3 +59,11 @@ def test_every_room_has_its_line_on_that_page() -> None:
     table = ARCHITECTURE.read_text(encoding="utf-8").partition("## The rooms")[2].partition("## The way")[0]
     named = {name.rstrip("/").rpartition("/")[2] for name in re.findall(r"`([\w/.]+)`", table)}
     assert rooms - {"py.typed"} - named == set()
+
+
+def test_every_page_has_a_place_on_the_site_which_loads_nothing_from_elsewhere() -> None:
+    site = yaml.safe_load((PROJECT / "mkdocs.yml").read_text(encoding="utf-8"))
+    places = set(re.findall(r"'([\w/-]+\.md)'", str(site["nav"])))
+    folder = PROJECT / "docs"
+    assert places == {path.relative_to(folder).as_posix() for path in folder.rglob("*.md")}
+    assert site["theme"]["font"] is False and not site.keys() & {"extra_javascript", "extra_css"}

@@ -7,7 +7,7 @@ import runpy
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.support import PROJECT
 
 PAGES = runpy.run_path(str(PROJECT / "docs" / "generate.py"))["PAGES"]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from replibatch.errors import ReferenceImageError, RequestError
 from replibatch.requests import RoutedRequest
 from replibatch.routing import inputs_for
-from tests.catalogue import FLUX, IMAGEN, KONTEXT, NANO, QWEN, ULTRA
-from tests.unit.routes import CATALOG, A, B, routed, sent
+from tests.support.catalogue import FLUX, IMAGEN, KONTEXT, NANO, QWEN, ULTRA
+from tests.support.routes import CATALOG, A, B, routed, sent
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from replibatch.errors import ReferenceImageError
 from replibatch.requests import BatchRequest
 from replibatch.routing import located, route
 from replibatch.routing.references import check_image
-from tests.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
-from tests.unit.routes import CATALOG, A, B, C, D, refused, routed
+from tests.support.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
+from tests.support.routes import CATALOG, A, B, C, D, refused, routed
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from replibatch.catalog import InputSpec, load
 from replibatch.errors import OutputPathError, RequestError
 from replibatch.requests import RoutedRequest
 from replibatch.routing import inputs_for
-from tests.catalogue import FLUX, IMAGEN, KONTEXT, NANO, QWEN, ULTRA, VEO
-from tests.unit.routes import CATALOG, A, refused, routed, sent
+from tests.support.catalogue import FLUX, IMAGEN, KONTEXT, NANO, QWEN, ULTRA, VEO
+from tests.support.routes import CATALOG, A, refused, routed, sent
 
 
 @pytest.mark.parametrize(

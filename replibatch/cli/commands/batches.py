@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from replibatch.cli.account import open_account, say_if_no_worker
+from replibatch.cli.consoles import stderr
 from replibatch.cli.errors import FAILED
-from replibatch.cli.formatting import count, dollars
+from replibatch.cli.formatting import closing, count, dollars
 from replibatch.cli.options import Dollars
-
-if TYPE_CHECKING:
-    from replibatch.jobs.batch_state import BatchState
-    from replibatch.producer import Batch, Producer
+from replibatch.cli.run.progress import LiveProgress
+from replibatch.cli.run.tally import Tally
+from replibatch.jobs.batch_state import BatchState
+from replibatch.jobs.holds import STOPPED
+from replibatch.producer import Batch, Producer
 
 SHOWN = 20
 
@@ -23,8 +25,6 @@ batch_id = click.argument("batch_id", metavar="ID")
 
 
 def _open(batch_id: str) -> tuple[Producer, Batch]:
-    from replibatch.producer import Batch  # noqa: PLC0415  # heavy
-
     producer = open_account()
     return producer, Batch.get(batch_id)
 
@@ -34,10 +34,10 @@ def _open(batch_id: str) -> tuple[Producer, Batch]:
 @click.option("--all", "everything", is_flag=True, help=f"All of them, not only the newest {SHOWN}.")
 def batches(as_json: bool, everything: bool) -> None:
     """List the batches, the newest first."""
-    ledger = open_account().batches
+    jobs = open_account().batches
     rows = []
-    for each, opened in ledger.newest(1_000_000 if everything else SHOWN):
-        state, about = ledger.state(each), ledger.about(each)
+    for each, opened in jobs.newest(1_000_000 if everything else SHOWN):
+        state, about = jobs.state(each), jobs.about(each)
         if as_json:
             click.echo(json.dumps(_as_json(each, opened, state, about), ensure_ascii=False))
         else:
@@ -65,17 +65,13 @@ def _is_held(state: BatchState) -> bool:
     return bool(state.held) and not state.outstanding
 
 
-@click.command(short_help="Follow a batch until it is over, or held.")
+@click.command()
 @batch_id
 def watch(batch_id: str) -> None:
     """Follow a batch until it is over, or held; in embedded mode, work on it.
 
     Exit codes: 0 every item succeeded, 1 some did not.
     """
-    from replibatch.cli.consoles import stderr  # noqa: PLC0415  # heavy
-    from replibatch.cli.formatting import closing  # noqa: PLC0415
-    from replibatch.cli.run.progress import LiveProgress  # noqa: PLC0415  # heavy
-    from replibatch.cli.run.tally import Tally  # noqa: PLC0415
 
     producer, batch = _open(batch_id)
     tally = Tally(
@@ -85,7 +81,7 @@ def watch(batch_id: str) -> None:
     )
 
     def look() -> dict[str, Any]:
-        return {**producer.gate.status(), "held": producer.batches.held(batch_id)}
+        return {**producer.limiter.status(), "held": producer.batches.held(batch_id)}
 
     with LiveProgress(tally, look, stderr()) as progress:
         for ended in batch.follow(stop=_is_held, bring_files=False):
@@ -108,7 +104,7 @@ def pause(batch_id: str) -> None:
     click.echo(f"{batch_id} is paused: {now.waiting:,} wait, {now.queued + now.running:,} in flight are finished")
 
 
-@click.command(short_help="Go on with a batch that was paused or held, or with a stopped account.")
+@click.command()
 @click.argument("batch_id", metavar="[ID]", required=False)
 @click.option("--max-cost", type=Dollars(), metavar="USD", help="A new budget for all of the batch.")
 def resume(batch_id: str | None, max_cost: float | None) -> None:
@@ -129,12 +125,9 @@ def resume(batch_id: str | None, max_cost: float | None) -> None:
 
 
 def _resume_account() -> None:
-    from replibatch.jobs.holds import STOPPED  # noqa: PLC0415
-    from replibatch.producer import Batch  # noqa: PLC0415
-
     producer = open_account()
-    stopped = producer.gate.status().get("stopped")
-    producer.gate.resume()
+    stopped = producer.limiter.status().get("stopped")
+    producer.limiter.resume()
     held = [each for each, _ in producer.batches.newest(1_000_000) if producer.batches.held(each).startswith(STOPPED)]
     for each in held:
         Batch(producer, each).resume()
@@ -143,7 +136,7 @@ def _resume_account() -> None:
     say_if_no_worker(producer, "`replibatch watch ID`")
 
 
-@click.command(short_help="Cancel a batch: what waits, and what is in flight.")
+@click.command()
 @batch_id
 def cancel(batch_id: str) -> None:
     """Cancel a batch: what waits, and at Replicate what is in flight."""

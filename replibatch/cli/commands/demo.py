@@ -6,16 +6,25 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from replibatch.requests import BatchResult
-    from replibatch.sandbox import Books
-    from replibatch.settings import Settings
+from replibatch import catalog
+from replibatch.cli.consoles import stderr, stdout
+from replibatch.cli.errors import FAILED, INTERRUPTED
+from replibatch.cli.formatting import chain, dollars, short
+from replibatch.cli.run.enqueue import Enqueuer, Options
+from replibatch.cli.run.folder import OutputFolder
+from replibatch.cli.run.plan import Plan
+from replibatch.cli.run.runner import Runner
+from replibatch.cli.run.tally import Tally, is_fallback
+from replibatch.cli.stand_in import stand_in
+from replibatch.requests import BatchResult
+from replibatch.sandbox import Books, SandboxSettings
+from replibatch.settings import Settings, load
 
 LIMIT = 4
 LATENCY_SECONDS = 1.2
@@ -80,8 +89,6 @@ def _line(number: int) -> dict[str, str]:
 
 def _own_settings(folder: Path) -> Settings:
     """The defaults, a low limit, and a state folder apart; nothing that is set here, or in .env, reaches the demo."""
-    from replibatch.settings import Settings, load  # noqa: PLC0415  # here, and below: `--help` needs none of this
-
     state_dir = load().state_dir / "demo"
     for field in Settings.model_fields.values():
         os.environ.pop(str(field.alias), None)
@@ -90,17 +97,6 @@ def _own_settings(folder: Path) -> Settings:
 
 
 def _demonstrate(settings: Settings, manifest: Path, output: Path) -> int:
-    from replibatch import catalog  # noqa: PLC0415
-    from replibatch.cli.consoles import stderr, stdout  # noqa: PLC0415
-    from replibatch.cli.errors import FAILED, INTERRUPTED  # noqa: PLC0415
-    from replibatch.cli.run.enqueue import Enqueuer, Options  # noqa: PLC0415
-    from replibatch.cli.run.folder import OutputFolder  # noqa: PLC0415
-    from replibatch.cli.run.plan import Plan  # noqa: PLC0415
-    from replibatch.cli.run.runner import Runner  # noqa: PLC0415
-    from replibatch.cli.run.tally import Tally  # noqa: PLC0415
-    from replibatch.cli.stand_in import stand_in  # noqa: PLC0415
-    from replibatch.sandbox import SandboxSettings  # noqa: PLC0415
-
     behaviour = SandboxSettings(
         latency_seconds=LATENCY_SECONDS,
         jitter=0.4,
@@ -128,12 +124,6 @@ def _demonstrate(settings: Settings, manifest: Path, output: Path) -> int:
 
 def _close(console: Console, results: list[BatchResult], books: Books, gallery: Path) -> None:
     """What was shown, and what the stand-in's own books say to it."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from replibatch.cli.formatting import chain, dollars, short  # noqa: PLC0415
-    from replibatch.cli.run.tally import is_fallback  # noqa: PLC0415
-
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     table.add_column("model")
     for heading in ("asked", "made", "failed", "cost"):

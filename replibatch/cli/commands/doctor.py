@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
+from replibatch.cli.checkup import examine
+from replibatch.cli.consoles import stdout
 from replibatch.cli.errors import FAILED
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from replibatch.redisdb.health import Finding
+from replibatch.redisdb.health import Finding, Health
+from replibatch.settings import load
 
 
-@click.command(short_help="Check the set-up, and say how to mend it.")
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def doctor(as_json: bool) -> None:
     """Check Redis, token, storage, clock and workers, and say how to mend what is wrong.
 
     Nothing is created and nothing is spent. Exit codes: 0 all is well, 1 something is wrong.
     """
-    from replibatch.cli.checkup import examine  # noqa: PLC0415  # here, and below: heavy
-    from replibatch.redisdb.health import Health  # noqa: PLC0415
-    from replibatch.settings import load  # noqa: PLC0415
 
     findings = examine(load())
     is_well = all(finding.state != Health.WRONG for finding in findings)
@@ -38,8 +34,6 @@ def doctor(as_json: bool) -> None:
 
 
 def _show(findings: list[Finding]) -> None:
-    from replibatch.cli.consoles import stdout  # noqa: PLC0415
-
     console = stdout()
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:
@@ -48,10 +42,6 @@ def _show(findings: list[Finding]) -> None:
 
 def _entry(finding: Finding, width: int, *, fancy: bool) -> Text:
     """A line about what was found, and one below it about how to mend it."""
-    from rich.text import Text  # noqa: PLC0415
-
-    from replibatch.redisdb.health import Health  # noqa: PLC0415
-
     marks = {Health.OK: ("✓", "+", "green"), Health.NOTE: ("!", "!", "yellow"), Health.WRONG: ("✗", "x", "red")}
     mark, plain, style = marks[finding.state]
     entry = Text.assemble((mark if fancy else plain, style), f" {finding.subject:<{width}}  ")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
 
 import click
 
+from replibatch import logs
 from replibatch.cli.account import open_account
 from replibatch.cli.options import log_format
-
-if TYPE_CHECKING:
-    from replibatch.logs import LogFormat
+from replibatch.logs import LogFormat
+from replibatch.monitoring.flower import run
 
 
 @click.command(
-    short_help="Monitor the fleet in a browser: Flower, with a page of the account.",
     context_settings={"ignore_unknown_options": True},
 )
 @log_format
@@ -25,10 +24,6 @@ def flower(log_format: LogFormat, flower_options: tuple[str, ...]) -> None:
     Flower's own variables and options hold: FLOWER_PORT, FLOWER_ADDRESS, FLOWER_BASIC_AUTH=user:password …, or
     --port=8888. It needs no token, and shows the account whether any worker is up or not.
     """
-    import logging  # noqa: PLC0415  # here, and below: no other command needs it
-
-    from replibatch import logs  # noqa: PLC0415
-    from replibatch.monitoring.flower import run  # noqa: PLC0415
 
     logs.configure(log_format, level=logging.INFO, others=logging.WARNING)
     run(open_account(), flower_options)

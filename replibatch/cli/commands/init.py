@@ -7,15 +7,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from replibatch.cli.env_file import EnvFile
 from replibatch.cli.errors import MISUSED, Failure
 from replibatch.errors import SettingsError
-
-if TYPE_CHECKING:
-    from replibatch.cli.env_file import EnvFile
+from replibatch.settings import check
 
 TOKEN = "REPLICATE_API_TOKEN"  # noqa: S105  # the variable's name
 
@@ -50,7 +48,7 @@ QUESTIONS = (
 )
 
 
-@click.command(short_help="Set up: writes .env in the working directory.")
+@click.command()
 @click.option("--token", metavar="TOKEN", help=f"Seen in the list of processes; {TOKEN} in the environment is not.")
 @click.option("--max-concurrent", metavar="N", help="Predictions in flight for the account, over every machine.")
 @click.option("--per-minute", metavar="N", help="Predictions created in a sliding minute.")
@@ -64,8 +62,6 @@ def init(non_interactive: bool, overwrite: bool, **options: str | None) -> None:
 
     Asks for what no option gives; an empty answer leaves a setting as it is. Everything else in .env stays.
     """
-    from replibatch.cli.env_file import EnvFile  # noqa: PLC0415  # needed here only
-    from replibatch.settings import check  # noqa: PLC0415  # heavy
 
     file = EnvFile(Path(".env"))
     if non_interactive and options["token"] is None:
@@ -97,8 +93,6 @@ def _answers(file: EnvFile, questions: list[Question]) -> dict[str, str]:
 
 
 def _answer(question: Question, before: Mapping[str, str]) -> str:
-    from replibatch.settings import check  # noqa: PLC0415  # heavy
-
     now = before.get(question.variable, "")
     shown = ("set, not shown" if question.secret else now) if now else question.unset
     while True:

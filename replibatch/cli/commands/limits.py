@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
 from replibatch.cli.account import open_account
+from replibatch.cli.commands.status import snapshot
+from replibatch.cli.formatting import dollars
 from replibatch.cli.options import Dollars
 from replibatch.money import to_micro
-
-if TYPE_CHECKING:
-    from replibatch.producer import Producer
+from replibatch.producer import Producer
 
 
 @click.group()
@@ -59,16 +58,13 @@ def show_limits(as_json: bool) -> None:
 
 
 def _store(producer: Producer, changes: dict[str, int] | dict[str, int | None]) -> None:
-    producer.gate.store_limits(dict(changes))
+    producer.limiter.store_limits(dict(changes))
     # Read at once, whether or not any process is there to hear of it; this one takes leave in the same call.
-    producer.gate.heartbeat({}, leaving=True)
+    producer.limiter.heartbeat({}, leaving=True)
     _show(producer, as_json=False)
 
 
 def _show(producer: Producer, *, as_json: bool) -> None:
-    from replibatch.cli.commands.status import snapshot  # noqa: PLC0415
-    from replibatch.cli.formatting import dollars  # noqa: PLC0415
-
     now = snapshot(producer)
     if as_json:
         names = ("global_max_concurrent", "requests_per_minute", "window_seconds", "budget_usd", "sources")

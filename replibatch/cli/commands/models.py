@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
+from rich.padding import Padding
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from replibatch.catalog import Model
+from replibatch.catalog import Model
+from replibatch.cli.consoles import stdout
+from replibatch.producer.published_inputs import load_catalog
+from replibatch.settings import load
 
 
-@click.command(short_help="Show the models: price, inputs, fallback.")
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="All of it, inputs included, for machines.")
 def models(as_json: bool) -> None:
     """Show the models: price, kind, reference images, inputs, fallback."""
-    from replibatch.producer.published_inputs import load_catalog  # noqa: PLC0415  # heavy
-    from replibatch.settings import load  # noqa: PLC0415
-
     known = load_catalog(load()).models
     if as_json:
         click.echo(json.dumps({name: model.to_json() for name, model in known.items()}, ensure_ascii=False))
         return
-    from rich.padding import Padding  # noqa: PLC0415  # heavy
-    from rich.text import Text  # noqa: PLC0415
-
-    from replibatch.cli.consoles import stdout  # noqa: PLC0415
 
     console = stdout()
     for name, model in known.items():

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from replibatch.cli.account import open_account
-
-if TYPE_CHECKING:
-    from replibatch.producer import Producer
-    from replibatch.requests import BatchResult
+from replibatch.cli.formatting import dollars, outcome
+from replibatch.producer import Batch, Producer
+from replibatch.requests import BatchResult
 
 
 @click.command()
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="The fields of BatchResult, a JSON object a line.")
 def results(batch_id: str, output: Path | None, as_json: bool) -> None:
     """Show the results of a batch, as far as there are any."""
-    from replibatch.cli.formatting import dollars, outcome  # noqa: PLC0415
-
     producer = open_account()
     root = str(producer.batches.about(batch_id).get("root", ""))
     place_in = _into(output.absolute(), root) if output else None
@@ -44,8 +40,6 @@ def results(batch_id: str, output: Path | None, as_json: bool) -> None:
 
 def _results(producer: Producer, batch_id: str) -> Iterator[tuple[int, BatchResult]]:
     """Those that are there, then, if the batch is over, those that never started."""
-    from replibatch.producer import Batch  # noqa: PLC0415  # heavy
-
     state = producer.batches.state(batch_id)
     batch = Batch(producer, batch_id)
     for page in producer.batches.pages(batch_id):

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from replibatch.cli.account import open_account
+from replibatch.cli.consoles import stderr
 from replibatch.cli.options import shared
+from replibatch.cli.run.enqueue import Enqueuer, Options
+from replibatch.cli.run.estimate import estimate
+from replibatch.cli.run.plan import name_of, planned_for
+from replibatch.cli.run.runner import Runner
+from replibatch.cli.run.tally import Tally
+from replibatch.cli.stand_in import stand_in
 from replibatch.errors import SettingsError
-
-if TYPE_CHECKING:
-    from replibatch.producer import Producer
-    from replibatch.settings import Settings
+from replibatch.producer import Producer
+from replibatch.sandbox import SandboxSettings
+from replibatch.settings import Settings, load
 
 NO_ACCOUNT = (
     "REPLICATE_API_TOKEN is not set; put it into the environment or into .env; "
@@ -39,14 +46,10 @@ def run(on_sandbox: bool, **arguments: Any) -> None:
     Exit codes: 0 every item succeeded, 1 some did not, 2 a mistake found before anything was spent,
     130 paused by Ctrl-C.
     """
-    from replibatch.settings import load  # noqa: PLC0415  # here, and below: `--help` needs none of this
 
     settings = load()
     with ExitStack() as stack:
         if on_sandbox:
-            from replibatch.cli.stand_in import stand_in  # noqa: PLC0415
-            from replibatch.sandbox import SandboxSettings  # noqa: PLC0415
-
             producer, _ = stack.enter_context(stand_in(settings, SandboxSettings()))
             code = _run(producer.settings, producer, **arguments)
         else:
@@ -68,14 +71,6 @@ def _run(
     as_json: bool,
     **planned: Any,
 ) -> int:
-    from replibatch.cli.account import open_account  # noqa: PLC0415
-    from replibatch.cli.consoles import stderr  # noqa: PLC0415
-    from replibatch.cli.run.enqueue import Enqueuer, Options  # noqa: PLC0415
-    from replibatch.cli.run.estimate import estimate  # noqa: PLC0415
-    from replibatch.cli.run.plan import name_of, planned_for  # noqa: PLC0415
-    from replibatch.cli.run.runner import Runner  # noqa: PLC0415
-    from replibatch.cli.run.tally import Tally  # noqa: PLC0415
-
     if not dry_run and settings.redis_url is None and settings.replicate_api_token is None:
         raise SettingsError(NO_ACCOUNT)
     with planned_for(settings, file, **planned) as plan, plan.folder.made(fresh=fresh) as made:

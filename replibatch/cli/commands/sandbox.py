@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from pydantic import ValidationError
+
+from replibatch.errors import SettingsError
+from replibatch.sandbox import SandboxSettings, serve
 
 
-@click.command(short_help="Serve a stand-in for Replicate, with faults to order.")
+@click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to serve on.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=0, metavar="P", help="0, the default, takes a free one."
@@ -32,7 +36,6 @@ def sandbox(host: str, port: int, faults: tuple[str, ...], **options: Any) -> No
     Faults can be ordered at a rate (--fault), or by a mark in a prompt: `[[failed]]`, `[[sensitive@owner/model]]`,
     `[[interrupted:2]]` (twice only). GET /books tells what was asked, what ran and what it would have cost.
     """
-    from replibatch.sandbox import serve  # noqa: PLC0415  # heavy
 
     serve(_behaviour(faults, options), host, port, on_ready=_say_how_to_use)
 
@@ -43,10 +46,6 @@ def _behaviour(faults: tuple[str, ...], options: dict[str, Any]) -> Any:
     Raises:
         SettingsError: naming the option, what was found and what is allowed.
     """
-    from pydantic import ValidationError  # noqa: PLC0415  # heavy
-
-    from replibatch.errors import SettingsError  # noqa: PLC0415
-    from replibatch.sandbox import SandboxSettings  # noqa: PLC0415
 
     names = {
         "latency": "latency_seconds",

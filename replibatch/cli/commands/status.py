@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import time
+from typing import Any
 
 import click
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
 from replibatch.cli.account import open_account
+from replibatch.cli.consoles import stdout
+from replibatch.cli.formatting import dollars, duration, how_to_go_on
+from replibatch.limits.process import explicit_limits
+from replibatch.limits.status import source, workers_of
 from replibatch.money import to_usd
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
-    from replibatch.producer import Producer
+from replibatch.producer import Producer
 
 LOOK_SECONDS = 1.0
 CAUSES = {
@@ -27,13 +31,11 @@ CAUSES = {
 }  # what the first in line waits for, by `waiting_for`
 
 
-@click.command(short_help="Show the account: limits, work under way, spend.")
+@click.command()
 @click.option("--watch", is_flag=True, help="Keep it on the screen, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="For machines; with --watch, an object a line.")
 def status(watch: bool, as_json: bool) -> None:
     """Show the account: its limits and where they come from, what is in flight, who works, what was spent."""
-    import time  # noqa: PLC0415
-
     producer = open_account()
     if as_json:
         click.echo(json.dumps(snapshot(producer)))
@@ -41,10 +43,6 @@ def status(watch: bool, as_json: bool) -> None:
             time.sleep(LOOK_SECONDS)
             click.echo(json.dumps(snapshot(producer)))
         return
-
-    from rich.live import Live  # noqa: PLC0415  # heavy
-
-    from replibatch.cli.consoles import stdout  # noqa: PLC0415
 
     console = stdout()
     if not watch or not console.is_terminal:
@@ -58,11 +56,7 @@ def status(watch: bool, as_json: bool) -> None:
 
 def snapshot(producer: Producer) -> dict[str, Any]:
     """The fields of `get_global_status`, and what operators want to know beside them."""
-    from replibatch.cli.formatting import how_to_go_on  # noqa: PLC0415
-    from replibatch.limits.process import explicit_limits  # noqa: PLC0415
-    from replibatch.limits.status import source  # noqa: PLC0415
-
-    now = producer.gate.status()
+    now = producer.limiter.status()
     own = explicit_limits(producer.settings)
     budget, stopped = now.get("budget"), now.get("stopped")
     return {
@@ -84,9 +78,7 @@ def snapshot(producer: Producer) -> dict[str, Any]:
 
 
 def _workers(producer: Producer, now: dict[str, Any]) -> list[dict[str, Any]]:
-    from replibatch.limits.status import workers_of  # noqa: PLC0415
-
-    holders = producer.gate.holders()
+    holders = producer.limiter.holders()
     return [
         {
             "name": name,
@@ -100,17 +92,12 @@ def _workers(producer: Producer, now: dict[str, Any]) -> list[dict[str, Any]]:
 
 def picture(now: dict[str, Any]) -> RenderableType:
     """The snapshot for people."""
-    from rich.console import Group  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
     title = Text.assemble(("account ", "dim"), now["account"])
     return Group(title, Text(), _limits(now), Text(), _facts(now), Text(), _who_works(now))
 
 
 def _limits(now: dict[str, Any]) -> Table:
     """What is used of each limit, and who set it."""
-    from replibatch.cli.formatting import dollars, duration  # noqa: PLC0415
-
     sources, learned, budget = now["sources"], now["learned_per_window"], now["budget_usd"]
     rows = (
         (
@@ -144,10 +131,6 @@ def _limits(now: dict[str, Any]) -> Table:
 
 def _facts(now: dict[str, Any]) -> Table:
     """What the account does and waits for, and what to do about it."""
-    from rich.table import Table  # noqa: PLC0415
-
-    from replibatch.cli.formatting import duration  # noqa: PLC0415
-
     cause = CAUSES.get(now["waiting_for"] or "", "") if now["waiting"] else ""
     facts = [
         ("waiting", f"{now['waiting']:,} {cause}".rstrip()),
@@ -164,8 +147,6 @@ def _facts(now: dict[str, Any]) -> Table:
 
 
 def _who_works(now: dict[str, Any]) -> RenderableType:
-    from rich.text import Text  # noqa: PLC0415
-
     if not now["workers"]:
         return Text("no worker answers; start one with `replibatch worker`")
     table = _table("worker", ">in flight", ">waiting", ">heard of")
@@ -177,8 +158,6 @@ def _who_works(now: dict[str, Any]) -> RenderableType:
 
 def _table(*headings: str) -> Table:
     """A table without lines; a heading that begins with `>` is a column of figures."""
-    from rich.table import Table  # noqa: PLC0415
-
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for heading in headings:
         table.add_column(heading.removeprefix(">"), justify="right" if heading.startswith(">") else "left")
@@ -187,6 +166,4 @@ def _table(*headings: str) -> Table:
 
 def _plain(text: str) -> Any:
     """What others wrote is no markup."""
-    from rich.text import Text  # noqa: PLC0415
-
     return Text(text)

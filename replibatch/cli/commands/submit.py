@@ -6,8 +6,13 @@ from typing import Any
 
 import click
 
+from replibatch.cli.account import open_account, say_if_no_worker
 from replibatch.cli.errors import Failure
 from replibatch.cli.options import shared
+from replibatch.cli.run.enqueue import Enqueuer, Options
+from replibatch.cli.run.estimate import estimate
+from replibatch.cli.run.plan import name_of, planned_for
+from replibatch.settings import load
 
 
 @click.command()
@@ -19,11 +24,6 @@ def submit(
 
     FILE and options are those of `replibatch run`, which, given the same ones, follows what was submitted.
     """
-    from replibatch.cli.account import open_account, say_if_no_worker  # noqa: PLC0415  # here, and below: `--help` needs none of this
-    from replibatch.cli.run.enqueue import Enqueuer, Options  # noqa: PLC0415
-    from replibatch.cli.run.estimate import estimate  # noqa: PLC0415
-    from replibatch.cli.run.plan import name_of, planned_for  # noqa: PLC0415
-    from replibatch.settings import load  # noqa: PLC0415
 
     with planned_for(load(), file, **planned) as plan, plan.folder.made(fresh=fresh) as made:
         survey = plan.survey(made)

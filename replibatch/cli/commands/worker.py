@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import Any
 
 import click
+import structlog
+from celery import signals
+from celery.apps import worker as celery_worker
+from celery.exceptions import SecurityWarning
 
+from replibatch import embedded, logs
 from replibatch.cli.options import log_format
-
-if TYPE_CHECKING:
-    from replibatch.logs import LogFormat
-    from replibatch.settings import Settings
+from replibatch.execution import metrics
+from replibatch.logs import LogFormat
+from replibatch.settings import Settings
 
 
 @click.command()
@@ -41,14 +47,6 @@ def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat, 
     Start as many as there are machines: the account's limits hold over all of them. What one has in flight
     when it is stopped, or dies, the others take over.
     """
-    import logging  # noqa: PLC0415  # here, and below: a producer's commands need none of this
-    import warnings  # noqa: PLC0415
-
-    from celery import signals  # noqa: PLC0415
-    from celery.apps import worker as celery_worker  # noqa: PLC0415
-    from celery.exceptions import SecurityWarning  # noqa: PLC0415
-
-    from replibatch import embedded, logs  # noqa: PLC0415
 
     embedded.watch_parent()
     warnings.simplefilter("ignore", SecurityWarning)  # of root, as in a container: nothing here reads pickle
@@ -57,7 +55,7 @@ def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat, 
         level=logging.WARNING if quiet else logging.INFO,
         others=logging.INFO if verbose else logging.WARNING,
     )
-    from replibatch.execution import metrics  # noqa: PLC0415
+
     from replibatch.worker import app, lifecycle  # noqa: PLC0415  # importing the app reads the settings
 
     if metrics_port is not None:
@@ -80,14 +78,10 @@ def _celery_arguments(concurrency: int, *, verbose: bool) -> list[str]:
 
 
 def _say_ready(settings: Settings, concurrency: int) -> None:
-    import structlog  # noqa: PLC0415
-
     structlog.get_logger("replibatch").info(
         "ready", account=settings.account_key, concurrency=concurrency, redis=settings.redis_address
     )
 
 
 def _say_stopping(sig: str, **_: Any) -> None:
-    import structlog  # noqa: PLC0415
-
     structlog.get_logger("replibatch").info("stopping", signal=sig)

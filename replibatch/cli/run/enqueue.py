@@ -52,7 +52,7 @@ class Enqueuer:
         self._producer = producer
         self._options = options
         self._name = name
-        self._remembered = f"{producer.gate.prefix}run:{plan.folder.identity}"
+        self._remembered = f"{producer.limiter.prefix}run:{plan.folder.identity}"
         self.batch = Batch(producer, new_id(8))
 
     def put_off_earlier(self) -> None:
@@ -70,13 +70,13 @@ class Enqueuer:
     def remember(self) -> None:
         """Let a later run into this folder find the batch, to put it off should nobody follow it any more."""
         self._producer.redis.sadd(self._remembered, self.batch.id)
-        self._producer.redis.pexpire(self._remembered, self._producer.ledger.keep_ms)
+        self._producer.redis.pexpire(self._remembered, self._producer.jobs.keep_ms)
 
     def open(self) -> None:
         """Make the batch, empty. All runs of a list into a folder draw on one purse, also those at once."""
         options = self._options
         purse = hashlib.sha256(f"{self._folder.identity}/{self._name}".encode()).hexdigest()[:32]
-        self._producer.gate.fill_purse(purse, options.max_cost_usd, afresh=options.fresh)
+        self._producer.limiter.fill_purse(purse, options.max_cost_usd, afresh=options.fresh)
         self._producer.batches.open(
             self.batch.id,
             max_concurrent=options.max_concurrent,
@@ -117,11 +117,11 @@ class Enqueuer:
     def _forget(self, items: list[Item]) -> None:
         """What is to be made again: everything, or what was made and is nowhere to be found."""
         ids = [item.id for item in items]
-        ledger = self._producer.ledger
+        jobs = self._producer.jobs
         if not self._options.fresh:
-            ids = [id_ for id_, result in ledger.succeeded(ids).items() if not self._is_there(result)]
+            ids = [id_ for id_, result in jobs.succeeded(ids).items() if not self._is_there(result)]
         if ids:
-            ledger.forget(ids)
+            jobs.forget(ids)
 
     def _is_there(self, result: BatchResult) -> bool:
         try:

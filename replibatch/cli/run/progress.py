@@ -30,7 +30,7 @@ class LiveProgress:
 
     Args:
         tally: counted elsewhere.
-        look: the account's state (see `Gate.status`), and why the batch is `held`; asked once a second in a thread of
+        look: the account's state (`Limiter.status`) and why the batch is `held`; asked once a second in a thread of
             its own.
         console: from `stderr()`.
     """

@@ -95,7 +95,9 @@ class Runner:
             stack.enter_context(self._interrupts)
             if self._tally.total:
                 self._producer.bring_worker()
-                self._producer.gate.resume(NoCredit.__name__)  # whoever runs it again has paid in, or is told again
+                self._producer.limiter.resume(
+                    NoCredit.__name__
+                )  # whoever runs it again has paid in, or is told again
                 self._producer.check_storage()
                 self._enqueuer.open()
                 self._enqueuer.remember()
@@ -141,7 +143,7 @@ class Runner:
 
     def _look(self) -> dict[str, Any]:
         self._producer.present()
-        return {**self._producer.gate.status(), "held": self._producer.batches.held(self._batch.id)}
+        return {**self._producer.limiter.status(), "held": self._producer.batches.held(self._batch.id)}
 
     def _pause(self) -> None:
         self._paused_at = time.monotonic()

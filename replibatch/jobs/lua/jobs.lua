@@ -28,7 +28,7 @@
 -- batches              zset    batch -> created at (ms)     batches:feeding  set  batches with pending requests
 -- batches:aging        hash    batch that is over, or is so no more -> from where on in its stream the records do not know
 -- batches:open         zset    batch -> last appended to (ms): those that nobody has closed
--- purse:<batch>        hash    its budget, kept by the gate; several batches may share one
+-- purse:<batch>        hash    its budget, kept by the limiter; several batches may share one
 -- purse:<name>:batches set     those that share it and are not over
 -- counts               hash    what became of all generations, "kind TAB model TAB reason" -> how many (counts.py)
 -- counts:<day>         hash    the same of one day (UTC, since the epoch); expires after a week

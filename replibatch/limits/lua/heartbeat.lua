@@ -2,7 +2,7 @@
 -- call: process, report (JSON text; may hold max_concurrent, per_window, budget), leaving (bool)
 -- Returns {whether the process was alive to the others until now (1 or 0), whether it must report (1 or 0: the state is
 -- not trusted), what it may not have heard of: hand-offs, and what was claimed for it; ms until asking again is of use
--- or -1, the keepsake: what to hand back with a report should the state be lost, the concurrency limit in force, how many
+-- or -1, the snapshot: what to hand back with a report should the state be lost, the concurrency limit in force, how many
 -- predictions of all processes may be in flight}.
 
 local known = is_alive(call.process) and 1 or 0
@@ -34,11 +34,11 @@ end
 set('waited_at', now)
 
 local again = pump()
-local keepsake = cjson.encode({
+local snapshot = cjson.encode({
   clock = now,
   limits = redis.call('HGETALL', LIMITS),
   stored = redis.call('HGETALL', STORED),
   spend = redis.call('HGETALL', SPEND),
 })
-return { known, is_trusted() and 0 or 1, handed, again, is_trusted() and keepsake or '', max_concurrent(),
+return { known, is_trusted() and 0 or 1, handed, again, is_trusted() and snapshot or '', max_concurrent(),
   redis.call('ZCARD', SLOTS) }

@@ -15,7 +15,7 @@
 --   purse:<name>   hash  cap, spent, reserved: the budget of a batch
 --   waited         hash  cause -> ms that waiters have waited for it
 --   wake:<process> channel of its waiters' news: standing, attempt, fence; "wake" is the channel to all processes
--- ARGV[1]  the gate's configuration, JSON   ARGV[2]  this call's arguments, JSON
+-- ARGV[1]  the limiter's configuration, JSON   ARGV[2]  this call's arguments, JSON
 --
 -- An attempt is its key here, `generation:number`; a prediction nobody answers for is `prediction:<id>`. Times are Redis'
 -- own, in whole milliseconds. A repeated call changes nothing twice.

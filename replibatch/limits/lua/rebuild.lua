@@ -44,7 +44,7 @@ end
 for _ in pairs(attempt_of) do posts[#posts + 1] = now end -- created since, or beyond the list
 
 -- The fuller of two windows: the one that is there, or the one the list tells of. The list has no refused POSTs; those
--- the last keepsake knew count from then.
+-- the last snapshot knew count from then.
 forget_old_posts()
 local kept, refused = {}, {}
 for _, entry in ipairs(redis.call('LRANGE', WINDOW, 0, -1)) do

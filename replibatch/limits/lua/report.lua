@@ -1,5 +1,5 @@
 -- While the state is not trusted, each process says what it holds; rebuild.lua then adds what nobody answers for.
--- call: process, keepsake (JSON text from its last heartbeat, or ''), asks (attempts it is asking for in this moment),
+-- call: process, snapshot (JSON text from its last heartbeat, or ''), asks (attempts it is asking for in this moment),
 --       waits (attempts it waits for), holds (a list of {attempt, fence, price, purse, priority, prediction or ''})
 -- Returns 1, or 0 where the state is trusted already.
 --
@@ -11,8 +11,8 @@ if is_trusted() then return 0 end
 
 local PASSING = { clock = true, waited_at = true, posts = true, refused = true, epoch = true, suspect = true,
   suspect_since = true, restored = true, restored_refused = true }
-if call.keepsake ~= '' then
-  local kept = cjson.decode(call.keepsake)
+if call.snapshot ~= '' then
+  local kept = cjson.decode(call.snapshot)
   if kept.clock > number('restored') then
     local limits = {}
     for i = 1, #kept.limits, 2 do limits[kept.limits[i]] = kept.limits[i + 1] end

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from replibatch.settings import Settings, load
-from tests.integration.embedded.processes import User
+from tests.support.embedded_processes import User
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from replibatch import embedded
 from replibatch.errors import SettingsError
-from tests.integration.embedded.processes import alive, answers, eventually, keeper_pid, read, server_pid, write
+from tests.support.embedded_processes import alive, answers, eventually, keeper_pid, read, server_pid, write
 
 
 class TestCrashes:

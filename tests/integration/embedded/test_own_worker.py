@@ -12,7 +12,7 @@ import pytest
 from replibatch import embedded
 from replibatch.errors import ReplibatchError
 from replibatch.settings import Settings, load
-from tests.integration.embedded.processes import alive, eventually, read, server_pid
+from tests.support.embedded_processes import alive, eventually, read, server_pid
 
 WORKER = """
 import json, os, pathlib, signal, sys, time

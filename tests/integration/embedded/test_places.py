@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from replibatch import embedded
 from replibatch.errors import SettingsError
 from replibatch.settings import load
-from tests.integration.embedded.processes import answers, eventually, read, server_pid, write
+from tests.support.embedded_processes import answers, eventually, read, server_pid, write
 
 
 class TestPrivacy:

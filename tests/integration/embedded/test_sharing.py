@@ -14,7 +14,7 @@ from redis import Redis
 from replibatch import embedded
 from replibatch.broker.app import celery_url
 from replibatch.settings import load
-from tests.integration.embedded.processes import alive, answers, eventually, keeper_pid, read, server_pid, write
+from tests.support.embedded_processes import alive, answers, eventually, keeper_pid, read, server_pid, write
 
 
 class TestSharing:

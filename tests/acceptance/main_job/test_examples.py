@@ -1,0 +1,98 @@
+"""Every script in examples/ as its users run it, against the stand-in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page
+
+from replibatch.sandbox import Sandbox
+
+PROJECT = Path(__file__).parents[3]
+EXAMPLES = PROJECT / "examples"
+Script = Callable[..., subprocess.Popen[str]]
+Picture = Callable[[str], Path]
+
+
+@pytest.fixture
+def run(script: Script) -> Callable[..., str]:
+    """Runs an example in the working directory; returns what it says."""
+
+    def example(name: str, *arguments: str) -> str:
+        process = script(str(EXAMPLES / name), *arguments)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        return out
+
+    return example
+
+
+def test_every_example_runs_in_a_test() -> None:
+    tests = "".join(path.read_text() for path in (PROJECT / "tests" / "acceptance").rglob("test_*.py"))
+    missing = [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in tests]
+    assert missing == []
+
+
+def test_the_showcase_of_17_styles_by_4_models(sandbox: Sandbox, run: Callable[..., str], page: Page) -> None:
+    sandbox.settings.latency_seconds = 12.0  # all of them are in flight before the first is over
+    said = run("showcase.py", "shown")
+    assert "68 of 68 made for $2.53" in said
+    assert sandbox.books.peak_in_flight == 68 and len(sandbox.books.create_times) == 68
+    results = [json.loads(line) for line in Path("shown/results.jsonl").read_text().splitlines()]
+    assert len(results) == 68
+    for result in results:
+        (path,) = result["file_paths"]
+        assert Path(path).parent.name == result["model_used"].partition("/")[2]
+        with Image.open(path) as image:
+            assert image.format == "JPEG"
+            assert (image.width == image.height) == (result["model_used"] == "google/nano-banana")
+        assert Path(path).stem.partition("-")[0] in result["prompt"].lower()  # the style's first word
+
+    page.goto(Path("shown/gallery.html").absolute().as_uri())
+    page.wait_for_load_state("networkidle")
+    pictures = page.locator("img")
+    for place in range(68):  # the page draws more as it is scrolled
+        pictures.nth(place).scroll_into_view_if_needed()
+    page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert pictures.count() == 68
+
+
+def test_chunks(sandbox: Sandbox, run: Callable[..., str]) -> None:
+    said = run("chunking.py")
+    assert [line.split()[0] for line in said.splitlines()] == ["50", "50", "20"]
+    assert len(list(Path("output/chunks").iterdir())) == 120
+
+
+def test_error_handling(sandbox: Sandbox, run: Callable[..., str]) -> None:
+    said = run("error_handling.py")
+    assert said.count("✅ Generated") == 2 and "$0.025" in said
+    Path("output/city.png").unlink()  # a placeholder replaces nothing
+    sandbox.settings.sensitive_words = frozenset({"city"})
+    said = run("error_handling.py")
+    assert said.count("✅ Generated") == 1 and "⬛ Placeholder" in said
+    assert "qwen/qwen-image: sensitive: " in said
+
+
+def test_routing(sandbox: Sandbox, run: Callable[..., str], picture: Picture) -> None:
+    picture("image1.jpg")
+    picture("image2.png")
+    said = run("routing.py")
+    assert "black-forest-labs/flux-dev → black-forest-labs/flux-kontext-max" in said
+    assert "qwen/qwen-image → google/nano-banana" in said
+    assert "black-forest-labs/flux-kontext-max → qwen/qwen-image" in said
+    assert {path.name for path in Path("output").iterdir()} == {
+        "one_reference.png",
+        "two_references.png",
+        "other_inputs.png",
+    }
+
+
+def test_the_global_limit(sandbox: Sandbox, run: Callable[..., str]) -> None:
+    said = run("global_limit.py")
+    assert "Max concurrent: 60" in said and "Available slots: 60" in said and "Utilization: 0.0%" in said
+    assert "landscapes: global limit 40" in said and "portraits: global limit 40" in said

@@ -1,0 +1,97 @@
+"""What cannot go on is put back into its batch, and goes on later where it was."""
+
+from __future__ import annotations
+
+from replibatch.jobs import Batches, Jobs
+from replibatch.redisdb.scripts import run_together
+from replibatch.requests import Attempt, BatchResult, State
+from tests.support.jobs import MODEL, append, append_requests, now_ms, open_batch, request, take
+from tests.support.sandbox_caller import wait_for
+
+
+def test_a_hold_found_before_the_batch_was_let_go_on_holds_no_more(jobs: Jobs, batches: Batches) -> None:
+    open_batch(batches)
+    append(batches, 1)
+    early = take(jobs, "one-0")
+    batches.hold("one", "paused")
+    assert batches.hold("one", "") == []
+    run_together(jobs.redis, jobs.put_back(early, "paused"))
+    assert batches.state("one").held == "" and batches.feeding() == {"one"}
+    assert [message.id for message in batches.top_up("one")] == ["one-0"]
+    # One found since then does.
+    wait_for(lambda: int(jobs.redis.hget(f"{jobs.prefix}batch:one", "let_go_at") or 0) < now_ms(jobs))
+    late = take(jobs, "one-0")
+    run_together(jobs.redis, jobs.put_back(late, "budget"))
+    assert batches.state("one").held == "budget" and batches.feeding() == set()
+
+
+def test_what_was_put_back_after_an_attempt_takes_that_ones_prediction_for_nobodys(
+    jobs: Jobs, batches: Batches
+) -> None:
+    open_batch(batches)
+    append(batches, 1)
+    first = take(jobs, "one-0")
+    assert run_together(jobs.redis, jobs.created(first, "p1")) == ["ok"]
+    failed = Attempt(MODEL, "p1", "failed", "failed", "no", 1.0, 0.0)
+    assert jobs.advance(first, MODEL, [failed], 0.0)
+    second = take(jobs, "one-0", 2)
+    run_together(jobs.redis, jobs.put_back(second, "stopped: no credit"))
+    batches.hold("one", "")
+    again = take(jobs, "one-0", 2)
+    assert again.attempts == (failed,)
+    assert run_together(jobs.redis, jobs.created(again, "p1")) == ["twin"]
+    assert run_together(jobs.redis, jobs.created(again, "p2")) == ["ok"]
+
+
+def put_back_after_an_attempt(jobs: Jobs, name: str, number: int = 1) -> tuple[Attempt, ...]:
+    """A paid attempt fails, and the account is stopped at the next; returns all attempts so far."""
+    record = take(jobs, name, number)
+    attempts = (*record.attempts, Attempt(MODEL, f"p{number}", "failed", "erased", "no", 1.0, 0.25))
+    assert jobs.advance(record, "next/model", attempts, 0.0)
+    following = take(jobs, name, number + 1)
+    assert run_together(jobs.redis, jobs.put_back(following, "stopped: no credit")) == [1]
+    return attempts
+
+
+def test_what_was_put_back_goes_on_where_it_was_and_its_cost_counts_once(jobs: Jobs, batches: Batches) -> None:
+    open_batch(batches)
+    append(batches, 1)
+    batches.close("one")
+    put_back_after_an_attempt(jobs, "one-0")
+    assert batches.state("one").cost_usd == 0.25
+    (message,) = batches.hold("one", "")
+    assert (message.id, message.attempt, message.model) == ("one-0", 2, "next/model")
+    attempts = put_back_after_an_attempt(jobs, "one-0", 2)  # the same once more
+    assert batches.state("one").cost_usd == 0.5
+    batches.hold("one", "")
+    record = take(jobs, "one-0", 3)
+    assert record.attempts == attempts and record.model == "next/model"
+    result = BatchResult("one-0", "p 0", MODEL, MODEL, True, attempts=attempts, cost_usd=0.75)
+    jobs.settle(record, State.SUCCEEDED, result)
+    assert batches.state("one").is_over and batches.state("one").cost_usd == 0.75
+
+
+def test_what_was_put_back_and_canceled_keeps_its_attempts(jobs: Jobs, batches: Batches) -> None:
+    open_batch(batches)
+    append(batches, 2)
+    attempts = put_back_after_an_attempt(jobs, "one-0")
+    assert [entry.attempts for entry in batches.unstarted("one")] == [attempts]
+    batches.cancel("one")
+    assert [entry.attempts for entry in batches.unstarted("one")] == [attempts]
+    assert batches.state("one").cost_usd == 0.25
+
+
+def test_a_follower_of_what_was_put_back_goes_on_where_it_was_too(jobs: Jobs, batches: Batches) -> None:
+    open_batch(batches)
+    append(batches, 1)
+    open_batch(batches, "two")
+    append_requests(batches, {"one-0": request("one-0")}, 0, "two")
+    put_back_after_an_attempt(jobs, "one-0")
+    assert [message.attempt for message in batches.top_up("two")] == [2]
+    record = take(jobs, "one-0", 2)
+    assert len(record.attempts) == 1
+    result = BatchResult("one-0", "p 0", MODEL, MODEL, True, attempts=record.attempts, cost_usd=0.5)
+    jobs.settle(record, State.SUCCEEDED, result)
+    assert (batches.state("one").cost_usd, batches.state("two").cost_usd) == (0.25, 0.25)
+    batches.hold("one", "")
+    assert batches.state("one").succeeded == 1 and not jobs.redis.exists(f"{jobs.prefix}batch:one:begun")

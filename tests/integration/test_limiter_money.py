@@ -1,0 +1,86 @@
+"""The month's budget: by the calendar of UTC, whatever is in flight as the month ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from redis import Redis
+
+from replibatch.limits import Limiter, Standing, Ticket
+from replibatch.money import to_micro, to_usd
+from replibatch.redisdb.scripts import run_together
+from replibatch.settings import Settings
+
+BUDGET_USD = 1.0
+
+
+class Account:
+    """A limiter on a clock of the test's own."""
+
+    def __init__(self, redis: Redis, now: datetime) -> None:
+        self.redis = redis
+        self.now = now
+        self.limiter = Limiter(redis, Settings(), "a", self.clock)
+        self.limiter.heartbeat({})
+        self.limiter.rebuild([])
+        self.limiter.store_limits({"budget": to_micro(BUDGET_USD)})
+        self.limiter.heartbeat({})
+
+    def clock(self) -> float:
+        return self.now.timestamp()
+
+    def at(self, moment: datetime) -> None:
+        self.now = moment
+        self.limiter.heartbeat({})
+
+    def asks(self, attempt: str, price_usd: float) -> Standing:
+        return self.limiter.acquire(Ticket(attempt, 1, price_usd))[0]
+
+    def ends(self, attempt: str, cost_usd: float) -> None:
+        ticket = Ticket(attempt, 1, 0.0)
+        run_together(self.redis, self.limiter.created(ticket, attempt), self.limiter.released(ticket, cost_usd))
+
+    def spent(self) -> tuple[float, float]:
+        """This month's, and what is reserved."""
+        status = self.limiter.status()
+        return to_usd(status["spent"]), to_usd(status["reserved"])
+
+
+@pytest.fixture
+def account(redis_url: str) -> Iterator[Account]:
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        yield Account(redis, datetime(2026, 1, 31, 23, 59, 50, tzinfo=UTC))
+
+
+def test_a_new_month_has_a_budget_of_its_own_but_for_what_is_in_flight(account: Account) -> None:
+    assert account.asks("over", 0.5) == Standing.CLAIMED
+    account.ends("over", 0.5)
+    assert account.asks("running", 0.4) == Standing.CLAIMED
+    assert account.asks("too much", 0.2) == Standing.UNAFFORDABLE
+    account.at(datetime(2026, 2, 1, tzinfo=UTC))
+    assert account.spent() == (0.0, pytest.approx(0.4))
+    assert account.asks("too much still", 0.7) == Standing.UNAFFORDABLE
+    assert account.asks("fits", 0.6) == Standing.CLAIMED
+    account.ends("running", 0.4)
+    account.ends("fits", 0.6)
+    assert account.spent() == (pytest.approx(BUDGET_USD), 0.0)
+    assert account.asks("any", 0.000001) == Standing.UNAFFORDABLE
+
+
+def test_months_are_those_of_the_calendar(redis_url: str) -> None:
+    """To the millisecond, in leap years and a century that is none."""
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        for year, month in product((2026, 2027, 2028, 2029, 2099, 2100, 2101, 2104), range(1, 13)):
+            begins = datetime(year, month, 1, tzinfo=UTC)
+            for moment in (begins - timedelta(milliseconds=1), begins):
+                redis.flushall()
+                account = Account(redis, moment)
+                account.asks("one", 0.1)
+                account.ends("one", 0.1)
+                assert redis.hgetall(f"{account.limiter.prefix}spend") == {
+                    f"{moment:%Y-%m}": "100000",
+                    "reserved": "0",
+                }

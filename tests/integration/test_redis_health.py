@@ -1,0 +1,82 @@
+"""What is found in real servers that are set up wrongly, and in one that is set up well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from replibatch.embedded.server import free_port
+from replibatch.redisdb.connection import connect
+from replibatch.redisdb.health import Finding, Health, check_server, unreachable
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture
+def redis(durable_redis: RedisServer) -> Iterator[Redis]:
+    with Redis.from_url(durable_redis.url, decode_responses=True) as client:
+        yield client
+
+
+def wrong(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.subject: finding for finding in findings if finding.state == Health.WRONG}
+
+
+def test_a_well_set_up_server_passes_every_check(redis: Redis) -> None:
+    findings = check_server(redis)
+    assert [finding.state for finding in findings] == [Health.OK] * 5
+    assert not any(finding.mend for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("directive", "value", "subject", "mend"),
+    [
+        ("appendonly", "no", "redis persistence", "appendonly yes"),
+        ("appendfsync", "everysec", "redis persistence", "appendfsync always"),
+        ("maxmemory-policy", "allkeys-lru", "redis eviction", "noeviction"),
+        ("maxmemory", "900000", "redis memory", "maxmemory"),
+    ],
+)
+def test_a_directive_that_loses_work_is_named_with_its_mend(
+    redis: Redis, directive: str, value: str, subject: str, mend: str
+) -> None:
+    redis.config_set(directive, value)
+    (finding,) = wrong(check_server(redis)).values()
+    assert finding.subject == subject and mend in finding.mend
+
+
+def test_a_replica_is_not_the_server_to_work_with(redis: Redis) -> None:
+    redis.replicaof("127.0.0.1", str(free_port()))
+    assert "primary" in wrong(check_server(redis))["redis role"].mend
+
+
+def test_what_a_user_may_not_ask_is_not_taken_for_wrong(redis: Redis, durable_redis: RedisServer) -> None:
+    redis.execute_command("ACL", "SETUSER", "narrow", "on", ">narrow", "~*", "+info")
+    redis.execute_command("ACL", "SETUSER", "blind", "on", ">blind", "~*", "+ping")
+    for user, expected in (("narrow", "appendfsync"), ("blind", "INFO")):
+        with Redis.from_url(durable_redis.url, username=user, password=user, decode_responses=True) as client:
+            findings = check_server(client)
+        assert not wrong(findings)
+        (note,) = (finding for finding in findings if finding.state == Health.NOTE)
+        assert expected in note.found and note.mend
+
+
+def test_a_wrong_password_is_told_from_nobody_there(redis: Redis, durable_redis: RedisServer) -> None:
+    redis.config_set("requirepass", "right")
+    before = redis.info("stats")["total_connections_received"]
+
+    def trouble(url: str) -> Finding:
+        with connect(url) as client, pytest.raises(RedisError) as caught:
+            client.ping()
+        assert isinstance(caught.value, RedisError)
+        return unreachable(caught.value, "redis.example")
+
+    socket = durable_redis.url.removeprefix("unix://")
+    for refused in (durable_redis.url, f"unix://:wrong@{socket}"):
+        found = trouble(refused).found
+        assert "refuses the password" in found and "wrong" not in found
+    tried = redis.info("stats")["total_connections_received"] - before
+    assert tried == 2, "what is refused is not tried again, and told at once"
+    assert "no answer from redis.example" in trouble(f"redis://127.0.0.1:{free_port()}/0").found

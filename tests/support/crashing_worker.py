@@ -1,0 +1,170 @@
+"""`replibatch worker`, hit by a signal at a named point of an attempt.
+
+    python -m tests.support.crashing_worker POINT SIGNAL MARK [options of the worker]
+
+The first thread to come to POINT creates the file MARK and raises SIGNAL in its own process; with MARK there, nobody
+is hit any more, so one process of a fleet is, once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from celery.exceptions import Ignore
+
+from replibatch import execution
+from replibatch.broker import publish as messages
+from replibatch.cli import main
+from replibatch.execution import Done, Next
+from replibatch.execution.reconcile import Reconciler
+from replibatch.execution.work import Work
+from replibatch.jobs import Jobs
+from replibatch.limits import Limiter, Standing
+from replibatch.limits.waiting_room import WaitingRoom
+from replibatch.outputs.download import _Download
+from replibatch.polling import Watcher
+from replibatch.replicate_api import ReplicateAPI
+from replibatch.storage.atomic import Staged
+
+HIT_SECONDS = 60.0
+DRAIN_BEGINS_SECONDS = 10.0
+AT_ONCE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Point:
+    """Before or after a call of one function of the product.
+
+    Attributes:
+        owner: the class or module that has it.
+        name: its name there.
+        after: whether it is hit when the call has returned, instead of before it.
+        when: given the call's arguments and what it returned (None before), whether this call is the one.
+    """
+
+    owner: Any
+    name: str
+    after: bool = False
+    when: Callable[[tuple[Any, ...], Any], object] = lambda arguments, returned: True
+
+
+def _has_begun(event: str) -> Callable[[tuple[Any, ...], Any], bool]:
+    return lambda arguments, _: str(arguments[1]).endswith(event)
+
+
+def _is_replaced(arguments: tuple[Any, ...], returned: Any) -> bool:
+    """Whether the call is made for a task that has just replaced itself; others are for what follows in a batch."""
+    return isinstance(sys.exception(), Ignore)
+
+
+# In the order of an attempt.
+POINTS = {
+    "before custody": Point(Jobs, "take"),
+    "in custody, before the limiter": Point(WaitingRoom, "acquire"),
+    "in the line": Point(Limiter, "acquire", True, lambda _, returned: returned[0] == Standing.WAITING),
+    "handed a slot, before its waiter knows": Point(
+        WaitingRoom, "_tell", when=lambda arguments, _: arguments[3] in (Standing.GRANTED, Standing.CLAIMED)
+    ),
+    "after the grant": Point(WaitingRoom, "acquire", True, lambda _, returned: returned == Standing.CLAIMED),
+    "right before the POST is written": Point(
+        ReplicateAPI, "_check_before_sending", when=_has_begun("send_request_headers.started")
+    ),
+    "the POST half written": Point(
+        ReplicateAPI, "_check_before_sending", True, _has_begun("send_request_body.started")
+    ),
+    "the POST sent": Point(
+        ReplicateAPI, "_check_before_sending", True, _has_begun("receive_response_headers.started")
+    ),
+    "the reply on its way": Point(
+        ReplicateAPI, "_check_before_sending", True, _has_begun("receive_response_body.started")
+    ),
+    "after the reply, before it is recorded": Point(ReplicateAPI, "create", True),
+    "looking for a lost create": Point(Reconciler, "submit", True),
+    "waiting for the prediction": Point(Watcher, "watch", True),
+    "during the download": Point(_Download, "write", True),
+    "before the rename": Point(Staged, "commit"),
+    "after the rename": Point(Staged, "commit", True),
+    "before the result is put together": Point(Work, "settle"),
+    "before the settle": Point(Jobs, "settle"),
+    "between settle and publishing the next": Point(messages, "send"),
+    "between publishing the next and noting it": Point(messages, "send", True),
+    "after settle, before the task ends": Point(
+        execution, "generate", True, lambda _, returned: isinstance(returned, Done)
+    ),
+    "before the next attempt is recorded": Point(Jobs, "advance"),
+    "between advance and publishing the next attempt": Point(
+        execution, "generate", True, lambda _, returned: isinstance(returned, Next)
+    ),
+    "between publishing the next attempt and noting it": Point(Jobs, "published", when=_is_replaced),
+    # Of a worker that goes, or that takes over.
+    "before handing over": Point(Jobs, "give_back"),
+    "after handing over": Point(Jobs, "give_back", True),
+    "taking over": Point(Jobs, "take_over", True, lambda _, returned: returned),
+    "putting back what was taken over": Point(Jobs, "requeue", True, lambda _, returned: returned),
+}
+
+
+def arm(point: Point, strike: Callable[[], None]) -> None:
+    """Have `strike` called whenever this process comes to the point."""
+    original = getattr(point.owner, point.name)
+
+    @functools.wraps(original)
+    def armed(*arguments: Any, **named: Any) -> Any:
+        if not point.after and point.when(arguments, None):
+            strike()
+        returned = original(*arguments, **named)
+        if point.after and point.when(arguments, returned):
+            strike()
+        return returned
+
+    setattr(point.owner, point.name, armed)
+
+
+def hit_once(number: signal.Signals, mark: Path) -> Callable[[], None]:
+    """Raises a signal in this process, if nobody has yet."""
+    draining = threading.Event()
+    if number == signal.SIGTERM:
+        arm(Point(WaitingRoom, "drain", after=True), draining.set)
+
+    def strike() -> None:
+        try:
+            mark.touch(exist_ok=False)
+        except FileExistsError:
+            return
+        os.kill(os.getpid(), number)
+        time.sleep(AT_ONCE_SECONDS)  # a signal to the process reaches its threads a moment later
+        if number == signal.SIGTERM:  # the step is to be taken by a process that drains
+            draining.wait(DRAIN_BEGINS_SECONDS)
+
+    return strike
+
+
+def crashing(point: str, number: signal.Signals, mark: Path) -> tuple[str, ...]:
+    """How a worker is started that a signal hits at a point: the `by` of `start_worker`."""
+    return __name__, point, number.name, str(mark)
+
+
+def await_stop(worker: subprocess.Popen[bytes], seconds: float = HIT_SECONDS) -> None:
+    """Wait until SIGSTOP has hit a worker."""
+    ends = time.monotonic() + seconds
+    while not (reported := os.waitpid(worker.pid, os.WUNTRACED | os.WNOHANG))[0]:
+        assert time.monotonic() < ends, f"it did not come to its point within {seconds} s"
+        time.sleep(0.02)
+    assert os.WIFSTOPPED(reported[1])
+
+
+if __name__ == "__main__":
+    point, number, mark, *options = sys.argv[1:]
+    arm(POINTS[point], hit_once(signal.Signals[number], Path(mark)))
+    sys.argv[1:] = ["worker", *options]
+    main()
