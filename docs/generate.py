@@ -55,7 +55,6 @@ API = """# Python API
 All that `from replibatch import …` has. Every call is described where it is defined; the page is made from there.
 
 {names}"""
-
 SANDBOX = """# The stand-in for Replicate
 
 `replibatch sandbox` serves Replicate's HTTP API on this machine: pictures of its own, no token, no cost. `demo`,
