@@ -13,10 +13,14 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from replibatch import catalog
 from replibatch.broker.results import ResultBackend
 from replibatch.catalog import Model
+from replibatch.catalog.published import InFolder, InRedis, folder_for
 from replibatch.errors import SettingsError
 from replibatch.execution.credentials import Credentials
+from replibatch.execution.learned import Learned
+from replibatch.execution.pricing import PriceList, Quote
 from replibatch.execution.rebuild import Rebuild
 from replibatch.execution.reconcile import Reconciler
 from replibatch.execution.uploads import Uploads
@@ -81,7 +85,7 @@ class WorkerContext:
     Attributes:
         out_of_patience: set it to wait no longer for a Redis that is away.
         running: the generations that threads of this process work on, by id.
-        tickets: the holders of slots, by the id of the prediction that frees each with its end.
+        tickets: the holders of slots, each with its price, by the id of the prediction that frees it with its end.
 
     Raises:
         SettingsError: there is no token.
@@ -137,8 +141,16 @@ class WorkerContext:
         self.uploads = Uploads(
             self.redis, self.limiter.prefix, self.storage.open_input, self.api.upload, self.api.has_file
         )
+        self.prices = PriceList(catalog.load(settings.catalog), settings.prediction_timeout_seconds)
+        folder = InFolder(folder_for(settings.state_dir, settings.replicate_base_url))
+        self.learned = Learned(
+            self.redis,
+            self.limiter.prefix,
+            self.api,
+            folder if embedded else InRedis(self.redis, self.limiter.prefix),
+        )
         self.running: dict[str, Running] = {}
-        self.tickets: dict[str, Ticket] = {}
+        self.tickets: dict[str, tuple[Ticket, Quote]] = {}
 
     def start(self) -> None:
         """Begin to heartbeat, to watch and to reconcile."""
@@ -189,13 +201,13 @@ class WorkerContext:
 
         Before the threads that wait for these predictions wake up: the head of the line goes first.
         """
-        held = [(prediction, ticket) for prediction in ended if (ticket := self.tickets.get(prediction.id))]
+        held = [(prediction, *held) for prediction in ended if (held := self.tickets.get(prediction.id))]
         if held:
             run_together(
                 self.redis,
-                *(self.limiter.released_step(ticket, one.charged(ticket.price_usd)) for one, ticket in held),
+                *(self.limiter.released_step(ticket, quote.booked_usd(one)) for one, ticket, quote in held),
             )
-        for prediction, _ in held:
+        for prediction, _, _ in held:
             self.tickets.pop(prediction.id, None)
 
     def drain(self) -> None:

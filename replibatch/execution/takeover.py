@@ -25,6 +25,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from replibatch.broker.publish import call_linked, publish, queue_lists
 from replibatch.execution import metrics
 from replibatch.execution.context import OVERDUE_SECONDS, WorkerContext
+from replibatch.execution.pricing import Quote
 from replibatch.execution.reconcile import Lost
 from replibatch.jobs import Record, capacity_for
 from replibatch.limits import Standing, Ticket
@@ -239,7 +240,7 @@ class Takeover:
     def _over(self, record: Record, ended: Prediction) -> None:
         """Free the slot of a prediction that has ended; a task saves it, or makes the next attempt."""
         ticket = self._ticket(record)
-        cost_usd = ended.charged(ticket.price_usd)
+        cost_usd = self._quote(record).booked_usd(ended)
         self._context.limiter.release(ticket, cost_usd)
         self._requeue(record, paid_usd=cost_usd)
 
@@ -261,6 +262,9 @@ class Takeover:
 
     def _ticket(self, record: Record) -> Ticket:
         """The current attempt's, with its price: a rebuilt state reserves it again."""
-        model = self._context.models_of(record)[record.model]
-        price_usd = model.cost_usd(inputs_for(model, record.request)[0])
+        price_usd = self._quote(record).reserved_usd
         return Ticket(record.attempt_key, record.fence, price_usd, record.budget, record.priority)
+
+    def _quote(self, record: Record) -> Quote:
+        model, request = self._context.models_of(record)[record.model], record.request
+        return self._context.prices.quote(model, inputs_for(model, request)[0], request.max_price_usd)

@@ -24,6 +24,7 @@ MEASURED = 60  # pictures that tell the shape of all
 
 _NAME = re.compile(r"[0-9a-f]{24}\.jpg")
 
+
 class Thumbnails:
     """The thumbnails of one page.
 
@@ -96,6 +97,7 @@ class Thumbnails:
             partial.unlink(missing_ok=True)
             return False
         return True
+
 
 def thumbnail(picture: Path, longest_edge: int) -> Image.Image:
     """A picture, made small, on white where it is transparent.
