@@ -22,6 +22,10 @@
     └── AttemptFailure                     one attempt on one model failed; `.verdict` says what follows
         ├── Throttled                      429: nothing was created, the whole account waits
         ├── NotCreated                     a fault that surely created nothing
+        ├── ApiUnreachable                 no answer came, or one that is not Replicate's: nothing was created
+        ├── Unreadable                     Replicate answered with a prediction that cannot be read
+        ├── NotThere                       404: Replicate has no such prediction or file
+        │   └── NoList                     the server has no list of predictions
         ├── MaybeCreated                   the reply was lost: created or not, unknown
         ├── InvalidInput                   422: Replicate refused the input
         ├── ModelMissing                   404: Replicate has no such model
@@ -220,6 +224,53 @@ class NotCreated(AttemptFailure):
 
     reason = "unavailable"
     verdict = Verdict.RETRY
+
+
+class ApiUnreachable(AttemptFailure):
+    """No answer came, or one that is not the API's own: it says nothing of the request. Surely nothing was created.
+
+    Args:
+        message: the cause, in one line.
+        kind: the cause in a word: `host`, `refused`, `timeout`, `tls`, `scheme`, `path`, `proxy`, `redirect`, `page`,
+            `error`, `broken`.
+        is_lasting: whether it cannot pass by itself: a setting is wrong.
+        retry_after_seconds: the wait the answer asked for; None where it asked for none.
+    """
+
+    reason = "unreachable"
+    verdict = Verdict.RETRY
+
+    def __init__(
+        self,
+        message: str,
+        kind: str = "broken",
+        *,
+        is_lasting: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.kind = kind
+        self.is_lasting = is_lasting
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class Unreadable(AttemptFailure):
+    """Replicate answered, with a prediction that cannot be read: it says nothing of any other."""
+
+    reason = "unreadable"
+    verdict = Verdict.RETRY
+
+
+class NotThere(AttemptFailure):
+    """HTTP 404, in Replicate's own words: it has no such prediction or file, or not any more."""
+
+    reason = "not_there"
+
+
+class NoList(NotThere):
+    """The server has no list of the account's predictions: limits hold while Redis keeps its data."""
+
+    reason = "no_list"
 
 
 class MaybeCreated(AttemptFailure):

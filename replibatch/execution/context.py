@@ -123,6 +123,7 @@ class WorkerContext:
             settings.replicate_api_token,
             await_read=Reads(self.redis, settings).wait,
             settle_seconds=settings.settle_seconds,
+            longest_pause_seconds=settings.longest_pause_seconds,
             on_token_refused=self.credentials.refused,
         )
         self._shared_polls = SharedPolls(listener, self.limiter.prefix, self.waiting_room)
