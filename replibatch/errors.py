@@ -22,11 +22,18 @@
     └── AttemptFailure                     one attempt on one model failed; `.verdict` says what follows
         ├── Throttled                      429: nothing was created, the whole account waits
         ├── NotCreated                     a fault that surely created nothing
+        ├── ApiUnreachable                 no answer came, or one that is not Replicate's: nothing was created
+        ├── Unreadable                     Replicate answered with a prediction that cannot be read
+        ├── NotThere                       404: Replicate has no such prediction or file
+        │   └── NoList                     the server has no list of predictions
         ├── MaybeCreated                   the reply was lost: created or not, unknown
         ├── InvalidInput                   422: Replicate refused the input
         ├── ModelMissing                   404: Replicate has no such model
         ├── Interrupted                    the model was overloaded or interrupted and says: try again
         ├── InputDropped                   Replicate has dropped an uploaded file before the model read it
+        ├── AddressRefused                 the model takes files as data URIs alone
+        ├── OverPrice                      it could cost more than the request allows
+        ├── WrongOutput                    succeeded, with an output that is not what the model makes
         ├── Sensitive                      the input or the output was flagged as sensitive
         ├── PredictionFailed               the model failed
         ├── PredictionTimedOut             not finished in the time it was given
@@ -219,6 +226,53 @@ class NotCreated(AttemptFailure):
     verdict = Verdict.RETRY
 
 
+class ApiUnreachable(AttemptFailure):
+    """No answer came, or one that is not the API's own: it says nothing of the request. Surely nothing was created.
+
+    Args:
+        message: the cause, in one line.
+        kind: the cause in a word: `host`, `refused`, `timeout`, `tls`, `scheme`, `path`, `proxy`, `redirect`, `page`,
+            `error`, `broken`.
+        is_lasting: whether it cannot pass by itself: a setting is wrong.
+        retry_after_seconds: the wait the answer asked for; None where it asked for none.
+    """
+
+    reason = "unreachable"
+    verdict = Verdict.RETRY
+
+    def __init__(
+        self,
+        message: str,
+        kind: str = "broken",
+        *,
+        is_lasting: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.kind = kind
+        self.is_lasting = is_lasting
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class Unreadable(AttemptFailure):
+    """Replicate answered, with a prediction that cannot be read: it says nothing of any other."""
+
+    reason = "unreadable"
+    verdict = Verdict.RETRY
+
+
+class NotThere(AttemptFailure):
+    """HTTP 404, in Replicate's own words: it has no such prediction or file, or not any more."""
+
+    reason = "not_there"
+
+
+class NoList(NotThere):
+    """The server has no list of the account's predictions: limits hold while Redis keeps its data."""
+
+    reason = "no_list"
+
+
 class MaybeCreated(AttemptFailure):
     """The reply to a create was lost: the prediction may exist, and be paid for."""
 
@@ -234,10 +288,38 @@ class InvalidInput(AttemptFailure):
 
 
 class ModelMissing(AttemptFailure):
-    """HTTP 404: Replicate has no such model, or not for this account."""
+    """HTTP 404: Replicate has no such model, or not for this account.
+
+    Args:
+        message: which kind of model is missing, and what to do.
+        missing: `official`, `version` or `deployment`.
+    """
 
     reason = "model_missing"
     verdict = Verdict.NEXT_MODEL
+
+    def __init__(self, message: str, missing: str = "official") -> None:
+        self.missing = missing
+        super().__init__(message)
+
+    @classmethod
+    def of(cls, model: str, words: str) -> Self:
+        """By what the create named.
+
+        Args:
+            model: `owner/name`, `owner/name:version` or `deployment:owner/name`.
+            words: Replicate's.
+        """
+        kind, _, rest = model.partition(":")
+        if kind == "deployment":
+            return cls(f"this account has no deployment {rest}: {words}", "deployment")
+        if rest:
+            return cls(f"Replicate has no version {rest} of {kind}, or not for this account: {words}", "version")
+        return cls(
+            f"Replicate has no official model {model or 'of that name'}: {words} A community model is made by its "
+            f"version alone; `replibatch models add {model or 'owner/name'}` pins the latest",
+            "official",
+        )
 
 
 class Interrupted(AttemptFailure):
@@ -252,6 +334,25 @@ class InputDropped(AttemptFailure):
 
     reason = "input_dropped"
     verdict = Verdict.RETRY
+
+
+class AddressRefused(AttemptFailure):
+    """The model does not take the address of an uploaded file; it gets the file as a data URI."""
+
+    reason = "address_refused"
+    verdict = Verdict.RETRY
+
+
+class OverPrice(AttemptFailure):
+    """Not created: it could cost more than the request allows for one prediction."""
+
+    reason = "over_price"
+
+
+class WrongOutput(AttemptFailure):
+    """The prediction succeeded and was paid for, but its output is not what the model makes: a page, for an image."""
+
+    reason = "no_output"
 
 
 class Sensitive(AttemptFailure):

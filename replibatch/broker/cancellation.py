@@ -1,4 +1,4 @@
-"""Canceling a generation, wherever it is: asked for by its owner, or by Flower's or Celery's Revoke."""
+"""Canceling a generation in any state, for its owner, or for Flower's or Celery's Revoke."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cancel(app: Celery, jobs: Jobs, generation_id: str) -> bool:
 
 
 def _attempts(record: Record) -> tuple[Attempt, ...]:
-    """All attempts, the one included whose prediction has ended and whose output nobody has saved yet."""
+    """All attempts, including one with an ended prediction and an output that is not saved yet."""
     if not record.prediction_id:
         return record.attempts
     began = record.created_at or time.monotonic()
@@ -56,6 +56,6 @@ def _attempts(record: Record) -> tuple[Attempt, ...]:
 
 
 def _tell_flower(app: Celery, generation_id: str) -> None:
-    """No task of it will run, so that it is over is said here."""
+    """No task will run for it, so this process sends the event of its end."""
     with app.events.default_dispatcher() as events:
         events.send("task-revoked", uuid=generation_id, terminated=False, signum=None, expired=False)

@@ -46,8 +46,8 @@ def send(app: Celery, messages: Iterable[Message]) -> None:
 def call_linked(app: Celery, jobs: Jobs, calls: Iterable[Call]) -> None:
     """Call applications' own tasks with results, as their own code would, and note that they are called.
 
-    The queue is given as an object: under its bare name Celery would add it to the app's own, and a worker that
-    reconnects would consume what is the application's.
+    The queue is given as an object: under its bare name Celery would add it to the app's own queues, and a worker
+    that reconnects would consume the application's messages.
     """
     from kombu.entity import Exchange, Queue  # noqa: PLC0415  # Celery's: loaded with the app
 

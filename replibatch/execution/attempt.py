@@ -27,22 +27,26 @@ from replibatch.errors import (
     ReplibatchError,
     RequestError,
     Throttled,
+    WrongOutput,
 )
 from replibatch.execution import followup
 from replibatch.execution.context import OVERDUE_SECONDS, Running, WorkerContext
 from replibatch.execution.outcomes import Done, Leave, Left, Outcome, SteppedAside
 from replibatch.execution.reconcile import Lost, fingerprint
+from replibatch.execution.secret_inputs import check_secrets, secrets_of
 from replibatch.jobs import Record
 from replibatch.limits import Standing, Ticket
 from replibatch.outputs.save import save
+from replibatch.outputs.shapes import Declared
 from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction
-from replibatch.requests import Attempt, BatchResult, OutputFile, State
+from replibatch.requests import Attempt, BatchResult, OutputFile, State, total_usd
 from replibatch.routing import inputs_for
 
 CANCEL_AGAIN_SECONDS = 5.0  # where a cancel did not end it
 CANCEL_FAILED_SECONDS = 1.0  # before the next try of one that failed
 SAVE_TRIES = 4
+WRONG_TRIES = 2  # of a page instead of a file: the server may have been in trouble
 
 log = structlog.get_logger("replibatch.execution")
 
@@ -82,7 +86,8 @@ class Work:
         ticket: for the limiter.
         began: when the attempt began, on the monotonic clock.
         prediction_id: once there is one.
-        cost_usd: what the attempt cost, once that is known.
+        quote: the attempt's price.
+        cost_usd: what the attempt cost; None where the price is not known.
     """
 
     def __init__(self, context: WorkerContext, record: Record, running: Running) -> None:
@@ -93,12 +98,18 @@ class Work:
         self.model = self.models[record.model]
         safety_off = context.settings.fallback_safety_off and record.model != record.request.model
         self.inputs, self.warnings = inputs_for(self.model, record.request, safety_off=safety_off)
-        price_usd = self.model.cost_usd(self.inputs)
-        self.ticket = Ticket(running.attempt_key, record.fence, price_usd, record.budget, record.priority)
+        self.quote = context.prices.quote(self.model, self.inputs, record.request.max_price_usd)
+        self.ticket = Ticket(
+            running.attempt_key, record.fence, self.quote.reserved_usd, record.budget, record.priority
+        )
+        secrets = secrets_of(self.model, self.inputs)
+        self._concealed = {value: str(self.inputs[name]) for name, value in secrets.items()}
+        if secrets:
+            context.api.conceal(self._concealed)
         self.sent_inputs: dict[str, Any] | None = None
         self.began = record.created_at or time.monotonic()
         self.prediction_id = record.prediction_id
-        self.cost_usd = 0.0
+        self.cost_usd: float | None = 0.0
         self.log = log.bind(
             generation=record.id, batch=record.batch or None, model=record.model, attempt=record.attempt
         )
@@ -109,6 +120,12 @@ class Work:
         """From now on the attempt has a prediction."""
         self.prediction_id = prediction_id
         self.log = self.log.bind(prediction=prediction_id)
+
+    def cleaned(self, text: str) -> str:
+        """A text without the secrets that were sent."""
+        for value, reference in self._concealed.items():
+            text = text.replace(value, reference)
+        return text
 
     def await_mail(self, timeout_seconds: float | None = None) -> Prediction | None:
         """Wait for mail from another thread: a prediction, or None for anything else there is to see.
@@ -155,9 +172,9 @@ class Work:
             prediction_id=self.prediction_id,
             outcome="failed" if failure else "succeeded",
             reason=failure.reason if failure else None,
-            message=str(failure) if failure else None,
+            message=self.cleaned(str(failure)) if failure else None,
             seconds=round(time.monotonic() - self.began, 3),
-            cost_usd=round(self.cost_usd, 6),
+            cost_usd=None if self.cost_usd is None else round(self.cost_usd, 6),
         )
         return [*self.record.attempts, this]
 
@@ -181,11 +198,11 @@ class Work:
             model_used=self.model.name if state == State.SUCCEEDED else None,
             success=state == State.SUCCEEDED,
             files=files,
-            error=error,
+            error=self.cleaned(error) if error else error,
             duration=round(time.monotonic() - started, 3),
             warnings=(*request.warnings, *self.warnings),
             attempts=tuple(attempts),
-            cost_usd=round(sum(attempt.cost_usd for attempt in attempts), 6),
+            cost_usd=total_usd(attempts),
             placeholder=state == State.PLACEHOLDER,
             state=state,
             inputs=self.inputs,
@@ -206,10 +223,10 @@ def _run(work: Work) -> Outcome:
     except RequestError as error:  # a reference image that is in the storage no more
         return work.settle(State.FAILED, (), work.record.attempts, error=str(error))
     except RedisError:
-        raise  # custody brings it back, to whoever reaches Redis again
+        raise  # the takeover thread of a process that reaches Redis brings it back
     except Exception as error:  # a fault of ours must not leave a generation without its result
         work.log.exception("unexpected")
-        work.context.limiter.release(work.ticket, work.cost_usd)
+        work.context.limiter.release(work.ticket, work.cost_usd or 0.0)
         why = f"unexpected {type(error).__name__}: {error}"
         attempts = work.attempts(AttemptFailure(why)) if work.prediction_id else work.record.attempts
         return work.settle(State.FAILED, (), attempts, error=why)
@@ -218,6 +235,7 @@ def _run(work: Work) -> Outcome:
 def _attempt(work: Work) -> Outcome:
     try:
         prediction = work.record.prediction_id or _create(work)
+        work.context.learned.about(work.model)
         ended = _await_end(work, prediction)
         files = _save(work, ended)
         return work.settle(State.SUCCEEDED, files, work.attempts(None))
@@ -226,20 +244,26 @@ def _attempt(work: Work) -> Outcome:
 
 
 def _create(work: Work) -> Prediction:
-    """Pass the limiter and create the prediction, or find the one whose reply was lost.
+    """Pass the limiter and create the prediction, or find it where the reply was lost.
 
     Raises:
         AttemptFailure: it was not created.
         Leave: the attempt ends here.
     """
     context, record, ticket = work.context, work.record, work.ticket
+    work.quote.check(record.request.max_price_usd)
+    check_secrets(work.model, work.inputs)
     if record.pause_seconds:
         work.pause(record.pause_seconds)
+    wants_data = work.model.data_uris or context.learned.wants_data_uris(work.model.name)
     try:
-        inputs = work.sent_inputs = context.uploads.with_urls(work.inputs)
+        inputs = context.uploads.with_data(work.inputs) if wants_data else context.uploads.with_urls(work.inputs)
     except AccountStopped as stop:
         raise Leave(followup.stopped(work, stop)) from stop
-    sent = fingerprint(work.model.name, inputs)
+    work.sent_inputs = inputs
+    secrets = secrets_of(work.model, work.inputs)
+    # The fingerprint holds no secret: the account's list never shows one.
+    sent = fingerprint(work.model.name, {name: value for name, value in inputs.items() if name not in secrets})
     while True:
         standing = context.waiting_room.acquire(ticket)
         if standing in (Standing.UNSETTLED, Standing.CREATED):  # taken over before its prediction was recorded
@@ -256,8 +280,8 @@ def _create(work: Work) -> Prediction:
         work.began = time.monotonic()
         try:
             prediction = context.api.create(
-                work.model.name,
-                inputs,
+                work.model.address,
+                inputs | secrets,
                 context.settings.prediction_timeout_seconds,
                 may_send=lambda: context.waiting_room.heartbeat.lived_since(confirmed_at),  # noqa: B023  # asked within
             )
@@ -265,7 +289,7 @@ def _create(work: Work) -> Prediction:
             work.log.info("throttled", retry_after_seconds=failure.retry_after_seconds)
             run_together(context.redis, context.limiter.throttled_step(ticket, failure.retry_after_seconds))
         except MaybeCreated as failure:
-            work.log.warning("the reply to a create was lost", error=str(failure))
+            work.log.warning("the reply to a create was lost", error=work.cleaned(str(failure)))
             return _find_lost(work, sent)
         except AccountStopped as stop:
             run_together(context.redis, context.limiter.refused_step(ticket))
@@ -280,7 +304,7 @@ def _create(work: Work) -> Prediction:
 def _claim(work: Work, prediction: Prediction) -> bool:
     """Make the prediction this attempt's; False where a twin of equal input has claimed it already.
 
-    Where the record was lost with Redis' data, the attempt goes on: nobody else would see its prediction end.
+    Where the record was lost with Redis' data, the attempt goes on: no other process would see its prediction end.
     """
     answer = work.context.claim(work.record, work.ticket, prediction.id)
     if answer == "fenced":
@@ -293,7 +317,7 @@ def _claim(work: Work, prediction: Prediction) -> bool:
 
 
 def _find_lost(work: Work, sent: str | None) -> Prediction:
-    """Find the prediction of a create whose reply was lost, by the fingerprint of what was sent."""
+    """Find the prediction of a create after its reply was lost, by the fingerprint of the sent inputs."""
     context = work.context
     lost = Lost(work.record, work.ticket, sent)
     context.reconciler.submit(lost, tell=work.running.wake)
@@ -315,7 +339,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
     deadline = work.began + context.settings.prediction_timeout_seconds
     prediction_id = prediction if isinstance(prediction, str) else prediction.id
     ended: Prediction | None = None
-    context.tickets[prediction_id] = ticket
+    context.tickets[prediction_id] = ticket, work.quote
     context.watcher.watch(prediction, work.model.name, work.model.typical_seconds, work.running.mail.put)
     try:
         while ended is None:
@@ -333,7 +357,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
         if ended is None and not work.running.superseded:  # else another thread watches it
             context.watcher.forget(prediction_id)
             context.tickets.pop(prediction_id, None)
-    work.cost_usd = ended.charged(ticket.price_usd)
+    work.cost_usd = work.quote.settled_usd(ended)
     if prediction_id in context.tickets:  # else the watcher has seen the end, and freed the slot
         context.free_slots([ended])
     if work.running.canceled and ended.status == "canceled":
@@ -360,13 +384,22 @@ def _cancel(work: Work, prediction_id: str, *, overdue: bool) -> Prediction | No
 
 def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
     """Save the output; a download that fails is tried again from the finished prediction."""
-    context, key = work.context, work.record.request.output
+    context, request = work.context, work.record.request
     for number in range(1, SAVE_TRIES + 1):
         try:
-            files, warnings = save(ended.output, key=key, storage=context.storage, downloader=context.downloader)
+            files, warnings = save(
+                ended.output,
+                key=request.output,
+                storage=context.storage,
+                downloader=context.downloader,
+                declared=Declared.of(work.model),
+                extension_is_free=request.extension_is_free,
+            )
         except (NoOutput, OutputErased):
             raise
         except (AttemptFailure, OSError) as failure:
+            if isinstance(failure, WrongOutput) and number == WRONG_TRIES:
+                raise
             if number == SAVE_TRIES:
                 raise NotSaved(f"the output could not be saved: {failure}") from failure
             work.log.warning("could not save", error=str(failure))

@@ -18,12 +18,12 @@ MARGIN_SECONDS = 24 * 3600  # a request may name a file its process had kept a w
 
 
 class Cleanup:
-    """Removes reference images nobody can need any more, and puts the storage's identity back where it was deleted.
+    """Removes reference images that no request can need any more; puts a deleted identity of the storage back.
 
     Args:
         context: the process's context.
-        identity: the storage's, as this worker has told the others; None in embedded mode.
-        round_seconds: how often it looks.
+        identity: the storage's, as this worker reported it to the others; None in embedded mode.
+        round_seconds: the pause between two rounds.
     """
 
     def __init__(self, context: WorkerContext, identity: str | None, *, round_seconds: float = 60.0) -> None:
@@ -60,7 +60,7 @@ class Cleanup:
             log.info("reference images removed", count=removed)
 
     def _unused_seconds(self) -> float:
-        """A file last kept longer ago than this is named by no record: no batch, no job on its way, no result."""
+        """The age from which no record can name a file any more: no batch, no job on its way, no result."""
         context, now = self._context, time.time()
         oldest = min(context.batches.oldest_opened(), context.jobs.oldest_asked(), now)
         return max(context.settings.keep_seconds, now - oldest) + MARGIN_SECONDS

@@ -13,10 +13,14 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from replibatch import catalog
 from replibatch.broker.results import ResultBackend
 from replibatch.catalog import Model
+from replibatch.catalog.published import InFolder, InRedis, folder_for
 from replibatch.errors import SettingsError
 from replibatch.execution.credentials import Credentials
+from replibatch.execution.learned import Learned
+from replibatch.execution.pricing import PriceList, Quote
 from replibatch.execution.rebuild import Rebuild
 from replibatch.execution.reconcile import Reconciler
 from replibatch.execution.uploads import Uploads
@@ -38,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_SECONDS = 120.0  # a worker waits this long for a Redis that is away
 OVERDUE_SECONDS = 15.0  # past its deadline a prediction is canceled here, should Replicate not have done it
-BATCHES_KEPT = 256  # whose models are kept in memory
+BATCHES_KEPT = 256  # in memory, with the models of each
 
 
 @dataclass
@@ -58,7 +62,7 @@ class Running:
     superseded: bool = False
 
     def wake(self) -> None:
-        """Have the thread look at what has changed."""
+        """Have the thread look again at the flags, and at the process's."""
         self.mail.put(None)
 
     def cancel(self) -> None:
@@ -81,7 +85,7 @@ class WorkerContext:
     Attributes:
         out_of_patience: set it to wait no longer for a Redis that is away.
         running: the generations that threads of this process work on, by id.
-        tickets: with whose end a slot is given back, by the prediction's id.
+        tickets: the holders of slots, each with its price, by the id of the prediction that frees it with its end.
 
     Raises:
         SettingsError: there is no token.
@@ -119,6 +123,7 @@ class WorkerContext:
             settings.replicate_api_token,
             await_read=Reads(self.redis, settings).wait,
             settle_seconds=settings.settle_seconds,
+            longest_pause_seconds=settings.longest_pause_seconds,
             on_token_refused=self.credentials.refused,
         )
         self._shared_polls = SharedPolls(listener, self.limiter.prefix, self.waiting_room)
@@ -137,8 +142,16 @@ class WorkerContext:
         self.uploads = Uploads(
             self.redis, self.limiter.prefix, self.storage.open_input, self.api.upload, self.api.has_file
         )
+        self.prices = PriceList(catalog.load(settings.catalog), settings.prediction_timeout_seconds)
+        folder = InFolder(folder_for(settings.state_dir, settings.replicate_base_url))
+        self.learned = Learned(
+            self.redis,
+            self.limiter.prefix,
+            self.api,
+            folder if embedded else InRedis(self.redis, self.limiter.prefix),
+        )
         self.running: dict[str, Running] = {}
-        self.tickets: dict[str, Ticket] = {}
+        self.tickets: dict[str, tuple[Ticket, Quote]] = {}
 
     def start(self) -> None:
         """Begin to heartbeat, to watch and to reconcile."""
@@ -172,7 +185,7 @@ class WorkerContext:
         run_together(self.redis, self.limiter.refused_step(ticket), self.limiter.released_step(ticket, 0.0))
 
     def begin(self, generation_id: str, running: Running) -> None:
-        """A thread works on a generation now; one that does so in an earlier custody is told to leave."""
+        """A thread works on a generation now; a thread that does so in an earlier custody leaves."""
         earlier = self.running.get(generation_id)
         self.running[generation_id] = running
         if earlier:
@@ -185,17 +198,17 @@ class WorkerContext:
             del self.running[generation_id]
 
     def free_slots(self, ended: Sequence[Prediction]) -> None:
-        """Give back the slots of predictions that are over, all in one round trip, and settle what they cost.
+        """Give back the slots of predictions that are over, all in one round trip, and settle their costs.
 
-        Before the threads that wait for them wake up and make their next calls: whoever waits for a slot goes first.
+        Before the threads that wait for these predictions wake up: the head of the line goes first.
         """
-        held = [(prediction, ticket) for prediction in ended if (ticket := self.tickets.get(prediction.id))]
+        held = [(prediction, *held) for prediction in ended if (held := self.tickets.get(prediction.id))]
         if held:
             run_together(
                 self.redis,
-                *(self.limiter.released_step(ticket, one.charged(ticket.price_usd)) for one, ticket in held),
+                *(self.limiter.released_step(ticket, quote.booked_usd(one)) for one, ticket, quote in held),
             )
-        for prediction, _ in held:
+        for prediction, _, _ in held:
             self.tickets.pop(prediction.id, None)
 
     def drain(self) -> None:

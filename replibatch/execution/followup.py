@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from replibatch.broker.publish import HEAD
 from replibatch.errors import (
     AccountStopped,
+    AddressRefused,
     AttemptFailure,
     InputDropped,
     InvalidInput,
@@ -20,6 +21,7 @@ from replibatch.errors import (
     TokenRefused,
 )
 from replibatch.execution.decide import GiveUp, NextModel, Retry, Wait, decide
+from replibatch.execution.learned import refuses_addresses
 from replibatch.execution.outcomes import Left, Next, Outcome, SteppedAside
 from replibatch.jobs import Message
 from replibatch.jobs.holds import BUDGET, PAUSED, held_by
@@ -35,9 +37,9 @@ THROTTLED_SECONDS = 1.0  # before another try, where a throttled upload named no
 
 def after(work: Work, failure: AttemptFailure) -> Outcome:
     """What follows a failed attempt."""
-    failure = _for_a_dropped_input(work, failure) or failure
+    failure = _for_a_dropped_input(work, failure) or _for_a_refused_address(work, failure) or failure
     record, settings = work.record, work.context.settings
-    work.log.info("attempt failed", reason=failure.reason, error=str(failure))
+    work.log.info("attempt failed", reason=failure.reason, error=work.cleaned(str(failure)))
     attempts = work.attempts(failure)
     own_retries = record.request.max_retries
     max_retries = settings.max_retries if own_retries is None else own_retries
@@ -50,6 +52,8 @@ def after(work: Work, failure: AttemptFailure) -> Outcome:
         fallback=record.request.fallback,
         max_retries=max_retries,
     )
+    if isinstance(failure, AddressRefused):
+        decision = Retry(0.0)  # once: the next attempt sends no address
     if isinstance(failure, OutputErased) and settings.regenerate_erased:
         erased = sum(attempt.reason == OutputErased.reason for attempt in attempts)
         decision = Retry(0.0) if erased <= max_retries else decision
@@ -112,6 +116,16 @@ def _for_a_dropped_input(work: Work, failure: AttemptFailure) -> AttemptFailure 
             if work.context.uploads.dropped(work.inputs, work.sent_inputs):
                 return InputDropped(f"an uploaded file was dropped before the model read it: {failure}")
     return None
+
+
+def _for_a_refused_address(work: Work, failure: AttemptFailure) -> AttemptFailure | None:
+    """The same failure under its cause, where the model does not take addresses of the files API: remember it."""
+    if type(failure) not in (PredictionFailed, InvalidInput) or not refuses_addresses(str(failure)):
+        return None
+    if not work.sent_inputs or not work.context.uploads.has_urls(work.inputs, work.sent_inputs):
+        return None
+    work.context.learned.remember_data_uris(work.model.name)
+    return AddressRefused(f"the model does not take the address of an uploaded file: {failure}")
 
 
 def _give_up(work: Work, failure: AttemptFailure, attempts: list[Attempt]) -> Outcome:

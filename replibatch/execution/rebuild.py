@@ -16,13 +16,13 @@ from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import Prediction, ReplicateAPI
 
 TROUBLE_SECONDS = 1.0
-USUAL_SECONDS = 10.0  # of a prediction nobody here has created, until one of its model has been seen to end
+USUAL_SECONDS = 10.0  # of an orphan, until the watcher has learned its model's
 
 log = structlog.get_logger(__name__)
 
 
 class Rebuild:
-    """Lists what runs, tells the limiter, and watches what nobody answers for until it has given its slot back.
+    """Lists the running predictions for the limiter, and watches the orphans among them until their slots are free.
 
     Args:
         api: the account's API.
@@ -56,7 +56,7 @@ class Rebuild:
         self._loop.start()
 
     def stop(self) -> None:
-        """Leave it to the others."""
+        """Leave the rebuilding to the others."""
         self._loop.stop()
 
     def _step(self) -> float:

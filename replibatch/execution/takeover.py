@@ -1,9 +1,9 @@
 """The takeover thread: one thread a worker process that lets no generation be forgotten.
 
-It takes over from dead processes. Their predictions go on the watcher at once, so their slots are freed though every
-task thread waits; only the saving, or the next attempt, needs one, and goes to the head of the queue.
+It takes over from dead processes. Their predictions go on the watcher at once, so their slots are freed even while
+every task thread waits. Saving, or the next attempt, needs a task thread: those go to the head of the queue.
 
-Its own thread waits for Redis alone; what waits for Replicate has threads of its own, or a slow answer would hold up
+Its own thread waits for Redis alone; cancels at Replicate have threads of their own, or a slow answer would hold up
 every takeover.
 """
 
@@ -25,6 +25,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from replibatch.broker.publish import call_linked, publish, queue_lists
 from replibatch.execution import metrics
 from replibatch.execution.context import OVERDUE_SECONDS, WorkerContext
+from replibatch.execution.pricing import Quote
 from replibatch.execution.reconcile import Lost
 from replibatch.jobs import Record, capacity_for
 from replibatch.limits import Standing, Ticket
@@ -55,7 +56,7 @@ class _Canceled:
 
 
 class Takeover:
-    """Looks after what this process answers for, and what nobody does.
+    """Looks after the generations of this process that no thread works on, and after those of dead processes.
 
     Args:
         context: the process's context.
@@ -65,7 +66,7 @@ class Takeover:
     def __init__(self, context: WorkerContext, app: Celery) -> None:
         self._context = context
         self._app = app
-        self._looked_after: dict[str, Record] = {}  # taken over; no thread of this process works on them
+        self._looked_after: dict[str, Record] = {}  # by id; no thread of this process works on them
         self._orphans: set[str] = set()
         self._rounds_at = 0.0
         self._overdue_at = 0.0
@@ -79,7 +80,7 @@ class Takeover:
         self._loop.start()
 
     def stop(self) -> None:
-        """End; what is looked after stays in this process's custody, to be given back."""
+        """End; the generations looked after stay in this process's custody, to be given back."""
         self._loop.stop(5)
         self._cancels.shutdown(wait=False, cancel_futures=True)
 
@@ -97,7 +98,7 @@ class Takeover:
         return 0.0
 
     def _read(self, mail: _Ended | _Canceled | Lost) -> None:
-        """What follows from it; if that fails, the generation is let go, and picked up as an orphan."""
+        """Act on one mail; if that fails, the generation is let go, and picked up as an orphan."""
         try:
             match mail:
                 case _Ended(record, prediction):
@@ -130,7 +131,7 @@ class Takeover:
                 duty()
             except (RedisConnectionError, RedisTimeoutError, OperationalError):
                 raise
-            except Exception:  # what is wrong with one keeps the others from nothing
+            except Exception:  # a duty that fails keeps no other from being done
                 log.exception("unexpected")
 
     def _publish_what_was_lost(self) -> None:
@@ -159,7 +160,7 @@ class Takeover:
         self._cancel_overdue()
 
     def _cancel_overdue(self) -> None:
-        """Cancel what is looked after and has outlived its time at Replicate."""
+        """Cancel predictions that outlived their deadline at Replicate."""
         if time.monotonic() < self._overdue_at:
             return
         self._overdue_at = time.monotonic() + OVERDUE_SECONDS
@@ -184,13 +185,13 @@ class Takeover:
 
     def _canceled(self, mail: _Canceled) -> None:
         self._being_canceled.discard(mail.prediction_id)
-        is_ours = self._looked_after.get(mail.record.id) is mail.record  # else the watcher has seen its end first
+        is_ours = self._looked_after.get(mail.record.id) is mail.record  # else the watcher saw its end first
         if mail.prediction and mail.prediction.is_over and is_ours:
             self._context.watcher.forget(mail.prediction_id)
             self._over(mail.record, mail.prediction)
 
     def _find_orphans(self) -> None:
-        """What this process answers for and neither works on nor looks after, in two rounds running: pick it up."""
+        """Pick up generations in this process's custody that, in two rounds, it neither works on nor looks after."""
         known = self._context.running.keys() | self._looked_after.keys()
         orphans = self._context.jobs.custody() - known
         for generation_id in orphans & self._orphans:
@@ -206,7 +207,7 @@ class Takeover:
                 self._pick_up(record)
 
     def _pick_up(self, record: Record) -> None:
-        """Look after one. What is wrong with it keeps no others waiting: it is tried again, as an orphan."""
+        """Look after one generation. If that fails, the others go on, and this one is tried again as an orphan."""
         try:
             self._look_after(record)
         except (RedisError, OperationalError):
@@ -222,7 +223,7 @@ class Takeover:
         elif standing in (Standing.CLAIMED, Standing.CREATED):
             self._reconcile(record)
         else:
-            # It lines up anew: a place that no thread of this process waits at would only hold up the line.
+            # It queues anew: a place in the line without a waiting thread would only hold up the others.
             self._context.limiter.release(self._ticket(record))
             self._requeue(record)
 
@@ -237,9 +238,9 @@ class Takeover:
         self._context.watcher.watch(prediction_id, model.name, model.typical_seconds, on_end)
 
     def _over(self, record: Record, ended: Prediction) -> None:
-        """Free the slot of a prediction that has ended; saving it, or the next attempt, is a task's work."""
+        """Free the slot of a prediction that has ended; a task saves it, or makes the next attempt."""
         ticket = self._ticket(record)
-        cost_usd = ended.charged(ticket.price_usd)
+        cost_usd = self._quote(record).booked_usd(ended)
         self._context.limiter.release(ticket, cost_usd)
         self._requeue(record, paid_usd=cost_usd)
 
@@ -254,13 +255,16 @@ class Takeover:
             publish(self._app, self._context.jobs, [message])
 
     def _let_go(self, record: Record) -> None:
-        """Look after it no more, unless it came back in a later custody."""
+        """Stop looking after a generation, unless it came back in a later custody."""
         known = self._looked_after.get(record.id)
         if known and known.fence == record.fence:
             del self._looked_after[record.id]
 
     def _ticket(self, record: Record) -> Ticket:
-        """With its price: it is reserved again should the account's state be lost."""
-        model = self._context.models_of(record)[record.model]
-        price_usd = model.cost_usd(inputs_for(model, record.request)[0])
+        """The current attempt's, with its price: a rebuilt state reserves it again."""
+        price_usd = self._quote(record).reserved_usd
         return Ticket(record.attempt_key, record.fence, price_usd, record.budget, record.priority)
+
+    def _quote(self, record: Record) -> Quote:
+        model, request = self._context.models_of(record)[record.model], record.request
+        return self._context.prices.quote(model, inputs_for(model, request)[0], request.max_price_usd)

@@ -31,6 +31,8 @@ POST_SECONDS = 20.0  # the longest a create may take from its claim to its answe
 SLOT_MARGIN_SECONDS = 120.0  # after Cancel-After, before a slot is given up without anybody having seen the end
 REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process had this long to say what it holds
 
+UNKNOWN_PRICE = -1  # to the scripts
+
 _PACKAGE = "replibatch.limits"
 _HEAD = ("state", "outages", "limiter")
 _FILES = {
@@ -108,7 +110,7 @@ class Limiter:
             standing, again = self._call(
                 "acquire",
                 **self._identity(ticket),
-                price=to_micro(ticket.price_usd),
+                price=_price(ticket),
                 budget=ticket.budget,
                 priority=ticket.priority,
                 model=ticket.model,
@@ -209,16 +211,8 @@ class Limiter:
         """
         held, asks = self.holdings.begin_report()
         holds = [
-            (
-                ticket.attempt_key,
-                ticket.fence,
-                to_micro(ticket.price_usd),
-                ticket.budget,
-                ticket.priority,
-                prediction,
-                ticket.model,
-            )
-            for ticket, prediction in held
+            (one.attempt_key, one.fence, _price(one), one.budget, one.priority, prediction, one.model)
+            for one, prediction in held
         ]
         try:
             self._call("report", process=self.process, snapshot=snapshot, asks=asks, waits=list(waiting), holds=holds)
@@ -372,6 +366,11 @@ class Limiter:
 
     def _call(self, name: str, **call: Any) -> Any:
         return self._step(name, **call).run(self.redis)
+
+
+def _price(ticket: Ticket) -> int:
+    """A ticket's price as the scripts have it."""
+    return UNKNOWN_PRICE if ticket.price_usd is None else to_micro(ticket.price_usd)
 
 
 def _seconds(milliseconds: int) -> float | None:

@@ -29,7 +29,8 @@ class Ticket:
     Attributes:
         attempt_key: `generation:number`, the holder of the slot; `prediction:id` for an orphaned prediction.
         fence: the custody's fencing number; a later one wins.
-        price_usd: reserved with the slot, settled when it is released.
+        price_usd: reserved with the slot, settled when it is released; None where it is not known, which no budget
+            grants.
         budget: the batch whose budget it also draws on; empty for none.
         priority: 0 is first.
         model: what makes it; empty for none in particular.
@@ -37,7 +38,7 @@ class Ticket:
 
     attempt_key: str
     fence: int
-    price_usd: float
+    price_usd: float | None
     budget: str = ""
     priority: int = 5
     model: str = ""

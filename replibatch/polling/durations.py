@@ -58,7 +58,7 @@ class Durations:
             return 0.0
         risk = self._risk(age_seconds) - self._risk(seen_seconds)
         still_running = math.exp(-self._risk(age_seconds))
-        # Ends come evenly over a short while; over a long one mostly late, as long as more of them are still to come.
+        # Ends come evenly over a short while; over a long one mostly late, while most are still to come.
         while_seconds = min(age_seconds - seen_seconds, 2 * age_seconds / (self._shape * still_running + 1))
         return while_seconds * max(0.0, 1 + math.expm1(-risk) / risk) if risk else 0.0
 

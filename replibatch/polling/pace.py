@@ -13,7 +13,7 @@ from replibatch.polling.watched import Watched, best_page, best_single
 LOST_SHARE = 0.0003
 FEW = 8
 MANY = 60
-SPARING = 1.25  # how much more of it with how many more in flight: twice as many, 2^1.25 times the share
+SPARING = 1.25  # the exponent: twice as many in flight, 2^1.25 times the share
 LOST_ALONE = 0.25
 SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 30.0

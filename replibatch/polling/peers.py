@@ -34,7 +34,7 @@ class NoPeers:
 
     in_flight = 0
 
-    def may_poll(self, part: int) -> bool:  # noqa: ARG002  # nobody else polls
+    def may_poll(self, part: int) -> bool:  # noqa: ARG002  # no other process polls
         """Always."""
         return True
 

@@ -47,8 +47,8 @@ class SharedPolls:
     """The peers of this process's watcher.
 
     Args:
-        redis: a client whose sockets outlast a read of `LISTEN_SECONDS`, and which has little patience: a poll
-            without the others is better than one that waits for a Redis that is away.
+        redis: a client with a socket time-out above `LISTEN_SECONDS` and little patience: a poll without the others
+            is better than one that waits for a Redis that is away.
         prefix: of the account's keys.
         fleet: knows how many predictions the fleet has in flight.
     """

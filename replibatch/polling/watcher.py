@@ -85,7 +85,7 @@ class Watcher:
 
         Args:
             prediction: it, just created; or the id of one that may be of any age.
-            model: its model, whose durations are learned from what ends.
+            model: its model; durations are learned by model.
             typical_seconds: the model's usual time, as long as none has been seen.
             on_end: must return quickly. A later `watch` of the same prediction takes its place.
         """
@@ -119,7 +119,7 @@ class Watcher:
         began: float,
         rows_of: Callable[[Sequence[str]], Sequence[Prediction]],
     ) -> None:
-        """Take in what another process has read.
+        """Take in the rows that another process has read.
 
         Args:
             running: ids of predictions that were not over.
@@ -292,7 +292,7 @@ class Watcher:
                     item.durations.learn((prediction.completed_at - prediction.created_at).total_seconds())
         try:
             self._on_ends([prediction for _, prediction in ended])
-        except Exception as error:  # whoever waits for an end must hear of it all the same
+        except Exception as error:  # the waiting threads must get the end all the same
             log.exception("unexpected", error=str(error))
         for item, prediction in ended:
             try:

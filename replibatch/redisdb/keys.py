@@ -110,6 +110,8 @@ POLLED = Key("polled:{id}", "hash", "polling", "10 seconds", "prediction -> JSON
 POLLS = Key("polls", "channel", "polling", "-", "what was read")
 UPLOAD = Key("upload:{name}", "string", "execution", "23 hours", "the address of an uploaded reference image")
 UPLOAD_LOCK = Key("upload:{name}:lock", "string", "execution", "1 minute", "held by who uploads it")
+DATA_URIS = Key("data-uris:{model}", "string", "execution", "30 days", "1: files go to the model as data URIs")
+PUBLISHED = Key("models", "hash", "catalog", LASTING, "model -> JSON of the inputs, outputs and price it publishes")
 REMOVING = Key("inputs:removing", "string", "execution", "1 hour", "the process that removed unused reference images")
 
 # Runs of the command line

@@ -24,7 +24,7 @@ from replibatch.worker.app import app
 
 log = structlog.get_logger(__name__)
 
-_epilogues: dict[str, Step] = {}  # by task id: what must wait until Celery has written the task's state
+_epilogues: dict[str, Step] = {}  # by task id: steps that wait until Celery has written the task's state
 
 
 @app.task(name=TASK, bind=True, throws=(ReplibatchError,))
@@ -44,7 +44,7 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
         publish(app, context.jobs, outcome.settled.messages)
         call_linked(app, context.jobs, outcome.settled.calls)
         if outcome.result.success:
-            return outcome.result.to_json()  # for the event: Celery has been told what it keeps
+            return outcome.result.to_json()  # for the event alone: the records wrote Celery's result
         if outcome.result.state == State.CANCELED:
             task.send_event("task-revoked", terminated=True, signum=None, expired=False)
             raise Ignore  # its state is written
@@ -62,7 +62,7 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
         if outcome.epilogue:
             _epilogues[task.request.id] = outcome.epilogue
         raise Retry(outcome.why, exc=ReplibatchError(outcome.why))
-    raise Ignore  # somebody else's, or over: no state is written
+    raise Ignore  # another process's, or over: no state is written
 
 
 def _run_epilogue(task_id: str, **_: Any) -> None:
@@ -73,11 +73,11 @@ def _run_epilogue(task_id: str, **_: Any) -> None:
 def _open(**_: Any) -> None:
     if not structlog.is_configured():  # started by Celery's own command
         logs.configure("lines", level=logging.INFO, others=logging.WARNING)
-    lifecycle.open_shop()
+    lifecycle.open_worker()
 
 
 def _keep_logging(loglevel: int, **_: Any) -> None:
-    """Celery's lines go where ours go; how many of them, its own option says."""
+    """Celery's lines go where ours go, at the level of its own option."""
     logging.getLogger().setLevel(loglevel)
 
 
@@ -87,7 +87,7 @@ def _drain(**_: Any) -> None:
 
 
 def _close(**_: Any) -> None:
-    lifecycle.close_shop()
+    lifecycle.close_worker()
 
 
 signals.task_postrun.connect(_run_epilogue)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support import PROJECT
 
@@ -32,8 +34,22 @@ def test_every_row_of_the_guide_names_what_shows_it() -> None:
     assert len(rows) > 60 and open_rows == []
 
 
+def test_the_first_command_says_which_python_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    (check,) = re.findall(r"^python3 -c '(.*)' &&$", readme, re.MULTILINE)
+    with pytest.raises(SystemExit) as ended:
+        exec(check)
+    assert not ended.value.code
+    with monkeypatch.context() as old, pytest.raises(SystemExit) as ended:
+        old.setattr(sys, "version_info", (3, 10, 13))
+        old.setattr(sys, "version", "3.10.13 (main)")
+        exec(check)
+    assert ended.value.code == "Python is 3.10.13; expected: 3.11 or later"
+    assert 'requires-python = ">=3.11"' in (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
+
+
 def test_every_link_of_a_page_leads_somewhere() -> None:
-    for page in (PROJECT / "docs").glob("*.md"):
+    for page in (*(PROJECT / "docs").rglob("*.md"), *PROJECT.glob("*.md")):
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
@@ -58,3 +74,11 @@ def test_every_room_has_its_line_on_that_page() -> None:
     table = ARCHITECTURE.read_text(encoding="utf-8").partition("## The rooms")[2].partition("## The way")[0]
     named = {name.rstrip("/").rpartition("/")[2] for name in re.findall(r"`([\w/.]+)`", table)}
     assert rooms - {"py.typed"} - named == set()
+
+
+def test_every_page_has_a_place_on_the_site_which_loads_nothing_from_elsewhere() -> None:
+    site = yaml.safe_load((PROJECT / "mkdocs.yml").read_text(encoding="utf-8"))
+    places = set(re.findall(r"'([\w/-]+\.md)'", str(site["nav"])))
+    folder = PROJECT / "docs"
+    assert places == {path.relative_to(folder).as_posix() for path in folder.rglob("*.md")}
+    assert site["theme"]["font"] is False and not site.keys() & {"extra_javascript", "extra_css"}

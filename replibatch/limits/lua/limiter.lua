@@ -51,7 +51,11 @@ end
 
 local function budget_key(name) return key('budget', name) end
 
+-- A price that is not known (-1) fits no budget at all.
 local function affordable(ticket)
+  if ticket.price < 0 then
+    return not state.budget and (ticket.purse == '' or not redis.call('HGET', purse_key(ticket.purse), 'cap'))
+  end
   if state.budget then
     local taken = redis.call('HMGET', SPEND, month(), 'reserved')
     if (tonumber(taken[1]) or 0) + (tonumber(taken[2]) or 0) + ticket.price > state.budget then return false end
@@ -66,7 +70,7 @@ local function affordable(ticket)
 end
 
 local function reserve(ticket, sign)
-  if ticket.price == 0 then return end
+  if ticket.price <= 0 then return end
   redis.call('HINCRBY', SPEND, 'reserved', whole(sign * ticket.price))
   if ticket.budget ~= '' then
     redis.call('HINCRBY', budget_key(ticket.budget), 'reserved', whole(sign * ticket.price))
@@ -74,7 +78,7 @@ local function reserve(ticket, sign)
 end
 
 local function spend(ticket, cost)
-  if cost == 0 then return end
+  if cost <= 0 then return end
   redis.call('HINCRBY', SPEND, month(), whole(cost))
   if ticket.budget ~= '' then redis.call('HINCRBY', budget_key(ticket.budget), 'spent', whole(cost)) end
 end

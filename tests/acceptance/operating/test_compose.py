@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from replibatch import BatchRequest, enqueue_batch
+from replibatch import BatchRequest, __version__, enqueue_batch
 from replibatch.embedded.server import free_port
 from replibatch.producer import open_producer
 from replibatch.redisdb.health import Health, check_server
@@ -30,7 +29,6 @@ from tests.support.waiting import until
 
 VARIABLES = {"REPLICATE_API_TOKEN": "r8_of_the_tests", "REDIS_PASSWORD": "p" * 64, "FLOWER_BASIC_AUTH": "ann:secret"}
 SECRET = "s3cret-of-the-token"
-VERSION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
 
 
 @pytest.fixture
@@ -41,7 +39,7 @@ def services() -> dict[str, Any]:
 def test_images_are_pinned_to_a_version(services: dict[str, Any]) -> None:
     images = {name: service["image"] for name, service in services.items()}
     assert set(images) == {"redis", "worker", "flower"}
-    assert images["worker"] == images["flower"] == f"replibatch:{VERSION}"
+    assert images["worker"] == images["flower"] == f"replibatch:{__version__}"
     assert re.fullmatch(r"redis:[78]\.\d+\.\d+-\w+", images["redis"])
     bases = re.findall(r"^(?:FROM|ARG PYTHON=) ?(\S+)", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
     assert set(bases) == {"${PYTHON}", bases[0]}
