@@ -274,10 +274,19 @@ class NoList(NotThere):
 
 
 class MaybeCreated(AttemptFailure):
-    """The reply to a create was lost: the prediction may exist, and be paid for."""
+    """The reply to a create was lost: the prediction may exist, and be paid for.
+
+    Args:
+        message: the cause, in one line.
+        unreachable: the same as an outage of the way there; None where Replicate itself answered with an error.
+    """
 
     reason = "reply lost"
     verdict = Verdict.RECONCILE
+
+    def __init__(self, message: str, unreachable: ApiUnreachable | None = None) -> None:
+        self.unreachable = unreachable
+        super().__init__(message)
 
 
 class InvalidInput(AttemptFailure):

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from replibatch.errors import (
     AccountStopped,
+    ApiUnreachable,
     AttemptFailure,
     MaybeCreated,
     NoOutput,
@@ -29,7 +30,7 @@ from replibatch.errors import (
     Throttled,
     WrongOutput,
 )
-from replibatch.execution import followup
+from replibatch.execution import followup, outages
 from replibatch.execution.context import OVERDUE_SECONDS, Running, WorkerContext
 from replibatch.execution.outcomes import Done, Leave, Left, Outcome, SteppedAside
 from replibatch.execution.reconcile import Lost, fingerprint
@@ -87,6 +88,8 @@ class Work:
         began: when the attempt began, on the monotonic clock.
         prediction_id: once there is one.
         quote: the attempt's price.
+        own_errors: how often a create of it was answered with an error of Replicate's own.
+        saw_outages: of a storage or host, that its saves have met.
         cost_usd: what the attempt cost; None where the price is not known.
     """
 
@@ -100,7 +103,12 @@ class Work:
         self.inputs, self.warnings = inputs_for(self.model, record.request, safety_off=safety_off)
         self.quote = context.prices.quote(self.model, self.inputs, record.request.max_price_usd)
         self.ticket = Ticket(
-            running.attempt_key, record.fence, self.quote.reserved_usd, record.budget, record.priority
+            running.attempt_key,
+            record.fence,
+            self.quote.reserved_usd,
+            record.budget,
+            record.priority,
+            record.model,
         )
         secrets = secrets_of(self.model, self.inputs)
         self._concealed = {value: str(self.inputs[name]) for name, value in secrets.items()}
@@ -109,6 +117,8 @@ class Work:
         self.sent_inputs: dict[str, Any] | None = None
         self.began = record.created_at or time.monotonic()
         self.prediction_id = record.prediction_id
+        self.own_errors = 0
+        self.saw_outages: set[str] = set()
         self.cost_usd: float | None = 0.0
         self.log = log.bind(
             generation=record.id, batch=record.batch or None, model=record.model, attempt=record.attempt
@@ -256,11 +266,7 @@ def _create(work: Work) -> Prediction:
     if record.pause_seconds:
         work.pause(record.pause_seconds)
     wants_data = work.model.data_uris or context.learned.wants_data_uris(work.model.name)
-    try:
-        inputs = context.uploads.with_data(work.inputs) if wants_data else context.uploads.with_urls(work.inputs)
-    except AccountStopped as stop:
-        raise Leave(followup.stopped(work, stop)) from stop
-    work.sent_inputs = inputs
+    inputs = work.sent_inputs = _uploaded(work, wants_data=wants_data)
     secrets = secrets_of(work.model, work.inputs)
     # The fingerprint holds no secret: the account's list never shows one.
     sent = fingerprint(work.model.name, {name: value for name, value in inputs.items() if name not in secrets})
@@ -288,9 +294,16 @@ def _create(work: Work) -> Prediction:
         except Throttled as failure:
             work.log.info("throttled", retry_after_seconds=failure.retry_after_seconds)
             run_together(context.redis, context.limiter.throttled_step(ticket, failure.retry_after_seconds))
+        except ApiUnreachable as failure:
+            outages.hold(work, failure)
         except MaybeCreated as failure:
             work.log.warning("the reply to a create was lost", error=work.cleaned(str(failure)))
-            return _find_lost(work, sent)
+            is_of_all = outages.is_of_all(work, failure)
+            try:
+                return _find_lost(work, sent)
+            except NotCreated:
+                if not is_of_all:
+                    raise
         except AccountStopped as stop:
             run_together(context.redis, context.limiter.refused_step(ticket))
             raise Leave(followup.stopped(work, stop)) from stop
@@ -299,6 +312,18 @@ def _create(work: Work) -> Prediction:
             raise
         else:
             return prediction if _claim(work, prediction) else _find_lost(work, sent)
+
+
+def _uploaded(work: Work, *, wants_data: bool) -> dict[str, Any]:
+    """The inputs with their files where Replicate finds them; waits while it cannot be reached."""
+    uploads = work.context.uploads
+    while True:
+        try:
+            return uploads.with_data(work.inputs) if wants_data else uploads.with_urls(work.inputs)
+        except AccountStopped as stop:
+            raise Leave(followup.stopped(work, stop)) from stop
+        except ApiUnreachable as failure:
+            outages.pause_for_upload(work, failure)
 
 
 def _claim(work: Work, prediction: Prediction) -> bool:
@@ -385,7 +410,9 @@ def _cancel(work: Work, prediction_id: str, *, overdue: bool) -> Prediction | No
 def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
     """Save the output; a download that fails is tried again from the finished prediction."""
     context, request = work.context, work.record.request
-    for number in range(1, SAVE_TRIES + 1):
+    number = 0
+    while True:
+        number += 1
         try:
             files, warnings = save(
                 ended.output,
@@ -398,15 +425,19 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
         except (NoOutput, OutputErased):
             raise
         except (AttemptFailure, OSError) as failure:
-            if isinstance(failure, WrongOutput) and number == WRONG_TRIES:
+            if isinstance(failure, WrongOutput) and number >= WRONG_TRIES:
                 raise
-            if number == SAVE_TRIES:
-                raise NotSaved(f"the output could not be saved: {failure}") from failure
             work.log.warning("could not save", error=str(failure))
-            work.pause(2.0**number / 4)
+            if outage := outages.of_save(work, failure):  # what is paid for is kept until Replicate erases it
+                work.saw_outages.add(outage)
+                outages.await_turn(work, outage)
+            elif number >= SAVE_TRIES:
+                raise NotSaved(f"the output could not be saved: {failure}") from failure
+            else:
+                work.pause(2.0**number / 4)
             with suppress(ReplibatchError):
                 ended = context.api.get(ended.id)
         else:
+            outages.saved(work)
             work.warnings = [*work.warnings, *warnings]
             return files
-    raise AssertionError("unreachable")

@@ -20,6 +20,7 @@ from replibatch.catalog.published import InFolder, InRedis, folder_for
 from replibatch.errors import SettingsError
 from replibatch.execution.credentials import Credentials
 from replibatch.execution.learned import Learned
+from replibatch.execution.outages import Checks
 from replibatch.execution.pricing import PriceList, Quote
 from replibatch.execution.rebuild import Rebuild
 from replibatch.execution.reconcile import Reconciler
@@ -150,6 +151,7 @@ class WorkerContext:
             self.api,
             folder if embedded else InRedis(self.redis, self.limiter.prefix),
         )
+        self._checks = Checks(self)
         self.running: dict[str, Running] = {}
         self.tickets: dict[str, tuple[Ticket, Quote]] = {}
 
@@ -160,6 +162,7 @@ class WorkerContext:
         self.watcher.start()
         self._shared_polls.start(self.watcher)
         self.reconciler.start()
+        self._checks.start()
 
     def models_of(self, record: Record) -> dict[str, Model]:
         """The models that a generation may be made by, by name, as they were when it was asked for."""
@@ -206,7 +209,10 @@ class WorkerContext:
         if held:
             run_together(
                 self.redis,
-                *(self.limiter.released_step(ticket, quote.booked_usd(one)) for one, ticket, quote in held),
+                *(
+                    self.limiter.released_step(ticket, quote.booked_usd(one), succeeded=one.status == "succeeded")
+                    for one, ticket, quote in held
+                ),
             )
         for prediction, _, _ in held:
             self.tickets.pop(prediction.id, None)
@@ -225,6 +231,7 @@ class WorkerContext:
     def stop(self) -> None:
         """Hand everything over, take leave, close."""
         self.credentials.stop()
+        self._checks.stop()
         self._rebuild.stop()
         try:
             self.jobs.give_back()

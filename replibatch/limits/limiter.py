@@ -196,11 +196,14 @@ class Limiter:
 
     def heartbeat(self, report: dict[str, Any], *, leaving: bool = False) -> Beat:
         """Say that this process lives, and the limits it was explicitly given."""
-        known, must_report, handed, again, snapshot, *counts = self._call(
+        known, must_report, handed, again, snapshot, max_concurrent, in_flight, outages = self._call(
             "heartbeat", process=self.process, report=json.dumps(report), leaving=leaving
         )
         self._is_new = self._is_new and not snapshot
-        return Beat(bool(known), bool(must_report), list(handed), _seconds(again), str(snapshot), *map(int, counts))
+        return Beat(
+            bool(known), bool(must_report), list(handed), _seconds(again), str(snapshot), int(max_concurrent),
+            int(in_flight), frozenset(outages),
+        )  # fmt: skip
 
     def report(self, snapshot: str, waiting: Iterable[str]) -> None:
         """Say what this process holds, for a state that was lost.

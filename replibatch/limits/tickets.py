@@ -55,6 +55,7 @@ class Beat(NamedTuple):
         snapshot: to be handed back with a report; empty while the state is not trusted.
         max_concurrent: the limit in force.
         in_flight: how many slots are held, by all processes.
+        outages: the names of what is out, or has failed of late.
     """
 
     known: bool
@@ -64,6 +65,7 @@ class Beat(NamedTuple):
     snapshot: str
     max_concurrent: int
     in_flight: int
+    outages: frozenset[str]
 
 
 class Row(NamedTuple):

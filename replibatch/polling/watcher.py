@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from replibatch.errors import AccountStopped, AttemptFailure, ReplibatchError, Throttled
+from replibatch.errors import AccountStopped, ApiUnreachable, AttemptFailure, ReplibatchError, Throttled
 from replibatch.polling.durations import Durations
 from replibatch.polling.pace import SHORTEST_PAUSE_SECONDS, seconds_until_worth_a_poll
 from replibatch.polling.peers import NoPeers, Peers
@@ -65,6 +65,7 @@ class Watcher:
         self._page_seconds = float("inf")
         self._list_again_at = 0.0
         self._wake_at = 0.0
+        self.trouble: ApiUnreachable | None = None
         self._elsewhere_until = float("-inf")  # another process is reading what was worth a look
         self._reads_until = float("-inf")  # the process's share of the reads is used up until then
         self._changed = threading.Condition()
@@ -155,6 +156,7 @@ class Watcher:
             return self._trouble(error, STOPPED_SECONDS)
         except ReplibatchError as error:
             return self._trouble(error, TROUBLE_SECONDS)
+        self.trouble = None
         # Processes that share the account share its reads, and where reads have to wait all make fewer.
         # Much ends at once: what was not read of late may be read then.
         now = time.monotonic()
@@ -164,6 +166,7 @@ class Watcher:
         return max(SHORTEST_PAUSE_SECONDS, self._reads_until - now, min(now - began, TROUBLE_SECONDS))
 
     def _trouble(self, error: ReplibatchError, seconds: float) -> float:
+        self.trouble = error if isinstance(error, ApiUnreachable) else None
         log.warning("could not look after predictions", error=str(error), again_in_seconds=seconds)
         return seconds
 

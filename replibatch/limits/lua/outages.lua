@@ -14,6 +14,7 @@
 local OUTAGES = key('outages')
 local PROBE_MS = 60000 -- a probe without any outcome is given up
 local FIRST_PAUSE_MS, LAST_PAUSE_MS = 500, 4000 -- between two probes
+local LAST_MODEL_PAUSE_MS = 60000 -- its probes cost more
 local RECENT_MS = 10000 -- a create that went through so lately speaks for the API
 local FORGET_MS = 600000 -- failures in a row that are further apart do not count together
 local HOLDING = { 'api', 'storage', 'outputs' }
@@ -25,6 +26,12 @@ do
 end
 
 local function write_outage(name) redis.call('HSET', OUTAGES, name, cjson.encode(outages[name])) end
+
+local function names_of_outages()
+  local names = {}
+  for name in pairs(outages) do names[#names + 1] = name end
+  return names
+end
 
 local function needed_by(ticket)
   local found = {}
@@ -96,7 +103,7 @@ local function report_fault(fault, attempt, process)
   if outage.probe == attempt or not is_probing(outage) then
     if now >= outage.probe_at then
       outage.pause_ms = fault.pause_ms > 0 and fault.pause_ms
-        or math.min(LAST_PAUSE_MS, math.max(FIRST_PAUSE_MS, 2 * outage.pause_ms))
+        or math.min(string.sub(fault.name, 1, 6) == 'model:' and LAST_MODEL_PAUSE_MS or LAST_PAUSE_MS, math.max(FIRST_PAUSE_MS, 2 * outage.pause_ms))
       outage.probe_at = now + outage.pause_ms
     end
     outage.probe = ''

@@ -27,6 +27,13 @@ for name, outage in pairs(outages) do
     out[#out + 1] = { name, outage.kind, outage.message, now - outage.since, outage.count }
   end
 end
+local SLOW_MS = 4000 -- a create without an answer for so long is shown
+local oldest = redis.call('ZRANGE', CREATING, 0, 0, 'WITHSCORES')[2]
+local waited_for = oldest and now - tonumber(oldest) or 0
+if waited_for > SLOW_MS and not outages.api and now - (state.last_created or 0) > SLOW_MS then
+  local count = redis.call('ZCARD', CREATING)
+  out[#out + 1] = { 'api', 'waiting', 'no answer yet to ' .. count .. (count == 1 and ' create' or ' creates'), waited_for, count }
+end
 local creating = redis.call('ZCARD', CREATING) + redis.call('ZCARD', GRANTED)
 save()
 return cjson.encode({
