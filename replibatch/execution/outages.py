@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ UPLOAD_AGAIN_SECONDS = 2.0
 TURN_SECONDS = 5.0  # between two tries to save what is made
 LEAST_FREE_BYTES = 32 * 1024**2  # of a storage: with less nothing more is created
 CHECK_SECONDS = 2.0
+UNREAD_SECONDS = 4.0  # without a read, while predictions are awaited
 HELD = "held"  # the reason of an attempt that an outage has used up nothing of
 
 _FAILURES_OF_MODELS = (PredictionFailed, PredictionTimedOut, Interrupted, NoOutput, WrongOutput)
@@ -145,6 +147,8 @@ class Checks:
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._reported: set[str] = set()
+        self._asked_at = 0.0
+        self._last_trouble: ApiUnreachable | None = None
         self._loop = Loop("outages", self._step)
 
     def start(self) -> None:
@@ -158,9 +162,24 @@ class Checks:
     def _step(self) -> float:
         context = self._context
         self._tell(STORAGE, storage_fault(context))
-        trouble = context.watcher.trouble
+        trouble = self._trouble()
         self._tell(READS, Fault(READS, trouble.kind, str(trouble)) if trouble else None)
         return CHECK_SECONDS
+
+    def _trouble(self) -> ApiUnreachable | None:
+        """Why reads have no answer; None where they have. Asks where predictions are awaited that need no poll yet."""
+        watcher = self._context.watcher
+        is_due = watcher.is_watching and time.monotonic() - max(watcher.read_at, self._asked_at) > UNREAD_SECONDS
+        if watcher.trouble or not is_due:
+            return watcher.trouble or self._last_trouble
+        self._asked_at, self._last_trouble = time.monotonic(), None
+        try:
+            self._context.api.account()
+        except ApiUnreachable as trouble:
+            self._last_trouble = trouble
+        except ReplibatchError:
+            pass
+        return self._last_trouble
 
     def _tell(self, name: str, fault: Fault | None) -> None:
         """Report a fault again and again, and its end once."""
