@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -20,7 +20,7 @@ from replibatch.catalog.published import InFolder, InRedis, folder_for
 from replibatch.errors import SettingsError
 from replibatch.execution.credentials import Credentials
 from replibatch.execution.learned import Learned
-from replibatch.execution.outages import Checks
+from replibatch.execution.outages import Checks, report_download
 from replibatch.execution.pricing import PriceList, Quote
 from replibatch.execution.rebuild import Rebuild
 from replibatch.execution.reconcile import Reconciler
@@ -139,7 +139,11 @@ class WorkerContext:
         )
         self.reconciler = Reconciler(self.api, self.claim, self.jobs.to_cancel, settings.settle_seconds)
         self.storage = storage_for(settings, embedded=embedded)
-        self.downloader = Downloader(settings.replicate_base_url, settings.replicate_api_token)
+        self.downloader = Downloader(
+            settings.replicate_base_url,
+            settings.replicate_api_token,
+            on_trouble=partial(report_download, self.limiter),
+        )
         self.uploads = Uploads(
             self.redis, self.limiter.prefix, self.storage.open_input, self.api.upload, self.api.has_file
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
+from redis.exceptions import RedisError
 
 from replibatch.errors import (
     ApiUnreachable,
@@ -31,6 +33,7 @@ from replibatch.requests import Attempt
 if TYPE_CHECKING:
     from replibatch.execution.attempt import Work
     from replibatch.execution.context import WorkerContext
+    from replibatch.limits import Limiter
 
 IN_A_ROW = 3  # creates without an answer; outputs that cannot be downloaded; 404s of a model
 OWN_ERRORS = 5  # of Replicate's own to creates of one attempt: then it is the attempt's
@@ -106,6 +109,12 @@ def of_save(work: Work, failure: AttemptFailure | OSError) -> str:
     return fault.name if context.limiter.report_fault(fault, _saver(work)) else ""
 
 
+def report_download(limiter: Limiter, cause: str) -> None:
+    """A download has failed twice, and is tried again."""
+    with suppress(RedisError):
+        limiter.report_fault(Fault(OUTPUTS, "download", cause, IN_A_ROW, TURN_SECONDS))
+
+
 def saved(work: Work) -> None:
     """An output was saved: both its host and the storage work."""
     for name in (OUTPUTS, STORAGE):
@@ -167,7 +176,7 @@ class Checks:
         return CHECK_SECONDS
 
     def _trouble(self) -> ApiUnreachable | None:
-        """Why reads have no answer; None where they have. Asks where predictions are awaited that need no poll yet."""
+        """Why reads have no answer; None where they have. Asks while predictions are awaited that need no poll."""
         watcher = self._context.watcher
         is_due = watcher.is_watching and time.monotonic() - max(watcher.read_at, self._asked_at) > UNREAD_SECONDS
         if watcher.trouble or not is_due:

@@ -38,7 +38,8 @@ def way(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
 
 
 def status(fleet: str) -> AccountStatus:
-    return Limiter(connect(fleet), load(), "looks").status()
+    with connect(fleet) as redis:
+        return Limiter(redis, load(), "looks").status()
 
 
 def outages(fleet: str) -> list[str]:
@@ -64,12 +65,12 @@ def test_no_way_to_the_api(
     write_prompts(ITEMS)
     getattr(way, how)()
     run = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
-    until(lambda: "api" in outages(fleet), what="the outage is shown", seconds=30)
+    until(lambda: {"api", "reads"} & set(outages(fleet)), what="the outage is shown", seconds=45)
     time.sleep(3)
     assert not sandbox.books.create_times
     way.pass_on()
     said = all_made(run, sandbox)
-    assert "takes no creates" in said
+    assert "Replicate's API" in said
     until(lambda: outages(fleet) == [], what="it is over", seconds=5)
 
 
@@ -105,11 +106,12 @@ def test_the_way_breaks_in_the_midst(
 def test_outputs_cannot_be_fetched(fleet: str, sandbox: Sandbox, start_worker: StartWorker, start: Start) -> None:
     start_worker("--concurrency", "20")
     write_prompts(ITEMS)
+    sandbox.settings.latency_seconds = 2.0
     sandbox.settings.fault_rates = {"download-503-html": 1.0}
     run = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
     until(lambda: "outputs" in outages(fleet), what="the outage is shown", seconds=40)
     made = len(sandbox.books.create_times)
-    assert made <= 7, "nothing more is created that could not be saved"
+    assert made < ITEMS, "nothing more is created that could not be saved"
     time.sleep(3)
     assert len(sandbox.books.create_times) <= made + 1
     sandbox.settings.fault_rates = {}
