@@ -274,10 +274,19 @@ class NoList(NotThere):
 
 
 class MaybeCreated(AttemptFailure):
-    """The reply to a create was lost: the prediction may exist, and be paid for."""
+    """The reply to a create was lost: the prediction may exist, and be paid for.
+
+    Args:
+        message: one line.
+        outage: the outage by which it was lost; None where Replicate itself answered with an error.
+    """
 
     reason = "reply lost"
     verdict = Verdict.RECONCILE
+
+    def __init__(self, message: str, outage: ApiUnreachable | None = None) -> None:
+        self.outage = outage
+        super().__init__(message)
 
 
 class InvalidInput(AttemptFailure):

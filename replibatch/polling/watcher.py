@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from replibatch.errors import AccountStopped, AttemptFailure, ReplibatchError, Throttled
+from replibatch.errors import AccountStopped, ApiUnreachable, AttemptFailure, NoList, ReplibatchError, Throttled
 from replibatch.polling.durations import Durations
 from replibatch.polling.pace import SHORTEST_PAUSE_SECONDS, seconds_until_worth_a_poll
 from replibatch.polling.peers import NoPeers, Peers
@@ -32,6 +32,7 @@ SINGLES = 2  # this few of unknown age are asked for singly before a page is tur
 MOST_SINGLES = 20  # in a row, before the others are looked at again
 TROUBLE_SECONDS = 1.0  # until what could not be read is tried again; without the list, all are asked for singly
 STOPPED_SECONDS = 2.0
+NO_LIST_SECONDS = 60.0  # until a server without a list is asked for it again
 LAST_POLL_SECONDS = 1.0  # a poll that takes longer is not waited for
 ELSEWHERE_SECONDS = 0.25  # what another process is about to read is waited for so long
 TICK = timedelta(milliseconds=10)  # `created_before` is turned up by this, lest rounding hides a row
@@ -243,7 +244,7 @@ class Watcher:
         for item in items:
             try:
                 self._seen([self._api.get(item.id)], now)
-            except Throttled:
+            except (Throttled, ApiUnreachable):
                 raise
             except AttemptFailure as error:
                 log.warning("could not read a prediction", prediction=item.id, error=str(error))
@@ -257,7 +258,8 @@ class Watcher:
             raise
         except AttemptFailure as error:
             log.warning("could not list predictions", error=str(error))
-            self._list_again_at = time.monotonic() + TROUBLE_SECONDS
+            no_list = isinstance(error, NoList)
+            self._list_again_at = time.monotonic() + (NO_LIST_SECONDS if no_list else TROUBLE_SECONDS)
             return None
 
     def _seen(self, rows: Iterable[Prediction], now: float) -> None:

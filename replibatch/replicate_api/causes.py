@@ -25,7 +25,7 @@ def of_create(error: httpx.HTTPError, base_url: str) -> ReplibatchError:
     cause = of_read(error, base_url)
     if isinstance(error, _NEVER_SENT) or cause.is_lasting:
         return cause
-    return MaybeCreated(str(cause))
+    return MaybeCreated(str(cause), cause)
 
 
 def of_read(error: httpx.HTTPError, base_url: str) -> ApiUnreachable:  # noqa: PLR0911  # a table
