@@ -160,13 +160,15 @@ class ReplicateAPI:
         query = urlencode({name: at.astimezone(UTC).isoformat() for name, at in bounds.items() if at is not None})
         path: str | None = "/v1/predictions" + (f"?{query}" if query else "")
         seen: set[str] = set()
-        while path:
+        asked: set[str] = set()
+        while path and path not in asked:
+            asked.add(path)
             rows, path = self._page(path, page_seconds)
             fresh = [row for row in rows if row.id not in seen]
             seen |= {row.id for row in fresh}
             yield [row for row in fresh if not _is_outside(row, created_after, created_before)]
             times = [row.created_at for row in rows if row.created_at]
-            if not fresh or (created_after and times and max(times) < created_after):
+            if (rows and not fresh) or (created_after and times and max(times) < created_after):
                 return
 
     def now(self) -> datetime:
@@ -263,13 +265,12 @@ class ReplicateAPI:
             if row is None and is_whole(answer.content) and prediction_id.encode() in answer.content:
                 raise Unreadable(f"Replicate's row of the prediction {prediction_id} cannot be read")
             raise answers.of_read(answer)
+        if row.get("id") != prediction_id:
+            raise answers.of_read(answer)
         try:
-            prediction = Prediction.from_json(row)
+            return Prediction.from_json(row)
         except ValueError as error:
             raise Unreadable(f"Replicate's row of the prediction {prediction_id} cannot be read: {error}") from None
-        if prediction.id != prediction_id:
-            raise answers.of_read(answer)
-        return prediction
 
     def _page(self, path: str, page_seconds: float) -> tuple[list[Prediction], str | None]:
         """One page of the list, and the path of the next."""
