@@ -277,15 +277,15 @@ class MaybeCreated(AttemptFailure):
     """The reply to a create was lost: the prediction may exist, and be paid for.
 
     Args:
-        message: one line.
-        outage: the outage by which it was lost; None where Replicate itself answered with an error.
+        message: the cause, in one line.
+        unreachable: the same as an outage of the way there; None where Replicate itself answered with an error.
     """
 
     reason = "reply lost"
     verdict = Verdict.RECONCILE
 
-    def __init__(self, message: str, outage: ApiUnreachable | None = None) -> None:
-        self.outage = outage
+    def __init__(self, message: str, unreachable: ApiUnreachable | None = None) -> None:
+        self.unreachable = unreachable
         super().__init__(message)
 
 

@@ -152,6 +152,13 @@ class Settings(BaseSettings):
         le=3600,
         description="How long the account's list is watched for a create whose reply was lost.",
     )
+    outage_after: int = Field(
+        20,
+        alias="REPLIBATCH_OUTAGE_AFTER",
+        ge=1,
+        le=100_000,
+        description="Attempts of one model in a row that failed alike: then the model is out, and its batches wait.",
+    )
     longest_pause_seconds: float = Field(
         300.0,
         alias="REPLIBATCH_LONGEST_PAUSE_SECONDS",

@@ -25,7 +25,7 @@ from replibatch.errors import (
     RequestError,
     WrongOutput,
 )
-from replibatch.execution import followup
+from replibatch.execution import followup, outages
 from replibatch.execution.awaiting import await_end
 from replibatch.execution.context import Running, WorkerContext
 from replibatch.execution.create import create
@@ -80,8 +80,9 @@ class Work:
         ticket: for the limiter.
         began: when the attempt began, on the monotonic clock.
         prediction_id: once there is one.
-        troubles: how often in a row Replicate could not be reached.
         quote: the attempt's price.
+        own_errors: how often a create was answered with an error of Replicate's own.
+        saw_outages: outages of the storage or a host that its saves met.
         cost_usd: what the attempt cost; None where the price is not known.
     """
 
@@ -95,7 +96,12 @@ class Work:
         self.inputs, self.warnings = inputs_for(self.model, record.request, safety_off=safety_off)
         self.quote = context.prices.quote(self.model, self.inputs, record.request.max_price_usd)
         self.ticket = Ticket(
-            running.attempt_key, record.fence, self.quote.reserved_usd, record.budget, record.priority
+            running.attempt_key,
+            record.fence,
+            self.quote.reserved_usd,
+            record.budget,
+            record.priority,
+            record.model,
         )
         secrets = secrets_of(self.model, self.inputs)
         self._concealed = {value: str(self.inputs[name]) for name, value in secrets.items()}
@@ -104,7 +110,8 @@ class Work:
         self.sent_inputs: dict[str, Any] | None = None
         self.began = record.created_at or time.monotonic()
         self.prediction_id = record.prediction_id
-        self.troubles = 0
+        self.own_errors = 0
+        self.saw_outages: set[str] = set()
         self.cost_usd: float | None = 0.0
         self.log = log.bind(
             generation=record.id, batch=record.batch or None, model=record.model, attempt=record.attempt
@@ -242,7 +249,9 @@ def _attempt(work: Work) -> Outcome:
 def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
     """Save the output; a download that fails is tried again from the finished prediction."""
     context, request = work.context, work.record.request
-    for number in range(1, SAVE_TRIES + 1):
+    number = 0
+    while True:
+        number += 1
         try:
             files, warnings = save(
                 ended.output,
@@ -255,15 +264,19 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
         except (NoOutput, OutputErased):
             raise
         except (AttemptFailure, OSError) as failure:
-            if isinstance(failure, WrongOutput) and number == WRONG_TRIES:
+            if isinstance(failure, WrongOutput) and number >= WRONG_TRIES:
                 raise
-            if number == SAVE_TRIES:
-                raise NotSaved(f"the output could not be saved: {failure}") from failure
             work.log.warning("could not save", error=str(failure))
-            work.pause(2.0**number / 4)
+            if outage := outages.of_save(work, failure):  # what is paid for is kept until Replicate erases it
+                work.saw_outages.add(outage)
+                outages.await_turn(work, outage)
+            elif number >= SAVE_TRIES:
+                raise NotSaved(f"the output could not be saved: {failure}") from failure
+            else:
+                work.pause(2.0**number / 4)
             with suppress(ReplibatchError):
                 ended = context.api.get(ended.id)
         else:
+            outages.saved(work)
             work.warnings = [*work.warnings, *warnings]
             return files
-    raise AssertionError("unreachable")

@@ -22,6 +22,7 @@ from replibatch.errors import NotThere, SettingsError
 from replibatch.execution.credentials import Credentials
 from replibatch.execution.echoes import Echoes
 from replibatch.execution.learned import Learned
+from replibatch.execution.outages import Checks
 from replibatch.execution.pricing import PriceList, Quote
 from replibatch.execution.rebuild import Rebuild
 from replibatch.execution.reconcile import Reconciler
@@ -158,6 +159,7 @@ class WorkerContext:
             self.api,
             folder if embedded else InRedis(self.redis, self.limiter.prefix),
         )
+        self._checks = Checks(self)
         self.running: dict[str, Running] = {}
         self._cancels = ThreadPoolExecutor(CANCELS_AT_ONCE, "cancel")
         self._ending: set[str] = set()  # predictions that are being canceled
@@ -170,6 +172,7 @@ class WorkerContext:
         self.watcher.start()
         self._shared_polls.start(self.watcher)
         self.reconciler.start()
+        self._checks.start()
 
     def models_of(self, record: Record) -> dict[str, Model]:
         """The models that a generation may be made by, by name, as they were when it was asked for."""
@@ -263,7 +266,10 @@ class WorkerContext:
         if held:
             run_together(
                 self.redis,
-                *(self.limiter.released_step(ticket, quote.booked_usd(one)) for one, ticket, quote in held),
+                *(
+                    self.limiter.released_step(ticket, quote.booked_usd(one), succeeded=one.status == "succeeded")
+                    for one, ticket, quote in held
+                ),
             )
         for prediction, _, _ in held:
             self.tickets.pop(prediction.id, None)
@@ -283,6 +289,7 @@ class WorkerContext:
         """Hand everything over, take leave, close."""
         self.credentials.stop()
         self._cancels.shutdown(wait=False, cancel_futures=True)
+        self._checks.stop()
         self._rebuild.stop()
         try:
             self.jobs.give_back()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from replibatch.errors import AccountStopped, ApiUnreachable, AttemptFailure, MaybeCreated, NotCreated, Throttled
-from replibatch.execution import followup
+from replibatch.execution import followup, outages
 from replibatch.execution.echoes import Sent, fingerprint
 from replibatch.execution.outcomes import Leave, SteppedAside
 from replibatch.execution.reconcile import Lost
@@ -18,8 +18,6 @@ from replibatch.replicate_api import Prediction
 
 if TYPE_CHECKING:
     from replibatch.execution.attempt import Work
-
-TROUBLE_SECONDS, LONGEST_TROUBLE_SECONDS = 0.25, 30.0  # before another create, where Replicate cannot be reached
 
 
 def create(work: Work) -> Prediction:
@@ -51,20 +49,14 @@ def create(work: Work) -> Prediction:
             raise Leave(followup.not_sent(work, intent))
         work.began = time.monotonic()
         lost = Lost(record, ticket, sent, confirmed_at)
-        try:
-            if prediction := _send(work, inputs | secrets, lost):
-                return prediction
-        except ApiUnreachable as failure:  # it says nothing of the item: no attempt is used up
-            work.log.warning("replicate cannot be reached", error=str(failure))
-            context.not_created(ticket)
-            work.pause(_trouble_seconds(work, failure))
+        if prediction := _send(work, inputs | secrets, lost):
+            return prediction
 
 
 def _send(work: Work, inputs: dict[str, Any], lost: Lost) -> Prediction | None:
-    """Send the create; its prediction, None where the account must pause first.
+    """Send the create; its prediction, or None where nothing was created, and that says nothing of the item.
 
     Raises:
-        ApiUnreachable: nothing was created, and that says nothing of the item.
         AttemptFailure: nothing was created.
         Leave: the attempt ends here.
     """
@@ -77,15 +69,22 @@ def _send(work: Work, inputs: dict[str, Any], lost: Lost) -> Prediction | None:
             timeout_seconds,
             may_send=lambda: context.waiting_room.heartbeat.lived_since(sent_at),
         )
-    except ApiUnreachable:
-        raise
+    except ApiUnreachable as failure:
+        outages.hold(work, failure)
+        return None
     except Throttled as failure:
         work.log.info("throttled", retry_after_seconds=failure.retry_after_seconds)
         run_together(context.redis, context.limiter.throttled_step(ticket, failure.retry_after_seconds))
         return None
     except MaybeCreated as failure:
         work.log.warning("the reply to a create was lost", error=work.cleaned(str(failure)))
-        return _find_lost(work, lost, outage=failure.outage)
+        is_of_all = outages.is_of_all(work, failure)
+        try:
+            return _find_lost(work, lost)
+        except NotCreated:
+            if not is_of_all:
+                raise
+            return None
     except AccountStopped as stop:
         run_together(context.redis, context.limiter.refused_step(ticket))
         raise Leave(followup.stopped(work, stop)) from stop
@@ -95,15 +94,7 @@ def _send(work: Work, inputs: dict[str, Any], lost: Lost) -> Prediction | None:
     if not _claim(work, prediction):
         return _find_lost(work, lost)
     context.echoes.learn(lost.sent, prediction)
-    work.troubles = 0
     return prediction
-
-
-def _trouble_seconds(work: Work, failure: ApiUnreachable) -> float:
-    """The pause before another request, where Replicate cannot be reached."""
-    work.troubles += 1
-    pause_seconds = min(LONGEST_TROUBLE_SECONDS, TROUBLE_SECONDS * 2.0**work.troubles)
-    return max(pause_seconds, min(failure.retry_after_seconds or 0.0, LONGEST_TROUBLE_SECONDS))
 
 
 def _inputs(work: Work) -> tuple[dict[str, Any], dict[str, str], Sent]:
@@ -116,8 +107,7 @@ def _inputs(work: Work) -> tuple[dict[str, Any], dict[str, str], Sent]:
         try:
             inputs = place_files(work.inputs)
         except ApiUnreachable as failure:
-            work.log.warning("replicate cannot be reached", error=str(failure))
-            work.pause(_trouble_seconds(work, failure))
+            outages.pause_for_upload(work, failure)
         except AccountStopped as stop:
             raise Leave(followup.stopped(work, stop)) from stop
     work.sent_inputs = inputs
@@ -143,11 +133,10 @@ def _claim(work: Work, prediction: Prediction) -> bool:
     return True
 
 
-def _find_lost(work: Work, lost: Lost, outage: ApiUnreachable | None = None) -> Prediction:
+def _find_lost(work: Work, lost: Lost) -> Prediction:
     """Find the prediction of a create after its reply was lost.
 
     Raises:
-        ApiUnreachable: it never reached Replicate, for the reason given.
         NotCreated: it never reached Replicate.
     """
     work.context.reconciler.submit(lost, tell=work.running.wake)
@@ -157,7 +146,5 @@ def _find_lost(work: Work, lost: Lost, outage: ApiUnreachable | None = None) -> 
     if lost.found is not None:
         work.has_created(lost.found.id)
         return lost.found
-    if outage is not None:
-        raise outage
     work.context.not_created(work.ticket)
     raise NotCreated("the create never reached Replicate")

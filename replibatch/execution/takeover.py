@@ -246,7 +246,7 @@ class Takeover:
     def _ticket(self, record: Record) -> Ticket:
         """The current attempt's, with its price: a rebuilt state reserves it again."""
         price_usd = self._quote(record).reserved_usd
-        return Ticket(record.attempt_key, record.fence, price_usd, record.budget, record.priority)
+        return Ticket(record.attempt_key, record.fence, price_usd, record.budget, record.priority, record.model)
 
     def _quote(self, record: Record) -> Quote:
         model, request = self._context.models_of(record)[record.model], record.request

@@ -67,6 +67,7 @@ class Watcher:
         self._page_seconds = float("inf")
         self._list_again_at = 0.0
         self._wake_at = 0.0
+        self.trouble: ApiUnreachable | None = None
         self._elsewhere_until = float("-inf")  # another process is reading what was worth a look
         self._reads_until = float("-inf")  # the process's share of the reads is used up until then
         self._changed = threading.Condition()
@@ -157,6 +158,7 @@ class Watcher:
             return self._trouble(error, STOPPED_SECONDS)
         except ReplibatchError as error:
             return self._trouble(error, TROUBLE_SECONDS)
+        self.trouble = None
         # Processes that share the account share its reads, and where reads have to wait all make fewer.
         # Much ends at once: what was not read of late may be read then.
         now = time.monotonic()
@@ -166,6 +168,7 @@ class Watcher:
         return max(SHORTEST_PAUSE_SECONDS, self._reads_until - now, min(now - began, TROUBLE_SECONDS))
 
     def _trouble(self, error: ReplibatchError, seconds: float) -> float:
+        self.trouble = error if isinstance(error, ApiUnreachable) else None
         log.warning("could not look after predictions", error=str(error), again_in_seconds=seconds)
         return seconds
 
@@ -241,7 +244,7 @@ class Watcher:
         self._ask_for(list(left.values())[:MOST_SINGLES], now)
 
     def _ask_for(self, items: Iterable[Watched], now: float) -> None:
-        """Read each singly. One that cannot be read harms its own prediction alone; after several, others must wait."""
+        """Read each singly. One that cannot be read harms its own prediction alone; after several, all must wait."""
         unanswered = 0
         for item in items:
             try:

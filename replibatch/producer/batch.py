@@ -228,7 +228,7 @@ class Batch:
         """
         if max_cost_usd is not None:
             self._producer.limiter.set_budget(self._producer.batches.budget(self.id), max_cost_usd)
-        self._producer.limiter.resume()
+        self._producer.limiter.resume(forget=True)
         self._producer.publish(self._producer.batches.hold(self.id, ""))
 
     def cancel(self) -> None:

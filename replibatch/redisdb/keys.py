@@ -55,11 +55,14 @@ GRANTED = Key("granted", "zset", "limits", LASTING, "attempt -> claim deadline: 
 CREATING = Key("creating", "zset", "limits", LASTING, "attempt -> claimed at: POSTs sent, or about to be, unanswered")
 WINDOW = Key("window", "list", "limits", LASTING, "time:posts:refused, oldest first: answered POSTs")
 WAITERS = Key("waiters", "zset", "limits", LASTING, "attempt -> priority and arrival")
-TICKETS = Key("tickets", "hash", "limits", LASTING, "attempt -> process, fence, price, budget, order, prediction")
+TICKETS = Key(
+    "tickets", "hash", "limits", LASTING, "attempt -> process, fence, price, budget, order, prediction, model"
+)
 LIMITS = Key("limits", "hash", "limits", LASTING, "limits in force, cooldown, what was learned, counters")
 STORED_LIMITS = Key("limits:stored", "hash", "limits", LASTING, "max_concurrent, per_window, budget of `limits set`")
 PROCESSES = Key("processes", "zset", "limits", "members: a day", "process -> last heartbeat")
 REPORTS = Key("reports", "hash", "limits", "fields: with the process", "process -> JSON of its last report")
+OUTAGES = Key("outages", "hash", "limits", "fields: until it works again", "what is out -> JSON: lua/outages.lua")
 SPEND = Key("spend", "hash", "limits", LASTING, "month (UTC) -> spent; reserved -> of all slots")
 BUDGET = Key("budget:{name}", "hash", "limits", WITH_BATCH, "cap, spent, reserved: of a batch, or of several")
 WAITED = Key("waited", "hash", "limits", LASTING, "cause -> ms that attempts have waited for it")

@@ -208,7 +208,8 @@ def _failure(meaning: Meaning, answer: Answer, model: str = "") -> ReplibatchErr
         case Meaning.REFUSED:
             return AttemptFailure(f"HTTP {answer.status}: {words}")
         case Meaning.OUT_MAYBE:
-            return MaybeCreated(str(unreachable(answer)), unreachable(answer))
+            cause = unreachable(answer)
+            return MaybeCreated(str(cause), cause)
     return unreachable(answer)
 
 

@@ -128,7 +128,7 @@ def resume(batch_id: str | None, max_cost: float | None) -> None:
 def _resume_account() -> None:
     producer = open_account()
     stop = producer.limiter.status().stop
-    producer.limiter.resume()
+    producer.limiter.resume(forget=True)
     held = [each for each, _ in producer.batches.newest(1_000_000) if stop_of(producer.batches.held(each))]
     for each in held:
         Batch(producer, each).resume()
