@@ -16,36 +16,29 @@ import structlog
 from redis.exceptions import RedisError
 
 from replibatch.errors import (
-    AccountStopped,
-    ApiUnreachable,
     AttemptFailure,
-    MaybeCreated,
     NoOutput,
-    NotCreated,
     NotSaved,
     OutputErased,
     PredictionCanceled,
     ReplibatchError,
     RequestError,
-    Throttled,
     WrongOutput,
 )
 from replibatch.execution import followup, outages
-from replibatch.execution.context import OVERDUE_SECONDS, Running, WorkerContext
+from replibatch.execution.awaiting import await_end
+from replibatch.execution.context import Running, WorkerContext
+from replibatch.execution.create import create
 from replibatch.execution.outcomes import Done, Leave, Left, Outcome, SteppedAside
-from replibatch.execution.reconcile import Lost, fingerprint
-from replibatch.execution.secret_inputs import check_secrets, secrets_of
+from replibatch.execution.secret_inputs import secrets_of
 from replibatch.jobs import Record
-from replibatch.limits import Standing, Ticket
+from replibatch.limits import Ticket
 from replibatch.outputs.save import save
 from replibatch.outputs.shapes import Declared
-from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction
 from replibatch.requests import Attempt, BatchResult, OutputFile, State, total_usd
 from replibatch.routing import inputs_for
 
-CANCEL_AGAIN_SECONDS = 5.0  # where a cancel did not end it
-CANCEL_FAILED_SECONDS = 1.0  # before the next try of one that failed
 SAVE_TRIES = 4
 WRONG_TRIES = 2  # of a page instead of a file: the server may have been in trouble
 
@@ -88,8 +81,8 @@ class Work:
         began: when the attempt began, on the monotonic clock.
         prediction_id: once there is one.
         quote: the attempt's price.
-        own_errors: how often a create of it was answered with an error of Replicate's own.
-        saw_outages: of a storage or host, that its saves have met.
+        own_errors: how often a create was answered with an error of Replicate's own.
+        saw_outages: outages of the storage or a host that its saves met.
         cost_usd: what the attempt cost; None where the price is not known.
     """
 
@@ -244,167 +237,13 @@ def _run(work: Work) -> Outcome:
 
 def _attempt(work: Work) -> Outcome:
     try:
-        prediction = work.record.prediction_id or _create(work)
+        prediction = work.record.prediction_id or create(work)
         work.context.learned.about(work.model)
-        ended = _await_end(work, prediction)
+        ended = await_end(work, prediction)
         files = _save(work, ended)
         return work.settle(State.SUCCEEDED, files, work.attempts(None))
     except AttemptFailure as failure:
         return followup.after(work, failure)
-
-
-def _create(work: Work) -> Prediction:
-    """Pass the limiter and create the prediction, or find it where the reply was lost.
-
-    Raises:
-        AttemptFailure: it was not created.
-        Leave: the attempt ends here.
-    """
-    context, record, ticket = work.context, work.record, work.ticket
-    work.quote.check(record.request.max_price_usd)
-    check_secrets(work.model, work.inputs)
-    if record.pause_seconds:
-        work.pause(record.pause_seconds)
-    wants_data = work.model.data_uris or context.learned.wants_data_uris(work.model.name)
-    inputs = work.sent_inputs = _uploaded(work, wants_data=wants_data)
-    secrets = secrets_of(work.model, work.inputs)
-    # The fingerprint holds no secret: the account's list never shows one.
-    sent = fingerprint(work.model.name, {name: value for name, value in inputs.items() if name not in secrets})
-    while True:
-        standing = context.waiting_room.acquire(ticket)
-        if standing in (Standing.UNSETTLED, Standing.CREATED):  # taken over before its prediction was recorded
-            return _find_lost(work, record.sent)
-        if standing != Standing.CLAIMED:
-            raise Leave(followup.turned_away(work, standing))
-        if work.running.canceled or context.waiting_room.draining:
-            context.limiter.release(ticket)
-            work.leave_if_over()
-        confirmed_at = time.monotonic()  # from here on the create is sent only if the record is surely still ours
-        if (intent := context.jobs.intend(record, sent)) != "ok":
-            context.limiter.release(ticket)
-            raise Leave(followup.not_sent(work, intent))
-        work.began = time.monotonic()
-        try:
-            prediction = context.api.create(
-                work.model.address,
-                inputs | secrets,
-                context.settings.prediction_timeout_seconds,
-                may_send=lambda: context.waiting_room.heartbeat.lived_since(confirmed_at),  # noqa: B023  # asked within
-            )
-        except Throttled as failure:
-            work.log.info("throttled", retry_after_seconds=failure.retry_after_seconds)
-            run_together(context.redis, context.limiter.throttled_step(ticket, failure.retry_after_seconds))
-        except ApiUnreachable as failure:
-            outages.hold(work, failure)
-        except MaybeCreated as failure:
-            work.log.warning("the reply to a create was lost", error=work.cleaned(str(failure)))
-            is_of_all = outages.is_of_all(work, failure)
-            try:
-                return _find_lost(work, sent)
-            except NotCreated:
-                if not is_of_all:
-                    raise
-        except AccountStopped as stop:
-            run_together(context.redis, context.limiter.refused_step(ticket))
-            raise Leave(followup.stopped(work, stop)) from stop
-        except AttemptFailure:
-            run_together(context.redis, context.limiter.refused_step(ticket))
-            raise
-        else:
-            return prediction if _claim(work, prediction) else _find_lost(work, sent)
-
-
-def _uploaded(work: Work, *, wants_data: bool) -> dict[str, Any]:
-    """The inputs with their files where Replicate finds them; waits while it cannot be reached."""
-    uploads = work.context.uploads
-    while True:
-        try:
-            return uploads.with_data(work.inputs) if wants_data else uploads.with_urls(work.inputs)
-        except AccountStopped as stop:
-            raise Leave(followup.stopped(work, stop)) from stop
-        except ApiUnreachable as failure:
-            outages.pause_for_upload(work, failure)
-
-
-def _claim(work: Work, prediction: Prediction) -> bool:
-    """Make the prediction this attempt's; False where a twin of equal input has claimed it already.
-
-    Where the record was lost with Redis' data, the attempt goes on: no other process would see its prediction end.
-    """
-    answer = work.context.claim(work.record, work.ticket, prediction.id)
-    if answer == "fenced":
-        raise Leave(SteppedAside())
-    if answer == "twin":
-        return False
-    work.has_created(prediction.id)
-    work.log.info("created")
-    return True
-
-
-def _find_lost(work: Work, sent: str | None) -> Prediction:
-    """Find the prediction of a create after its reply was lost, by the fingerprint of the sent inputs."""
-    context = work.context
-    lost = Lost(work.record, work.ticket, sent)
-    context.reconciler.submit(lost, tell=work.running.wake)
-    while lost.is_open:
-        work.leave_if_draining()
-        work.await_mail()
-    if lost.found is None:
-        context.not_created(work.ticket)
-        raise NotCreated("the create never reached Replicate")
-    work.has_created(lost.found.id)
-    return lost.found
-
-
-def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
-    """Wait until the prediction is over, give its slot back, and raise if it failed."""
-    context, ticket = work.context, work.ticket
-    if work.record.prediction_id:
-        context.limiter.adopt(ticket, work.record.prediction_id)
-    deadline = work.began + context.settings.prediction_timeout_seconds
-    prediction_id = prediction if isinstance(prediction, str) else prediction.id
-    ended: Prediction | None = None
-    context.tickets[prediction_id] = ticket, work.quote
-    context.watcher.watch(prediction, work.model.name, work.model.typical_seconds, work.running.mail.put)
-    try:
-        while ended is None:
-            overdue = False
-            try:
-                ended = work.await_mail(max(CANCEL_AGAIN_SECONDS, deadline + OVERDUE_SECONDS - time.monotonic()))
-            except Empty:
-                overdue = True
-            if ended is None:
-                work.leave_if_draining()
-                overdue = overdue or time.monotonic() >= deadline + OVERDUE_SECONDS
-                if (overdue or work.running.canceled) and (ended := _cancel(work, prediction_id, overdue=overdue)):
-                    context.watcher.forget(prediction_id)
-    finally:
-        if ended is None and not work.running.superseded:  # else another thread watches it
-            context.watcher.forget(prediction_id)
-            context.tickets.pop(prediction_id, None)
-    work.cost_usd = work.quote.settled_usd(ended)
-    if prediction_id in context.tickets:  # else the watcher has seen the end, and freed the slot
-        context.free_slots([ended])
-    if work.running.canceled and ended.status == "canceled":
-        raise Leave(work.canceled())
-    lasted_seconds = time.monotonic() - work.began if ended.lasted_seconds is None else ended.lasted_seconds
-    if failure := ended.failure(past_deadline=lasted_seconds >= context.settings.prediction_timeout_seconds - 1):
-        raise failure
-    return ended
-
-
-def _cancel(work: Work, prediction_id: str, *, overdue: bool) -> Prediction | None:
-    """Cancel it at Replicate; returns it if it is over now."""
-    try:
-        canceled = work.context.api.cancel(prediction_id, overdue=overdue)
-    except AttemptFailure as failure:
-        work.log.warning("could not cancel", error=str(failure))
-        with suppress(Empty):
-            if ended := work.await_mail(CANCEL_FAILED_SECONDS):
-                return ended
-        work.running.wake()  # to try again
-        return None
-    return canceled if canceled.is_over else None
 
 
 def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from queue import SimpleQueue
@@ -17,8 +18,9 @@ from replibatch import catalog
 from replibatch.broker.results import ResultBackend
 from replibatch.catalog import Model
 from replibatch.catalog.published import InFolder, InRedis, folder_for
-from replibatch.errors import SettingsError
+from replibatch.errors import NotThere, SettingsError
 from replibatch.execution.credentials import Credentials
+from replibatch.execution.echoes import Echoes
 from replibatch.execution.learned import Learned
 from replibatch.execution.outages import Checks, report_download
 from replibatch.execution.pricing import PriceList, Quote
@@ -26,6 +28,7 @@ from replibatch.execution.rebuild import Rebuild
 from replibatch.execution.reconcile import Reconciler
 from replibatch.execution.uploads import Uploads
 from replibatch.jobs import Batches, Jobs, Record
+from replibatch.jobs.unknown import UnknownCreates
 from replibatch.limits import Limiter, Ticket
 from replibatch.limits.process import process_name
 from replibatch.limits.reads import Reads
@@ -42,7 +45,10 @@ from replibatch.storage.shared import storage_for
 log = structlog.get_logger(__name__)
 
 PATIENCE_SECONDS = 120.0  # a worker waits this long for a Redis that is away
-OVERDUE_SECONDS = 15.0  # past its deadline a prediction is canceled here, should Replicate not have done it
+OVERDUE_SECONDS = 12.0  # past its deadline a prediction is canceled here, should Replicate not have done it
+GRACE_SECONDS = 25.0  # past its deadline a prediction is waited for no longer
+CANCEL_AGAIN_SECONDS = 5.0  # where a cancel did not end it
+CANCELS_AT_ONCE = 16
 BATCHES_KEPT = 256  # in memory, with the models of each
 
 
@@ -137,7 +143,9 @@ class WorkerContext:
             prediction_timeout_seconds=settings.prediction_timeout_seconds,
             window_seconds=settings.rate_window_seconds,
         )
-        self.reconciler = Reconciler(self.api, self.claim, self.jobs.to_cancel, settings.settle_seconds)
+        self.echoes = Echoes(self.redis, self.limiter.prefix)
+        unknown = UnknownCreates(self.redis, self.limiter.prefix)
+        self.reconciler = Reconciler(self.api, self, self.echoes, unknown, settings.settle_seconds)
         self.storage = storage_for(settings, embedded=embedded)
         self.downloader = Downloader(
             settings.replicate_base_url,
@@ -157,6 +165,8 @@ class WorkerContext:
         )
         self._checks = Checks(self)
         self.running: dict[str, Running] = {}
+        self._cancels = ThreadPoolExecutor(CANCELS_AT_ONCE, "cancel")
+        self._ending: set[str] = set()  # predictions that are being canceled
         self.tickets: dict[str, tuple[Ticket, Quote]] = {}
 
     def start(self) -> None:
@@ -187,6 +197,18 @@ class WorkerContext:
         )
         return str(answer)
 
+    def claimed(self, predictions: Sequence[str]) -> set[str]:
+        """Those predictions that belong to attempts of the fleet."""
+        return self.jobs.claimed(predictions)
+
+    def to_cancel(self) -> set[str]:
+        """The generations of this process whose owners want them canceled."""
+        return self.jobs.to_cancel()
+
+    def unanswered_elsewhere(self, own: set[str], older_than_seconds: float) -> int:
+        """How many other creates of the fleet have been without an answer for so long."""
+        return len(set(self.limiter.unanswered(older_than_seconds)) - own)
+
     def not_created(self, ticket: Ticket) -> None:
         """A create surely made nothing: count it, and give its place up."""
         run_together(self.redis, self.limiter.refused_step(ticket), self.limiter.released_step(ticket, 0.0))
@@ -203,6 +225,41 @@ class WorkerContext:
         """The thread works on it no more."""
         if not running.superseded:
             del self.running[generation_id]
+
+    def end_soon(self, prediction_id: str, *, overdue: bool, tell: Callable[[Prediction], object]) -> None:
+        """Cancel a prediction at Replicate, in a thread of the cancels; `tell` is called if it is over then.
+
+        Args:
+            prediction_id: the prediction.
+            overdue: it must be over by now: one that Replicate does not know any more is gone.
+            tell: given the prediction as it ended.
+        """
+        if prediction_id not in self._ending:
+            self._ending.add(prediction_id)
+            self._cancels.submit(self._end, prediction_id, tell, overdue=overdue)
+
+    def look_for_end(self, prediction_id: str, model: Model) -> None:
+        """Go on to look for the end of a prediction that no attempt waits for any more: it frees the slot."""
+
+        def on_end(ended: Prediction) -> None:
+            log.info("a prediction has ended late", prediction=ended.id, status=ended.status)
+
+        self.watcher.watch(prediction_id, model.name, model.typical_seconds, on_end)
+
+    def _end(self, prediction_id: str, tell: Callable[[Prediction], object], *, overdue: bool) -> None:
+        try:
+            ended = self.api.cancel(prediction_id)
+            if ended is None or not ended.is_over:  # the answer to a cancel alone proves nothing
+                ended = self.api.get(prediction_id)
+            if ended.is_over:
+                tell(ended)
+        except NotThere:
+            if overdue:
+                tell(Prediction.gone(prediction_id))
+        except Exception as error:  # noqa: BLE001  # it is tried again
+            log.warning("could not cancel", prediction=prediction_id, error=str(error))
+        finally:
+            self._ending.discard(prediction_id)
 
     def free_slots(self, ended: Sequence[Prediction]) -> None:
         """Give back the slots of predictions that are over, all in one round trip, and settle their costs.
@@ -235,6 +292,7 @@ class WorkerContext:
     def stop(self) -> None:
         """Hand everything over, take leave, close."""
         self.credentials.stop()
+        self._cancels.shutdown(wait=False, cancel_futures=True)
         self._checks.stop()
         self._rebuild.stop()
         try:

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from replibatch.errors import ApiUnreachable, ReplibatchError
+from replibatch.errors import ApiUnreachable, NoList, ReplibatchError
 from replibatch.limits import Limiter, Row
 from replibatch.limits.limiter import SLOT_MARGIN_SECONDS
 from replibatch.limits.outages import READS, Fault
 from replibatch.polling import Watcher
 from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import Prediction, ReplicateAPI
+from replibatch.replicate_api.calls import PATIENT_SECONDS
 
 TROUBLE_SECONDS = 1.0
 USUAL_SECONDS = 10.0  # of an orphan, until the watcher has learned its model's
@@ -94,8 +95,12 @@ class Rebuild:
         return wait_seconds
 
     def _listed(self) -> Iterator[Prediction]:
-        for page in self._api.newest(created_after=self._api.now() - self._oldest):
-            yield from page
+        after = self._api.now() - self._oldest
+        try:
+            for page in self._api.newest(created_after=after, page_seconds=PATIENT_SECONDS):
+                yield from page
+        except NoList as error:
+            log.warning("limits hold only as long as Redis keeps its data", error=str(error))
 
     def _give_back(self, ended: Prediction) -> None:
         self._limiter.release(self._limiter.orphan(ended.id))

@@ -55,6 +55,7 @@ class Record:
         request: what was asked for.
         attempts: those that are over.
         sent: what the current attempt's last create is recognised by; None where none was about to be sent.
+        sent_at: when that was about to be sent, on this process's monotonic clock.
         prediction_id: of the current attempt, once created.
         paid_usd: what it cost, where it ended while no task had the generation.
         created_at: when that was, on this process's monotonic clock: the clocks of machines may be wrong.
@@ -76,6 +77,7 @@ class Record:
     request: RoutedRequest
     attempts: tuple[Attempt, ...]
     sent: str | None
+    sent_at: float | None
     prediction_id: str | None
     paid_usd: float
     created_at: float | None
@@ -106,6 +108,7 @@ class Record:
             request=read_request(generation_id, fields["request"]),
             attempts=read_attempts(fields.get("attempts", "[]")),
             sent=fields.get("sent"),
+            sent_at=at("sent_at"),
             prediction_id=fields.get("prediction"),
             paid_usd=to_usd(int(fields.get("paid", 0))),
             created_at=at("created"),

@@ -257,6 +257,12 @@ class Limiter:
         now_ms = seconds * 1000 + microseconds // 1000
         return beat is not None and float(beat) > now_ms - self._config["lease_ms"]
 
+    def unanswered(self, older_than_seconds: float) -> list[str]:
+        """The attempts with a POST that has been without its answer for so long."""
+        seconds, microseconds = self.redis.time()
+        latest = seconds * 1000 + microseconds // 1000 - int(older_than_seconds * 1000)
+        return cast("list[str]", self.redis.zrangebyscore(keys.CREATING.at(self.prefix), "-inf", latest))
+
     def pump(self) -> float | None:
         """Grant what time alone has freed. Returns seconds until asking again helps."""
         return _seconds(self._call("pump"))

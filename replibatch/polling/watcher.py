@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from replibatch.errors import AccountStopped, ApiUnreachable, AttemptFailure, ReplibatchError, Throttled
+from replibatch.errors import AccountStopped, ApiUnreachable, AttemptFailure, NoList, ReplibatchError, Throttled
 from replibatch.polling.durations import Durations
 from replibatch.polling.pace import SHORTEST_PAUSE_SECONDS, seconds_until_worth_a_poll
 from replibatch.polling.peers import NoPeers, Peers
@@ -32,6 +32,8 @@ SINGLES = 2  # this few of unknown age are asked for singly before a page is tur
 MOST_SINGLES = 20  # in a row, before the others are looked at again
 TROUBLE_SECONDS = 1.0  # until what could not be read is tried again; without the list, all are asked for singly
 STOPPED_SECONDS = 2.0
+MOST_UNANSWERED = 3  # reads in one poll
+NO_LIST_SECONDS = 60.0  # until a server without a list is asked for it again
 LAST_POLL_SECONDS = 1.0  # a poll that takes longer is not waited for
 ELSEWHERE_SECONDS = 0.25  # what another process is about to read is waited for so long
 TICK = timedelta(milliseconds=10)  # `created_before` is turned up by this, lest rounding hides a row
@@ -247,7 +249,8 @@ class Watcher:
         self._ask_for(list(left.values())[:MOST_SINGLES], now)
 
     def _ask_for(self, items: Iterable[Watched], now: float) -> None:
-        """Read each singly."""
+        """Read each singly. One that cannot be read harms its own prediction alone; after several, all must wait."""
+        unanswered = 0
         for item in items:
             try:
                 self._seen([self._api.get(item.id)], now)
@@ -257,6 +260,10 @@ class Watcher:
                 log.warning("could not read a prediction", prediction=item.id, error=str(error))
                 item.not_before = time.monotonic() + TROUBLE_SECONDS
                 self._note(error)
+                if isinstance(error, ApiUnreachable):
+                    unanswered += 1
+                    if unanswered >= MOST_UNANSWERED or error.kind in ("timeout", "host"):
+                        raise
 
     def _page(self, pages: Iterator[list[Prediction]]) -> list[Prediction] | None:
         """The next page; None where there is none, or it could not be read."""
@@ -266,7 +273,8 @@ class Watcher:
             raise
         except AttemptFailure as error:
             log.warning("could not list predictions", error=str(error))
-            self._list_again_at = time.monotonic() + TROUBLE_SECONDS
+            no_list = isinstance(error, NoList)
+            self._list_again_at = time.monotonic() + (NO_LIST_SECONDS if no_list else TROUBLE_SECONDS)
             self._note(error)
             return None
 

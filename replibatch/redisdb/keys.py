@@ -73,9 +73,9 @@ READS = Key("reads", "list", "limits", "two minutes", "bucket:reads, oldest firs
 # The records: jobs/lua/jobs.lua
 GENERATION = Key(
     "gen:{id}", "hash", "jobs", f"single job: REPLIBATCH_KEEP_DAYS after its end; else {WITH_BATCH}",
-    "v, request, state, attempt, model, sent, prediction, created, process, fence, taker, taken, started, attempts, "
-    "booked, paid, pause, batch, index, budget, priority, catalog, link, followers; settled: state, result, fence, "
-    "batch, followers, link, and request where it failed",
+    "v, request, state, attempt, model, sent, sent_at, prediction, created, process, fence, taker, taken, started, "
+    "attempts, booked, paid, pause, batch, index, budget, priority, catalog, link, followers; settled: state, "
+    "result, fence, batch, followers, link, and request where it failed",
 )  # fmt: skip
 CUSTODY = Key("custody:{process}", "set", "jobs", "until empty", "generations a process answers for; - for none")
 HOLDERS = Key("holders", "set", "jobs", "members: until their custody is empty", "processes with custody")
@@ -85,6 +85,8 @@ CANCELING = Key("canceling", "set", "jobs", "members: until settled", "generatio
 CALLS = Key("calls", "zset", "jobs", "members: until published", "call of an application's task -> last try")
 DONE = Key("done:{id}", "list", "jobs", "5 seconds", "one mark: wakes who waits for a single job")
 PREDICTION = Key("prediction:{id}", "string", "jobs", "25 hours", "the attempt a prediction belongs to: claimed once")
+UNKNOWN = Key("unknown", "hash", "jobs", "fields: until settled", "generation -> JSON: a create nobody can prove")
+VERDICTS = Key("unknown:verdicts", "hash", "jobs", "fields: until acted on", "generation -> prediction, or -")
 BATCH = Key(
     "batch:{id}", "hash", "jobs", WITH_BATCH,
     "v, total, succeeded, placeholder, failed, canceled, cost, max_concurrent, held, let_go_at, canceled_at, budget, "
@@ -112,6 +114,7 @@ UPLOAD = Key("upload:{name}", "string", "execution", "23 hours", "the address of
 UPLOAD_LOCK = Key("upload:{name}:lock", "string", "execution", "1 minute", "held by who uploads it")
 DATA_URIS = Key("data-uris:{model}", "string", "execution", "30 days", "1: files go to the model as data URIs")
 PUBLISHED = Key("models", "hash", "catalog", LASTING, "model -> JSON of the inputs, outputs and price it publishes")
+ECHOES = Key("echoes", "hash", "execution", "90 days", "model -> JSON: how its rows show requests")
 REMOVING = Key("inputs:removing", "string", "execution", "1 hour", "the process that removed unused reference images")
 
 # Runs of the command line

@@ -43,6 +43,7 @@ LONGEST_POST_SECONDS = 15.0
 SHORTEST_SECRET = 8  # characters
 READ_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
+PATIENT_SECONDS = 60.0  # for a page of the list, where nothing goes on without it
 SKEW = timedelta(seconds=1)  # the list and a create's reply may show times that differ by some milliseconds
 
 
@@ -136,7 +137,11 @@ class ReplicateAPI:
         return self._prediction(self._request(f"/v1/predictions/{prediction_id}"), prediction_id)
 
     def newest(
-        self, *, created_after: datetime | None = None, created_before: datetime | None = None
+        self,
+        *,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        page_seconds: float = READ_SECONDS,
     ) -> Iterator[list[Prediction]]:
         """The account's predictions, newest first, a page of up to 100 at a time; a page costs one read.
 
@@ -146,6 +151,7 @@ class ReplicateAPI:
         Args:
             created_after: only those created at that time or later.
             created_before: only those created earlier.
+            page_seconds: the longest a page may take.
 
         Raises:
             NoList: the server has no such list.
@@ -154,13 +160,15 @@ class ReplicateAPI:
         query = urlencode({name: at.astimezone(UTC).isoformat() for name, at in bounds.items() if at is not None})
         path: str | None = "/v1/predictions" + (f"?{query}" if query else "")
         seen: set[str] = set()
-        while path:
-            rows, path = self._page(path)
+        asked: set[str] = set()
+        while path and path not in asked:
+            asked.add(path)
+            rows, path = self._page(path, page_seconds)
             fresh = [row for row in rows if row.id not in seen]
             seen |= {row.id for row in fresh}
             yield [row for row in fresh if not _is_outside(row, created_after, created_before)]
             times = [row.created_at for row in rows if row.created_at]
-            if not fresh or (created_after and times and max(times) < created_after):
+            if (rows and not fresh) or (created_after and times and max(times) < created_after):
                 return
 
     def now(self) -> datetime:
@@ -257,18 +265,18 @@ class ReplicateAPI:
             if row is None and is_whole(answer.content) and prediction_id.encode() in answer.content:
                 raise Unreadable(f"Replicate's row of the prediction {prediction_id} cannot be read")
             raise answers.of_read(answer)
+        if row.get("id") != prediction_id:
+            raise answers.of_read(answer)
         try:
-            prediction = Prediction.from_json(row)
+            return Prediction.from_json(row)
         except ValueError as error:
             raise Unreadable(f"Replicate's row of the prediction {prediction_id} cannot be read: {error}") from None
-        if prediction.id != prediction_id:
-            raise answers.of_read(answer)
-        return prediction
 
-    def _page(self, path: str) -> tuple[list[Prediction], str | None]:
+    def _page(self, path: str, page_seconds: float) -> tuple[list[Prediction], str | None]:
         """One page of the list, and the path of the next."""
         try:
-            answer = self._request(path)
+            timeout = httpx.Timeout(page_seconds, connect=CONNECT_SECONDS).as_dict()
+            answer = self._request(path, extensions={"timeout": timeout, BODY_SECONDS: page_seconds})
         except NotThere as missing:
             raise NoList(f"the server has no list of predictions ({missing})") from missing
         try:
