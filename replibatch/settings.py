@@ -152,6 +152,20 @@ class Settings(BaseSettings):
         le=3600,
         description="How long the account's list is watched for a create whose reply was lost.",
     )
+    outage_after: int = Field(
+        20,
+        alias="REPLIBATCH_OUTAGE_AFTER",
+        ge=1,
+        le=100_000,
+        description="Attempts of one model in a row that failed alike: then the model is out, and its batches wait.",
+    )
+    longest_pause_seconds: float = Field(
+        300.0,
+        alias="REPLIBATCH_LONGEST_PAUSE_SECONDS",
+        ge=1,
+        le=86_400,
+        description="The longest pause of the account after a 429, whatever wait it asks for; then one is tried.",
+    )
     prediction_timeout_seconds: float = Field(
         1800.0,
         alias="REPLIBATCH_PREDICTION_TIMEOUT_SECONDS",
