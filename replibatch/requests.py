@@ -121,6 +121,7 @@ class RoutedRequest:
         fallback: whether another model may stand in.
         warnings: what routing changed or dropped, for people.
         max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
+        metadata: what is written into its files; None leaves it to the worker's setting.
     """
 
     request_id: str
@@ -133,6 +134,7 @@ class RoutedRequest:
     fallback: bool = True
     warnings: tuple[str, ...] = ()
     max_retries: int | None = None
+    metadata: str | None = None
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
         """The result of it where nothing was made."""

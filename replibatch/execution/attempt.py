@@ -31,6 +31,7 @@ from replibatch.execution.decide import GiveUp, NextModel, Retry, Wait, decide
 from replibatch.execution.outcomes import Leave, Next, Outcome, SteppedAside
 from replibatch.execution.work import Work
 from replibatch.jobs import Message, Notice, Record
+from replibatch.outputs.provenance import Provenance
 from replibatch.outputs.save import save, save_placeholder
 from replibatch.replicate_api import Prediction
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
@@ -149,9 +150,16 @@ def _cancel(work: Work, prediction_id: str, on_end: Callable[[Prediction], None]
 def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
     """Bring the output home; what fails is tried again from the finished prediction."""
     context, key = work.context, work.record.request.output
+    provenance = _provenance(work, ended)
     for number in range(1, SAVE_TRIES + 1):
         try:
-            files, warnings = save(ended.output, key=key, storage=context.storage, downloader=context.downloader)
+            files, warnings = save(
+                ended.output,
+                key=key,
+                storage=context.storage,
+                downloader=context.downloader,
+                provenance=provenance,
+            )
         except (NoOutput, OutputErased):
             raise
         except (AttemptFailure, OSError) as failure:
@@ -165,6 +173,18 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
             work.warnings = [*work.warnings, *warnings]
             return files
     raise AssertionError("unreachable")
+
+
+def _provenance(work: Work, ended: Prediction) -> Provenance | None:
+    """What is written into the files; None where they stay as they come."""
+    request = work.record.request
+    metadata = request.metadata or work.context.settings.metadata
+    if metadata == "none":
+        return None
+    from_pictures = bool(request.references)
+    if metadata == "source":
+        return Provenance(work.model.name, ended.id, from_pictures=from_pictures)
+    return Provenance(work.model.name, ended.id, work.inputs, from_pictures, work.cost_usd)
 
 
 def _for_a_dropped_input(work: Work, failure: AttemptFailure) -> AttemptFailure | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from replibatch.errors import NoOutput, NotSaved, OutputPathError
 from replibatch.file_formats import STILLS, Format, agrees, extension_of, recognise
 from replibatch.outputs.download import Downloader
 from replibatch.outputs.images import NotConverted, convert
+from replibatch.outputs.embedded import NotEmbedded
 from replibatch.outputs.placeholder import placeholder
+from replibatch.outputs.provenance import Provenance, embed
 from replibatch.outputs.shapes import DataPart, Part, TextPart, UrlPart, parts
 from replibatch.requests import OutputFile
 from replibatch.storage.names import numbered
@@ -22,7 +24,7 @@ from replibatch.storage.storage import Stage, Storage
 
 
 def save(
-    output: Any, *, key: str, storage: Storage, downloader: Downloader
+    output: Any, *, key: str, storage: Storage, downloader: Downloader, provenance: Provenance | None = None
 ) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
     """Save what a prediction made, replacing files of the same names. Doing it again makes the same files.
 
@@ -31,6 +33,7 @@ def save(
         key: the file's name; several outputs become `name_1.ext`, `name_2.ext`, …
         storage: where to.
         downloader: of this process.
+        provenance: to be written into the files; None leaves them as they came.
 
     Returns:
         The files, and warnings about those whose bytes are not what their extension says.
@@ -50,6 +53,8 @@ def save(
         try:
             named = zip(found, numbered(key, len(found)), strict=True)
             finished = [_finish(part, name, new_stage, downloader) for part, name in named]
+            if provenance:
+                finished = [_told(each, provenance, new_stage) for each in finished]
         except OutputPathError as error:
             raise NotSaved(str(error)) from error
         for each in finished:
@@ -108,13 +113,29 @@ def _finish(part: Part, name: str, new_stage: Callable[[str], Stage], downloader
         if promised and made and made.still:
             converted = new_stage(name)
             try:
-                convert(stage.path, converted.path, promised)
+                lost = convert(stage.path, converted.path, promised)
             except NotConverted as reason:
                 warning += f": {reason}"
             else:
-                stage, sha256, warning = converted, contents.sha256(converted.path), None
+                stage, sha256 = converted, contents.sha256(converted.path)
+                warning = f"{name}: converted from {made.name}, without its {', '.join(lost)}" if lost else None
     url = part.url if isinstance(part, UrlPart) else None
     return _Finished(stage, OutputFile(name, url, sha256, stage.path.stat().st_size), warning)
+
+
+def _told(finished: _Finished, provenance: Provenance, new_stage: Callable[[str], Stage]) -> _Finished:
+    """The same file with its provenance written into it; where that cannot be, as it was, with the reason."""
+    file = finished.file
+    stage = new_stage(file.path)
+    try:
+        embed(finished.stage.path, stage.path, provenance)
+    except NotEmbedded as reason:
+        made = recognise(finished.stage.path)
+        warning = f"{file.path}: its provenance is not written into it: {reason}" if made else None
+        return replace(finished, warning="; ".join(filter(None, (finished.warning, warning))) or None)
+    size = stage.path.stat().st_size
+    told = replace(file, sha256=contents.sha256(stage.path), size_bytes=size)
+    return replace(finished, stage=stage, file=told)
 
 
 def _kind(part: Part, made: Format | None) -> str:

@@ -19,9 +19,11 @@ class Preparer:
     Args:
         catalog: the models.
         files: the process's.
+        metadata: what workers write into the files; None leaves it to their own setting.
     """
 
-    def __init__(self, catalog: Catalog, files: Files) -> None:
+    def __init__(self, catalog: Catalog, files: Files, metadata: str | None = None) -> None:
+        self.metadata = metadata
         self._catalog = catalog
         self._files = files
         self._checked: set[contents.Version | None] = set()
@@ -70,6 +72,7 @@ class Preparer:
             fallback=fallback,
             warnings=tuple(routed.warnings),
             max_retries=max_retries,
+            metadata=self.metadata,
         )
 
     def check(self, request: BatchRequest) -> Routed:
