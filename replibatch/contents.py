@@ -24,6 +24,26 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_there(path: str | Path, *, follow_symlinks: bool = True) -> bool:
+    """Whether a path leads to a file or a folder.
+
+    `Path.exists` says no, from Python 3.14 on, where the path could not be looked at; and what is not there is made,
+    and paid for, again.
+
+    Args:
+        path: where to look.
+        follow_symlinks: whether a link that leads nowhere counts as nothing; otherwise it is something.
+
+    Raises:
+        OSError: it cannot be told, as in a folder that may not be entered, or no file can have that name.
+    """
+    try:
+        Path(path).stat(follow_symlinks=follow_symlinks)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no file has a byte 0 in its name
+        return False
+    return True
+
+
 def version(path: str | Path) -> Version:
     """What tells a file from a later one of the same name, without reading it.
 

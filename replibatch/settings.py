@@ -1,10 +1,14 @@
 """The settings: environment variables, or a `.env` file in the working directory.
 
 An argument of a call wins over the environment, the environment over `.env`; an empty value is an unset one.
+
+A working directory may be somebody else's: nothing in its `.env` is interpolated, and an API address from there never
+gets a token from the environment.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +17,16 @@ from urllib.parse import urlsplit
 
 import platformdirs
 from annotated_types import Ge, Le
+from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from replibatch.errors import SettingsError
 
 REPLICATE_URL = "https://api.replicate.com"
+ENV_FILE = Path(".env")  # in the working directory
 REDIS_SCHEMES = ("redis", "rediss", "sentinel", "unix", "redis+socket")
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}
 METADATA = ("none", "source", "full")
@@ -75,13 +81,23 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_file=".env",
-        env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",
         populate_by_name=True,
         frozen=True,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments over the environment over `.env`."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(_env_file()))
 
     replicate_api_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
         None, alias="REPLICATE_API_TOKEN", description="The account's token; only workers need it."
@@ -234,11 +250,40 @@ def load(**arguments: Any) -> Settings:
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         raise SettingsError(_one_line(error, given)) from None
     except UnicodeDecodeError as error:
         raise SettingsError(f".env: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    _refuse_a_foreign_address(settings, given)
+    return settings
+
+
+def _env_file() -> dict[str, str]:
+    """What `.env` in the working directory sets, by variable; letter for letter, without interpolation."""
+    if not ENV_FILE.is_file():
+        return {}
+    values = dotenv_values(ENV_FILE, interpolate=False, encoding="utf-8")
+    return {name.upper(): value for name, value in values.items() if value}
+
+
+def _refuse_a_foreign_address(settings: Settings, given: Mapping[str, Any]) -> None:
+    """Send no token to an address that only a file of the working directory names.
+
+    Raises:
+        SettingsError: the address is from `.env`, the token is not.
+    """
+    file = _env_file()
+    own = {name.upper() for name, value in os.environ.items() if value}
+    address_is_own = "replicate_base_url" in given or "REPLICATE_BASE_URL" in own
+    token_is_own = "replicate_api_token" in given or "REPLICATE_API_TOKEN" in own
+    if "REPLICATE_BASE_URL" not in file or address_is_own or not token_is_own:
+        return
+    if settings.replicate_base_url != REPLICATE_URL:
+        raise SettingsError(
+            f"REPLICATE_BASE_URL is {settings.replicate_base_url!r} in {ENV_FILE.absolute()}, the token is not from "
+            "there and would be sent to that address; expected: both in the environment, or both in .env"
+        )
 
 
 class _Given(Settings):

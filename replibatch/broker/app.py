@@ -5,11 +5,14 @@ Celery takes a tenth of a second to load: a producer loads this module, and with
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from celery import Celery
 from celery.app.amqp import AMQP
+from celery.loaders.app import AppLoader
 from kombu.entity import Queue
 
 from replibatch.broker.publish import BULK, HEAD, SEPARATOR, SINGLE, queue_lists
@@ -66,7 +69,7 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
     if not url.startswith("redis+socket"):
         transport["socket_keepalive"] = True
     sentinel = _sentinel_options(redis_url)
-    app = Celery("replibatch", set_as_current=False, amqp=_Named)
+    app = Celery("replibatch", set_as_current=False, amqp=_Named, loader=_Loader)
     app.conf.update(
         broker_url=url,
         result_backend=url,
@@ -92,6 +95,13 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
         broker_connection_max_retries=None,
     )
     return app
+
+
+class _Loader(AppLoader):
+    """Imports by Python's own path: Celery's loader puts the working directory in front, a folder of anybody's."""
+
+    def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> ModuleType:
+        return (imp or import_module)(module, package=package)
 
 
 class _Named(AMQP):

@@ -64,6 +64,7 @@ def read_options(arguments: Sequence[str]) -> None:
     """
     options.address, options.max_tasks, options.tasks_columns = ADDRESS, TASKS_KEPT, COLUMNS
     options.logging = "warning"
+    options.conf = os.devnull  # its default is Python code from the working directory, where anybody's files lie
     if os.environ.get("FLOWER_BASIC_AUTH") == "":
         raise SettingsError("FLOWER_BASIC_AUTH is empty; allowed: user:password, or not to be set at all")
     for name in [name for name, value in os.environ.items() if name.startswith(PREFIX) and value == ""]:

@@ -143,3 +143,25 @@ class TestRefusals:
         Path(".env").write_bytes(b"REPLIBATCH_ACCOUNT=\xff\xfe")
         with pytest.raises(SettingsError, match=r"^\.env: not UTF-8 text"):
             load()
+
+
+class TestAFolderOfSomebodyElses:
+    def test_its_address_never_gets_the_token_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        Path(".env").write_text("REPLICATE_BASE_URL=https://collector.test\n")
+        assert load().replicate_base_url == "https://collector.test"  # there is no token to be sent
+        monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_mine")
+        with pytest.raises(SettingsError, match=r"REPLICATE_BASE_URL is 'https://collector.test' in .*\.env") as told:
+            load()
+        assert "r8_mine" not in str(told.value)
+        monkeypatch.setenv("REPLICATE_BASE_URL", "https://mine.test")
+        assert load().replicate_base_url == "https://mine.test"
+
+    def test_a_token_of_a_call_is_not_sent_there_either(self) -> None:
+        Path(".env").write_text("replicate_base_url=https://collector.test\n")
+        with pytest.raises(SettingsError, match="collector"):
+            load(replicate_api_token="r8_mine")
+
+    def test_nothing_in_it_is_interpolated(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SECRET", "of-another-program")
+        Path(".env").write_text("REPLIBATCH_STORAGE_URL=s3://theirs/${SECRET}\n")
+        assert load().storage_url == "s3://theirs/${SECRET}"
