@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from replibatch.gallery.results_lines import Line, parsed
 from replibatch.outputs.provenance import Provenance, read
 
 RESULTS = "results.jsonl"
+MADE_UP_ID = re.compile(r"r[0-9a-f]{32}")  # `run` gives one to a line that has none
 FOLDERS_LOOKED_AT = 8  # the file's own, and those above it
 
 
@@ -44,7 +46,8 @@ class Origin:
             inputs = {name: value for name, value in result.inputs.items() if name != "prompt"}
             own = {name: value for name, value in self.line.own_fields.items() if name not in inputs}
             prompt = {"prompt": result.prompt} if result.prompt else {}
-            return {"id": result.request_id, **prompt, "model": self.model, **inputs, **own}
+            id_ = {} if MADE_UP_ID.fullmatch(result.request_id) else {"id": result.request_id}
+            return {**id_, **prompt, "model": self.model, **inputs, **own}
         return self.told.line() if self.told and self.told.request else {}
 
     @property

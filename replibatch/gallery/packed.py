@@ -36,7 +36,7 @@ class Packed:
             files: of each file its address and the name of its thumbnail, or an empty one.
         """
         result = line.result
-        prompt, whole = _cut(result.prompt, LONGEST_PROMPT)
+        prompt, whole = _cut(result.prompt or "", LONGEST_PROMPT)
         inputs, inputs_whole = self._pairs({name: v for name, v in result.inputs.items() if name != "prompt"})
         fields, fields_whole = self._pairs(line.own_fields)
         flags = WHOLE * (whole and inputs_whole and fields_whole) + REPLACED * (len(files) < len(result.files))

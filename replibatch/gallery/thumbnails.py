@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import statistics
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -68,9 +69,7 @@ class Thumbnails:
         missing = {name: picture for name, picture in self._wanted.items() if name not in self._there}
         if missing:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with ThreadPoolExecutor(AT_ONCE, "thumbnails") as pool:
-                done = pool.map(lambda each: keep_going() and self._make(*each), missing.items())
-                self._there.update(name for name, made in zip(missing, done, strict=True) if made)
+            self._make_all(missing, keep_going)
         for name in self._there - self._wanted.keys():
             (self._folder / f"{name}.jpg").unlink(missing_ok=True)
         self._there &= self._wanted.keys()
@@ -84,6 +83,20 @@ class Thumbnails:
             with suppress(*DAMAGED), Image.open(self._folder / f"{name}.jpg") as image:
                 found.append(image.width / image.height)
         return round(statistics.median(found), 3) if found else 1.0
+
+    def _make_all(self, missing: dict[str, Path], keep_going: Callable[[], bool]) -> None:
+        stopped = threading.Event()
+
+        def make(each: tuple[str, Path]) -> bool:
+            return not stopped.is_set() and keep_going() and self._make(*each)
+
+        with ThreadPoolExecutor(AT_ONCE, "thumbnails") as pool:
+            try:
+                done = pool.map(make, missing.items())
+                self._there.update(name for name, made in zip(missing, done, strict=True) if made)
+            except BaseException:
+                stopped.set()  # Ctrl-C: the pool waits for no more than is under way
+                raise
 
     def _make(self, name: str, picture: Path) -> bool:
         """Make one; False where it cannot be made, and the page shows the picture itself."""
