@@ -25,6 +25,7 @@ MEASURED = 60  # pictures that tell the shape of all
 
 _NAME = re.compile(r"[0-9a-f]{24}\.jpg")
 
+
 class Thumbnails:
     """The thumbnails of one page.
 
@@ -36,7 +37,7 @@ class Thumbnails:
         self._folder = folder
         self._wanted: dict[str, Path] = {}
         with suppress(FileNotFoundError):
-            self._there = {name.removesuffix(".jpg") for name in os.listdir(folder) if _NAME.fullmatch(name)}
+            self._there = {each.stem for each in folder.iterdir() if _NAME.fullmatch(each.name)}
             return
         self._there = set()
 
@@ -109,6 +110,7 @@ class Thumbnails:
             partial.unlink(missing_ok=True)
             return False
         return True
+
 
 def thumbnail(picture: Path, longest_edge: int) -> Image.Image:
     """A picture, made small, on white where it is transparent.

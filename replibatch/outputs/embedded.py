@@ -5,7 +5,6 @@ Nothing is decoded or encoded again: the picture stays as it was.
 
 from __future__ import annotations
 
-import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from replibatch.contents import CHUNK_BYTES
 from replibatch.file_formats import JPEG, MP4, PNG, QUICKTIME, WEBP, Format, recognise
 
 MOST_XMP_BYTES = 4 << 20
@@ -259,7 +259,8 @@ def _extended(file: BinaryIO, first: Piece) -> bytes:
         flags = _VP8X_ALPHA if bits >> 28 & 1 else 0
     else:
         raise NotEmbedded("it is no well-formed WebP")
-    return bytes([flags, 0, 0, 0]) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    size = struct.pack("<II", width - 1, height - 1)
+    return bytes([flags, 0, 0, 0]) + size[:3] + size[4:7]
 
 
 def _exactly(file: BinaryIO, at: int, count: int) -> bytes:
@@ -274,7 +275,7 @@ def _copy(file: BinaryIO, copy: BinaryIO, start: int, end: int) -> None:
     file.seek(start)
     left = end - start
     while left > 0:
-        chunk = file.read(min(left, shutil.COPY_BUFSIZE))
+        chunk = file.read(min(left, CHUNK_BYTES))
         if not chunk:
             raise NotEmbedded("it ends early")
         copy.write(chunk)

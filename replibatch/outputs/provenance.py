@@ -82,7 +82,7 @@ def read(path: Path) -> Provenance | None:
         packet = embedded.read(path).packet
         if packet is None or b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
             return None
-        told = {name: "" for name in ("Model", "PredictionId", "Request", "CostUsd")}
+        told = dict.fromkeys(("Model", "PredictionId", "Request", "CostUsd"), "")
         for element in ElementTree.fromstring(packet.strip(b"\0 ")).iter():  # noqa: S314  # no entities: seen above
             name = element.tag.removeprefix(f"{{{OWN}}}")
             if element.tag == f"{{{OWN}}}{name}" and name in told:
@@ -101,7 +101,7 @@ def _packet(provenance: Provenance, there: bytes | None) -> bytes:
     if there is None or not there.strip(b"\0 "):
         whole = (
             f'{_XPACKET}<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}">'
-            f"{_description(provenance, '')}</rdf:RDF></x:xmpmeta><?xpacket end=\"w\"?>"
+            f'{_description(provenance, "")}</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
         )
         return whole.encode()
     try:

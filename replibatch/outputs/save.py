@@ -13,8 +13,8 @@ from replibatch import contents
 from replibatch.errors import NoOutput, NotSaved, OutputPathError
 from replibatch.file_formats import STILLS, Format, agrees, extension_of, recognise
 from replibatch.outputs.download import Downloader
-from replibatch.outputs.images import NotConverted, convert
 from replibatch.outputs.embedded import NotEmbedded
+from replibatch.outputs.images import NotConverted, convert
 from replibatch.outputs.placeholder import placeholder
 from replibatch.outputs.provenance import Provenance, embed
 from replibatch.outputs.shapes import DataPart, Part, TextPart, UrlPart, parts

@@ -60,7 +60,7 @@ def _facts(origin: Origin) -> list[tuple[str, object]]:
         facts += [("warning", warning) for warning in result.warnings]
     if origin.changed:
         facts.append(("changed", "its bytes are not those that were saved"))
-    facts.append(("told by", " and ".join(filter(None, (origin.told and "the file", result and "results.jsonl")))))
+    facts.append(("told by", " and ".join(["the file"] * bool(origin.told) + ["results.jsonl"] * bool(result))))
     return facts
 
 
