@@ -18,6 +18,7 @@ PAGE_PIXELS = (2480, 3508)  # A4 at 300 dots an inch
 MARGIN = 120
 GAP = 24
 LABEL = 76  # pixels beneath a picture
+WIDEST = 560  # pixels of a picture, at most
 MOST_ACROSS = 8
 FLOW_ACROSS = 5
 PAPER, INK, QUIET, MATTE = "#ffffff", "#1e1b17", "#6a645b", "#ede8df"
@@ -51,7 +52,7 @@ def write_contact_sheets(lines: Iterable[Line], folder: Path, destination: Path,
         OSError: a page cannot be written.
     """
     rows, across = _rows(list(lines), folder)
-    width = (PAGE_PIXELS[0] - 2 * MARGIN - GAP * (across - 1)) // across
+    width = min(WIDEST, (PAGE_PIXELS[0] - 2 * MARGIN - GAP * (across - 1)) // across)
     height = round(width * 0.75)
     fitting = max(1, (PAGE_PIXELS[1] - 2 * MARGIN - 120) // (height + LABEL + GAP))
     pages = [rows[at : at + fitting] for at in range(0, len(rows), fitting)] or [[]]
@@ -89,10 +90,12 @@ def _cell(line: Line, folder: Path, model: str) -> _Cell:
 def _drawn(rows: list[list[_Cell | None]], title: str, size: tuple[int, int]) -> Image.Image:
     width, height = size
     bottom = 2 * MARGIN + 120 + len(rows) * (height + LABEL + GAP)
-    page = Image.new("RGB", (PAGE_PIXELS[0], min(PAGE_PIXELS[1], bottom)), PAPER)
+    across = max(map(len, rows), default=1)
+    right = max(PAGE_PIXELS[0] // 2, 2 * MARGIN + across * (width + GAP) - GAP)
+    page = Image.new("RGB", (right, bottom), PAPER)
     draw = ImageDraw.Draw(page)
     large, small = _font(52), _font(24)
-    draw.text((MARGIN, MARGIN), _fitted(draw, title, large, PAGE_PIXELS[0] - 2 * MARGIN), INK, large)
+    draw.text((MARGIN, MARGIN), _fitted(draw, title, large, right - 2 * MARGIN), INK, large)
     for row, cells in enumerate(rows):
         top = MARGIN + 120 + row * (height + LABEL + GAP)
         for column, cell in enumerate(cells):

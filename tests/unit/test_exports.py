@@ -44,7 +44,14 @@ def line(index: int, folder: Path, **changes: Any) -> Line:
 
 @pytest.fixture
 def lines(tmp_path: Path) -> list[Line]:
-    failed = {"success": False, "model_used": None, "files": (), "state": State.FAILED, "error": "no", "cost_usd": 0.0}
+    failed = {
+        "success": False,
+        "model_used": None,
+        "files": (),
+        "state": State.FAILED,
+        "error": "no",
+        "cost_usd": 0.0,
+    }
     two = {"files": (OutputFile("2.png"), OutputFile("0.png"))}
     return [line(0, tmp_path), line(1, tmp_path), line(2, tmp_path, **two), line(3, tmp_path, fields={}, **failed)]
 
@@ -101,10 +108,9 @@ def test_contact_sheets(tmp_path: Path, lines: list[Line]) -> None:
     assert [page.name for page in pages] == [f"sheet-{number}.png" for number in range(1, len(pages) + 1)]
     assert len(pages) > 1
     with Image.open(pages[0]) as page:
-        assert page.width == 2480
-        assert page.getcolors(1 << 24) is not None
+        assert page.width == 1384  # two models
         teal = sum(count for count, colour in page.getcolors(1 << 24) if colour[1] > 120 > colour[0])
-        assert teal > 500_000  # the pictures are on it
+        assert teal == 12 * 80 * 60  # six rows of two
     (single,) = write_contact_sheets(lines, tmp_path, tmp_path / "few.jpg", "A few \x1b[31m")
     assert single.name == "few.jpg"
 

@@ -69,7 +69,9 @@ def test_what_is_written_is_read_back_and_the_picture_is_the_same(tmp_path: Path
             getattr(after, "n_frames", 1),
         )
         assert dict(before.getexif()) == dict(after.getexif())
-        elements = {each.tag.partition("}")[2]: each.text for each in ElementTree.fromstring(after.info["xmp"]).iter()}
+        elements = {
+            each.tag.partition("}")[2]: each.text for each in ElementTree.fromstring(after.info["xmp"]).iter()
+        }
         assert str(elements["DigitalSourceType"]).endswith("/trainedAlgorithmicMedia")  # where Pillow finds XMP too
         assert elements["AISystemUsed"] == "owner/model"
 
