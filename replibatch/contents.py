@@ -1,4 +1,4 @@
-"""What is in a local file: a piece at a time, by its hash, or by what tells it from a later one of its name."""
+"""The content of a local file: in pieces, by its hash, or by a mark that changes when the file does."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Connections(httpx.BaseTransport):
     """A transport for `httpx.Client`. Thread-safe; there are as many as there are requests at a time.
 
     Instead of httpx's own pool, which asks the socket of every idle connection before and after each request whether
-    it is still there: with 20 of them 45 system calls a generation, at each of which another thread takes over.
+    it is still there: with 20 idle ones 45 system calls a generation, at each of which another thread takes over.
 
     Args:
         idle_seconds: a connection that was not used for that long is not used again.
@@ -64,7 +64,7 @@ class Connections(httpx.BaseTransport):
         return response
 
     def close(self) -> None:
-        """Close all of them, those in use too: what is being read fails."""
+        """Close every connection, in use or idle: reads under way fail."""
         with self._lock:
             self._closed = True
             connections = [*self._busy, *(each for idle in self._idle.values() for _, each in idle)]
@@ -94,7 +94,7 @@ class Connections(httpx.BaseTransport):
         return connection, was_idle
 
     def _pop_stale(self) -> list[httpx.HTTPTransport]:
-        """Those nobody has used for too long, of any server; each server's longest idle come first."""
+        """Connections idle for too long, of any server; each server's longest idle come first."""
         oldest, stale = time.monotonic() - self._idle_seconds, []
         for origin, idle in list(self._idle.items()):
             while idle and idle[0][0] < oldest:
