@@ -13,6 +13,7 @@ from replibatch.gallery.results_lines import Line, parsed
 from replibatch.outputs.provenance import Provenance, read
 
 RESULTS = "results.jsonl"
+FORMAT = "output_format"
 MADE_UP_ID = re.compile(r"r[0-9a-f]{32}")  # `run` gives one to a line that has none
 FOLDERS_LOOKED_AT = 8  # the file's own, and those above it
 
@@ -22,11 +23,13 @@ class Origin:
     """What made a file.
 
     Attributes:
+        file: the file.
         told: what the file says itself; None where it says nothing.
         line: its result; None where no results file names it.
         changed: whether its bytes are others than when it was saved; None where that is not known.
     """
 
+    file: Path
     told: Provenance | None
     line: Line | None
     changed: bool | None = None
@@ -47,8 +50,12 @@ class Origin:
             own = {name: value for name, value in self.line.own_fields.items() if name not in inputs}
             prompt = {"prompt": result.prompt} if result.prompt else {}
             id_ = {} if MADE_UP_ID.fullmatch(result.request_id) else {"id": result.request_id}
-            return {**id_, **prompt, "model": self.model, **inputs, **own}
-        return self.told.line() if self.told and self.told.request else {}
+            return self._named({**id_, **prompt, "model": self.model, **inputs, **own})
+        return self._named(self.told.line()) if self.told and self.told.request else {}
+
+    def _named(self, line: dict[str, Any]) -> dict[str, Any]:
+        """With the file's name where only that says which format was asked for."""
+        return line if FORMAT in line else {**line, "output": self.file.name}
 
     @property
     def prediction_id(self) -> str | None:
@@ -76,8 +83,8 @@ def origin_of(file: Path) -> Origin:
     for results in _results_files(file):
         if line := _line_of(file, results):
             recorded = {each.sha256 for each in line.result.files if _same(results.parent / each.path, file)}
-            return Origin(told, line, contents.sha256(file) not in recorded if recorded - {None} else None)
-    return Origin(told, None)
+            return Origin(file, told, line, contents.sha256(file) not in recorded if recorded - {None} else None)
+    return Origin(file, told, None)
 
 
 def _results_files(file: Path) -> Iterator[Path]:

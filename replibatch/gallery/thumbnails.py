@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -112,7 +113,7 @@ class Thumbnails:
         return True
 
 
-def thumbnail(picture: Path, longest_edge: int) -> Image.Image:
+def thumbnail(picture: Path | BinaryIO, longest_edge: int) -> Image.Image:
     """A picture, made small, on white where it is transparent.
 
     Args:
