@@ -35,7 +35,7 @@ COMMANDS = {
     "show": Entry("show", "Show what made a file."),
     "pause": Entry("batches", "Start nothing new of a batch."),
     "resume": Entry("batches", "Go on with a batch that was paused or held, or with a stopped account."),
-    "cancel": Entry("batches", "Cancel a batch: what waits, and what is in flight."),
+    "cancel": Entry("batches", "Cancel a batch: its waiting items and its running predictions."),
     "retry": Entry("batches", "Make again what failed in a batch."),
     "batches": Entry("batches", "List the batches, the newest first."),
     "status": Entry("status", "Show the account: limits, work under way, spend."),

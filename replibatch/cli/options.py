@@ -81,7 +81,7 @@ _SHARED = (
 
 
 def shared(command: Command) -> Command:
-    """FILE and the options that say what is made of it."""
+    """FILE and the options of `run` and `submit`."""
     for option in reversed(_SHARED):
         command = option(command)
     return command
