@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import base64
 import html
+import sys
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from io import BytesIO
 from typing import Any
 
 from PIL import Image
+from rich.progress import track
 
 from replibatch.gallery.results_lines import shown_state
 from replibatch.gallery.thumbnails import thumbnail
@@ -46,13 +49,11 @@ def progress(batch: Batch) -> Iterator[BatchResult]:
     """
     total = batch.progress().total
     try:
-        from tqdm.auto import tqdm  # noqa: PLC0415  # not ours to install
+        bars = import_module("tqdm.auto")  # a notebook has it where somebody wanted it
     except ImportError:
-        from rich.progress import track  # noqa: PLC0415
-
         yield from track(batch, description=batch.id, total=total)
     else:
-        yield from tqdm(batch, total=total, desc=batch.id)
+        yield from bars.tqdm(batch, total=total, desc=batch.id)
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -95,13 +96,6 @@ def _picture(file: OutputFile) -> str:
     return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
-def _activate() -> None:
-    try:
-        from IPython import get_ipython  # noqa: PLC0415  # only where a notebook runs
-    except ImportError:
-        return
-    if shell := get_ipython():
+if notebook := sys.modules.get("IPython"):  # loaded already wherever a notebook runs
+    if shell := notebook.get_ipython():
         load_ipython_extension(shell)
-
-
-_activate()

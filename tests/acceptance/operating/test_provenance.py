@@ -75,7 +75,9 @@ def test_exiftool_reads_the_fields(sandbox: Sandbox) -> None:
     assert replibatch("run", "list.jsonl", "-o", "out", "--metadata", "full").returncode == 0
     for path in Path("out").iterdir():
         if path.suffix in (".jpg", ".png", ".webp"):
-            said = subprocess.run([exiftool, "-j", "-validate", "-all", path], capture_output=True, text=True, check=True)
+            said = subprocess.run(
+                [exiftool, "-j", "-validate", "-all", path], capture_output=True, text=True, check=True
+            )
             (fields,) = json.loads(said.stdout)
             assert fields["Validate"] == "OK"
             assert fields["DigitalSourceType"].endswith("rainedAlgorithmicMedia")
