@@ -96,6 +96,5 @@ def _picture(file: OutputFile) -> str:
     return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
-if notebook := sys.modules.get("IPython"):  # loaded already wherever a notebook runs
-    if shell := notebook.get_ipython():
-        load_ipython_extension(shell)
+if (notebook := sys.modules.get("IPython")) and (shell := notebook.get_ipython()):
+    load_ipython_extension(shell)  # IPython is loaded already wherever a notebook runs

@@ -23,8 +23,9 @@ LONGEST_EDGE = 448  # pixels
 QUALITY = 78
 AT_ONCE = 2  # pictures decoded at a time
 MEASURED = 60  # pictures that tell the shape of all
+EXTENSION = "thumb"  # browsers look at the bytes; whoever gathers the pictures of a folder does not take these
 
-_NAME = re.compile(r"[0-9a-f]{24}\.jpg")
+_NAME = re.compile(rf"[0-9a-f]{{24}}\.{EXTENSION}")
 
 
 class Thumbnails:
@@ -73,7 +74,7 @@ class Thumbnails:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._make_all(missing, keep_going)
         for name in self._there - self._wanted.keys():
-            (self._folder / f"{name}.jpg").unlink(missing_ok=True)
+            (self._folder / f"{name}.{EXTENSION}").unlink(missing_ok=True)
         self._there &= self._wanted.keys()
         return self._there
 
@@ -82,7 +83,7 @@ class Thumbnails:
         found = []
         names = sorted(self._there)
         for name in names[:: max(1, len(names) // MEASURED)]:
-            with suppress(*DAMAGED), Image.open(self._folder / f"{name}.jpg") as image:
+            with suppress(*DAMAGED), Image.open(self._folder / f"{name}.{EXTENSION}") as image:
                 found.append(image.width / image.height)
         return round(statistics.median(found), 3) if found else 1.0
 
@@ -106,7 +107,7 @@ class Thumbnails:
         try:
             small = thumbnail(picture, LONGEST_EDGE)
             small.save(partial, "JPEG", quality=QUALITY)
-            partial.replace(self._folder / f"{name}.jpg")
+            partial.replace(self._folder / f"{name}.{EXTENSION}")
         except (*DAMAGED, Image.DecompressionBombError):
             partial.unlink(missing_ok=True)
             return False

@@ -317,7 +317,7 @@ def test_thumbnails_are_small_and_made_once(tmp_path: Path) -> None:
     (item,) = page_of(tmp_path, lines).items
     first, gone, clip = item["thumbnails"]
     assert (bool(first), gone, clip) == (True, "", "")
-    made = tmp_path / "gallery_files" / f"{first}.jpg"
+    made = tmp_path / "gallery_files" / f"{first}.thumb"
     with Image.open(made) as image:
         assert image.size == (448, 299)
     before = made.stat().st_mtime_ns
@@ -327,7 +327,7 @@ def test_thumbnails_are_small_and_made_once(tmp_path: Path) -> None:
     picture(tmp_path / "1.png", colour="blue")  # another picture of the same name
     page_of(tmp_path, lines)
     assert not made.exists()
-    assert len(list((tmp_path / "gallery_files").glob("*.jpg"))) == 1
+    assert len(list((tmp_path / "gallery_files").glob("*.thumb"))) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(20)])

@@ -15,6 +15,7 @@ from replibatch.requests import Attempt, BatchResult, OutputFile, State
 from replibatch.sandbox import Sandbox
 from tests.support.catalogue import FLUX, IMAGEN, NANO, QWEN
 from tests.support.commands import replibatch, write_lines
+from tests.support.waiting import until
 
 REFUSED = "a wish no model grants"
 SCENES = ("a lighthouse above the clouds", "a paper boat in the rain", "an orchard in blossom", "a night train")
@@ -56,6 +57,9 @@ def _make(sandbox: Sandbox) -> None:
     assert "192 of 200 items made, 20 by a fallback, 8 placeholders" in done.stdout
 
 
+ALL_THERE = "[...document.querySelectorAll('.frame img')].every(image => image.naturalWidth)"
+
+
 def cards(page: Page) -> int:
     return page.locator(".card").count()
 
@@ -64,14 +68,8 @@ def scroll_through(page: Page) -> set[str]:
     """To the end, as a reader does; returns what was seen, each with its picture whole."""
     seen: set[str] = set()
     while True:
-        page.wait_for_timeout(120)  # pictures are asked for once the page stands still
-        labels = page.locator(".frame").evaluate_all(
-            """frames => Promise.all(frames.map(async (frame) => {
-                const picture = frame.querySelector("img");
-                await picture.decode();
-                return picture.naturalWidth ? frame.ariaLabel : "broken";
-            }))"""
-        )
+        until(lambda: page.evaluate(ALL_THERE))
+        labels = page.locator(".frame").evaluate_all("frames => frames.map(frame => frame.ariaLabel)")
         seen |= set(labels)
         if page.evaluate("scrollY + innerHeight >= document.documentElement.scrollHeight - 2"):
             return seen
