@@ -29,8 +29,15 @@ REPLICATE_URL = "https://api.replicate.com"
 ENV_FILE = Path(".env")  # in the working directory
 REDIS_SCHEMES = ("redis", "rediss", "sentinel", "unix", "redis+socket")
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}
+METADATA = ("none", "source", "full")
 VISIBLE = re.compile(r"[!-~]+")
 ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _metadata(value: str) -> str:
+    if value not in METADATA:
+        raise ValueError(", ".join(METADATA))
+    return value
 
 
 def _http_url(value: str) -> str:
@@ -206,6 +213,12 @@ class Settings(BaseSettings):
         True,
         alias="REPLIBATCH_PLACEHOLDER",
         description="Write the black 1600x900 image when every model failed.",
+    )
+    metadata: Annotated[str, AfterValidator(_metadata)] = Field(
+        "none",
+        alias="REPLIBATCH_METADATA",
+        description="What is written into finished files, as XMP: `none`; `source` (made by AI, by which model and "
+        "prediction); `full` (prompt, inputs and cost too). A producer's own value goes along with its requests.",
     )
     budget_usd: float | None = Field(
         None,

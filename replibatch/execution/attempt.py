@@ -33,6 +33,7 @@ from replibatch.execution.outcomes import Done, Leave, Left, Outcome, SteppedAsi
 from replibatch.execution.secret_inputs import secrets_of
 from replibatch.jobs import Record
 from replibatch.limits import Ticket
+from replibatch.outputs.provenance import Provenance
 from replibatch.outputs.save import save
 from replibatch.outputs.shapes import Declared
 from replibatch.replicate_api import Prediction
@@ -249,6 +250,7 @@ def _attempt(work: Work) -> Outcome:
 def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
     """Save the output; a download that fails is tried again from the finished prediction."""
     context, request = work.context, work.record.request
+    provenance = _provenance(work, ended)
     number = 0
     while True:
         number += 1
@@ -260,6 +262,7 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
                 downloader=context.downloader,
                 declared=Declared.of(work.model),
                 extension_is_free=request.extension_is_free,
+                provenance=provenance,
             )
         except (NoOutput, OutputErased):
             raise
@@ -280,3 +283,15 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
             outages.saved(work)
             work.warnings = [*work.warnings, *warnings]
             return files
+
+
+def _provenance(work: Work, ended: Prediction) -> Provenance | None:
+    """The provenance to write into the files; None where they stay as they come."""
+    request = work.record.request
+    metadata = request.metadata or work.context.settings.metadata
+    if metadata == "none":
+        return None
+    from_pictures = bool(request.references)
+    if metadata == "source":
+        return Provenance(work.model.name, ended.id, from_pictures=from_pictures)
+    return Provenance(work.model.name, ended.id, work.inputs, from_pictures, work.cost_usd)

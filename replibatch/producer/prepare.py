@@ -19,9 +19,11 @@ class Preparer:
     Args:
         catalog: the models.
         files: the process's.
+        metadata: what workers write into the files; None leaves it to their own setting.
     """
 
-    def __init__(self, catalog: Catalog, files: Files) -> None:
+    def __init__(self, catalog: Catalog, files: Files, metadata: str | None = None) -> None:
+        self.metadata = metadata
         self._catalog = catalog
         self._files = files
         self._checked: set[contents.Version | None] = set()
@@ -72,6 +74,7 @@ class Preparer:
             max_retries=max_retries,
             max_price_usd=request.max_price_usd,
             extension_is_free=routed.extension_is_free or request.output_filepath is None,
+            metadata=self.metadata,
         )
 
     def check(self, request: BatchRequest) -> Routed:
