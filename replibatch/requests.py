@@ -151,6 +151,7 @@ class RoutedRequest:
         fields: the caller's own data, for the result.
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
+        metadata: what is written into its files; None leaves it to the worker's setting.
     """
 
     request_id: str
@@ -166,6 +167,7 @@ class RoutedRequest:
     fields: dict[str, Any] = field(default_factory=dict)
     max_price_usd: float | None = None
     extension_is_free: bool = False
+    metadata: str | None = None
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
         """Its result where nothing was made."""

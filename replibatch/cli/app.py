@@ -32,6 +32,7 @@ COMMANDS = {
     "submit": Entry("submit", "Enqueue every item of a list and return."),
     "watch": Entry("batches", "Follow a batch until it is over, or held."),
     "results": Entry("results", "Show the results of a batch, or bring its files here."),
+    "show": Entry("show", "Show what made a file."),
     "pause": Entry("batches", "Start nothing new of a batch."),
     "resume": Entry("batches", "Go on with a batch that was paused or held, or with a stopped account."),
     "cancel": Entry("batches", "Cancel a batch: its waiting items and its running predictions."),

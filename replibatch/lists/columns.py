@@ -161,15 +161,16 @@ class Columns:
             return "own", word
         if word in (self._wanted.placeholders or ()):
             return "own column", ""
-        if found := self._inputs.named(name):
-            return ("own column", "") if found in self._wanted.mapped else ("input", found)
-        if word in PROMPTS:
-            return "own column", ""
-        if found := self._inputs.of_another(name):
-            return ("own column", "") if found in self._wanted.mapped else ("input of others", found)
-        if self._inputs.are_open:
-            return "input", name
-        self._check_near(name)
+        found = self._inputs.named(name)
+        role: Role = "input"
+        if found is None and word not in PROMPTS:
+            found, role = self._inputs.of_another(name), "input of others"
+        if found is None and word not in PROMPTS and self._inputs.are_open:
+            found, role = name, "input"
+        if found is not None and found not in self._wanted.mapped:
+            return role, found
+        if found is None and word not in PROMPTS:
+            self._check_near(name)
         return "own column", ""
 
     def _check_near(self, name: str) -> None:
@@ -208,7 +209,7 @@ class Columns:
 
     def _check_twice(self) -> None:
         meant: dict[str, str] = {}
-        for name, (role, target) in self.roles.items():
+        for name, (_, target) in self.roles.items():
             if not target:
                 continue
             if target in meant:

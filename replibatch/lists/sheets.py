@@ -58,7 +58,7 @@ def parquet_lines(file: IO[bytes], name: str) -> Read:
         Unreadable: it is none.
     """
     try:
-        import pyarrow  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra
+        import pyarrow  # noqa: PLC0415  # an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ModuleNotFoundError:
         raise SettingsError("reading .parquet needs pyarrow; type: pip install 'replibatch[parquet]'") from None

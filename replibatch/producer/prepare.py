@@ -20,9 +20,11 @@ class Preparer:
     Args:
         catalog: the models.
         files: the process's.
+        metadata: what workers write into the files; None leaves it to their own setting.
     """
 
-    def __init__(self, catalog: Catalog, files: Files) -> None:
+    def __init__(self, catalog: Catalog, files: Files, metadata: str | None = None) -> None:
+        self.metadata = metadata
         self._catalog = catalog
         self._files = files
         self._checked: set[contents.Version | None] = set()
@@ -76,6 +78,7 @@ class Preparer:
             fields=request.fields or {},
             max_price_usd=request.max_price_usd,
             extension_is_free=routed.extension_is_free or request.output_filepath is None,
+            metadata=self.metadata,
         )
 
     def check(self, request: BatchRequest, *, fallback: bool = True, caller: Caller | None = None) -> Routed:

@@ -106,4 +106,5 @@ def _run(
         name = name_of(files)
         enqueuer = Enqueuer(plan, account(), options, name)
         tally = Tally(survey.count, survey.made, ahead.seconds, ahead.per_window, ahead.window_seconds)
-        return Runner(plan.folder, account(), enqueuer, tally, name, console, as_json=as_json).run(made)
+        title = f"{name} (play: made by a stand-in)" if play else name
+        return Runner(plan.folder, account(), enqueuer, tally, title, console, as_json=as_json).run(made)

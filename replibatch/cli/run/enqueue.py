@@ -15,6 +15,7 @@ from replibatch.errors import NoSuchWork
 from replibatch.lists import Item
 from replibatch.producer import Batch, Producer
 from replibatch.producer.submit import CHUNK, Ask, append_all
+from replibatch.redisdb import keys
 from replibatch.requests import BatchResult, new_id
 
 
@@ -59,7 +60,7 @@ class Enqueuer:
     @property
     def _remembered(self) -> str:
         """The key of the batches of this folder; its identity is settled once it has been created."""
-        return f"{self._producer.limiter.prefix}run:{self._folder.identity}"
+        return keys.RUN.at(self._producer.limiter.prefix, self._folder.identity)
 
     def put_off_earlier(self) -> None:
         """What an earlier run, which nobody follows any more, had not started waits in this one instead."""
@@ -79,15 +80,15 @@ class Enqueuer:
         self._producer.redis.pexpire(self._remembered, self._producer.jobs.keep_ms)
 
     def open(self) -> None:
-        """Make the batch, empty. All runs of a list into a folder draw on one purse, also those at once."""
+        """Make the batch, empty. All runs of a list into a folder draw on one budget, also those at once."""
         options = self._options
-        purse = hashlib.sha256(f"{self._folder.identity}/{self._name}".encode()).hexdigest()[:32]
-        self._producer.limiter.fill_purse(purse, options.max_cost_usd, afresh=options.fresh)
+        budget = hashlib.sha256(f"{self._folder.identity}/{self._name}".encode()).hexdigest()[:32]
+        self._producer.limiter.set_budget(budget, options.max_cost_usd, afresh=options.fresh)
         self._producer.batches.open(
             self.batch.id,
             max_concurrent=options.max_concurrent,
             priority=BULK,
-            purse=purse,
+            budget=budget,
             about={"name": self._name, "folder": str(self._folder.path), "root": self._folder.root},
         )
 

@@ -27,7 +27,8 @@ RESULTS = "results.jsonl"
 GALLERY = "gallery.html"
 LOCK = ".replibatch.lock"
 STATE = ".replibatch.json"
-OURS = frozenset({RESULTS, GALLERY, LOCK, STATE})
+GALLERY_FILES = "gallery_files"
+OURS = frozenset({RESULTS, GALLERY, GALLERY_FILES, LOCK, STATE})
 HASH_BYTES = 16
 
 
@@ -86,7 +87,7 @@ class OutputFolder:
             OutputPathError: it would leave the folder, or is a file that replibatch writes there.
         """
         key = safe_key(name)
-        if key.casefold() in OURS:
+        if key.casefold() in OURS or key.partition("/")[0].casefold() == GALLERY_FILES:
             raise OutputPathError(f"the output {name!r}: replibatch writes that file; allowed: another name")
         return f"{self.root}/{key}"
 
