@@ -73,6 +73,8 @@ class Preparer:
             warnings=tuple(routed.warnings),
             max_retries=max_retries,
             metadata=self.metadata,
+            max_price_usd=request.max_price_usd,
+            extension_is_free=routed.extension_is_free or request.output_filepath is None,
         )
 
     def check(self, request: BatchRequest) -> Routed:

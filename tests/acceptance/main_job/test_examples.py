@@ -101,3 +101,20 @@ def test_the_global_limit(sandbox: Sandbox, run: Callable[..., str]) -> None:
     said = run("global_limit.py")
     assert "Max concurrent: 60" in said and "Available slots: 60" in said and "Utilization: 0.0%" in said
     assert "landscapes: global limit 40" in said and "portraits: global limit 40" in said
+
+
+def test_one_of_every_kind(sandbox: Sandbox, run: Callable[..., str], picture: Picture) -> None:
+    said = run("every_kind.py", str(picture("photo.png")))
+    lines = dict(line.split(": ", 1) for line in said.splitlines())
+    ends = {name: files.rpartition(" (")[0].rpartition(".")[2] for name, files in lines.items()}
+    assert ends == {
+        "black-forest-labs/flux-schnell": "webp",
+        "google/veo-3.1-fast": "mp4",
+        "minimax/speech-2.6-turbo": "mp3",
+        "recraft-ai/recraft-crisp-upscale": "png",
+        "recraft-ai/recraft-remove-background": "png",
+    }
+    assert "($0.006)" in lines["black-forest-labs/flux-schnell"] and "($0.400)" in lines["google/veo-3.1-fast"]
+    sent = {bill.model: bill.input for bill in sandbox.books.bills()}
+    assert sent["minimax/speech-2.6-turbo"]["text"] == "The storm is over."
+    assert sent["recraft-ai/recraft-crisp-upscale"].keys() == {"image"}
