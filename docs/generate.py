@@ -9,6 +9,7 @@ import click
 
 import replibatch
 from replibatch.cli.app import commands
+from replibatch.sandbox import reference
 from replibatch.settings import Settings
 
 FOLDER = Path(__file__).parent
@@ -54,6 +55,82 @@ API = """# Python API
 All that `from replibatch import …` has. Every call is described where it is defined; the page is made from there.
 
 {names}"""
+SANDBOX = """# The stand-in for Replicate
+
+`replibatch sandbox` serves Replicate's HTTP API on this machine: pictures of its own, no token, no cost. `demo`,
+`run --sandbox`, the tests and the benchmarks use it; from Python it is `replibatch.sandbox.Sandbox`.
+
+<!-- until: REPLICATE_API_TOKEN -->
+```sh
+replibatch sandbox --latency 2 --fault 502-after=0.05 --set list_lag_seconds=3
+```
+
+It answers as the real API was recorded. A create's reply leaves out what is not there yet (`output`, `started_at`,
+`completed_at`, `source`); times have nanoseconds there and microseconds in the list; answers above 500 bytes are
+compressed and chunked; `ratelimit-remaining`, `ratelimit-reset` and `via` are there; a reply held by `Prefer: wait`
+says `processing` and holds its files as data URIs; inputs that a schema marks as secret are never shown; a
+community model runs by its version's id alone, and its name is a 404 in JSON.
+
+## Books
+
+`GET /books` (from Python: `sandbox.books`) tells what each input was billed, what is in flight and was at most, the
+most creates in any window, and every answer by its status; `POST /books/reset` starts anew. `GET /books?summary=1`
+leaves out what grows with the number of predictions.
+
+## Faults
+
+Four ways to order one, for each kind below:
+
+| way | example |
+|---|---|
+| a mark in a prompt | `a fox [[interrupted:2]] [[failed@qwen/qwen-image]]`: twice only; on that model alone |
+| a rate for all | `--fault 502-after=0.05`, `POST /faults` with `{"502-after": 0.05}` |
+| a rate for one model | `--set 'model_faults={"qwen/qwen-image": {"stuck": 1}}'`, or `POST /settings` |
+| a form of output, for a registered model | `"gives": "output-masks"` |
+
+`--seed` makes rates strike the same way again. The number of `many`, `output-many`, `listed-late` and `stuck…` says
+how many outputs or seconds, not how many times: `[[stuck:20]]` succeeds after 20 s after all, whatever was asked of
+it.
+
+| when | kinds |
+|---|---|
+{kinds}
+
+One endpoint answers otherwise: {orders}. So `list-403-cdn` has the list answer with the CDN's page,
+`create-404-balancer` a create with the load balancer's, `created-200-portal` one that has created its prediction,
+`cancel-404-api` a cancel alone with the API's own 404, `account-hang` never. They are ordered as all others; marks
+and models count where a prediction or a model is asked for.
+
+## Models and deployments
+
+`POST /models` registers models, in the place of those that had their names; `"missing": true` takes one away:
+
+```json
+{"acme/upscaler": {
+  "official": false, "version": "…64 hexadecimal digits…", "required": ["image"],
+  "inputs": {"image": {"type": "string", "format": "uri"}, "api_key": {"type": "string", "format": "password"}},
+  "output": {"type": "string", "format": "uri"}, "gives": "output-webm",
+  "price": {"usd": 0.01, "per": "gpu_second"}, "metrics": {"image_output_megapixels": 4.0}
+}}
+```
+
+`per` is `image`, `call`, `second`, `gpu_second`, `megapixel` or `token`; what is billed follows the metrics that
+the API shows. Deployments are a setting: `{"deployments": {"acme/prod": "black-forest-labs/flux-dev"}}`.
+
+## Webhooks
+
+They are delivered to this machine alone (`webhooks_anywhere` sends them further), signed as Replicate signs them
+with the key of `GET /v1/webhooks/default/secret`; `completed` is tried for about a minute.
+
+## Settings
+
+All of them at the start (`--set NAME=JSON`, `--settings-file FILE`), from Python (`SandboxSettings(…)`), and while
+it runs: `GET /settings`, `POST /settings` with those that change, all or none.
+
+| setting | default | meaning |
+|---|---|---|
+{settings}
+"""
 
 DEFAULTS = {
     "REPLICATE_API_TOKEN": "none",
@@ -116,6 +193,15 @@ def api_page() -> str:
 
 
 PAGES = {"settings.md": settings_page, "cli.md": cli_page, "api.md": api_page}
+def sandbox_page() -> str:
+    """`sandbox.md`, from the stand-in's settings and kinds of faults."""
+    kinds = [f"| {words} | {', '.join(f'`{name}`' for name in names)} |" for words, names in reference.kinds()]
+    settings = [f"| `{name}` | `{default}` | {words} |" for name, default, words in reference.settings()]
+    page = SANDBOX.replace("{orders}", reference.orders()).replace("{kinds}", "\n".join(kinds))
+    return page.replace("{settings}", "\n".join(settings))
+
+
+PAGES = {"settings.md": settings_page, "cli.md": cli_page, "sandbox.md": sandbox_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -27,6 +27,9 @@
         ├── ModelMissing                   404: Replicate has no such model
         ├── Interrupted                    the model was overloaded or interrupted and says: try again
         ├── InputDropped                   Replicate has dropped an uploaded file before the model read it
+        ├── AddressRefused                 the model takes files as data URIs alone
+        ├── OverPrice                      it could cost more than the request allows
+        ├── WrongOutput                    succeeded, with an output that is not what the model makes
         ├── Sensitive                      the input or the output was flagged as sensitive
         ├── PredictionFailed               the model failed
         ├── PredictionTimedOut             not finished in the time it was given
@@ -41,7 +44,7 @@ An `AttemptFailure` is for inside; callers see the groups above it, and `BatchRe
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from replibatch.requests import BatchResult
@@ -205,10 +208,38 @@ class InvalidInput(AttemptFailure):
 
 
 class ModelMissing(AttemptFailure):
-    """HTTP 404: Replicate has no such model, or not for this account."""
+    """HTTP 404: Replicate has no such model, or not for this account.
+
+    Args:
+        message: which kind of model is missing, and what to do.
+        missing: `official`, `version` or `deployment`.
+    """
 
     reason = "model_missing"
     verdict = Verdict.NEXT_MODEL
+
+    def __init__(self, message: str, missing: str = "official") -> None:
+        self.missing = missing
+        super().__init__(message)
+
+    @classmethod
+    def of(cls, model: str, words: str) -> Self:
+        """By what the create named.
+
+        Args:
+            model: `owner/name`, `owner/name:version` or `deployment:owner/name`.
+            words: Replicate's.
+        """
+        kind, _, rest = model.partition(":")
+        if kind == "deployment":
+            return cls(f"this account has no deployment {rest}: {words}", "deployment")
+        if rest:
+            return cls(f"Replicate has no version {rest} of {kind}, or not for this account: {words}", "version")
+        return cls(
+            f"Replicate has no official model {model or 'of that name'}: {words} A community model is made by its "
+            f"version alone; `replibatch models add {model or 'owner/name'}` pins the latest",
+            "official",
+        )
 
 
 class Interrupted(AttemptFailure):
@@ -223,6 +254,25 @@ class InputDropped(AttemptFailure):
 
     reason = "input_dropped"
     verdict = Verdict.RETRY
+
+
+class AddressRefused(AttemptFailure):
+    """The model does not take the address of an uploaded file; it gets the file as a data URI."""
+
+    reason = "address_refused"
+    verdict = Verdict.RETRY
+
+
+class OverPrice(AttemptFailure):
+    """Not created: it could cost more than the request allows for one prediction."""
+
+    reason = "over_price"
+
+
+class WrongOutput(AttemptFailure):
+    """The prediction succeeded and was paid for, but its output is not what the model makes: a page, for an image."""
+
+    reason = "no_output"
 
 
 class Sensitive(AttemptFailure):

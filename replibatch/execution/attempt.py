@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from replibatch.broker.publish import HEAD
 from replibatch.errors import (
+    AddressRefused,
     AttemptFailure,
     InputDropped,
     InvalidInput,
@@ -24,19 +25,23 @@ from replibatch.errors import (
     PredictionFailed,
     ReplibatchError,
     RequestError,
+    WrongOutput,
 )
 from replibatch.execution.context import OVERDUE_SECONDS, Running, WorkerContext
 from replibatch.execution.create import create
 from replibatch.execution.decide import GiveUp, NextModel, Retry, Wait, decide
+from replibatch.execution.learned import refuses_addresses
 from replibatch.execution.outcomes import Leave, Next, Outcome, SteppedAside
 from replibatch.execution.work import Work
 from replibatch.jobs import Message, Notice, Record
 from replibatch.outputs.save import save, save_placeholder
+from replibatch.outputs.shapes import Declared
 from replibatch.replicate_api import Prediction
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
 
 CANCEL_AGAIN_SECONDS = 5.0  # where a cancel did not end it
 SAVE_TRIES = 4
+WRONG_TRIES = 2  # of what is a page instead of a file: the server may have been in trouble
 THROTTLED_SECONDS = 1.0  # before another try, where a throttled upload named no wait
 
 
@@ -79,7 +84,7 @@ def _run(work: Work) -> Outcome:
         raise  # custody brings it back, to whoever reaches Redis again
     except Exception as error:  # a fault of ours must not leave a generation without its result
         work.log.exception("unexpected")
-        work.limiter(work.context.limiter.released(work.ticket, work.cost_usd))
+        work.limiter(work.context.limiter.released(work.ticket, work.cost_usd or 0.0))
         why = f"unexpected {type(error).__name__}: {error}"
         attempts = work.attempts(AttemptFailure(why)) if work.prediction_id else work.record.attempts
         return work.settle(State.FAILED, (), attempts, error=why)
@@ -88,11 +93,12 @@ def _run(work: Work) -> Outcome:
 def _attempt(work: Work) -> Outcome:
     try:
         prediction = work.record.prediction_id or create(work)
+        work.context.learned.about(work.model)
         ended = _await_end(work, prediction)
         files = _save(work, ended)
         return work.settle(State.SUCCEEDED, files, work.attempts(None))
     except AttemptFailure as failure:
-        return _after(work, _for_a_dropped_input(work, failure) or failure)
+        return _after(work, _for_a_dropped_input(work, failure) or _for_a_refused_address(work, failure) or failure)
 
 
 def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
@@ -108,7 +114,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
         ends.append(ended)
         work.running.news.set()
 
-    context.tickets[prediction_id] = work.ticket
+    context.tickets[prediction_id] = work.ticket, work.quote
     context.watcher.watch(prediction, work.model.name, work.model.typical_seconds, on_end)
     try:
         while not ends:
@@ -124,7 +130,7 @@ def _await_end(work: Work, prediction: Prediction | str) -> Prediction:
             if not ends:
                 context.tickets.pop(prediction_id, None)
     ended = ends[0]
-    work.cost_usd = ended.charged(work.ticket.price_usd)
+    work.cost_usd = work.quote.settled_usd(ended)
     context.free_slots(ends)  # it is free already, where the watcher has seen the end
     if work.running.canceled and ended.status == "canceled":
         raise Leave(work.canceled())
@@ -148,13 +154,22 @@ def _cancel(work: Work, prediction_id: str, on_end: Callable[[Prediction], None]
 
 def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
     """Bring the output home; what fails is tried again from the finished prediction."""
-    context, key = work.context, work.record.request.output
+    context = work.context
     for number in range(1, SAVE_TRIES + 1):
         try:
-            files, warnings = save(ended.output, key=key, storage=context.storage, downloader=context.downloader)
+            files, warnings = save(
+                ended.output,
+                key=work.record.request.output,
+                storage=context.storage,
+                downloader=context.downloader,
+                declared=Declared.of(work.model),
+                extension_is_free=work.record.request.extension_is_free,
+            )
         except (NoOutput, OutputErased):
             raise
         except (AttemptFailure, OSError) as failure:
+            if isinstance(failure, WrongOutput) and number == WRONG_TRIES:
+                raise
             if number == SAVE_TRIES:
                 raise NotSaved(f"the output could not be saved: {failure}") from failure
             work.log.warning("could not save", error=str(failure))
@@ -176,10 +191,20 @@ def _for_a_dropped_input(work: Work, failure: AttemptFailure) -> AttemptFailure 
     return None
 
 
+def _for_a_refused_address(work: Work, failure: AttemptFailure) -> AttemptFailure | None:
+    """The same failure for what it was, where the model does not take addresses of the files API: it is remembered."""
+    if type(failure) not in (PredictionFailed, InvalidInput) or not refuses_addresses(str(failure)):
+        return None
+    if not work.sent_inputs or not work.context.uploads.has_urls(work.inputs, work.sent_inputs):
+        return None
+    work.context.learned.remember_data_uris(work.model.name)
+    return AddressRefused(f"the model does not take the address of an uploaded file: {failure}")
+
+
 def _after(work: Work, failure: AttemptFailure) -> Outcome:
     """What follows a failed attempt."""
     record, settings = work.record, work.context.settings
-    work.log.info("attempt failed", reason=failure.reason, error=str(failure))
+    work.log.info("attempt failed", reason=failure.reason, error=work.cleaned(str(failure)))
     attempts = work.attempts(failure)
     own_retries = record.request.max_retries
     max_retries = settings.max_retries if own_retries is None else own_retries
@@ -192,6 +217,8 @@ def _after(work: Work, failure: AttemptFailure) -> Outcome:
         fallback=record.request.fallback,
         max_retries=max_retries,
     )
+    if isinstance(failure, AddressRefused):
+        decision = Retry(0.0)  # once: the next attempt sends no address
     if isinstance(failure, OutputErased) and settings.regenerate_erased:
         erased = sum(attempt.reason == OutputErased.reason for attempt in attempts)
         decision = Retry(0.0) if erased <= max_retries else decision

@@ -11,9 +11,13 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from replibatch import catalog
+from replibatch.catalog.published import InFolder, InRedis, folder_for
 from replibatch.errors import SettingsError
 from replibatch.execution.chains import Chains
 from replibatch.execution.credentials import Credentials
+from replibatch.execution.learned import Learned
+from replibatch.execution.pricing import PriceList, Quote
 from replibatch.execution.rebuild import Rebuild
 from replibatch.execution.reconcile import Reconciler
 from replibatch.execution.uploads import Uploads
@@ -67,7 +71,7 @@ class WorkerContext:
     Attributes:
         out_of_patience: set it to wait no longer for a Redis that is away.
         running: the generations that threads of this process work on, by id.
-        tickets: with whose end a slot is given back, by the prediction's id.
+        tickets: with whose end a slot is given back, and what it has cost, by the prediction's id.
 
     Raises:
         SettingsError: there is no token.
@@ -124,8 +128,16 @@ class WorkerContext:
         self.uploads = Uploads(
             self.redis, self.limiter.prefix, self.storage.open_input, self.api.upload, self.api.has_file
         )
+        self.prices = PriceList(catalog.load(settings.catalog), settings.prediction_timeout_seconds)
+        folder = InFolder(folder_for(settings.state_dir, settings.replicate_base_url))
+        self.learned = Learned(
+            self.redis,
+            self.limiter.prefix,
+            self.api,
+            folder if embedded else InRedis(self.redis, self.limiter.prefix),
+        )
         self.running: dict[str, Running] = {}
-        self.tickets: dict[str, Ticket] = {}
+        self.tickets: dict[str, tuple[Ticket, Quote]] = {}
         self._custody = threading.local()
 
     def start(self) -> None:
@@ -168,12 +180,12 @@ class WorkerContext:
 
         Before the threads that wait for them wake up and make their next calls: whoever waits for a slot goes first.
         """
-        held = [(prediction, ticket) for prediction in ended if (ticket := self.tickets.get(prediction.id))]
+        held = [(prediction, *held) for prediction in ended if (held := self.tickets.get(prediction.id))]
         if held:
             run_together(
-                self.redis, *(self.limiter.released(ticket, one.charged(ticket.price_usd)) for one, ticket in held)
+                self.redis, *(self.limiter.released(ticket, quote.booked_usd(one)) for one, ticket, quote in held)
             )
-        for prediction, _ in held:
+        for prediction, _, _ in held:
             self.tickets.pop(prediction.id, None)
 
     def drain(self) -> None:

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from replibatch.errors import AccountStopped, AttemptFailure, MaybeCreated, NotCreated, Throttled, TokenRefused
+from replibatch.errors import (
+    AccountStopped,
+    AttemptFailure,
+    MaybeCreated,
+    NotCreated,
+    OverPrice,
+    Throttled,
+    TokenRefused,
+)
 from replibatch.execution.outcomes import Leave, Left, Outcome, SteppedAside
 from replibatch.execution.reconcile import Unsettled, fingerprint
+from replibatch.execution.secret_inputs import check_secrets, secrets_of
 from replibatch.execution.work import Work
 from replibatch.jobs.holds import BUDGET, PAUSED, STOPPED
 from replibatch.limits import Standing
@@ -22,12 +32,15 @@ def create(work: Work) -> Prediction:
         Leave: the attempt ends here.
     """
     context = work.context
+    _check(work)
     work.pause(work.record.pause_seconds)
     try:
-        inputs = work.sent_inputs = context.uploads.with_urls(work.inputs)
+        inputs = work.sent_inputs = _with_files(work)
     except AccountStopped as stop:
         raise Leave(_stopped(work, stop)) from stop
-    sent = fingerprint(work.model.name, inputs)
+    secrets = secrets_of(work.model, work.inputs)
+    # What is written down to be recognised by holds no secret: the account's list never shows one.
+    sent = fingerprint(work.model.name, {name: value for name, value in inputs.items() if name not in secrets})
     while True:
         standing = context.waiting_room.acquire(work.ticket)
         if standing in (Standing.UNSETTLED, Standing.CREATED):  # taken over before its prediction was recorded
@@ -42,12 +55,14 @@ def create(work: Work) -> Prediction:
             raise Leave(_not_sent(work, intent))
         work.began = time.monotonic()
         try:
-            prediction = context.api.create(work.model.name, inputs, context.settings.prediction_timeout_seconds)
+            prediction = context.api.create(
+                work.model.address, inputs | secrets, context.settings.prediction_timeout_seconds
+            )
         except Throttled as failure:
             work.log.info("throttled", retry_after_seconds=failure.retry_after_seconds)
             work.limiter(context.limiter.throttled(work.ticket, failure.retry_after_seconds))
         except MaybeCreated as failure:
-            work.log.warning("the reply to a create was lost", error=str(failure))
+            work.log.warning("the reply to a create was lost", error=work.cleaned(str(failure)))
             return _reconcile(work, sent)
         except AccountStopped as stop:
             work.limiter(context.limiter.refused(work.ticket))
@@ -57,6 +72,30 @@ def create(work: Work) -> Prediction:
             raise
         else:
             return prediction if _claim(work, prediction) else _reconcile(work, sent)
+
+
+def _check(work: Work) -> None:
+    """See that nothing is created that nobody can mean, or that costs more than the request allows.
+
+    Raises:
+        RequestError: an amount, or a secret input, that cannot be sent.
+        OverPrice: it could cost too much.
+    """
+    if work.quote.refusal is not None:
+        raise work.quote.refusal
+    most_usd, allowed_usd = work.quote.most_usd, work.record.request.max_price_usd
+    if most_usd is not None and allowed_usd is not None and most_usd > allowed_usd:
+        raise OverPrice(
+            f"{work.model.name} could cost ${most_usd:g}; allowed: at most max_price_usd, ${allowed_usd:g}"
+        )
+    check_secrets(work.model, work.inputs)
+
+
+def _with_files(work: Work) -> dict[str, Any]:
+    """The inputs with their files as the model takes them: addresses of the files API, or data URIs."""
+    uploads = work.context.uploads
+    wants_data = work.model.data_uris or work.context.learned.wants_data_uris(work.model.name)
+    return uploads.with_data(work.inputs) if wants_data else uploads.with_urls(work.inputs)
 
 
 def _not_sent(work: Work, why: str) -> Outcome:

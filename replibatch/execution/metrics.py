@@ -53,6 +53,6 @@ def count(result: BatchResult) -> None:
     GENERATIONS.labels(result.model_used or last, result.state.value).inc()
     for attempt in result.attempts:
         ATTEMPTS.labels(attempt.model, attempt.reason or attempt.outcome).inc()
-        COST.labels(attempt.model).inc(attempt.cost_usd)
+        COST.labels(attempt.model).inc(attempt.cost_usd or 0.0)
         if not attempt.reason:
             ATTEMPT_SECONDS.labels(attempt.model).observe(attempt.seconds)

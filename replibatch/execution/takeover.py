@@ -26,6 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from replibatch.broker.publish import call_linked, publish, queue_lists
 from replibatch.execution import metrics
 from replibatch.execution.context import OVERDUE_SECONDS, WorkerContext
+from replibatch.execution.pricing import Quote
 from replibatch.execution.reconcile import Unsettled
 from replibatch.jobs import Record, capacity_for
 from replibatch.limits import Standing, Ticket
@@ -223,7 +224,7 @@ class Takeover:
     def _over(self, record: Record, ended: Prediction) -> None:
         """Free the slot of a prediction that has ended; saving it, or the next attempt, is a task's work."""
         ticket = self._ticket(record)
-        cost_usd = ended.charged(ticket.price_usd)
+        cost_usd = self._quote(record).booked_usd(ended)
         run_together(self._context.redis, self._context.limiter.released(ticket, cost_usd))
         self._requeue(record, paid_usd=cost_usd)
 
@@ -266,6 +267,9 @@ class Takeover:
 
     def _ticket(self, record: Record) -> Ticket:
         """With its price: it is reserved again should the account's state be lost."""
-        model = self._context.chains.model_of(record)
-        price_usd = model.cost_usd(inputs_for(model, record.request)[0])
+        price_usd = self._quote(record).reserved_usd
         return Ticket(record.attempt_key, record.fence, price_usd, record.purse, record.priority)
+
+    def _quote(self, record: Record) -> Quote:
+        model, request = self._context.chains.model_of(record), record.request
+        return self._context.prices.quote(model, inputs_for(model, request)[0], request.max_price_usd)

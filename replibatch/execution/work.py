@@ -11,10 +11,11 @@ import structlog
 from replibatch.errors import AttemptFailure, PredictionCanceled
 from replibatch.execution.context import Running, WorkerContext
 from replibatch.execution.outcomes import Done, Leave, Left, Outcome, SteppedAside
+from replibatch.execution.secret_inputs import secrets_of
 from replibatch.jobs import Notice, Record
 from replibatch.limits import Ticket
 from replibatch.redisdb.scripts import Step, run_together
-from replibatch.requests import Attempt, BatchResult, OutputFile, State
+from replibatch.requests import Attempt, BatchResult, OutputFile, State, total_usd
 from replibatch.routing import inputs_for
 
 log = structlog.get_logger("replibatch.execution")
@@ -37,7 +38,8 @@ class Work:
         ticket: for the limiter.
         began: when the attempt began, on the monotonic clock.
         prediction_id: once there is one.
-        cost_usd: what the attempt cost, once that is known.
+        quote: what the attempt costs.
+        cost_usd: what the attempt cost, once that is known; None where nobody can tell.
     """
 
     def __init__(
@@ -55,13 +57,17 @@ class Work:
         self.model = self.models[record.model]
         safety_off = context.settings.fallback_safety_off and record.model != record.request.model
         self.inputs, self.warnings = inputs_for(self.model, record.request, safety_off=safety_off)
-        self.ticket = Ticket(
-            record.attempt_key, record.fence, self.model.cost_usd(self.inputs), record.purse, record.priority
-        )
+        self.quote = context.prices.quote(self.model, self.inputs, record.request.max_price_usd)
+        self.ticket = Ticket(record.attempt_key, record.fence, self.quote.reserved_usd, record.purse, record.priority)
+        self._concealed = {
+            value: str(self.inputs[name]) for name, value in secrets_of(self.model, self.inputs).items()
+        }
+        if self._concealed:
+            context.api.conceal(self._concealed)
         self.sent_inputs: dict[str, Any] | None = None
         self.began = record.created_at or time.monotonic()
         self.prediction_id = record.prediction_id
-        self.cost_usd = 0.0
+        self.cost_usd: float | None = 0.0
         self.log = log.bind(
             generation=record.id, batch=record.batch or None, model=record.model, attempt=record.attempt
         )
@@ -72,6 +78,12 @@ class Work:
         """From now on the attempt has a prediction."""
         self.prediction_id = prediction_id
         self.log = self.log.bind(prediction=prediction_id)
+
+    def cleaned(self, text: str) -> str:
+        """A text of others without the secrets that were sent."""
+        for value, reference in self._concealed.items():
+            text = text.replace(value, reference)
+        return text
 
     def limiter(self, *steps: Step) -> None:
         """Take steps at the limiter."""
@@ -119,9 +131,9 @@ class Work:
             prediction_id=self.prediction_id,
             outcome="failed" if failure else "succeeded",
             reason=failure.reason if failure else None,
-            message=str(failure) if failure else None,
+            message=self.cleaned(str(failure)) if failure else None,
             seconds=round(time.monotonic() - self.began, 3),
-            cost_usd=round(self.cost_usd, 6),
+            cost_usd=None if self.cost_usd is None else round(self.cost_usd, 6),
         )
         return [*self.record.attempts, this]
 
@@ -145,11 +157,11 @@ class Work:
             model_used=self.model.name if state == State.SUCCEEDED else None,
             success=state == State.SUCCEEDED,
             files=files,
-            error=error,
+            error=self.cleaned(error) if error else error,
             duration=round(time.monotonic() - started, 3),
             warnings=(*request.warnings, *self.warnings),
             attempts=tuple(attempts),
-            cost_usd=round(sum(attempt.cost_usd for attempt in attempts), 6),
+            cost_usd=total_usd(attempts),
             placeholder=state == State.PLACEHOLDER,
             state=state,
             inputs=self.inputs,

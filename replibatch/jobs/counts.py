@@ -39,7 +39,7 @@ def counted(result: BatchResult) -> dict[str, int]:
     table[GENERATIONS, result.model_used or last, result.state.value] += 1
     for attempt in result.attempts:
         table[ATTEMPTS, attempt.model, attempt.reason or attempt.outcome] += 1
-        table[COST, attempt.model] += to_micro(attempt.cost_usd)
+        table[COST, attempt.model] += to_micro(attempt.cost_usd or 0.0)
         if not attempt.reason:
             bound = next(bound for bound in LATENCY_SECONDS if attempt.seconds <= bound)
             table[LATENCY, attempt.model, str(bound)] += 1

@@ -130,7 +130,7 @@ class Jobs:
             **self._custody(record),
             state=state.value,
             result=pack_result(result),
-            cost=to_micro(result.cost_usd),
+            cost=to_micro(sum(attempt.cost_usd or 0.0 for attempt in result.attempts)),
             capacity=self.capacity,
             counts=counted(result),
         )

@@ -26,6 +26,8 @@ POST_SECONDS = 20.0  # the longest a create may take from its claim to its answe
 SLOT_MARGIN_SECONDS = 120.0  # after Cancel-After, before a slot is given up without anybody having seen the end
 REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process had this long to say what it holds
 
+UNKNOWN_PRICE = -1  # to the scripts
+
 _PACKAGE = "replibatch.limits"
 _FILES = {
     **{
@@ -88,7 +90,7 @@ class Limiter:
             standing, again = self._call(
                 "acquire",
                 **self._identity(ticket),
-                price=to_micro(ticket.price_usd),
+                price=_price(ticket),
                 purse=ticket.purse,
                 priority=ticket.priority,
             )
@@ -148,7 +150,7 @@ class Limiter:
         """
         held, asks = self.holdings.begin_report()
         holds = [
-            (ticket.attempt_key, ticket.fence, to_micro(ticket.price_usd), ticket.purse, ticket.priority, prediction)
+            (ticket.attempt_key, ticket.fence, _price(ticket), ticket.purse, ticket.priority, prediction)
             for ticket, prediction in held
         ]
         try:
@@ -295,6 +297,11 @@ class Limiter:
     def _call(self, name: str, **call: Any) -> Any:
         script, keys, args = self._step(name, **call)
         return script(self.redis, keys, args)
+
+
+def _price(ticket: Ticket) -> int:
+    """A ticket's price as the scripts have it."""
+    return UNKNOWN_PRICE if ticket.price_usd is None else to_micro(ticket.price_usd)
 
 
 def _seconds(milliseconds: int) -> float | None:

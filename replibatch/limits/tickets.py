@@ -29,14 +29,15 @@ class Ticket:
     Attributes:
         attempt_key: `generation:number`, the holder of the slot; `prediction:id` for what nobody answers for.
         fence: the custody's fencing number; a later one wins.
-        price_usd: reserved with the slot, settled when it is released.
+        price_usd: reserved with the slot, settled when it is released; None where it is not known, which no budget
+            grants.
         purse: the batch whose budget it also draws on; empty for none.
         priority: 0 is first.
     """
 
     attempt_key: str
     fence: int
-    price_usd: float
+    price_usd: float | None
     purse: str = ""
     priority: int = 5
 

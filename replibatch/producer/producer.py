@@ -81,7 +81,7 @@ class Producer:
         self.limiter = Limiter(self.redis, settings, self.process)
         self.jobs = Jobs(self.redis, settings, self.process)
         self.batches = Batches(self.jobs)
-        self.catalog: Catalog = load_catalog(settings)
+        self.catalog: Catalog = load_catalog(settings, None if self.embedded else self.redis)
         self.files = Files(settings, embedded=self.embedded, check_storage=self.check_storage)
         self.prepare = Preparer(self.catalog, self.files)
         self._limits = explicit_limits(settings)

@@ -35,6 +35,10 @@ class Window:
         """One more, now."""
         self._times.append(at)
 
+    def left(self, limit: int) -> int:
+        """How many more it has room for, as of the last `wait_seconds`."""
+        return max(0, limit - len(self._times))
+
 
 class Account:
     """One account: its limits, its money, its predictions.
@@ -86,6 +90,14 @@ class Account:
         if wait:
             raise replies.throttled(wait, self._settings.retry_after)
         self._reads.count(at)
+
+    def creates_left(self) -> int:
+        """How many more creates the window has room for."""
+        return self._creates.left(self._settings.creates_per_window)
+
+    def reads_left(self) -> int:
+        """How many more reads the minute has room for."""
+        return self._reads.left(self._settings.reads_per_minute)
 
     def check_credit(self) -> None:
         """Whether there is money left.

@@ -1,23 +1,20 @@
-"""The rest of the API: predictions, files, the account, the models."""
+"""The rest of the API: one prediction, files, the account, the models, deployments, the secret of webhooks."""
 
 from __future__ import annotations
 
-import base64
-import bisect
 import json
-from datetime import datetime
-from urllib.parse import urlencode
 
 from tornado.httputil import HTTPFile, HTTPHeaders, parse_body_arguments
 from tornado.web import stream_request_body
 
 from replibatch.sandbox import replies, schemas
+from replibatch.sandbox.clock import iso, now
+from replibatch.sandbox.faults import Phase
 from replibatch.sandbox.files import File
 from replibatch.sandbox.handlers import APIHandler
-from replibatch.sandbox.predictions import Prediction, version_of
+from replibatch.sandbox.predictions import Prediction
 from replibatch.sandbox.replies import InvalidField
 
-PAGE_ROWS = 100
 BODY_ROOM_BYTES = 64 * 1024  # what a multipart body holds besides its file
 LARGEST_BODY_BYTES = 2**40
 
@@ -32,75 +29,49 @@ class _OfPrediction(APIHandler):
             raise replies.not_found()
         return prediction
 
+    def subject(self) -> tuple[str, str]:
+        """The prediction's model and prompt."""
+        prediction = self.service.predictions.get(self.path_args[0])
+        return (prediction.model_name, prediction.prompt) if prediction else ("", "")
+
 
 class OnePrediction(_OfPrediction):
     """`GET /v1/predictions/{id}`."""
 
     kind = "get"
+    place = Phase.GET
 
     def get(self, prediction_id: str) -> None:
-        self.reply_text(self.service.text(self.prediction(prediction_id), self.base_url))
+        self.reply_text(self.service.text(self.prediction(prediction_id), self.base_url, "get"))
 
 
 class Cancel(_OfPrediction):
     """`POST /v1/predictions/{id}/cancel`."""
 
     kind = "cancel"
+    place = Phase.CANCEL
 
-    def post(self, prediction_id: str) -> None:
+    async def post(self, prediction_id: str) -> None:
         prediction = self.prediction(prediction_id)
+        match prediction.stuck:
+            case "stuck-404":
+                raise replies.not_found()
+            case "stuck-409":
+                raise replies.conflict()
+            case "stuck-500":
+                raise replies.broken(500)
+            case "stuck-hang":
+                await self.gone.wait()
+                return
         self.service.cancel(prediction)
-        self.reply_text(self.service.text(prediction, self.base_url))
-
-
-class Listing(APIHandler):
-    """`GET /v1/predictions`: newest first, 100 a page."""
-
-    kind = "list"
-
-    def get(self) -> None:
-        predictions = self.account.predictions
-        first = self._place_of("created_after", 0)
-        end = self._place_of("created_before", len(predictions))
-        newest = min(end, self._cursor(end))
-        oldest = max(first, newest - PAGE_ROWS)
-        rows = [] if newest <= first else predictions[oldest:newest][::-1]
-        following = json.dumps(self._page(oldest) if oldest > first else None)
-        previous = json.dumps(self._page(min(end, newest + PAGE_ROWS)) if newest < end else None)
-        results = ",".join(self.service.text(prediction, self.base_url) for prediction in rows)
-        self.reply_text(f'{{"previous":{previous},"next":{following},"results":[{results}]}}')
-
-    def _place_of(self, name: str, otherwise: int) -> int:
-        """How many of the account's predictions were created before the time that argument gives."""
-        text = self.get_query_argument(name, "")
-        if not text:
-            return otherwise
-        try:
-            at = datetime.fromisoformat(text).astimezone().timestamp()
-        except ValueError:
-            raise replies.invalid([InvalidField("format", name, "Does not match format 'date-time'")]) from None
-        return bisect.bisect_left(self.account.predictions, at, key=lambda prediction: prediction.created_at)
-
-    def _cursor(self, otherwise: int) -> int:
-        """Where the page begins, counted from the account's first prediction, so that new ones move nothing."""
-        text = self.get_query_argument("cursor", "")
-        if not text:
-            return otherwise
-        try:
-            return int(base64.urlsafe_b64decode(text))
-        except ValueError:
-            raise replies.not_found("Invalid cursor") from None
-
-    def _page(self, newest: int) -> str:
-        arguments = {name: self.get_query_argument(name) for name in self.request.query_arguments}
-        arguments["cursor"] = base64.urlsafe_b64encode(str(newest).encode()).decode()
-        return f"{self.base_url}/v1/predictions?{urlencode(arguments)}"
+        self.reply_text(self.service.text(prediction, self.base_url, "cancel"))
 
 
 class AccountView(APIHandler):
     """`GET /v1/account`."""
 
     kind = "account"
+    place = Phase.ACCOUNT
 
     def get(self) -> None:
         name = self.account.username
@@ -111,23 +82,57 @@ class ModelView(APIHandler):
     """`GET /v1/models/{owner}/{name}`."""
 
     kind = "model"
+    place = Phase.MODEL
 
-    def get(self, model_name: str) -> None:
-        if model_name not in self.service.models:
+    def subject(self) -> tuple[str, str]:
+        """The model."""
+        return self.path_args[0], ""
+
+    def get(self, name: str) -> None:
+        model = self.service.model(name)
+        if model is None:
             raise replies.not_found()
-        self.reply(schemas.model_view(self.service.models[model_name]))
+        self.reply(schemas.model_view(model))
 
 
-class VersionView(APIHandler):
+class VersionView(ModelView):
     """`GET /v1/models/{owner}/{name}/versions/{id}`."""
 
-    kind = "model"
-
-    def get(self, model_name: str, version: str) -> None:
-        model = self.service.models.get(model_name)
-        if model is None or version_of(model) != version:
+    def get(self, name: str, version: str) -> None:  # type: ignore[override]  # tornado's way of a longer path
+        model = self.service.model(name)
+        if model is None or model.version != version:
             raise replies.not_found()
         self.reply(schemas.model_view(model)["latest_version"])
+
+
+class DeploymentView(APIHandler):
+    """`GET /v1/deployments/{owner}/{name}`."""
+
+    kind = "deployment"
+
+    def get(self, deployment: str) -> None:
+        model = self.service.model(self.service.settings.deployments.get(deployment, ""))
+        if model is None:
+            raise replies.not_found()
+        owner, _, name = deployment.partition("/")
+        release = {
+            "number": 1,
+            "model": model.name,
+            "version": model.version,
+            "created_at": iso(now()),
+            "created_by": {"type": "user", "username": owner},
+            "configuration": {"hardware": "gpu-t4", "min_instances": 0, "max_instances": 1},
+        }
+        self.reply({"owner": owner, "name": name, "current_release": release})
+
+
+class WebhookSecret(APIHandler):
+    """`GET /v1/webhooks/default/secret`."""
+
+    kind = "account"
+
+    def get(self) -> None:
+        self.reply({"key": self.service.settings.webhook_secret.get_secret_value()})
 
 
 @stream_request_body
@@ -136,23 +141,27 @@ class FileList(APIHandler):
 
     kind = "file"
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         self._body = bytearray()
         self._most_bytes = self.service.settings.max_upload_bytes + BODY_ROOM_BYTES
         connection = self.request.connection
         if connection is not None and hasattr(connection, "set_max_body_size"):
             connection.set_max_body_size(LARGEST_BODY_BYTES)
-        super().prepare()
+        await super().prepare()
 
     def data_received(self, chunk: bytes) -> None:
         if len(self._body) <= self._most_bytes:
             self._body += chunk
 
-    def get(self) -> None:
+    async def get(self) -> None:
+        if not await self.strike(Phase.FILE):
+            return
         rows = [file.view(self.base_url) for file in self.service.files.of(self.account)]
         self.reply({"previous": None, "next": None, "results": rows})
 
-    def post(self) -> None:
+    async def post(self) -> None:
+        if not await self.strike(Phase.FILE):  # not before the body is read, or its sender is cut off
+            return
         limit = self.service.settings.max_upload_bytes
         if len(self._body) > self._most_bytes:
             raise replies.too_large(limit)
@@ -188,6 +197,7 @@ class OneFile(APIHandler):
     """`GET` and `DELETE /v1/files/{id}`."""
 
     kind = "file"
+    place = Phase.FILE
 
     def get(self, file_id: str) -> None:
         self.reply(self._file(file_id).view(self.base_url))

@@ -14,7 +14,20 @@ def now() -> float:
 
 
 def iso(at: float | None) -> str | None:
-    """Unix seconds as the API writes them, `2026-11-20T12:00:00.123456Z`; None stays None."""
+    """Unix seconds as the API's list writes them, `2026-11-20T12:00:00.123456Z`; None stays None."""
     if at is None:
         return None
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def iso_nanoseconds(at: float | None, nanoseconds: int = 0) -> str | None:
+    """Unix seconds as a create's reply writes them: nine digits without zeros at the end; None stays None.
+
+    Args:
+        at: in whole microseconds.
+        nanoseconds: what to add to it, below 1,000.
+    """
+    if at is None:
+        return None
+    digits = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S.%f}{nanoseconds:03}"
+    return digits.rstrip("0").rstrip(".") + "Z"

@@ -65,5 +65,18 @@ class FaultsView(SettingsView):
         self.get()
 
 
+class ModelsDesk(SettingsView):
+    """`GET /models`; `POST /models` registers some, `{"owner/name": {…}}`, in the place of what had that name."""
+
+    def get(self) -> None:
+        self.reply({name: spec.model_dump(mode="json") for name, spec in self.service.settings.models.items()})
+
+    def post(self) -> None:
+        registered = {name: spec.model_dump() for name, spec in self.service.settings.models.items()}
+        added = self.json_body()
+        self.change({"models": registered | added if isinstance(added, dict) else added})
+        self.get()
+
+
 def _bad(detail: str) -> replies.Refusal:
     return replies.Refusal(422, {"detail": detail, "status": 422})

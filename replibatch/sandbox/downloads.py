@@ -6,39 +6,45 @@ import asyncio
 import mimetypes
 import re
 
-from replibatch.sandbox import replies
+from replibatch.sandbox import answers, media, replies
 from replibatch.sandbox.faults import Phase
 from replibatch.sandbox.handlers import JSONHandler
-from replibatch.sandbox.outputs import Outputs
-from replibatch.sandbox.service import Service
 
 SLOW_PIECES = 20
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
+def content_type(name: str) -> str:
+    """What a file of that name is."""
+    usual = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return media.TYPES.get(name.rpartition(".")[2], usual)
+
+
+def _cut(kind: str, content: bytes) -> bytes:
+    """What a fault leaves of a file that then counts as whole."""
+    if kind == "half-output":
+        return content[: len(content) // 2]
+    return b"" if kind == "empty-output" else content
+
+
 class Download(JSONHandler):
-    """`GET /output/{prediction}/{file}`, whole or from a byte on.
-
-    Args:
-        outputs: makes the files.
-    """
-
-    def initialize(self, service: Service, outputs: Outputs) -> None:  # type: ignore[override]  # tornado's
-        super().initialize(service)
-        self._outputs = outputs
+    """`GET /output/{prediction}/{file}`, whole or from a byte on."""
 
     async def get(self, prediction_id: str, name: str) -> None:
         service = self.service
         service.books.output_asked_for(prediction_id, with_token="Authorization" in self.request.headers)
         prediction = service.predictions.get(prediction_id)
-        if prediction is None or name not in prediction.files or service.is_erased(prediction):
+        if prediction is None or not prediction.has_file(name) or service.is_erased(prediction):
             raise replies.not_found()
         fault = service.faults.draw(Phase.DOWNLOAD, prediction.model_name, prediction.prompt)
         kind = fault.kind if fault else ""
+        order = answers.order(kind)
+        if order and not await self.behave(order):
+            return
         if kind == "expired-output":
             raise replies.not_found()
-        content = self._part(await self._outputs.content(prediction, name))
-        self.set_header("Content-Type", mimetypes.guess_type(name)[0] or "application/octet-stream")
+        content = self._part(_cut(kind, await service.outputs.content(prediction, name)))
+        self.set_header("Content-Type", content_type(name))
         self.set_header("Content-Length", len(content))
         if kind == "truncated-output":
             await self._send_half(prediction_id, content)

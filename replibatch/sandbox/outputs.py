@@ -6,14 +6,12 @@ import asyncio
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
-from replibatch.sandbox import movie, pictures
+from replibatch.sandbox import media, movie, pictures
 from replibatch.sandbox.predictions import Prediction
 from replibatch.sandbox.settings import SandboxSettings
 
 CACHE_BYTES = 64 * 1024 * 1024
 THREADS = 2
-# Five seconds of MPEG-1 layer III, 128 kbit/s at 44.1 kHz: each frame a header and nothing to hear.
-SILENCE = (bytes.fromhex("fffb9000") + bytes(413)) * 192
 
 
 class Outputs:
@@ -51,11 +49,11 @@ class Outputs:
         number, _, extension = name.partition(".")
         prompt, model, inputs = prediction.prompt, prediction.model_name, prediction.input
         variant = f"{number} {inputs.get('seed', '')}"
-        if extension == "mp3":
-            return SILENCE
         ratio = inputs.get("aspect_ratio", "16:9" if extension == "mp4" else None)
         if extension == "mp4":
             seconds = inputs.get("duration", movie.SECONDS)
             return movie.make(prompt, model, aspect_ratio=ratio, seconds=seconds, variant=variant)
         size = pictures.size_of(ratio, self._settings.long_edge_pixels)
+        if make := media.MAKERS.get(extension):
+            return make(prompt, model, size)
         return pictures.render(prompt, model, size, extension, variant=variant)

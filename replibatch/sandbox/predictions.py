@@ -1,16 +1,16 @@
-"""A prediction in the stand-in, and how the API shows it."""
+"""A prediction in the stand-in."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from replibatch.catalog import Model
-from replibatch.sandbox.clock import iso
-from replibatch.sandbox.faults import Fault
+from replibatch.sandbox.faults import STUCK, Fault
+from replibatch.sandbox.forms import file_refs
+from replibatch.sandbox.hosting import Hosted
 
 if TYPE_CHECKING:
     from replibatch.sandbox.accounts import Account
@@ -25,53 +25,33 @@ def new_id() -> str:
     return "".join(_ID_ALPHABET[number >> 5 * place & 31] for place in range(26))
 
 
-def version_of(model: Model) -> str:
-    """The id of a model's version: the one its name ends with, or 64 hexadecimal digits of its own."""
-    name, _, version = model.name.partition(":")
-    return version or hashlib.sha256(name.encode()).hexdigest()
+@dataclass(frozen=True)
+class Webhook:
+    """Whom to tell, and of what: `start`, `output`, `logs`, `completed`."""
+
+    url: str
+    events: tuple[str, ...]
 
 
-@dataclass(eq=False)
-class Prediction:
-    """One prediction.
+@dataclass(frozen=True)
+class Request:
+    """What a create asked for.
 
     Attributes:
-        model: as the catalogue has it.
-        input: as it was sent.
-        account: whose it is.
-        created_at: Unix seconds, as are `deadline`, `started_at` and `completed_at`.
-        expected_seconds: how long it takes if nothing stops it, `starting` included.
-        starting_seconds: how much of that it is `starting`.
-        version: what the API shows: `hidden` where it was created by the model's name alone.
-        course: the fault that decides how it goes; None for a good one.
-        deadline: from its `Cancel-After`.
-        files: names of its output files, once it has succeeded.
-        value: an output that is no file.
-        task: runs it.
+        model: what runs.
+        input: as it was sent; checked already.
+        version: what the API will show: `hidden` where it was created by the model's name alone.
+        deadline: from its `Cancel-After`, in Unix seconds.
+        deployment: `owner/name` of the deployment it was created through.
+        webhook: whom to tell.
     """
 
-    model: Model
+    model: Hosted
     input: dict[str, Any]
-    account: Account
-    created_at: float
-    expected_seconds: float
-    starting_seconds: float = 0.0
     version: str = "hidden"
-    course: Fault | None = None
     deadline: float | None = None
-    id: str = field(default_factory=new_id)
-    status: str = "starting"
-    started_at: float | None = None
-    completed_at: float | None = None
-    files: tuple[str, ...] = ()
-    value: Any = None
-    error: str | None = None
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def model_name(self) -> str:
-        """`owner/name`, without a version."""
-        return self.model.name.partition(":")[0]
+    deployment: str | None = None
+    webhook: Webhook | None = None
 
     @property
     def prompt(self) -> str:
@@ -79,10 +59,88 @@ class Prediction:
         prompt = self.input.get("prompt")
         return prompt if isinstance(prompt, str) else ""
 
+
+@dataclass(frozen=True)
+class Told:
+    """What the rows tell of a request: model, version and input, each None where they leave it out."""
+
+    model: str | None
+    version: str | None
+    input: Mapping[str, Any] | None
+
+
+@dataclass(eq=False)
+class Prediction:
+    """One prediction.
+
+    Attributes:
+        request: what was asked for.
+        told: what its rows tell of that.
+        plain: what they would without a fault.
+        account: whose it is.
+        created_at: Unix seconds, as are `started_at` and `completed_at`.
+        expected_seconds: how long it takes if nothing stops it, `starting` included.
+        starting_seconds: how much of that it is `starting`.
+        course: the fault that decides how it goes; None for a good one.
+        row: the fault that makes its rows unreadable.
+        listed_from: when the list begins to show it.
+        value: its output, once it has succeeded.
+        metrics: what the API shows of them.
+        task: runs it.
+    """
+
+    request: Request
+    told: Told
+    plain: Told
+    account: Account
+    created_at: float
+    expected_seconds: float
+    starting_seconds: float = 0.0
+    course: Fault | None = None
+    row: Fault | None = None
+    listed_from: float = 0.0
+    id: str = field(default_factory=new_id)
+    status: str = "starting"
+    started_at: float | None = None
+    completed_at: float | None = None
+    value: Any = None
+    error: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def model(self) -> Hosted:
+        """What runs."""
+        return self.request.model
+
+    @property
+    def model_name(self) -> str:
+        """`owner/name`, without a version."""
+        return self.request.model.name
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """As it was sent."""
+        return self.request.input
+
+    @property
+    def prompt(self) -> str:
+        """The prompt, or nothing where the input has no text of that name."""
+        return self.request.prompt
+
     @property
     def is_over(self) -> bool:
         """Whether it has ended, one way or another."""
         return self.status in OVER
+
+    @property
+    def stuck(self) -> str | None:
+        """How it answers a cancel, where it is stuck: a kind of `faults.STUCK`."""
+        return self.course.kind if self.course and self.course.kind in STUCK and not self.is_over else None
+
+    def has_file(self, name: str) -> bool:
+        """Whether a file of that name is part of its output."""
+        return any(ref.name == name for ref in file_refs(self.value))
 
     def ran_seconds(self) -> float:
         """How long it ran, `starting` not counted; 0 as long as it is not over."""
@@ -93,42 +151,3 @@ class Prediction:
     def is_erased(self, at: float, erase_after_seconds: float) -> bool:
         """Whether its input and output are erased by then."""
         return self.completed_at is not None and at - self.completed_at >= erase_after_seconds
-
-    def view(self, base_url: str, *, erased: bool) -> dict[str, Any]:
-        """The prediction as the API's JSON.
-
-        Args:
-            base_url: the server as the client reached it; all URLs start with it.
-            erased: without input and output.
-        """
-        here = f"{base_url}/v1/predictions/{self.id}"
-        data = {
-            "id": self.id,
-            "model": self.model_name,
-            "version": self.version,
-            "input": None if erased else self.input,
-            "logs": None if erased else "",
-            "output": None if erased else self._output(base_url),
-            "data_removed": erased,
-            "error": self.error,
-            "source": "api",
-            "status": self.status,
-            "created_at": iso(self.created_at),
-            "started_at": iso(self.started_at),
-            "completed_at": iso(self.completed_at),
-            "urls": {"web": f"https://replicate.com/p/{self.id}", "get": here, "cancel": f"{here}/cancel"},
-        }
-        if self.deadline is not None:
-            data["deadline"] = iso(self.deadline)
-        if self.completed_at is not None:
-            data["metrics"] = {
-                "predict_time": round(self.ran_seconds(), 6),
-                "total_time": round(self.completed_at - self.created_at, 6),
-            }
-        return data
-
-    def _output(self, base_url: str) -> Any:
-        if not self.files:
-            return self.value
-        urls = [f"{base_url}/output/{self.id}/{name}" for name in self.files]
-        return urls if self.model.output == "array<uri>" or len(urls) > 1 else urls[0]

@@ -9,20 +9,36 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from replibatch.sandbox.answers import PROBLEM, Answer, answer, phrase
+from replibatch.sandbox.throttles import FORMS
+
 
 class Refusal(HTTPError):
     """A request refused.
 
     Args:
         status: the HTTP status.
-        body: JSON, or the HTML a gateway would send.
+        body: JSON, or text as it stands.
         headers: besides the usual.
+        content_type: of the body.
     """
 
-    def __init__(self, status: int, body: dict[str, Any] | str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(status)
+    def __init__(
+        self,
+        status: int,
+        body: dict[str, Any] | str,
+        headers: dict[str, str] | None = None,
+        content_type: str = PROBLEM,
+    ) -> None:
+        super().__init__(status, reason=phrase(status))
         self.body = body
         self.headers = headers or {}
+        self.content_type = content_type
+
+    @classmethod
+    def of(cls, answer: Answer) -> Refusal:
+        """An answer that is not the API's own."""
+        return cls(answer.status, answer.body, answer.headers, answer.content_type)
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,11 @@ def invalid(fields: Sequence[InvalidField]) -> Refusal:
     return _problem(422, "Input validation failed", detail, invalid_fields=[vars(field) for field in fields])
 
 
+def conflict() -> Refusal:
+    """409."""
+    return _problem(409, "Conflict", "The prediction cannot be canceled in its current state")
+
+
 def invalid_version() -> Refusal:
     """422, for a version nobody has published."""
     return _problem(
@@ -99,6 +120,14 @@ def throttled(wait_seconds: float, style: str) -> Refusal:
             body["detail"] += f" Expected available in {seconds} second{'' if seconds == 1 else 's'}."
         case "resets":
             body["detail"] += f" Your rate limit resets in ~{seconds}s."
+        case "minutes":
+            body["detail"] += f" Your rate limit resets in ~{math.ceil(seconds / 60)}m."
+    return Refusal(429, body, headers)
+
+
+def throttled_as(form: str) -> Refusal:
+    """429 in a form that was recorded, a key of `throttles.FORMS`."""
+    body, headers = FORMS[form]()
     return Refusal(429, body, headers)
 
 
@@ -106,8 +135,7 @@ def broken(status: int) -> Refusal:
     """5xx: JSON from the service itself (500), a page of HTML from a gateway in front of it."""
     if status == 500:
         return _problem(500, "Internal Server Error", "An internal error occurred")
-    words = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}[status]
-    return Refusal(status, f"<html><head><title>{status} {words}</title></head><body>{words}</body></html>\n")
+    return Refusal.of(answer(status, "html"))
 
 
 def _problem(status: int, title: str, detail: str, **more: Any) -> Refusal:

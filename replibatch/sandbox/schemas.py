@@ -1,4 +1,4 @@
-"""A model's inputs as JSON schema, and the checks Replicate makes by it before it accepts a create."""
+"""The checks Replicate makes by a model's JSON schema before it accepts a create, and how it shows the model."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from replibatch.catalog import InputSpec, Model
-from replibatch.sandbox.predictions import version_of
+from replibatch.sandbox.hosting import Hosted
 from replibatch.sandbox.replies import InvalidField
 
+Json = dict[str, Any]
 TOP_LEVEL_KEYS = frozenset({"version", "input", "webhook", "webhook_events_filter", "stream"})
+EVENTS = ("start", "output", "logs", "completed")
 _FILE_SCHEMES = frozenset({"http", "https", "data"})
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
@@ -37,54 +38,97 @@ def problems_of_body(body: Any, *, version_wanted: bool) -> list[InvalidField]:
         problems.append(_wrong_type("input", "object", body["input"]))
     if version_wanted and not isinstance(body.get("version", ""), str):
         problems.append(_wrong_type("version", "string", body["version"]))
+    if "webhook" in body and urlsplit(str(body["webhook"])).scheme not in ("http", "https"):
+        problems.append(InvalidField("format", "webhook", "Does not match format 'uri'"))
+    events = body.get("webhook_events_filter", [])
+    if not isinstance(events, list) or any(event not in EVENTS for event in events):
+        allowed_events = ", ".join(json.dumps(event) for event in EVENTS)
+        problems.append(
+            InvalidField("enum", "webhook_events_filter", f"must be one of the following: {allowed_events}")
+        )
     return problems
 
 
-def problems_of_input(model: Model, inputs: dict[str, Any]) -> list[InvalidField]:
+def problems_of_input(model: Hosted, inputs: Json) -> list[InvalidField]:
     """What is wrong with an input. Inputs the model does not know are let through, as Replicate does."""
     problems = [
-        InvalidField("required", "input", f"{spec.name} is required")
-        for spec in model.inputs.values()
-        if spec.required and spec.name not in inputs
+        InvalidField("required", "input", f"{name} is required")
+        for name in model.schemas["Input"].get("required", ())
+        if name not in inputs
     ]
     with_reference = bool(model.reference_param and inputs.get(model.reference_param))
     for name, value in inputs.items():
-        if spec := model.inputs.get(name):
-            problems += _problems_of_value(spec, value, with_reference=with_reference)
+        if name in model.inputs:
+            schema = _resolved(model, model.inputs[name])
+            if with_reference and name in model.limits_with_reference:
+                schema = schema | {"maximum": model.limits_with_reference[name]}
+            problems += _problems_of_value(model, schema, f"input.{name}", value)
     return problems
 
 
-def _problems_of_value(spec: InputSpec, value: Any, *, with_reference: bool) -> Iterator[InvalidField]:
-    field = f"input.{spec.name}"
-    if problem := _problem_of_type(spec.type, field, value):
-        yield problem
+def _resolved(model: Hosted, schema: Json) -> Json:
+    """The schema with what it refers to in its place."""
+    parts = [*schema.get("allOf", ()), *([schema] if "$ref" in schema else ())]
+    merged = {key: value for key, value in schema.items() if key not in ("allOf", "$ref")}
+    for part in parts:
+        named = model.schemas.get(part.get("$ref", "").rpartition("/")[2], {}) if "$ref" in part else part
+        merged = {**_resolved(model, named), **merged}
+    return merged
+
+
+def _problems_of_value(model: Hosted, schema: Json, field: str, value: Any) -> Iterator[InvalidField]:
+    if value is None and schema.get("nullable"):
         return
-    if spec.type == "array":
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        tried = [list(_problems_of_value(model, _resolved(model, choice), field, value)) for choice in choices]
+        yield from tried[0] if all(tried) else ()
+    elif problem := _problem_of_type(schema, field, value):
+        yield problem
+    else:
+        yield from _problems_of_parts(model, schema, field, value)
+        yield from _problems_of_bounds(schema, field, value)
+
+
+def _problems_of_parts(model: Hosted, schema: Json, field: str, value: Any) -> Iterator[InvalidField]:
+    if isinstance(value, list) and "items" in schema:
+        items = _resolved(model, schema["items"])
         for place, item in enumerate(value):
-            if problem := _problem_of_type(spec.items, f"{field}.{place}", item):
-                yield problem
-    if spec.enum and value not in spec.enum:
-        allowed = ", ".join(json.dumps(item) for item in spec.enum)
+            yield from _problems_of_value(model, items, f"{field}.{place}", item)
+    if isinstance(value, dict):
+        for name in schema.get("required", ()):
+            if name not in value:
+                yield InvalidField("required", field, f"{name} is required")
+        for name, part in schema.get("properties", {}).items():
+            if name in value:
+                yield from _problems_of_value(model, _resolved(model, part), f"{field}.{name}", value[name])
+
+
+def _problems_of_bounds(schema: Json, field: str, value: Any) -> Iterator[InvalidField]:
+    if "enum" in schema and value not in schema["enum"]:
+        allowed = ", ".join(json.dumps(item) for item in schema["enum"])
         yield InvalidField("enum", field, f"{field} must be one of the following: {allowed}")
-    if spec.minimum is not None and value < spec.minimum:
-        yield InvalidField("number_gte", field, f"Must be greater than or equal to {spec.minimum:g}")
-    highest = spec.maximum
-    if with_reference and spec.maximum_with_reference is not None:
-        highest = spec.maximum_with_reference
-    if highest is not None and value > highest:
-        yield InvalidField("number_lte", field, f"Must be less than or equal to {highest:g}")
+    if "minimum" in schema and value < schema["minimum"]:
+        yield InvalidField("number_gte", field, f"Must be greater than or equal to {schema['minimum']:g}")
+    if "maximum" in schema and value > schema["maximum"]:
+        yield InvalidField("number_lte", field, f"Must be less than or equal to {schema['maximum']:g}")
 
 
-def _problem_of_type(expected: str, field: str, value: Any) -> InvalidField | None:
-    json_type = "string" if expected == "uri" else expected
-    if not _is_a(json_type, value):
-        return _wrong_type(field, json_type, value)
-    if expected == "uri" and urlsplit(value).scheme not in _FILE_SCHEMES:
+def _problem_of_type(schema: Json, field: str, value: Any) -> InvalidField | None:
+    expected = schema.get("type")
+    if expected is None:
+        return None
+    if not _is_a(expected, value):
+        return _wrong_type(field, expected, value)
+    if schema.get("format") == "uri" and urlsplit(value).scheme not in _FILE_SCHEMES:
         return InvalidField("format", field, "Does not match format 'uri'")
     return None
 
 
-def _is_a(expected: str, value: Any) -> bool:
+def _is_a(expected: str | list[str], value: Any) -> bool:
+    if isinstance(expected, list):
+        return any(_is_a(each, value) for each in expected)
+    if expected == "null":
+        return value is None
     if expected == "number":
         return _JSON_TYPES.get(type(value)) in ("number", "integer")
     if expected == "integer" and isinstance(value, float):
@@ -92,21 +136,30 @@ def _is_a(expected: str, value: Any) -> bool:
     return _JSON_TYPES.get(type(value)) == expected
 
 
-def _wrong_type(field: str, expected: str, value: Any) -> InvalidField:
+def _wrong_type(field: str, expected: str | list[str], value: Any) -> InvalidField:
     given = _JSON_TYPES.get(type(value), "null")
     return InvalidField("invalid_type", field, f"Invalid type. Expected: {expected}, given: {given}")
 
 
-def model_view(model: Model) -> dict[str, Any]:
+def _document(model: Hosted) -> Json:
+    return {
+        "openapi": "3.0.2",
+        "info": {"title": "Cog", "version": "0.1.0"},
+        "paths": {},
+        "components": {"schemas": model.schemas},
+    }
+
+
+def model_view(model: Hosted) -> Json:
     """A model as `GET /v1/models/{owner}/{name}` shows it, the schema of its inputs included."""
-    owner, name = model.name.partition(":")[0].split("/", 1)
+    owner, name = model.name.split("/", 1)
     return {
         "url": f"https://replicate.com/{owner}/{name}",
         "owner": owner,
         "name": name,
-        "description": model.specialization,
-        "visibility": "public",
-        "is_official": ":" not in model.name,
+        "description": model.description,
+        "visibility": "private" if model.private else "public",
+        "is_official": model.official,
         "github_url": None,
         "paper_url": None,
         "license_url": None,
@@ -114,47 +167,9 @@ def model_view(model: Model) -> dict[str, Any]:
         "cover_image_url": None,
         "default_example": None,
         "latest_version": {
-            "id": version_of(model),
+            "id": model.version,
             "created_at": "2026-01-01T00:00:00.000000Z",
             "cog_version": "0.16.0",
-            "openapi_schema": _openapi_schema(model),
+            "openapi_schema": _document(model) if model.schema_shown else None,
         },
     }
-
-
-def _openapi_schema(model: Model) -> dict[str, Any]:
-    specs = model.inputs.values()
-    inputs = {
-        "type": "object",
-        "title": "Input",
-        "required": [spec.name for spec in specs if spec.required],
-        "properties": {spec.name: _property(spec, order) for order, spec in enumerate(specs)},
-    }
-    choices = {
-        spec.name: {"type": spec.type, "title": spec.name, "enum": list(spec.enum)} for spec in specs if spec.enum
-    }
-    return {
-        "openapi": "3.0.2",
-        "info": {"title": "Cog", "version": "0.1.0"},
-        "paths": {},
-        "components": {"schemas": {"Input": inputs, "Output": _output_schema(model), **choices}},
-    }
-
-
-def _property(spec: InputSpec, order: int) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": spec.type, "title": spec.name, "x-order": order}
-    if spec.type == "uri":
-        schema |= {"type": "string", "format": "uri"}
-    elif spec.type == "array":
-        schema["items"] = {"type": "string", "format": "uri"} if spec.items == "uri" else {"type": spec.items}
-    if spec.enum:  # as Cog writes it
-        schema = {"allOf": [{"$ref": f"#/components/schemas/{spec.name}"}], "x-order": order}
-    optional = {"minimum": spec.minimum, "maximum": spec.maximum, "default": spec.default}
-    return schema | {key: value for key, value in optional.items() if value is not None}
-
-
-def _output_schema(model: Model) -> dict[str, Any]:
-    if model.output == "text":
-        return {"type": "string", "title": "Output"}
-    uri = {"type": "string", "format": "uri", "title": "Output"}
-    return {"type": "array", "items": uri, "title": "Output"} if model.output == "array<uri>" else uri

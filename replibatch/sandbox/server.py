@@ -19,12 +19,12 @@ from tornado.web import Application, RequestHandler
 from replibatch import catalog as catalogs
 from replibatch.catalog import Catalog
 from replibatch.errors import SettingsError
-from replibatch.sandbox import api, desk
+from replibatch.sandbox import api, desk, handlers
+from replibatch.sandbox.answers import PORTAL_PATH
 from replibatch.sandbox.books import Books
-from replibatch.sandbox.creates import Create
+from replibatch.sandbox.creates import Create, CreateByDeployment
 from replibatch.sandbox.downloads import Download
-from replibatch.sandbox.handlers import Unknown
-from replibatch.sandbox.outputs import Outputs
+from replibatch.sandbox.listing import Listing
 from replibatch.sandbox.service import Service
 from replibatch.sandbox.settings import SandboxSettings
 
@@ -141,41 +141,66 @@ def serve(
 
 @contextlib.asynccontextmanager
 async def _serving(service: Service, bound: socket.socket) -> AsyncIterator[None]:
-    outputs = Outputs(service.settings)
-    server = HTTPServer(_application(service, outputs))
+    service.base_url = _url_of(bound)
+    server = HTTPServer(_application(service))
     server.add_socket(bound)
     try:
         yield
     finally:
         server.stop()
         await server.close_all_connections()
-        outputs.close()
+        service.stop()
 
 
-def _application(service: Service, outputs: Outputs) -> Application:
+def _application(service: Service) -> Application:
     with_service = {"service": service}
-    return Application(
-        [
-            Rule(_Posted(r"/v1/predictions"), Create, with_service),
-            (r"/v1/predictions", api.Listing, with_service),
-            (rf"/v1/models/({_NAME}/{_NAME})/predictions", Create, with_service),
-            (rf"/v1/predictions/({_NAME})", api.OnePrediction, with_service),
-            (rf"/v1/predictions/({_NAME})/cancel", api.Cancel, with_service),
-            (r"/v1/files", api.FileList, with_service),
-            (rf"/v1/files/({_NAME})", api.OneFile, with_service),
-            (r"/v1/account", api.AccountView, with_service),
-            (rf"/v1/models/({_NAME}/{_NAME})", api.ModelView, with_service),
-            (rf"/v1/models/({_NAME}/{_NAME})/versions/({_NAME})", api.VersionView, with_service),
-            (rf"/output/({_NAME})/({_NAME})", Download, with_service | {"outputs": outputs}),
-            (r"/books", desk.BooksView, with_service),
-            (r"/books/reset", desk.BooksReset, with_service),
-            (r"/faults", desk.FaultsView, with_service),
-            (r"/settings", desk.SettingsView, with_service),
-        ],
-        default_handler_class=Unknown,
+    routes = [
+        Rule(_Posted(r"/v1/predictions"), Create),
+        Rule(PathMatches(r"/v1/predictions"), Listing),
+        Rule(PathMatches(rf"/v1/models/({_NAME}/{_NAME})/predictions"), Create),
+        Rule(PathMatches(rf"/v1/deployments/({_NAME}/{_NAME})/predictions"), CreateByDeployment),
+        Rule(PathMatches(rf"/v1/deployments/({_NAME}/{_NAME})"), api.DeploymentView),
+        Rule(PathMatches(rf"/v1/predictions/({_NAME})"), api.OnePrediction),
+        Rule(PathMatches(rf"/v1/predictions/({_NAME})/cancel"), api.Cancel),
+        Rule(PathMatches(r"/v1/files"), api.FileList),
+        Rule(PathMatches(rf"/v1/files/({_NAME})"), api.OneFile),
+        Rule(PathMatches(r"/v1/account"), api.AccountView),
+        Rule(PathMatches(rf"/v1/models/({_NAME}/{_NAME})"), api.ModelView),
+        Rule(PathMatches(rf"/v1/models/({_NAME}/{_NAME})/versions/({_NAME})"), api.VersionView),
+        Rule(PathMatches(r"/v1/webhooks/default/secret"), api.WebhookSecret),
+        Rule(PathMatches(rf"/output/({_NAME})/({_NAME})"), Download),
+        Rule(PathMatches(PORTAL_PATH), handlers.Portal),
+        Rule(PathMatches(r"/books"), desk.BooksView),
+        Rule(PathMatches(r"/books/reset"), desk.BooksReset),
+        Rule(PathMatches(r"/faults"), desk.FaultsView),
+        Rule(PathMatches(r"/settings"), desk.SettingsView),
+        Rule(PathMatches(r"/models"), desk.ModelsDesk),
+    ]
+    for rule in routes:
+        rule.target_kwargs = with_service
+    return _Prefixed(
+        service,
+        routes,
+        default_handler_class=handlers.Unknown,
         default_handler_args=with_service,
         log_function=_log_nothing,
     )
+
+
+class _Prefixed(Application):
+    """Serves the API below the path prefix that is set; the desk stays where it is."""
+
+    def __init__(self, service: Service, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._service = service
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        prefix = self._service.settings.path_prefix
+        if prefix and request.path.startswith(f"{prefix}/"):
+            request.path = request.path.removeprefix(prefix)
+        elif prefix and request.path.startswith(("/v1", "/output")):
+            return self.get_handler_delegate(request, handlers.Elsewhere, {"service": self._service})
+        return super().find_handler(request, **kwargs)
 
 
 def _log_nothing(_handler: RequestHandler) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 
-from replibatch.sandbox.faults import KINDS, Fault, Phase, ordered
+from replibatch.sandbox.faults import NOT_COUNTED, Fault, Phase, ordered, phase_of
 from replibatch.sandbox.settings import SandboxSettings
-
-NOT_COUNTED = frozenset({"many"})  # its number says how many outputs, not how many times
 
 
 class Strikes:
@@ -30,13 +29,20 @@ class Strikes:
             return Fault("failed")
         if phase is Phase.COURSE and any(word in prompt for word in self._settings.sensitive_words):
             return Fault("sensitive")
+        return next(self._striking(phase, model, prompt), None)
+
+    def draw_all(self, phase: Phase, model: str, prompt: str) -> tuple[Fault, ...]:
+        """All the faults that strike now."""
+        return tuple(self._striking(phase, model, prompt))
+
+    def _striking(self, phase: Phase, model: str, prompt: str) -> Iterator[Fault]:
         for fault in ordered(prompt):
-            if KINDS[fault.kind] is phase and self._strikes(fault, model, prompt):
-                return fault
-        for kind, rate in self._settings.fault_rates.items():
-            if KINDS[kind] is phase and self._rng.random() < rate:
-                return Fault(kind)
-        return None
+            if phase_of(fault.kind) is phase and self._strikes(fault, model, prompt):
+                yield fault
+        for rates in (self._settings.model_faults.get(model, {}), self._settings.fault_rates):
+            for kind, rate in rates.items():
+                if phase_of(kind) is phase and self._rng.random() < rate:
+                    yield Fault(kind)
 
     def _strikes(self, fault: Fault, model: str, prompt: str) -> bool:
         if fault.models and model not in fault.models:

@@ -23,8 +23,8 @@ def test_a_prediction_starts_runs_and_succeeds(call: Caller) -> None:
     call.sandbox.settings.starting_share = 0.5
     created = call.create("a red fox", aspect_ratio="16:9")
     assert created["status"] == "starting"
-    assert created["output"] is None and created["started_at"] is None and created["completed_at"] is None
-    assert call.until(created, "processing")["output"] is None
+    assert not {"output", "started_at", "completed_at", "source", "metrics"} & created.keys()
+    assert not {"output", "completed_at", "metrics"} & call.until(created, "processing").keys()
     ended = call.until(created, "succeeded")
     assert ended["model"] == FLUX and ended["version"] == "hidden" and ended["source"] == "api"
     assert ended["input"] == {"prompt": "a red fox", "aspect_ratio": "16:9"}
@@ -37,7 +37,8 @@ def test_a_prediction_starts_runs_and_succeeds(call: Caller) -> None:
 def test_the_replicate_client_runs_a_model_lists_uploads_and_cancels(call: Caller) -> None:
     client = Client(api_token="some-token", base_url=call.sandbox.url)
     client.poll_interval = 0.01
-    assert client.run(NANO, input={"prompt": "a boat"}).endswith("/0.jpg")
+    output = client.run(NANO, input={"prompt": "a boat"})
+    assert output.url.startswith("data:image/jpeg;base64,") and output.read().startswith(b"\xff\xd8")
     assert client.accounts.current().username == "sandbox"
     assert [row.model for row in client.predictions.list().results] == [NANO]
     file = client.files.create(io.BytesIO(b"bytes of an image"))
@@ -79,7 +80,16 @@ def test_a_users_own_model_with_a_version_runs_by_its_version_alone(call: Caller
 
 def test_prefer_holds_the_reply_until_the_end_or_as_long_as_asked(call: Caller) -> None:
     done = call.post("x", headers={"Prefer": "wait"})
+    assert (done.status_code, done.json()["status"], done.headers["preference-applied"]) == (
+        201,
+        "processing",
+        "wait",
+    )
+    assert done.json()["output"][0].startswith("data:image/webp;base64,") and "completed_at" not in done.json()
+    call.sandbox.settings.wait_status = "succeeded"
+    done = call.post("x", headers={"Prefer": "wait=5"})
     assert (done.status_code, done.json()["status"]) == (201, "succeeded")
+    assert done.json()["output"][0].startswith(call.sandbox.url)
     assert call.post("x", headers={"Prefer": "respond-async"}).status_code == 202
     call.sandbox.settings.latency_seconds = 30
     began = time.monotonic()

@@ -149,6 +149,23 @@ def test_a_fault_of_no_known_kind_is_a_usage_error() -> None:
     assert done.exit_code == 2 and "floods" in done.output and "502-after" in done.output
 
 
+def test_settings_of_the_stand_in_are_listed_and_checked() -> None:
+    listed = invoke("sandbox", "--kinds").output
+    assert "list_lag_seconds (default: 0.0)" in listed and "<place>-<HTTP status>-<body>" in listed
+    Path("broken.json").write_text("{")
+    Path("list.json").write_text("[1]")
+    for options, said in (
+        (["--set", "list_lag_seconds=soon"], "list_lag_seconds is 'soon'"),
+        (["--set", "row_sizes=huge"], "row_sizes is 'huge'"),
+        (["--set", "nonesuch=1"], "nonesuch is 1"),
+        (["--settings-file", "broken.json"], "broken.json is no JSON"),
+        (["--settings-file", "list.json"], "list.json is no JSON object"),
+        (["--settings-file", "missing.json"], "does not exist"),
+    ):
+        done = invoke("sandbox", *options)
+        assert done.exit_code == 2 and said in done.output, (options, done.output)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

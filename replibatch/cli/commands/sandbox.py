@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
 from replibatch.errors import SettingsError
-from replibatch.sandbox import SandboxSettings, serve
+from replibatch.sandbox import SandboxSettings, reference, serve
 
 
 @click.command()
@@ -30,29 +32,82 @@ from replibatch.sandbox import SandboxSettings, serve
 )
 @click.option("--broken-model", "broken_models", multiple=True, metavar="MODEL", help="It always fails; repeatable.")
 @click.option("--seed", type=int, metavar="N", help="Of everything random.")
-def sandbox(host: str, port: int, faults: tuple[str, ...], **options: Any) -> None:
+@click.option(
+    "--set",
+    "others",
+    multiple=True,
+    metavar="NAME=JSON",
+    help="Any setting, as --set list_lag_seconds=3; repeatable.",
+)
+@click.option(
+    "--settings-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A JSON object of settings; the options win.",
+)
+@click.option("--kinds", is_flag=True, help="List the kinds of faults and the settings, and end.")
+def sandbox(
+    host: str,
+    port: int,
+    faults: tuple[str, ...],
+    others: tuple[str, ...],
+    settings_file: Path | None,
+    kinds: bool,
+    **options: Any,
+) -> None:
     """Serve a stand-in for Replicate: the same API, pictures of its own, no cost.
 
-    Faults can be ordered at a rate (--fault), or by a mark in a prompt: `[[failed]]`, `[[sensitive@owner/model]]`,
-    `[[interrupted:2]]` (twice only). GET /books tells what was asked, what ran and what it would have cost.
+    It answers as the real one was recorded. Faults can be ordered at a rate (--fault), for one model (--set
+    model_faults=…), or by a mark in a prompt: `[[failed]]`, `[[sensitive@owner/model]]`, `[[interrupted:2]]` (twice
+    only). A fault `<place>-<status>-<body>` has one endpoint answer so: `list-403-cdn`, `create-404-balancer`,
+    `created-200-portal` (after the create), `get-hang`. --kinds lists all.
+
+    While it runs: GET /books tells what was asked, what ran and what it would have cost; POST /settings changes
+    settings, POST /faults the rates, POST /models registers models of any schema.
     """
+    if kinds:
+        click.echo(reference.text())
+        return
+    serve(_behaviour(faults, _given(others, settings_file), options), host, port, on_ready=_say_how_to_use)
 
-    serve(_behaviour(faults, options), host, port, on_ready=_say_how_to_use)
+
+def _given(others: tuple[str, ...], settings_file: Path | None) -> dict[str, Any]:
+    """The settings of the file and of `--set`; a value that is no JSON is text.
+
+    Raises:
+        SettingsError: the file holds no JSON object.
+    """
+    given: dict[str, Any] = {}
+    if settings_file:
+        try:
+            given = json.loads(settings_file.read_text("utf-8"))
+        except ValueError as error:
+            raise SettingsError(
+                f"{settings_file} is no JSON ({error}); expected: a JSON object of settings"
+            ) from None
+        if not isinstance(given, dict):
+            raise SettingsError(f"{settings_file} is no JSON object; expected: a JSON object of settings")
+    for other in others:
+        name, _, value = other.partition("=")
+        try:
+            given[name] = json.loads(value)
+        except ValueError:
+            given[name] = value
+    return given
 
 
-def _behaviour(faults: tuple[str, ...], options: dict[str, Any]) -> Any:
+def _behaviour(faults: tuple[str, ...], others: dict[str, Any], options: dict[str, Any]) -> Any:
     """The stand-in's settings.
 
     Raises:
-        SettingsError: naming the option, what was found and what is allowed.
+        SettingsError: naming the option, what was found and what is expected.
     """
-
     names = {
         "latency": "latency_seconds",
         "per_minute": "creates_per_window",
         "credit": "credit_usd",
     }
-    given = {names.get(name, name): value for name, value in options.items() if value not in (None, ())}
+    given = others | {names.get(name, name): value for name, value in options.items() if value not in (None, ())}
     if faults:
         given["fault_rates"] = dict(fault.partition("=")[::2] for fault in faults)
     try:

@@ -156,7 +156,11 @@ end
 
 local function purse_key(name) return PREFIX .. 'purse:' .. name end
 
+-- A price that is not known (-1) fits no budget at all.
 local function affordable(ticket)
+  if ticket.price < 0 then
+    return not state.budget and (ticket.purse == '' or not redis.call('HGET', purse_key(ticket.purse), 'cap'))
+  end
   if state.budget then
     local taken = redis.call('HMGET', SPEND, month(), 'reserved')
     if (tonumber(taken[1]) or 0) + (tonumber(taken[2]) or 0) + ticket.price > state.budget then return false end
@@ -171,7 +175,7 @@ local function affordable(ticket)
 end
 
 local function reserve(ticket, sign)
-  if ticket.price == 0 then return end
+  if ticket.price <= 0 then return end
   redis.call('HINCRBY', SPEND, 'reserved', whole(sign * ticket.price))
   if ticket.purse ~= '' then
     redis.call('HINCRBY', purse_key(ticket.purse), 'reserved', whole(sign * ticket.price))
@@ -179,7 +183,7 @@ local function reserve(ticket, sign)
 end
 
 local function spend(ticket, cost)
-  if cost == 0 then return end
+  if cost <= 0 then return end
   redis.call('HINCRBY', SPEND, month(), whole(cost))
   if ticket.purse ~= '' then redis.call('HINCRBY', purse_key(ticket.purse), 'spent', whole(cost)) end
 end
