@@ -192,7 +192,6 @@ def api_page() -> str:
     return API.format(names="\n".join(parts))
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page, "api.md": api_page}
 def sandbox_page() -> str:
     """`sandbox.md`, from the stand-in's settings and kinds of faults."""
     kinds = [f"| {words} | {', '.join(f'`{name}`' for name in names)} |" for words, names in reference.kinds()]
@@ -201,7 +200,7 @@ def sandbox_page() -> str:
     return page.replace("{settings}", "\n".join(settings))
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page, "sandbox.md": sandbox_page}
+PAGES = {"settings.md": settings_page, "cli.md": cli_page, "api.md": api_page, "sandbox.md": sandbox_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

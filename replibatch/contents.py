@@ -1,4 +1,4 @@
-"""What is in a local file: a piece at a time, by its hash, or by what tells it from a later one of its name."""
+"""The content of a local file: in pieces, by its hash, or by a mark that changes when the file does."""
 
 from __future__ import annotations
 
@@ -22,6 +22,26 @@ def sha256(path: str | Path) -> str:
     """The hash of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_there(path: str | Path, *, follow_symlinks: bool = True) -> bool:
+    """Whether a path leads to a file or a folder.
+
+    `Path.exists` says no, from Python 3.14 on, where the path could not be looked at; and what is not there is made,
+    and paid for, again.
+
+    Args:
+        path: where to look.
+        follow_symlinks: whether a link that leads nowhere counts as nothing; otherwise it is something.
+
+    Raises:
+        OSError: it cannot be told, as in a folder that may not be entered, or no file can have that name.
+    """
+    try:
+        Path(path).stat(follow_symlinks=follow_symlinks)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no file has a byte 0 in its name
+        return False
+    return True
 
 
 def version(path: str | Path) -> Version:

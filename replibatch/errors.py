@@ -33,7 +33,7 @@
         ├── Sensitive                      the input or the output was flagged as sensitive
         ├── PredictionFailed               the model failed
         ├── PredictionTimedOut             not finished in the time it was given
-        ├── PredictionCanceled             canceled at Replicate, by somebody else
+        ├── PredictionCanceled             canceled at Replicate, not by its owner here
         ├── NoOutput                       succeeded, yet with nothing that could be saved
         ├── NotSaved                       succeeded and paid for, but the file could not be brought home
         └── OutputErased                   Replicate erased the output before it was saved
@@ -55,7 +55,7 @@ class ReplibatchError(Exception):
 
 
 class SettingsError(ReplibatchError, ValueError):
-    """A setting, or the set-up, is not usable; the message names it, what was found and what is allowed."""
+    """A setting, or the set-up, is not usable; the message names it, the value found and the allowed ones."""
 
 
 class RequestError(ReplibatchError, ValueError):
@@ -89,7 +89,7 @@ class ManifestError(RequestError):
 
 
 class StorageError(ReplibatchError, OSError):
-    """The storage cannot be read or written; what is in it stays there."""
+    """The storage cannot be read or written; its files stay there."""
 
 
 class NoSuchWork(ReplibatchError, LookupError):
@@ -292,7 +292,7 @@ class PredictionTimedOut(AttemptFailure):
 
 
 class PredictionCanceled(AttemptFailure):
-    """Canceled at Replicate by somebody else than its owner here."""
+    """Canceled at Replicate, and not by its owner here."""
 
     reason = "canceled"
 

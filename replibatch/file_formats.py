@@ -146,7 +146,7 @@ def extension_of(name: str) -> str:
 
 
 def agrees(name: str, found: Format | None) -> bool:
-    """Whether a file is what its name promises; an unknown extension, or none, fits what is not recognised."""
+    """Whether a file has the format its name promises; an unknown extension, or none, fits unrecognised bytes."""
     extension = extension_of(name)
     if found is None:
         return extension not in KNOWN_EXTENSIONS

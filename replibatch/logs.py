@@ -1,4 +1,4 @@
-"""What a worker, or Flower, says: lines for people, or JSON for machines, all of it on stderr."""
+"""Logs of a worker and of Flower, on stderr: lines for people, or JSON for machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LogFormat = Literal["lines", "json"]
 
 
 def configure(log_format: LogFormat, *, level: int, others: int) -> None:
-    """Set up structlog, and hand it what libraries log, what is warned of, and what threads die of.
+    """Set up structlog, and hand it the libraries' logs, warnings and uncaught errors of threads.
 
     Args:
         log_format: `lines`, or `json`: an object a line.

@@ -1,7 +1,7 @@
-"""What is asked for and what comes back: requests, attempts, results, and the states between.
+"""Requests, attempts, results, and the states between.
 
 `BatchRequest` and `BatchResult` are what callers hold. A `RoutedRequest` is a request as it travels through
-Redis: checked, routed to a model that can take it, its seed fixed. All of them are JSON, nothing else.
+Redis: checked, routed to a model that can take it, its seed fixed. All are JSON, nothing else.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class RoutedRequest:
     extension_is_free: bool = False
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
-        """The result of it where nothing was made."""
+        """Its result where nothing was made."""
         return BatchResult(
             request_id=self.request_id,
             prompt=self.prompt,
@@ -172,7 +172,7 @@ class RoutedRequest:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A dict for JSON, without what has its default."""
+        """A dict for JSON, without defaults."""
         data = {**vars(self), "references": list(self.references), "warnings": list(self.warnings)}
         return {
             key: value
@@ -262,7 +262,7 @@ class BatchResult:
         request_id: the request's.
         prompt: the request's.
         model_name: the model asked for.
-        model_used: the model whose file this is; None where there is none.
+        model_used: the model that made the file; None where there is none.
         success: whether a model made the file. A placeholder is not a success.
         files: what was written, the placeholder included.
         error: why there is no success, in one line for people.

@@ -233,7 +233,7 @@ def load(**arguments: Any) -> Settings:
         **arguments: values by field name (`global_max_concurrent=10`); None counts as not given.
 
     Raises:
-        SettingsError: naming the variable, what was found (never a secret) and what is allowed.
+        SettingsError: naming the variable, the value (never a secret) and the allowed values.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
@@ -319,7 +319,7 @@ def _is_secret(field: FieldInfo) -> bool:
 
 
 def _allowed(problem: ErrorDetails, field: FieldInfo) -> str:
-    """What is allowed, in words: those of the validators above, or by the field's type and bounds."""
+    """The allowed values in words: from the validators above, or from the field's type and bounds."""
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     types = (field.annotation, *get_args(field.annotation))

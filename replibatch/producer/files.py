@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from replibatch.storage.stored import StoredFile
 
 INLINE_CHARACTERS = 8192  # a longer data URI travels as a file
 KEPT_ANEW_SECONDS = 3600.0  # a file still in use is kept again, so that it is never the oldest
+# What systems take is 1,024 and 4,096; a file that is being written has a longer name.
+PATH_BYTES = 980 if sys.platform == "darwin" else 4050
 REMEMBERED = 4096  # files; a process may see any number of them
 
 
@@ -132,20 +135,22 @@ def _content(place: str) -> tuple[Iterator[bytes], str]:
 
 def _check_place(path: Path) -> None:
     """Look whether a file can be there, before it is paid for."""
-    if "\0" in str(path) or len(os.fsencode(path.name)) > NAME_BYTES:
+    if "\0" in str(path) or len(os.fsencode(path)) > PATH_BYTES:
         raise OutputPathError(
-            f"the output {str(path)!r}: allowed: a name of at most {NAME_BYTES} bytes, none of them 0"
+            f"the output {str(path)!r}: allowed: a path of at most {PATH_BYTES} bytes, none of them 0"
         )
     try:
-        is_folder = path.is_dir()
-        nearest = next(parent for parent in path.parents if parent.exists())
+        nearest = next(parent for parent in path.parents if contents.is_there(parent, follow_symlinks=False))
     except OSError as error:
         raise OutputPathError(f"the output {str(path)!r} cannot be there: {error.strerror}") from None
-    if is_folder:
+    # Those of folders that are to be made, too: the system does not see how long they are until their turn comes.
+    if any(len(os.fsencode(name)) > NAME_BYTES for name in path.relative_to(nearest).parts):
+        raise OutputPathError(f"the output {str(path)!r}: allowed: names of at most {NAME_BYTES} bytes")
+    if path.is_dir():
         raise OutputPathError(f"the output {str(path)!r} is a folder; allowed: a file's path")
     if not nearest.is_dir():
         raise OutputPathError(
-            f"the output {str(path)!r}: {str(nearest)!r} is a file; allowed: a path through folders"
+            f"the output {str(path)!r}: {str(nearest)!r} is no folder; allowed: a path through folders"
         )
     if not os.access(nearest, os.W_OK):
         raise OutputPathError(f"the output {str(path)!r}: the folder {str(nearest)!r} cannot be written")

@@ -52,7 +52,7 @@ class Staged:
 
 @contextmanager
 def staged(target: Path) -> Iterator[Staged]:
-    """A place to write `target`'s content beside it; what is not committed is gone at the end.
+    """A place to write `target`'s content beside it; without a commit it is gone at the end.
 
     Makes the folders it needs, and clears the folder of what crashed processes left there a day ago or more.
 
@@ -70,7 +70,7 @@ def staged(target: Path) -> Iterator[Staged]:
 
 
 def _place_new(path: Path, target: Path) -> bool:
-    """Rename where nothing may be replaced, even if somebody else creates the target at the same moment."""
+    """Rename without replacing, even if another process creates the target at the same moment."""
     try:
         target.hardlink_to(path)
     except FileExistsError:

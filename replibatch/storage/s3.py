@@ -156,7 +156,7 @@ class ObjectStorage:
             ) from None
 
     def put(self, path: Path, place: str, *, overwrite: bool) -> bool:
-        """Upload a local file, in parts where it is large; nobody sees it before it is whole.
+        """Upload a local file, in parts where it is large; it is invisible until it is whole.
 
         Returns:
             False where an object is there and stays.

@@ -47,7 +47,7 @@ class Storage(Protocol):
     where: str
 
     def staging(self, key: str) -> AbstractContextManager[Stage]:
-        """A place to write an output's content, to be committed; what is not committed is gone at the end.
+        """A place to write an output's content, to be committed; without a commit it is gone at the end.
 
         Raises:
             OutputPathError: the key's place is outside the storage, or a folder.
@@ -73,7 +73,7 @@ class Storage(Protocol):
 
         Args:
             content: its bytes.
-            extension: for what is not recognised by its bytes.
+            extension: for unrecognised bytes.
 
         Returns:
             `file:<sha256>.<extension>`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,20 @@ def test_every_row_of_the_guide_names_what_shows_it() -> None:
     heads = ("| what it says", "| | there")
     open_rows = [row for row in rows if not row.startswith(heads) and not re.search(r"`[\w/.]+(::\w+)?` \|$", row)]
     assert len(rows) > 60 and open_rows == []
+
+
+def test_the_first_command_says_which_python_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    (check,) = re.findall(r"^python3 -c '(.*)' &&$", readme, re.MULTILINE)
+    with pytest.raises(SystemExit) as ended:
+        exec(check)
+    assert not ended.value.code
+    with monkeypatch.context() as old, pytest.raises(SystemExit) as ended:
+        old.setattr(sys, "version_info", (3, 10, 13))
+        old.setattr(sys, "version", "3.10.13 (main)")
+        exec(check)
+    assert ended.value.code == "Python is 3.10.13; expected: 3.11 or later"
+    assert 'requires-python = ">=3.11"' in (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_every_link_of_a_page_leads_somewhere() -> None:

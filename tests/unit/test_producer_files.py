@@ -18,10 +18,30 @@ def files() -> Files:
     return Files(load(), embedded=True, check_storage=lambda: None)
 
 
-@pytest.mark.parametrize("name", ["a\0b.png", "x" * 252 + ".png", "é" * 130 + ".png", "x" * 300 + "/a.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a\0b.png", "x" * 252 + ".png", "é" * 130 + ".png", "x" * 300 + "/a.png"),
+        *("new/" + "x" * 300 + "/a.png", "new/" + "x" * 300 + "/new/a.png"),
+        "new/" + "x/" * 2100 + "a.png",
+    ],
+)
 def test_a_name_no_file_can_have_is_refused(files: Files, name: str) -> None:
     with pytest.raises(OutputPathError, match=r"^the output .*"):
         files.key(name, "g")
+
+
+@pytest.mark.parametrize("target", ["nowhere", "link"])
+def test_a_way_through_a_link_that_leads_nowhere_is_refused(files: Files, tmp_path: Path, target: str) -> None:
+    (tmp_path / "link").symlink_to(target)
+    for name in ("link/a.png", "link/new/a.png"):
+        with pytest.raises(OutputPathError, match=r"^the output .*link"):
+            files.key(name, "g")
+
+
+def test_a_folder_of_a_long_name_that_is_there_serves(files: Files, tmp_path: Path) -> None:
+    (tmp_path / ("x" * 255)).mkdir()
+    assert files.key("x" * 255 + "/a.png", "g") == str(tmp_path / ("x" * 255) / "a.png")
 
 
 def test_a_folder_that_cannot_be_written_is_refused(

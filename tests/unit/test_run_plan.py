@@ -126,6 +126,17 @@ def test_what_succeeded_and_is_still_there_is_not_made_again() -> None:
     assert made_in(here) == {b"k" * 16}
 
 
+def test_what_cannot_be_looked_at_is_not_taken_for_gone() -> None:
+    here = folder()
+    here.create()
+    lines = ResultsFile(here.results)
+    lines.add(result(Path("out/share/a").absolute()), 0, b"k" * 16)
+    lines.close()
+    Path("out/share").symlink_to("share")  # as a network folder does that does not answer, it says neither yes nor no
+    with pytest.raises(OSError, match="share"):
+        made_in(here)
+
+
 def test_a_results_file_that_was_cut_short_is_read_and_continued() -> None:
     here = folder()
     here.create()

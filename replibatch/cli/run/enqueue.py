@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import cast
 
+from replibatch import contents
 from replibatch.broker.publish import BULK
 from replibatch.cli.run.plan import Item, Plan
 from replibatch.errors import NoSuchWork
@@ -125,9 +126,9 @@ class Enqueuer:
 
     def _is_there(self, result: BatchResult) -> bool:
         try:
-            if self._folder.is_direct:
-                return all(self._folder.place_of(path).exists() for path in result.file_paths)
-            self._producer.files.at_home(result, self._folder.place_of)
+            places = [self._folder.place_of(path) for path in result.file_paths]
+            if not self._folder.is_direct:
+                self._producer.files.at_home(result, self._folder.place_of)
         except (OSError, ValueError):  # gone, or of a storage that is another one now
             return False
-        return True
+        return all(map(contents.is_there, places))

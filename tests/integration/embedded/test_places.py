@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from redis import Redis
 from redis.exceptions import RedisError
 
 from replibatch import embedded
+from replibatch.embedded import server
+from replibatch.embedded.server import IN_WHEELS
 from replibatch.errors import SettingsError
+from replibatch.redisdb.health import Health, check_server
 from replibatch.settings import load
 from tests.support.embedded_processes import answers, eventually, read, server_pid, write
 
@@ -59,6 +65,36 @@ class TestPrivacy:
             SettingsError, match=r"REPLIBATCH_STATE_DIR is '.*file': .*; allowed: a folder of your own"
         ):
             embedded.attach(load(state_dir=tmp_path / "file"))
+
+
+@pytest.mark.parametrize("package", [package for package, _ in IN_WHEELS])
+class TestInAWheel:
+    @pytest.fixture(autouse=True)
+    def only_that(self, package, monkeypatch, no_redis):
+        monkeypatch.delitem(sys.modules, package)
+        if find_spec(package) is None:
+            pytest.skip(f"{package} has no wheel here")
+
+    def test_its_server_is_a_real_one_that_keeps_what_it_has_acknowledged(self, settings, folder):
+        url = embedded.attach(settings)
+        write(url, "any", "thing")
+        with Redis.from_url(url) as redis:
+            assert redis.info("persistence")["aof_enabled"] == 1
+            assert redis.config_get("appendfsync")["appendfsync"] == "always"
+            assert {finding.state for finding in check_server(redis)} == {Health.OK}
+        os.kill(server_pid(url), signal.SIGKILL)
+        eventually(lambda: answers(url))
+        assert read(url, "any") == "thing"
+
+    def test_one_on_path_reads_its_data(self, settings, folder, monkeypatch):
+        write(embedded.attach(settings), "any", "thing")
+        embedded.shutdown()
+        on_path = shutil.which("redis-server", path=os.defpath)
+        if on_path is None:
+            pytest.skip("no redis-server on PATH")
+        monkeypatch.setenv("PATH", str(Path(on_path).parent))
+        assert server.find_server(folder) == Path(on_path)
+        assert read(embedded.attach(settings), "any") == "thing"
 
 
 class TestNoRedis:
