@@ -30,6 +30,7 @@ class Connections(httpx.BaseTransport):
     Args:
         idle_seconds: a connection that was not used for that long is not used again.
         socket_options: set on each socket, as `socket.setsockopt` takes them.
+        head_seconds: the longest an answer's status and headers may take; a byte now and then is no answer.
         address_of: called with each request's URL, and whether a proxy makes the connection; returns the IP address to
             connect to, or None for the host as it is named. What it raises goes to the caller.
 
@@ -42,9 +43,11 @@ class Connections(httpx.BaseTransport):
         *,
         idle_seconds: float,
         socket_options: Sequence[tuple[int, int, bytes]] = (),
+        head_seconds: float | None = None,
         address_of: AddressOf | None = None,
     ) -> None:
         self._idle_seconds = idle_seconds
+        self._head_seconds = head_seconds
         self._address_of = address_of
         self._socket_options = socket_options
         self._certificates = httpx.create_ssl_context()  # takes longer than a request: once for all
@@ -89,11 +92,20 @@ class Connections(httpx.BaseTransport):
             connection.close()
 
     def _handle(self, connection: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        watch = threading.Timer(self._head_seconds, connection.close) if self._head_seconds else None
+        if watch:
+            watch.daemon = True
+            watch.start()
         try:
             return connection.handle_request(request)
-        except BaseException:
+        except BaseException as error:
             self._drop(connection)
+            if watch and watch.finished.is_set():  # closed under its feet: whatever it raised, that is why
+                raise httpx.ReadTimeout(f"no answer within {self._head_seconds:.0f} s", request=request) from error
             raise
+        finally:
+            if watch:
+                watch.cancel()
 
     def _take(self, way: Way, *, anew: bool = False) -> tuple[httpx.HTTPTransport, bool]:
         """A connection, and whether it was idle before; a new one if `anew`."""

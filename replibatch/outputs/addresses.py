@@ -13,10 +13,16 @@ import httpx
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# A cloud's metadata service on an address of the public range: Azure's.
-METADATA = {ipaddress.ip_address("168.63.129.16")}
-TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))  # an IPv4 address in the last 32 bits
-LOCAL_NAMES = ("localhost", "local", "internal", "intranet", "home.arpa", "lan")  # the last part of a name
+# What Python calls global, or some versions of it do: protocol assignments (Oracle's metadata service among them), the
+# former 6to4 relays, Azure's metadata service, translation within a network.
+NOT_PUBLIC = [
+    ipaddress.ip_network(each) for each in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16", "64:ff9b:1::/48")
+]
+TRANSLATED = (
+    ipaddress.ip_network("64:ff9b::/96"),
+    ipaddress.ip_network("::/96"),
+)  # an IPv4 address in the last 32 bits
+LOCAL_NAMES = ("localhost", "local", "internal", "intranet", "lan")  # the last part of a name
 
 
 class AddressRefused(Exception):
@@ -48,14 +54,13 @@ class Addresses:
             AddressRefused: it is of a private network, or of this machine.
             httpx.ConnectError: the name could not be looked up.
         """
-        host = url.raw_host.decode("ascii").strip("[]")
+        host = url.raw_host.decode("ascii").strip("[]").rstrip(".").lower()
         if self._is_own(url, host):
             return None
         if literal := _literal(host):
             _refuse_private(literal, host)
             return None
-        name = host.rstrip(".").lower()
-        if name.rpartition(".")[2] in LOCAL_NAMES or name.endswith(".home.arpa") or "." not in name:
+        if host.rpartition(".")[2] in LOCAL_NAMES or host.endswith(".home.arpa") or "." not in host:
             raise AddressRefused(f"{host} is a name of a private network; expected: a public address")
         try:
             found = _look_up(host, url.port or {"http": 80}.get(url.scheme, 443))
@@ -95,7 +100,7 @@ def is_public(address: Address) -> bool:
         address.is_global
         and not (address.is_multicast or address.is_reserved or address.is_unspecified or address.is_loopback)
         and not (address.is_private or address.is_link_local)
-        and address not in METADATA
+        and not any(address in network for network in NOT_PUBLIC)
     )
 
 
@@ -124,7 +129,7 @@ def _literal(host: str) -> Address | None:
 
 
 def _is_loopback(host: str) -> bool:
-    if host.rstrip(".").lower() == "localhost":
+    if host == "localhost":
         return True
     address = _literal(host)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:

@@ -166,7 +166,10 @@ SHAPES: dict[str, Shape] = {
     ),
     "acme/segments": Shape(
         {
-            "inputs": {"image": URI, "points": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}},
+            "inputs": {
+                "image": URI,
+                "points": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+            },
             "required": ["image"],
             "output": {
                 "type": "array",
