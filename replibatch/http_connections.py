@@ -31,8 +31,8 @@ class Connections(httpx.BaseTransport):
         idle_seconds: a connection that was not used for that long is not used again.
         socket_options: set on each socket, as `socket.setsockopt` takes them.
         head_seconds: the longest an answer's status and headers may take; a byte now and then is no answer.
-        address_of: called with each request's URL, and whether a proxy makes the connection; returns the IP address to
-            connect to, or None for the host as it is named. What it raises goes to the caller.
+        address_of: called with each request's URL, and whether a proxy makes the connection; returns the IP address
+            to connect to, or None for the host as it is named. What it raises goes to the caller.
 
     Raises:
         SettingsError: the environment names a proxy that cannot be used.
