@@ -13,15 +13,13 @@ import httpx
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# What Python calls global, or some versions of it do: protocol assignments (Oracle's metadata service among them), the
-# former 6to4 relays, Azure's metadata service, translation within a network.
+# What some versions of Python call global: protocol assignments (Oracle's metadata service among them), the former
+# 6to4 relays, Azure's metadata service, translation within a network.
 NOT_PUBLIC = [
     ipaddress.ip_network(each) for each in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16", "64:ff9b:1::/48")
 ]
-TRANSLATED = (
-    ipaddress.ip_network("64:ff9b::/96"),
-    ipaddress.ip_network("::/96"),
-)  # an IPv4 address in the last 32 bits
+# With an IPv4 address in the last 32 bits:
+TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
 LOCAL_NAMES = ("localhost", "local", "internal", "intranet", "lan")  # the last part of a name
 
 

@@ -278,9 +278,10 @@ def _pieces(response: httpx.Response, count: Callable[[int], None]) -> Iterator[
             yield raw
             continue
         try:
-            while raw:
-                yield unpacker.decompress(raw, CHUNK_BYTES)
-                raw = unpacker.unconsumed_tail
+            packed = raw
+            while packed:
+                yield unpacker.decompress(packed, CHUNK_BYTES)
+                packed = unpacker.unconsumed_tail
         except zlib.error as error:
             raise _Damaged(f"its compression is damaged: {error}") from error
     if unpacker is not None and not unpacker.eof:

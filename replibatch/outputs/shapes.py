@@ -22,7 +22,7 @@ class UrlPart:
 
     Attributes:
         url: its address.
-        is_issued: whether it is declared as a file's, so that the API gave it out; any other may be what a model wrote.
+        is_issued: whether it is declared as a file's, so that the API gave it out; a model may have written any other.
     """
 
     url: str
@@ -108,8 +108,8 @@ def parts(output: Any, declared: Declared | None = None) -> Parts:
     """What there is to save.
 
     Files (addresses and `data:` URIs) count where they are declared, or wherever they are, in lists and in the values
-    of dicts, in their order. Where there are none, the output is one text: a list of texts is one in pieces, as language
-    models stream it, and anything else is written as JSON.
+    of dicts, in their order. Where there are none, the output is one text: a list of texts is one in pieces, as
+    language models stream it, and anything else is written as JSON.
 
     Args:
         output: the prediction's `output`, decoded from JSON.
