@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from os import PathLike, fspath
@@ -17,6 +17,7 @@ from typing import Any, Self
 from replibatch import contents
 from replibatch.errors import RequestError
 from replibatch.money import LARGEST_PRICE_USD
+from replibatch.untrusted import arguments
 
 DEPTH_LOOKED_AT = 40
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
@@ -59,11 +60,11 @@ def _can_be_sent(value: object) -> bool:
     return True
 
 
-def _texts_in(value: object, depth: int = 0) -> Iterator[object]:
+def texts_in(value: object, depth: int = 0) -> Iterator[object]:
     """What lists and objects within an input hold; deeper than anything that is sent it is looked at no more."""
     if isinstance(value, list | tuple | dict) and depth < DEPTH_LOOKED_AT:
         for each in (*value, *value.values()) if isinstance(value, dict) else value:
-            yield from _texts_in(each, depth + 1)
+            yield from texts_in(each, depth + 1)
     else:
         yield value
 
@@ -87,6 +88,8 @@ class BatchRequest:
         kwargs: the model's other inputs; reference images as paths or URLs.
         request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
         max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
+        within: the folder that the file must be in; no link below it is followed out of it. None for any place.
+        local_files: whether inputs may name files of this machine.
 
     Raises:
         RequestError: a field of the wrong type, or a text that is empty or not Unicode.
@@ -98,6 +101,8 @@ class BatchRequest:
     kwargs: dict[str, Any] | None = None
     request_id: str | None = None
     max_price_usd: float | None = None
+    within: str | None = field(default=None, kw_only=True, repr=False)
+    local_files: bool = field(default=True, kw_only=True, repr=False)
     idempotent: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -118,11 +123,40 @@ class BatchRequest:
         if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
             raise RequestError(f"kwargs is {given!r}; allowed: a dict of the model's inputs by name")
         for name, value in given.items():
-            if not all(_can_be_sent(text) for text in (name, *_texts_in(value))):
+            if not all(_can_be_sent(text) for text in (name, *texts_in(value))):
                 raise RequestError(f"{name!r} is {value!r}; allowed: Unicode text, without half a surrogate pair")
+        if isinstance(self.within, PathLike):
+            self.within = fspath(self.within)
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()
+
+    @classmethod
+    def untrusted(
+        cls,
+        data: Mapping[str, Any],
+        *,
+        models: Collection[str],
+        folder: str | PathLike[str] | None = None,
+        namespace: str | None = None,
+    ) -> Self:
+        """A request of what a web user sent, such as a decoded JSON body.
+
+        It names no file of this machine, no secret, no kept reference (`file:`); its output stays in the folder; its
+        sizes are bounded.
+
+        Args:
+            data: `prompt`, `model_name`, `kwargs`, `output_filepath`, `request_id`; anything else is refused.
+            models: the models that may be named.
+            folder: where the file goes: no name in the request leads out of it. None for a name that is made up.
+            namespace: tells users apart, such as their id: the same `request_id` of two of them is two jobs.
+
+        Raises:
+            RequestError: it is not what a web user may ask for; says what.
+        """
+        return cls(
+            **arguments(data, models=models, folder=None if folder is None else fspath(folder), namespace=namespace)
+        )
 
 
 @dataclass(frozen=True)
@@ -140,6 +174,7 @@ class RoutedRequest:
         fallback: whether another model may stand in.
         warnings: what routing changed or dropped, for people.
         max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
+        within: in embedded mode, the folder that no link leads out of; empty where the output may be anywhere.
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
     """
@@ -156,6 +191,7 @@ class RoutedRequest:
     max_retries: int | None = None
     max_price_usd: float | None = None
     extension_is_free: bool = False
+    within: str = ""
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
         """Its result where nothing was made."""
@@ -177,7 +213,7 @@ class RoutedRequest:
         return {
             key: value
             for key, value in data.items()
-            if value not in ([], {}, None) and not (key == "fallback" and value)
+            if value not in ([], {}, None) and not (key == "fallback" and value) and not (key == "within" and not value)
             if not (key == "extension_is_free" and not value)
         }
 

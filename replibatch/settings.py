@@ -193,6 +193,11 @@ class Settings(BaseSettings):
         alias="REPLIBATCH_PLACEHOLDER",
         description="Write the black 1600x900 image when every model failed.",
     )
+    local_files: bool = Field(
+        True,
+        alias="REPLIBATCH_LOCAL_FILES",
+        description="Whether a request may name files of this machine; false in a web application.",
+    )
     budget_usd: float | None = Field(
         None,
         alias="REPLIBATCH_BUDGET_USD",

@@ -49,7 +49,7 @@ def table_for(published: Published, given: Table) -> Table:
     table |= given
     secrets = [name for name, each in (published.inputs or {}).items() if each.get("type") == "secret"]
     if secrets:  # never to be taken for plain ones, should what is published be out of reach
-        table["inputs"] = {name: "secret" for name in secrets}
+        table["inputs"] = dict.fromkeys(secrets, "secret")
     return table
 
 

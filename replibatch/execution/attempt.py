@@ -160,7 +160,7 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
             files, warnings = save(
                 ended.output,
                 key=work.record.request.output,
-                storage=context.storage,
+                storage=context.storage.within(work.record.request.within),
                 downloader=context.downloader,
                 declared=Declared.of(work.model),
                 extension_is_free=work.record.request.extension_is_free,
@@ -243,7 +243,8 @@ def _give_up(work: Work, failure: AttemptFailure, attempts: list[Attempt]) -> Ou
     answer_stands = isinstance(failure, InvalidInput | NotSaved | OutputErased | PredictionCanceled)
     if work.context.settings.placeholder and work.model.kind == "image" and not answer_stands:
         try:
-            placeholder = save_placeholder(key=work.record.request.output, storage=work.context.storage)
+            storage = work.context.storage.within(work.record.request.within)
+            placeholder = save_placeholder(key=work.record.request.output, storage=storage)
         except OSError as fault:
             placeholder = None
             work.warnings = [*work.warnings, f"the placeholder could not be saved: {fault}"]

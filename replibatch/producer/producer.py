@@ -83,7 +83,7 @@ class Producer:
         self.batches = Batches(self.jobs)
         self.catalog: Catalog = load_catalog(settings, None if self.embedded else self.redis)
         self.files = Files(settings, embedded=self.embedded, check_storage=self.check_storage)
-        self.prepare = Preparer(self.catalog, self.files)
+        self.prepare = Preparer(self.catalog, self.files, local_files=settings.local_files)
         self._limits = explicit_limits(settings)
         self._last_beat = float("-inf")
         self._own_worker: EmbeddedWorker | None = None

@@ -68,7 +68,7 @@ def show_model(name: str, as_json: bool) -> None:
 @click.option("--reference-input", metavar="INPUT", help="The input that takes reference images.")
 @click.option("--data-uris", is_flag=True, help="Files go along as data URIs: it takes no addresses.")
 @click.option("--replace", is_flag=True, help="Write the model's table anew, its version too.")
-def add_model(  # noqa: PLR0917  # click's shape
+def add_model(  # click's shape
     name: str,
     price: float | None,
     per: str | None,
