@@ -213,8 +213,8 @@ class RoutedRequest:
         return {
             key: value
             for key, value in data.items()
-            if value not in ([], {}, None) and not (key == "fallback" and value) and not (key == "within" and not value)
-            if not (key == "extension_is_free" and not value)
+            if value not in ([], {}, None) and not (key == "fallback" and value)
+            if value or key not in ("extension_is_free", "within")
         }
 
     @classmethod

@@ -69,12 +69,12 @@ class Files:
             return safe_key(name)
         path = Path(name)
         if self._absolute:
-            self._place(path, within).check()
             _check_place(path.absolute())
+            self._place(path, within).check()
             return str(path.absolute())
+        _check_place(path)
         place = self._place(path, within)
         place.check()
-        _check_place(path)
         folder = hashlib.sha256(f"{socket.gethostname()}:{path.parent}".encode()).hexdigest()[:16]
         self._elsewhere[folder] = place
         return safe_key(f"{folder}/{generation_id}/{path.name}")

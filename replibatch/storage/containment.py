@@ -1,8 +1,8 @@
 """Places below a folder, reached step by step from a handle of that folder: no link on the way is followed.
 
-An output folder may come from somebody else, with links in it that lead out. Checking a path and then using it leaves a
-moment between the two; here each step opens the next folder relative to the last one's handle, and the file relative to
-its folder's. Windows has no such handles: there each step is checked before it is used.
+An output folder may come from somebody else, with links in it that lead out. Checking a path and then using it leaves
+a moment between the two; here each step opens the next folder relative to the last one's handle, and the file relative
+to its folder's. Windows has no such handles: there each step is checked before it is used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HAS_HANDLES = sys.platform != "win32"
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)  # a FIFO would otherwise be waited for
 _FOLDER: int = getattr(os, "O_DIRECTORY", 0)
-_BINARY: int = getattr(os, "O_BINARY", 0)
+_ALONE = _NO_LINK | _NO_WAIT | getattr(os, "O_BINARY", 0)
 
 
 class LinkOnTheWay(OutputPathError):
@@ -110,9 +110,14 @@ class Place:
         Raises:
             OutputPathError: it could not.
         """
-        with suppress(FileNotFoundError), self.folder() as folder:
-            if folder.is_folder(self.name):
-                raise OutputPathError(f"the output {self.inside!r} is a folder; allowed: a file's path")
+        try:
+            with self.folder() as folder:
+                if folder.is_folder(self.name):
+                    raise OutputPathError(f"the output {self.inside!r} is a folder; allowed: a file's path")
+        except FileNotFoundError:
+            pass  # it can be made
+        except OSError as error:
+            raise OutputPathError(f"the output {self.inside!r} cannot be there: {error.strerror}") from None
 
 
 class Handle:
@@ -182,7 +187,7 @@ class Handle:
             OutputPathError: it is a link, or a device, a FIFO, a socket.
         """
         try:
-            descriptor = os.open(self._named(name), flags | _NO_LINK | _NO_WAIT | _BINARY, mode, dir_fd=self._descriptor)
+            descriptor = os.open(self._named(name), flags | _ALONE, mode, dir_fd=self._descriptor)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.EMLINK):
                 raise OutputPathError(f"{str(self._path / name)!r} is a link; expected: a file") from None
@@ -237,7 +242,7 @@ class Handle:
 
     def names(self) -> list[str]:
         """Of all entries."""
-        return os.listdir(self._path if self._descriptor is None else self._descriptor)
+        return os.listdir(self._path if self._descriptor is None else self._descriptor)  # noqa: PTH208  # of a handle
 
     def sync(self) -> None:
         """Make renames in it durable, where folders can be synced."""

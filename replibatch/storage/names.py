@@ -67,7 +67,8 @@ def refuse_settings(key: str) -> None:
         OutputPathError: a part of it begins with a dot, or it is a file of settings of replibatch's own.
     """
     for name in key.split("/"):
-        seen = "".join(each for each in name if unicodedata.category(each) != "Cf").strip()  # as some file systems see it
+        # As some file systems see it:
+        seen = "".join(each for each in name if unicodedata.category(each) != "Cf").strip()
         if seen.startswith(".") or seen.casefold() == "replibatch.toml":
             raise _refused(key, f"{name!r} could be a file of settings")
 
