@@ -7,6 +7,7 @@ Redis: checked, routed to a model that can take it, its seed fixed. All are JSON
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -16,10 +17,12 @@ from typing import Any, Self
 
 from replibatch import contents
 from replibatch.errors import RequestError
+from replibatch.foreign_text import shown
 from replibatch.money import LARGEST_PRICE_USD
 from replibatch.untrusted import arguments
 
 DEPTH_LOOKED_AT = 40
+LARGEST_WHOLE = 10**20  # seeds have up to 64 bits
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
 
 
@@ -69,12 +72,19 @@ def texts_in(value: object, depth: int = 0) -> Iterator[object]:
         yield value
 
 
+def _is_number_that_travels(value: object) -> bool:
+    """Whether every reader of JSON takes it for the same number; anything else than a number does."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or abs(value) < LARGEST_WHOLE
+
+
 def _check_price(usd: object) -> None:
     if usd is None:
         return
     is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
     if not is_number or not 0 <= usd <= LARGEST_PRICE_USD:  # type: ignore[operator]  # a number, by the first half
-        raise RequestError(f"max_price_usd is {usd!r}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
+        raise RequestError(f"max_price_usd is {shown(usd)}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
 
 
 @dataclass
@@ -110,21 +120,24 @@ class BatchRequest:
         if isinstance(self.output_filepath, PathLike):
             self.output_filepath = fspath(self.output_filepath)
         if self.prompt is not None and not _is_text(self.prompt):
-            raise RequestError(f"prompt is {self.prompt!r}; allowed: a text that is not empty")
+            raise RequestError(f"prompt is {shown(self.prompt)}; allowed: a text that is not empty")
         if not _is_text(self.model_name):
             allowed = "a model's name, as in 'qwen/qwen-image'"
-            raise RequestError(f"model_name is {self.model_name!r}; allowed: {allowed}")
+            raise RequestError(f"model_name is {shown(self.model_name)}; allowed: {allowed}")
         _check_price(self.max_price_usd)
         optional = {"output_filepath": self.output_filepath, "request_id": self.request_id}
         for name, text in optional.items():
             if text is not None and not _is_text(text):
-                raise RequestError(f"{name} is {text!r}; allowed: a text that is not empty, or None")
+                raise RequestError(f"{name} is {shown(text)}; allowed: a text that is not empty, or None")
         given: Any = {} if self.kwargs is None else self.kwargs
         if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-            raise RequestError(f"kwargs is {given!r}; allowed: a dict of the model's inputs by name")
+            raise RequestError(f"kwargs is {shown(given)}; allowed: a dict of the model's inputs by name")
         for name, value in given.items():
             if not all(_can_be_sent(text) for text in (name, *texts_in(value))):
-                raise RequestError(f"{name!r} is {value!r}; allowed: Unicode text, without half a surrogate pair")
+                allowed = "Unicode text, without half a surrogate pair"
+                raise RequestError(f"{shown(name)} is {shown(value)}; allowed: {allowed}")
+            if not all(_is_number_that_travels(number) for number in texts_in(value)):
+                raise RequestError(f"{shown(name)} is {shown(value)}; allowed: finite numbers of at most 20 digits")
         if isinstance(self.within, PathLike):
             self.within = fspath(self.within)
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them

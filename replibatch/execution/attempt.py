@@ -36,6 +36,7 @@ from replibatch.execution.work import Work
 from replibatch.jobs import Message, Notice, Record
 from replibatch.outputs.save import save, save_placeholder
 from replibatch.outputs.shapes import Declared
+from replibatch.redisdb.faults import is_lasting
 from replibatch.replicate_api import Prediction
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
 
@@ -80,9 +81,9 @@ def _run(work: Work) -> Outcome:
         return leave.outcome
     except RequestError as error:  # a reference image that is in the storage no more
         return work.settle(State.FAILED, (), work.record.attempts, error=str(error))
-    except RedisError:
-        raise  # custody brings it back, to whoever reaches Redis again
     except Exception as error:  # a fault of ours must not leave a generation without its result
+        if isinstance(error, RedisError) and not is_lasting(error):
+            raise  # custody brings it back, to whoever reaches Redis again
         work.log.exception("unexpected")
         work.limiter(work.context.limiter.released(work.ticket, work.cost_usd or 0.0))
         why = f"unexpected {type(error).__name__}: {error}"

@@ -17,7 +17,7 @@ from redis import Redis
 
 from replibatch.limits.holdings import Holdings
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
-from replibatch.money import to_micro
+from replibatch.money import check_usd, to_micro
 from replibatch.redisdb.scripts import Script, Step, run_together
 from replibatch.settings import Settings
 
@@ -250,7 +250,12 @@ class Limiter:
             purse: its name.
             cap_usd: what may be spent, with what was spent before; None for any amount.
             afresh: forget what was spent before.
+
+        Raises:
+            SettingsError: the cap is no amount of money.
         """
+        if cap_usd is not None:
+            check_usd("max_cost_usd", cap_usd)
         name = f"{self.prefix}purse:{purse}"
         with self.redis.pipeline(transaction=True) as pipeline:
             if cap_usd is None:

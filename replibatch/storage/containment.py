@@ -1,8 +1,8 @@
 """Places below a folder, reached step by step from a handle of that folder: no link on the way is followed.
 
-An output folder may come from somebody else, with links in it that lead out. Checking a path and then using it leaves
-a moment between the two; here each step opens the next folder relative to the last one's handle, and the file relative
-to its folder's. Windows has no such handles: there each step is checked before it is used.
+An output folder may come from somebody else, with links in it that lead out. Checking a path and then using it
+leaves a moment between the two; here each step opens the next folder relative to the last one's handle, and the file
+relative to its folder's. Windows has no such handles: there each step is checked before it is used.
 """
 
 from __future__ import annotations

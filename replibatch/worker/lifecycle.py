@@ -18,6 +18,7 @@ from replibatch.execution import metrics
 from replibatch.execution.cleanup import Cleanup
 from replibatch.execution.context import WorkerContext
 from replibatch.execution.takeover import Takeover
+from replibatch.foreign_text import visible
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.health import Health, check_server, unreachable
 from replibatch.storage.shared import mark, refuse_another
@@ -60,7 +61,7 @@ def open_shop() -> None:
         if not is_embedded:
             _share_storage(opened)
     except ReplibatchError as error:
-        sys.stderr.write(f"replibatch: {error}\n")
+        sys.stderr.write(f"replibatch: {visible(str(error))}\n")
         sys.exit(EX_USAGE if isinstance(error, SettingsError) else EX_FAILURE)
     if is_accepted:
         opened.credentials.lift_stop()
