@@ -5,7 +5,7 @@ from __future__ import annotations
 from redis.exceptions import RedisError, ResponseError
 
 # A full, loading, failing-over or write-protected Redis says so, also from within a script: that passes.
-_PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "BUSY", "NOAUTH", "NOPERM")
+_PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "BUSY", "NOPERM")
 
 
 def is_lasting(error: RedisError) -> bool:

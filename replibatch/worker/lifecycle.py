@@ -23,6 +23,7 @@ from replibatch.redisdb.connection import connect
 from replibatch.redisdb.health import Health, check_server, unreachable
 from replibatch.storage.shared import mark, refuse_another
 from replibatch.worker.app import app, is_embedded, redis_url, report, settings
+from replibatch.worker.script_loader import ScriptLoader
 
 HAND_OVER_SECONDS = 2.0  # so long a worker that leaves waits for a Redis that is away …
 CUT_OFF_SECONDS = 1.0  # … and so much longer for what it is in the midst of: a create, a download
@@ -39,6 +40,7 @@ class _Open:
     context: WorkerContext | None = None
     takeover: Takeover | None = None
     cleanup: Cleanup | None = None
+    scripts: ScriptLoader | None = None
     exit_code: int = EX_OK
 
 
@@ -74,6 +76,9 @@ def open_shop() -> None:
     _Open.takeover.start()
     _Open.cleanup = Cleanup(opened, report.get("storage"))
     _Open.cleanup.start()
+    if not is_embedded:
+        _Open.scripts = ScriptLoader(opened.redis)
+        _Open.scripts.start()
 
 
 def drain() -> None:
@@ -98,6 +103,8 @@ def close_shop() -> None:
     """Hand over what is left, and take leave."""
     if _Open.context and _Open.takeover and _Open.cleanup:
         _Open.cleanup.stop()
+        if _Open.scripts:
+            _Open.scripts.stop()
         _Open.takeover.stop()
         _Open.context.stop()
         _Open.context = None
