@@ -8,6 +8,7 @@ gets a token from the environment.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -37,7 +38,18 @@ def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an http:// or https:// address")
+    if parts.scheme == "http" and not _is_this_machine(parts.hostname):  # the token could be read on the way
+        raise ValueError("an https:// address; http:// for a server on this machine alone")
     return value.rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    if host.rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _redis_url(value: SecretStr) -> SecretStr:

@@ -84,8 +84,8 @@ class Place:
             handle = Handle.at_the_end_of(self.root, way, create=create)
         except LinkOnTheWay:
             # One that stays inside is followed: by the way that it stands for, on which none is.
-            root = self.root.resolve()
-            folder = self.root.joinpath(*way).resolve()
+            root = Path(os.path.realpath(self.root))
+            folder = Path(os.path.realpath(self.root.joinpath(*way)))  # a loop of links is no error to it
             if not folder.is_relative_to(root):
                 raise
             handle = Handle.at_the_end_of(root, folder.relative_to(root).parts, create=create)
