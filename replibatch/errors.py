@@ -46,6 +46,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from replibatch.foreign_text import quoted
+
 if TYPE_CHECKING:
     from replibatch.requests import BatchResult
 
@@ -102,6 +104,9 @@ class ResultTimeout(ReplibatchError, TimeoutError):
 
 class AccountStopped(ReplibatchError):
     """Nothing can be generated for this account at present; what waits stays resumable."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
 
     def told(self) -> str:
         """As the account's state keeps it, and its batches: the error's name and its words."""
@@ -168,6 +173,9 @@ class AttemptFailure(ReplibatchError):
 
     reason: ClassVar[str] = "failed"
     verdict: ClassVar[Verdict] = Verdict.NEXT_MODEL
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
 
 
 class Throttled(AttemptFailure):

@@ -14,7 +14,12 @@ _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
+_TOKENS = re.compile(r"\br8_[A-Za-z0-9]{20,}")  # as Replicate makes them, whoever's they are
 SHOWN_CHARACTERS = 200
+LONGEST_QUOTE = 2000  # characters
+SHORTEST_SECRET = 6  # characters; a shorter one would be found in any text
+
+_secrets: set[str] = set()
 
 
 def visible(text: str) -> str:
@@ -38,6 +43,22 @@ def shown(value: Any, characters: int = SHOWN_CHARACTERS) -> str:
     except (ValueError, RecursionError):  # numbers of thousands of digits, or nesting without end, somewhere in it
         return f"a {type(value).__name__}"
     return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
+def conceal(secret: str) -> None:
+    """From now on `quoted` leaves this text out: a server may repeat what it was sent."""
+    if len(secret) >= SHORTEST_SECRET:
+        _secrets.add(secret)
+
+
+def quoted(text: str) -> str:
+    """What a server said, as it may be kept and shown: of bounded length, without secrets of this process."""
+    if len(text) > LONGEST_QUOTE:
+        text = text[: LONGEST_QUOTE + max(map(len, _secrets), default=0)]
+    for secret in _secrets:
+        text = text.replace(secret, "[secret]")
+    text = _TOKENS.sub("[secret]", text)
+    return text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 1]}…"
 
 
 def _written_out(match: re.Match[str]) -> str:

@@ -4,23 +4,9 @@ from __future__ import annotations
 
 import math
 
-from replibatch.errors import SettingsError
-from replibatch.foreign_text import shown
-
 MICRO = 1_000_000
 LARGEST_PRICE_USD = 10_000.0  # of one prediction
 LARGEST_USD = 1e9  # of a budget, or of all spend: its micro-dollars are exact in Lua's numbers
-
-
-def check_usd(name: str, usd: object) -> None:
-    """Refuse what is no amount of money.
-
-    Raises:
-        SettingsError: it is no number of dollars from 0 to a billion.
-    """
-    is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
-    if not (is_number and 0 <= usd <= LARGEST_USD):  # type: ignore[operator]  # a number, by the first half
-        raise SettingsError(f"{name} is {shown(usd)}; allowed: dollars from 0 to {LARGEST_USD:,.0f}")
 
 
 def to_micro(usd: float) -> int:

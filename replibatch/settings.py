@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from replibatch.errors import SettingsError
+from replibatch.foreign_text import conceal
 
 REPLICATE_URL = "https://api.replicate.com"
 ENV_FILE = Path(".env")  # in the working directory
@@ -260,6 +261,8 @@ def load(**arguments: Any) -> Settings:
     except UnicodeDecodeError as error:
         raise SettingsError(f".env: not UTF-8 text ({error.reason} at byte {error.start})") from None
     _refuse_a_foreign_address(settings, given)
+    if settings.replicate_api_token:
+        conceal(settings.replicate_api_token.get_secret_value())
     return settings
 
 

@@ -10,8 +10,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from replibatch import __version__
-from replibatch.cli.consoles import guarded
 from replibatch.cli.errors import explained
+from replibatch.cli.guarded_streams import guarded
 
 
 class Entry(NamedTuple):

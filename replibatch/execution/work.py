@@ -12,6 +12,7 @@ from replibatch.errors import AttemptFailure, PredictionCanceled
 from replibatch.execution.context import Running, WorkerContext
 from replibatch.execution.outcomes import Done, Leave, Left, Outcome, SteppedAside
 from replibatch.execution.secret_inputs import secrets_of
+from replibatch.foreign_text import quoted
 from replibatch.jobs import Notice, Record
 from replibatch.limits import Ticket
 from replibatch.redisdb.scripts import Step, run_together
@@ -83,7 +84,7 @@ class Work:
         """A text of others without the secrets that were sent."""
         for value, reference in self._concealed.items():
             text = text.replace(value, reference)
-        return text
+        return quoted(text)
 
     def limiter(self, *steps: Step) -> None:
         """Take steps at the limiter."""

@@ -15,9 +15,11 @@ from typing import Any, cast
 
 from redis import Redis
 
+from replibatch.errors import SettingsError
+from replibatch.foreign_text import shown
 from replibatch.limits.holdings import Holdings
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
-from replibatch.money import check_usd, to_micro
+from replibatch.money import LARGEST_USD, to_micro
 from replibatch.redisdb.scripts import Script, Step, run_together
 from replibatch.settings import Settings
 
@@ -255,7 +257,7 @@ class Limiter:
             SettingsError: the cap is no amount of money.
         """
         if cap_usd is not None:
-            check_usd("max_cost_usd", cap_usd)
+            _check_usd("max_cost_usd", cap_usd)
         name = f"{self.prefix}purse:{purse}"
         with self.redis.pipeline(transaction=True) as pipeline:
             if cap_usd is None:
@@ -302,6 +304,17 @@ class Limiter:
     def _call(self, name: str, **call: Any) -> Any:
         script, keys, args = self._step(name, **call)
         return script(self.redis, keys, args)
+
+
+def _check_usd(name: str, usd: object) -> None:
+    """Refuse what is no amount of money.
+
+    Raises:
+        SettingsError: it is no number of dollars from 0 to a billion.
+    """
+    is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
+    if not (is_number and 0 <= usd <= LARGEST_USD):  # type: ignore[operator]  # a number, by the first half
+        raise SettingsError(f"{name} is {shown(usd)}; allowed: dollars from 0 to {LARGEST_USD:,.0f}")
 
 
 def _price(ticket: Ticket) -> int:
