@@ -92,7 +92,7 @@ class BatchRequest:
     """One generation to make.
 
     Args:
-        prompt: the text, not empty; None for a model that takes none.
+        prompt: the text; empty, or None, for a model that needs none.
         model_name: `owner/name`, from the catalogue.
         output_filepath: the file to write; None lets replibatch name it.
         kwargs: the model's other inputs; reference images as paths or URLs.
@@ -105,7 +105,7 @@ class BatchRequest:
         RequestError: a field of the wrong type, or a text that is empty or not Unicode.
     """
 
-    prompt: str | None
+    prompt: str
     model_name: str
     output_filepath: str | None = None
     kwargs: dict[str, Any] | None = None
@@ -119,7 +119,9 @@ class BatchRequest:
         self.idempotent = self.request_id is not None
         if isinstance(self.output_filepath, PathLike):
             self.output_filepath = fspath(self.output_filepath)
-        if self.prompt is not None and not _is_text(self.prompt):
+        if self.prompt is None:
+            self.prompt = ""  # callers may have no type checker
+        if self.prompt != "" and not _is_text(self.prompt):
             raise RequestError(f"prompt is {shown(self.prompt)}; allowed: a text that is not empty")
         if not _is_text(self.model_name):
             allowed = "a model's name, as in 'qwen/qwen-image'"
@@ -190,6 +192,7 @@ class RoutedRequest:
         within: in embedded mode, the folder that no link leads out of; empty where the output may be anywhere.
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
+        metadata: what is written into its files; None leaves it to the worker's setting.
     """
 
     request_id: str
@@ -205,6 +208,7 @@ class RoutedRequest:
     max_price_usd: float | None = None
     extension_is_free: bool = False
     within: str = ""
+    metadata: str | None = None
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
         """Its result where nothing was made."""

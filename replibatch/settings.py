@@ -31,8 +31,15 @@ REPLICATE_URL = "https://api.replicate.com"
 ENV_FILE = Path(".env")  # in the working directory
 REDIS_SCHEMES = ("redis", "rediss", "sentinel", "unix", "redis+socket")
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}
+METADATA = ("none", "source", "full")
 VISIBLE = re.compile(r"[!-~]+")
 ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _metadata(value: str) -> str:
+    if value not in METADATA:
+        raise ValueError(", ".join(METADATA))
+    return value
 
 
 def _http_url(value: str) -> str:
@@ -165,6 +172,20 @@ class Settings(BaseSettings):
         le=3600,
         description="How long the account's list is watched for a create whose reply was lost.",
     )
+    outage_after: int = Field(
+        20,
+        alias="REPLIBATCH_OUTAGE_AFTER",
+        ge=1,
+        le=100_000,
+        description="Attempts of one model in a row that failed alike: then the model is out, and its batches wait.",
+    )
+    longest_pause_seconds: float = Field(
+        300.0,
+        alias="REPLIBATCH_LONGEST_PAUSE_SECONDS",
+        ge=1,
+        le=86_400,
+        description="The longest pause of the account after a 429, whatever wait it asks for; then one is tried.",
+    )
     prediction_timeout_seconds: float = Field(
         1800.0,
         alias="REPLIBATCH_PREDICTION_TIMEOUT_SECONDS",
@@ -210,6 +231,12 @@ class Settings(BaseSettings):
         True,
         alias="REPLIBATCH_LOCAL_FILES",
         description="Whether a request may name files of this machine; false in a web application.",
+    )
+    metadata: Annotated[str, AfterValidator(_metadata)] = Field(
+        "none",
+        alias="REPLIBATCH_METADATA",
+        description="What is written into finished files, as XMP: `none`; `source` (made by AI, by which model and "
+        "prediction); `full` (prompt, inputs and cost too). A producer's own value goes along with its requests.",
     )
     budget_usd: float | None = Field(
         None,

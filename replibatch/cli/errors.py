@@ -48,7 +48,7 @@ def explained() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        raise  # whoever read our output has left; click ends in silence
+        raise  # the reader of our output has left; click ends in silence
     except Exception as error:
         if line := _about_redis(error) or _about_a_file(error):
             raise Failure(line) from None

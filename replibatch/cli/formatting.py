@@ -73,16 +73,3 @@ def closing(tally: Tally) -> str:
         parts.append(f"{tally.skipped:,} made before")
     unpriced = f" and {count(tally.unpriced, 'item')} of unknown cost" if tally.unpriced else ""
     return f"{', '.join(parts)}; {dollars(tally.cost_usd)}{unpriced} in {duration(tally.seconds)}"
-
-
-def how_to_go_on(stopped: str) -> str:
-    """What to do about an account that is stopped.
-
-    Args:
-        stopped: why, from `Limiter.status`: the error's name and its words.
-    """
-    ways = {
-        "TokenRefused": "start workers with a valid token in REPLICATE_API_TOKEN, then `replibatch resume`",
-        "NoCredit": "add credit at https://replicate.com/account/billing, then `replibatch resume`",
-    }
-    return ways.get(stopped.partition(":")[0], "mend it, then `replibatch resume`")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from replibatch.catalog import Catalog, Model, built_in_names
+from replibatch.catalog import Model
 from replibatch.catalog.prices import Ended, at_most_usd, settled_usd
-from replibatch.errors import RequestError
+from replibatch.errors import OverPrice, RequestError
 from replibatch.replicate_api import Prediction
 
 
@@ -29,6 +30,23 @@ class Quote:
     reserved_usd: float | None
     refusal: RequestError | None = None
 
+    def check(self, allowed_usd: float | None) -> None:
+        """See that the attempt can be paid for.
+
+        Args:
+            allowed_usd: the most that the request allows for one prediction.
+
+        Raises:
+            RequestError: an amount among the inputs that cannot be meant.
+            OverPrice: it could cost more than the request allows.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+        if self.most_usd is not None and allowed_usd is not None and self.most_usd > allowed_usd:
+            raise OverPrice(
+                f"{self.model.name} could cost ${self.most_usd:g}; expected: at most max_price_usd, ${allowed_usd:g}"
+            )
+
     def settled_usd(self, ended: Prediction) -> float | None:
         """What the prediction has cost; None where that is not known."""
         known = Ended(ended.status, ended.metrics, ended.output, ended.lasted_seconds)
@@ -44,12 +62,12 @@ class PriceList:
     """The prices of one worker: a request brings its own, and may not go below these for a built-in model.
 
     Args:
-        catalog: the worker's own.
+        floor: the built-in models as this worker has them.
         longest_seconds: after which a prediction is ended.
     """
 
-    def __init__(self, catalog: Catalog, longest_seconds: float) -> None:
-        self._floor = {name: catalog.models[name] for name in built_in_names()}
+    def __init__(self, floor: Mapping[str, Model], longest_seconds: float) -> None:
+        self._floor = floor
         self._longest_seconds = longest_seconds
 
     def quote(self, model: Model, inputs: dict[str, Any], max_price_usd: float | None) -> Quote:

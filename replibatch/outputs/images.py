@@ -15,10 +15,11 @@ from PIL import Image
 
 from replibatch.errors import NotSaved
 from replibatch.file_formats import AVIF, BMP, JPEG, PNG, WEBP, Format
-from replibatch.outputs import pixels
+from replibatch.outputs import embedded, pixels
 
 JPEG_QUALITY = 95
 EXIF = b"Exif\0\0"  # opens it in a JPEG; some formats leave it out
+XMP_TEXT = "XML:com.adobe.xmp"  # a PNG's XMP, among its texts
 WHITE = (255, 255, 255, 255)
 
 # What Pillow's decoders raise at bytes that are damaged.
@@ -32,8 +33,8 @@ class NotConverted(Exception):
     """The image stays as it is; the message says why."""
 
 
-def convert(source: Path, destination: Path, target: Format) -> None:
-    """Write a still image in another format, with its EXIF data and colour profile where the format has them.
+def convert(source: Path, destination: Path, target: Format) -> list[str]:
+    """Write a still image in another format, with its EXIF data, XMP and colour profile where the format has them.
 
     Transparency becomes white where the format has none.
 
@@ -41,6 +42,9 @@ def convert(source: Path, destination: Path, target: Format) -> None:
         source: the image.
         destination: written anew.
         target: one of `STILLS`.
+
+    Returns:
+        What it carried and the copy does not, in words.
 
     Raises:
         NotConverted: it is animated, or has more pixels than there is memory for (`pixels.LARGEST_PIXELS`).
@@ -52,9 +56,40 @@ def convert(source: Path, destination: Path, target: Format) -> None:
         options: dict[str, Any] = {"quality": JPEG_QUALITY} if target in (JPEG, WEBP, AVIF) else {}
         icc_profile = image.info.get("icc_profile")
         options["icc_profile"] = icc_profile if _same_colours(image.mode, ready.mode) else None
-        if target in (JPEG, PNG, WEBP, AVIF) and (exif := _exif(image)):
+        exif = _exif(image)
+        if exif and target in (JPEG, PNG, WEBP, AVIF):
             options["exif"] = exif
         ready.save(file, target.still, **options)
+    lost = [] if "exif" in options or not image.info.get("exif") else ["EXIF data"]
+    if icc_profile and not (options["icc_profile"] and target is not BMP):
+        lost.append("colour profile")
+    return [*lost, *_texts(image), *_carry_xmp(source, destination)]
+
+
+def _texts(image: Image.Image) -> list[str]:
+    """The texts of a PNG, or the comment of a JPEG or GIF: other formats have no place for them."""
+    texts = [name for name in getattr(image, "text", {}) if name != XMP_TEXT]
+    return [f"text {name!r}" for name in texts] + (["comment"] if image.info.get("comment") else [])
+
+
+def _carry_xmp(source: Path, destination: Path) -> list[str]:
+    """Write the source's XMP into the copy; returns what could not be carried over."""
+    try:
+        found = embedded.read(source)
+    except embedded.NotEmbedded:
+        return []
+    lost = ["Content Credentials (C2PA)"] if found.has_c2pa else []
+    if found.packet is None:
+        return lost
+    partial = destination.with_name(f"{destination.name}.xmp")
+    try:
+        embedded.write(destination, partial, found.packet)
+        partial.replace(destination)
+    except embedded.NotEmbedded:
+        lost.append("XMP")
+    finally:
+        partial.unlink(missing_ok=True)
+    return lost
 
 
 @contextmanager

@@ -22,9 +22,13 @@ class Preparer:
         catalog: the models.
         files: the process's.
         local_files: whether requests may name files of this machine.
+        metadata: what workers write into the files; None leaves it to their own setting.
     """
 
-    def __init__(self, catalog: Catalog, files: Files, *, local_files: bool = True) -> None:
+    def __init__(
+        self, catalog: Catalog, files: Files, metadata: str | None = None, *, local_files: bool = True
+    ) -> None:
+        self.metadata = metadata
         self._catalog = catalog
         self._local_files = local_files
         self._files = files
@@ -62,11 +66,11 @@ class Preparer:
         name = request.output_filepath
         if name is None:
             extension = routed.model.extension(routed.inputs)
-            name = made_up_name(index, request.prompt or "", generation_id, extension)
+            name = made_up_name(index, request.prompt, generation_id, extension)
             name = str(Path(request.within or folder) / name) if request.within or folder else name
         return RoutedRequest(
             request_id=str(request.request_id),
-            prompt=request.prompt or "",
+            prompt=request.prompt,
             asked_model=request.model_name,
             model=routed.model.name,
             inputs=routed.inputs,
@@ -78,6 +82,7 @@ class Preparer:
             max_price_usd=request.max_price_usd,
             extension_is_free=routed.extension_is_free or request.output_filepath is None,
             within=self._files.within(request.within),
+            metadata=self.metadata,
         )
 
     def check(self, request: BatchRequest) -> Routed:

@@ -53,6 +53,8 @@ def _place(name: str, value: Any, folder: Path) -> str:
         if value.partition(",")[2]:
             return value
         raise ReferenceImageError(f"{name} is {shown(value)!r}, a data URI without data")
+    if KEPT.fullmatch(value):
+        return value
     if not (scheme := _SCHEME.match(value)):
         return os.path.abspath(folder / value)  # noqa: PTH100  # `resolve` would follow links
     address = urlsplit(value)
@@ -123,7 +125,7 @@ def _opened(place: str | Path) -> Iterator[BinaryIO | None]:
             content: BinaryIO = BytesIO(b"".join(decoded(place)))
         except ValueError as error:
             raise ReferenceImageError(f"{shown(place)}: a malformed data URI ({error})") from None
-    elif isinstance(place, str) and _SCHEME.match(place):
+    elif isinstance(place, str) and (_SCHEME.match(place) or KEPT.fullmatch(place)):
         yield None
         return
     else:

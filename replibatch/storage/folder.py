@@ -123,6 +123,10 @@ class Folder:
             stage.commit(overwrite=False)
         return self.identity() or identity
 
+    def free_bytes(self) -> int | None:
+        """As `Storage.free_bytes`."""
+        return shutil.disk_usage(self._root).free
+
     def check_writable(self) -> None:
         """As `Storage.check_writable`."""
         try:

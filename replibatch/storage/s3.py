@@ -147,6 +147,10 @@ class ObjectStorage:
     def _identity(self) -> str:
         return b"".join(self._chunks(IDENTITY)).decode()
 
+    def free_bytes(self) -> int | None:
+        """As `Storage.free_bytes`."""
+        return None
+
     def check_writable(self) -> None:
         """As `Storage.check_writable`."""
         place = f"{PRIVATE_FOLDER}/writable-{secrets.token_hex(8)}"

@@ -103,6 +103,9 @@ class Storage(Protocol):
     def mark(self, identity: str) -> str:
         """Give it this identity, unless it has one; returns the one it has."""
 
+    def free_bytes(self) -> int | None:
+        """How much more it can take; None where that is not known."""
+
     def check_writable(self) -> None:
         """Write a file and remove it.
 

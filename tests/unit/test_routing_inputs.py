@@ -128,6 +128,7 @@ def test_same_thing_given_twice_is_sent_once() -> None:
 def test_required_inputs() -> None:
     Path("replibatch.toml").write_text(
         '["me/mine"]\nkind = "video"\nprice_usd = 1\nprice_unit = "call"\nreference_param = "first"\n'
+        'inputs_known = true\ninputs.prompt = "string"\n'
         'inputs.first = { type = "uri", required = true }\ninputs.voice = { type = "string", required = true }'
     )
     catalog = load()

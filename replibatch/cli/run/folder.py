@@ -25,7 +25,8 @@ if sys.platform != "win32":
 RESULTS = "results.jsonl"
 GALLERY = "gallery.html"
 LOCK = ".replibatch.lock"
-OURS = frozenset({RESULTS, GALLERY, LOCK})
+GALLERY_FILES = "gallery_files"
+OURS = frozenset({RESULTS, GALLERY, GALLERY_FILES, LOCK})
 
 
 class OutputFolder:
@@ -71,7 +72,7 @@ class OutputFolder:
             OutputPathError: it would leave the folder, or is a file that replibatch writes there.
         """
         key = safe_key(name)
-        if key.casefold() in OURS:
+        if key.casefold() in OURS or key.partition("/")[0].casefold() == GALLERY_FILES:
             raise OutputPathError(f"the output {name!r}: replibatch writes that file; allowed: another name")
         refuse_settings(key)
         folder = key.rpartition("/")[0]
