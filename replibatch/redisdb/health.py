@@ -55,7 +55,8 @@ def check_server(redis: Redis, *, is_shared: bool = True) -> list[Finding]:
     except ResponseError as error:  # not permitted; or not a real Redis
         mend = "allow this user the command INFO: without it the loss of Redis' data may go unnoticed"
         return [Finding("redis server", Health.NOTE, f"INFO is refused: {error}", mend)]
-    return [_version(info, is_shared=is_shared), _role(info), _persistence(info, redis), _eviction(info), _memory(info)]
+    version = _version(info, is_shared=is_shared)
+    return [version, _role(info), _persistence(info, redis), _eviction(info), _memory(info)]
 
 
 def unreachable(error: RedisError, address: str) -> Finding:
@@ -90,10 +91,10 @@ def _version(info: dict[str, Any], *, is_shared: bool) -> Finding:
     if numbers < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
         return Finding("redis version", Health.WRONG, f"{name} is too old", f"install Redis {oldest} or later")
-    if "valkey_version" not in info and (safe := _mended_in(numbers)):
+    if is_shared and "valkey_version" not in info and (safe := _mended_in(numbers)):
         mend = f"install Redis {safe} or later; until then let nobody you do not trust log in to it"
         found = f"{name} has known holes in Lua: whoever may run scripts can take it over (CVE-2025-49844)"
-        return Finding("redis version", Health.WRONG if is_shared else Health.NOTE, found, mend)
+        return Finding("redis version", Health.NOTE, found, mend)
     return Finding("redis version", Health.OK, name)
 
 

@@ -134,9 +134,9 @@ class OutputFolder:
                 self.read_to += len(raw)
                 try:
                     line = json.loads(raw)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
-                if isinstance(line, dict) and line.keys() >= {"key", "success", "file_paths"}:
+                if isinstance(line, dict) and _is_result(line):
                     yield line
 
     @contextmanager
@@ -165,6 +165,16 @@ class OutputFolder:
         """Let others in, who will follow what this process does."""
         if sys.platform != "win32":
             fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+
+def _is_result(line: dict[str, Any]) -> bool:
+    """Whether it has what a result has: the file may be anybody's."""
+    paths = line.get("file_paths")
+    return (
+        line.keys() >= {"key", "success"}
+        and isinstance(paths, list)
+        and all(isinstance(path, str) and "\0" not in path for path in paths)
+    )
 
 
 def _key(written: str) -> bytes:

@@ -60,7 +60,7 @@ class ResultsFile:
         for raw in self._file.read(size - self._read_to).splitlines():
             try:
                 self._others.add(_identity(json.loads(raw)))
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue  # cut short by a crash
         self._read_to = size
 
