@@ -2,9 +2,8 @@
 
     python examples/showcase.py [FOLDER]
 
-Writes FOLDER/<model>/<style>.jpg (FOLDER is `showcase` unless given), results.jsonl and gallery.html: a row a style, a
-column a model. At Replicate's
-prices it costs $2.53.
+Writes FOLDER/<model>/<style>.jpg (FOLDER is `showcase` unless given), results.jsonl and gallery.html: a row a style,
+a column a model. At Replicate's prices it costs $2.53.
 """
 
 import asyncio
