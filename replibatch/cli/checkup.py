@@ -44,7 +44,7 @@ def examine(settings: Settings) -> list[Finding]:
         now = limiter.status()
     except RedisError as error:  # it answers a PING, and not what a worker asks of it
         return [*findings, unreachable(error, settings.redis_address)]
-    return [*findings, check_account(settings, now), check_workers(settings, now)]
+    return [*findings, check_account(settings, now), *check_outages(now), check_workers(settings, now)]
 
 
 def _reach(settings: Settings, findings: list[Finding]) -> Redis | None:
@@ -158,6 +158,11 @@ def check_account(settings: Settings, now: AccountStatus) -> Finding:
     if now.stop:
         return Finding("account", Health.WRONG, f"stopped: {now.stop}", now.stop.to_go_on)
     return Finding("account", Health.OK, f"{settings.account_key} is free to work")
+
+
+def check_outages(now: AccountStatus) -> list[Finding]:
+    """What holds work at present, as the workers have found it."""
+    return [Finding("outage", Health.WRONG, str(outage), outage.to_go_on) for outage in now.outages]
 
 
 def check_workers(settings: Settings, now: AccountStatus) -> Finding:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,7 +22,7 @@ from replibatch.errors import NotThere, SettingsError
 from replibatch.execution.credentials import Credentials
 from replibatch.execution.echoes import Echoes
 from replibatch.execution.learned import Learned
-from replibatch.execution.outages import Checks
+from replibatch.execution.outages import Checks, report_download
 from replibatch.execution.pricing import PriceList, Quote
 from replibatch.execution.rebuild import Rebuild
 from replibatch.execution.reconcile import Reconciler
@@ -147,7 +147,11 @@ class WorkerContext:
         unknown = UnknownCreates(self.redis, self.limiter.prefix)
         self.reconciler = Reconciler(self.api, self, self.echoes, unknown, settings.settle_seconds)
         self.storage = storage_for(settings, embedded=embedded)
-        self.downloader = Downloader(settings.replicate_base_url, settings.replicate_api_token)
+        self.downloader = Downloader(
+            settings.replicate_base_url,
+            settings.replicate_api_token,
+            on_trouble=partial(report_download, self.limiter),
+        )
         self.uploads = Uploads(
             self.redis, self.limiter.prefix, self.storage.open_input, self.api.upload, self.api.has_file
         )

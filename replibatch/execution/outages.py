@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
+from redis.exceptions import RedisError
 
 from replibatch.errors import (
     ApiUnreachable,
@@ -30,6 +33,7 @@ from replibatch.requests import Attempt
 if TYPE_CHECKING:
     from replibatch.execution.attempt import Work
     from replibatch.execution.context import WorkerContext
+    from replibatch.limits import Limiter
 
 IN_A_ROW = 3  # creates without an answer; outputs that cannot be downloaded; 404s of a model
 OWN_ERRORS = 5  # of Replicate's own to creates of one attempt: then it is the attempt's
@@ -37,6 +41,7 @@ UPLOAD_AGAIN_SECONDS = 2.0
 TURN_SECONDS = 5.0  # between two tries to save what is made
 LEAST_FREE_BYTES = 32 * 1024**2  # of a storage: with less nothing more is created
 CHECK_SECONDS = 2.0
+UNREAD_SECONDS = 4.0  # without a read, while predictions are awaited
 HELD = "held"  # the reason of an attempt that an outage has used up nothing of
 
 _FAILURES_OF_MODELS = (PredictionFailed, PredictionTimedOut, Interrupted, NoOutput, WrongOutput)
@@ -104,6 +109,12 @@ def of_save(work: Work, failure: AttemptFailure | OSError) -> str:
     return fault.name if context.limiter.report_fault(fault, _saver(work)) else ""
 
 
+def report_download(limiter: Limiter, cause: str) -> None:
+    """A download has failed twice, and is tried again."""
+    with suppress(RedisError):
+        limiter.report_fault(Fault(OUTPUTS, "download", cause, IN_A_ROW, TURN_SECONDS))
+
+
 def saved(work: Work) -> None:
     """An output was saved: both its host and the storage work."""
     for name in (OUTPUTS, STORAGE):
@@ -145,6 +156,8 @@ class Checks:
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._reported: set[str] = set()
+        self._asked_at = 0.0
+        self._last_trouble: ApiUnreachable | None = None
         self._loop = Loop("outages", self._step)
 
     def start(self) -> None:
@@ -158,9 +171,24 @@ class Checks:
     def _step(self) -> float:
         context = self._context
         self._tell(STORAGE, storage_fault(context))
-        trouble = context.watcher.trouble
+        trouble = self._trouble()
         self._tell(READS, Fault(READS, trouble.kind, str(trouble)) if trouble else None)
         return CHECK_SECONDS
+
+    def _trouble(self) -> ApiUnreachable | None:
+        """Why reads have no answer; None where they have. Asks while predictions are awaited that need no poll."""
+        watcher = self._context.watcher
+        is_due = watcher.is_watching and time.monotonic() - max(watcher.read_at, self._asked_at) > UNREAD_SECONDS
+        if watcher.trouble or not is_due:
+            return watcher.trouble or self._last_trouble
+        self._asked_at, self._last_trouble = time.monotonic(), None
+        try:
+            self._context.api.account()
+        except ApiUnreachable as trouble:
+            self._last_trouble = trouble
+        except ReplibatchError:
+            pass
+        return self._last_trouble
 
     def _tell(self, name: str, fault: Fault | None) -> None:
         """Report a fault again and again, and its end once."""

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from replibatch.errors import NoList, ReplibatchError
+from replibatch.errors import ApiUnreachable, NoList, ReplibatchError
 from replibatch.limits import Limiter, Row
 from replibatch.limits.limiter import SLOT_MARGIN_SECONDS
+from replibatch.limits.outages import READS, Fault
 from replibatch.polling import Watcher
 from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import Prediction, ReplicateAPI
@@ -50,6 +51,7 @@ class Rebuild:
         self._window_seconds = window_seconds
         self._oldest = timedelta(seconds=max(prediction_timeout_seconds + SLOT_MARGIN_SECONDS, window_seconds))
         self._state_lost = state_lost
+        self._has_failed = False
         self._loop = Loop("rebuild", self._step, wake=state_lost.set, away_seconds=TROUBLE_SECONDS)
 
     def start(self) -> None:
@@ -68,7 +70,13 @@ class Rebuild:
             wait_seconds = self._rebuild()
         except ReplibatchError as error:
             log.warning("could not rebuild the account's state", error=str(error))
+            kind = error.kind if isinstance(error, ApiUnreachable) else "error"
+            self._limiter.report_fault(Fault(READS, kind, str(error)))
+            self._has_failed = True
             return TROUBLE_SECONDS
+        if self._has_failed:
+            self._limiter.report_success(READS)
+            self._has_failed = False
         if wait_seconds is None:
             self._state_lost.clear()  # a heartbeat sets it again, should it be lost anew
         return wait_seconds or 0.0

@@ -7,6 +7,7 @@ import random
 import re
 import threading
 import time
+from collections.abc import Callable
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from replibatch.http_connections import Connections
 
 CONNECTIONS = 20  # downloads under way at a time
 TRIES = 5
+FRUITLESS_TRIES = 2  # without a byte: worth telling
 SUSPECT_TRIES = 2  # of what is missing or empty: a file just made may take a moment to be served everywhere
 LONGEST_PAUSE_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
@@ -34,12 +36,21 @@ class Downloader:
         api_url: the API's server, without `/v1`; its files need the token.
         authorization: the account's token; sent to that server's `/v1/` alone, and never on after a redirect.
         pause_seconds: before the second try; doubled before each further one.
+        on_trouble: called after a second try without a byte, with the cause: others may meet it, too.
     """
 
-    def __init__(self, api_url: str, authorization: SecretStr | None, *, pause_seconds: float = 0.5) -> None:
+    def __init__(
+        self,
+        api_url: str,
+        authorization: SecretStr | None,
+        *,
+        pause_seconds: float = 0.5,
+        on_trouble: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._api = httpx.URL(api_url.rstrip("/") + "/v1/")
         self._authorization = authorization
         self._pause_seconds = pause_seconds
+        self._on_trouble = on_trouble
         self._closed = threading.Event()
         self._connections = threading.BoundedSemaphore(CONNECTIONS)
         self._client = httpx.Client(
@@ -83,10 +94,12 @@ class Downloader:
                     raise failure(f"{_shown(url)} is not there any more (HTTP {refusal.status_code})") from error
                 if number == TRIES or not (missing or _may_pass(refusal.status_code)):
                     raise NotSaved(f"{_shown(url)} answered HTTP {refusal.status_code}") from error
+                self._tell(number, download, f"HTTP {refusal.status_code}")
                 self._pause(number, refusal.headers.get("Retry-After"))
             except (httpx.TransportError, _Damaged) as error:
                 if number == TRIES or isinstance(error, httpx.UnsupportedProtocol):
                     raise NotSaved(f"{_shown(url)} could not be downloaded: {_words(error)}") from error
+                self._tell(number, download, _words(error))
                 self._pause(number)
             except NoOutput:
                 if number >= SUSPECT_TRIES:
@@ -126,6 +139,10 @@ class Downloader:
         same_server = (url.scheme, url.host, url.port) == (self._api.scheme, self._api.host, self._api.port)
         return same_server and url.path.startswith(self._api.path)
 
+    def _tell(self, number: int, download: _Download, cause: str) -> None:
+        if number == FRUITLESS_TRIES and not download.has_begun:
+            self._on_trouble(f"{_shown(download.url)}: {cause}")
+
     def _pause(self, number: int, retry_after: str | None = None) -> None:
         seconds = self._pause_seconds * 2 ** (number - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
         if retry_after and retry_after.isdigit():
@@ -148,6 +165,11 @@ class _Download:
         self._total: int | None = None
         self._hash = hashlib.sha256()
         self._position = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a byte of it has come."""
+        return self._position > 0
 
     def start_over(self) -> None:
         if self._position:

@@ -68,10 +68,16 @@ class Watcher:
         self._list_again_at = 0.0
         self._wake_at = 0.0
         self.trouble: ApiUnreachable | None = None
+        self.read_at = time.monotonic()
         self._elsewhere_until = float("-inf")  # another process is reading what was worth a look
         self._reads_until = float("-inf")  # the process's share of the reads is used up until then
         self._changed = threading.Condition()
         self._loop = Loop("watcher", self._step, wake=self._look_up, away_seconds=TROUBLE_SECONDS)
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether there is a prediction whose end is awaited."""
+        return bool(self._watched)
 
     def start(self) -> None:
         """Begin to poll."""
@@ -158,7 +164,6 @@ class Watcher:
             return self._trouble(error, STOPPED_SECONDS)
         except ReplibatchError as error:
             return self._trouble(error, TROUBLE_SECONDS)
-        self.trouble = None
         # Processes that share the account share its reads, and where reads have to wait all make fewer.
         # Much ends at once: what was not read of late may be read then.
         now = time.monotonic()
@@ -168,7 +173,7 @@ class Watcher:
         return max(SHORTEST_PAUSE_SECONDS, self._reads_until - now, min(now - began, TROUBLE_SECONDS))
 
     def _trouble(self, error: ReplibatchError, seconds: float) -> float:
-        self.trouble = error if isinstance(error, ApiUnreachable) else None
+        self._note(error)
         log.warning("could not look after predictions", error=str(error), again_in_seconds=seconds)
         return seconds
 
@@ -254,6 +259,7 @@ class Watcher:
             except AttemptFailure as error:
                 log.warning("could not read a prediction", prediction=item.id, error=str(error))
                 item.not_before = time.monotonic() + TROUBLE_SECONDS
+                self._note(error)
                 if isinstance(error, ApiUnreachable):
                     unanswered += 1
                     if unanswered >= MOST_UNANSWERED or error.kind in ("timeout", "host"):
@@ -269,10 +275,16 @@ class Watcher:
             log.warning("could not list predictions", error=str(error))
             no_list = isinstance(error, NoList)
             self._list_again_at = time.monotonic() + (NO_LIST_SECONDS if no_list else TROUBLE_SECONDS)
+            self._note(error)
             return None
+
+    def _note(self, error: ReplibatchError) -> None:
+        if isinstance(error, ApiUnreachable):
+            self.trouble = error
 
     def _seen(self, rows: Iterable[Prediction], now: float) -> None:
         """What a read has shown; `now` is when it began."""
+        self.trouble, self.read_at = None, time.monotonic()
         ended: list[tuple[Watched, Prediction]] = []
         for prediction in rows:
             item = self._watched.get(prediction.id)

@@ -26,6 +26,7 @@ CAUSES = {
     "cooldown": "for the pause Replicate asked for",
     "pacing": "their turn: Replicate lets fewer through than configured",
     "stopped": "for the account to go on",
+    "outage": "until what is out works again",
     "rebuild": "until what is in flight is known again",
 }  # what the first in line waits for, by `waiting_for`
 
@@ -69,6 +70,7 @@ def snapshot(producer: Producer) -> dict[str, Any]:
         "reserved_usd": now.reserved_usd,
         "waiting_for": now.waiting_for,
         "stopped": str(now.stop) if now.stop else None,
+        "outages": [outage.to_json() for outage in now.outages],
         "to_go_on": now.stop.to_go_on if now.stop else None,
         "throttled": now.throttled,
         "workers": _workers(producer, now),
@@ -136,6 +138,8 @@ def _facts(now: dict[str, Any]) -> Table:
     ]
     if now["cooling_down_seconds"]:
         facts.append(("pause", f"Replicate asked for {duration(now['cooling_down_seconds'])} more"))
+    for outage in now["outages"]:
+        facts += [("out", f"{outage['what']}: {outage['message']}"), ("to go on", outage["to_go_on"])]
     if now["stopped"]:
         facts += [("stopped", now["stopped"]), ("to go on", now["to_go_on"])]
     grid = Table.grid(padding=(0, 2, 0, 0))
