@@ -10,6 +10,7 @@ import click
 
 from replibatch.cli.account import open_account, say_if_no_worker
 from replibatch.cli.errors import Failure
+from replibatch.cli.found_files import name_found_files
 from replibatch.cli.options import shared
 from replibatch.cli.run.enqueue import Enqueuer, Options
 from replibatch.cli.run.estimate import estimate
@@ -38,6 +39,7 @@ def submit(
     FILE and options are those of `replibatch run`, which, given the same ones, follows what was submitted.
     """
     settings = load()
+    name_found_files(settings)
     of_list = options_from(asked, fallback=not no_fallback)
     account = cache(open_account)
     with (

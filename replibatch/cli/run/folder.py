@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from replibatch import contents
 from replibatch.cli.run.made import Made
 from replibatch.errors import OutputPathError
 from replibatch.requests import BatchResult
 from replibatch.settings import Settings
 from replibatch.storage.atomic import staged
-from replibatch.storage.names import safe_key
+from replibatch.storage.containment import Place, open_to_append
+from replibatch.storage.names import refuse_settings, safe_key
 
 if sys.platform != "win32":
     import fcntl
@@ -30,6 +33,7 @@ STATE = ".replibatch.json"
 GALLERY_FILES = "gallery_files"
 OURS = frozenset({RESULTS, GALLERY, GALLERY_FILES, LOCK, STATE})
 HASH_BYTES = 16
+LARGEST_STATE_BYTES = 64 * 1024
 
 
 class OutputFolder:
@@ -60,6 +64,7 @@ class OutputFolder:
         self.read_to: int | None = None
         kept, self._roots = self._state()
         self.identity = kept or secrets.token_hex(HASH_BYTES)
+        self._checked: set[str] = set()
         embedded = settings.redis_url is None
         self.is_direct = embedded and settings.storage_url is None
         self.root = str(self.path) if self.is_direct else self._prefix_under(settings.storage_url)
@@ -67,9 +72,10 @@ class OutputFolder:
     def _state(self) -> tuple[str | None, list[str]]:
         """What the folder says of itself: its identity, and what the keys of its files have started with so far."""
         try:
-            state = json.loads((self.path / STATE).read_text("utf-8"))
+            with Place(self.path, STATE).open() as file:
+                state = json.loads(file.read(LARGEST_STATE_BYTES))
             return str(state["id"]), [str(root) for root in state["roots"]]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, OutputPathError, ValueError, KeyError, TypeError, RecursionError):
             return None, []
 
     def _prefix_under(self, storage_url: str | None) -> str:
@@ -89,9 +95,14 @@ class OutputFolder:
         key = safe_key(name)
         if key.casefold() in OURS or key.partition("/")[0].casefold() == GALLERY_FILES:
             raise OutputPathError(f"the output {name!r}: replibatch writes that file; allowed: another name")
+        refuse_settings(key)
+        folder = key.rpartition("/")[0]
+        if folder not in self._checked:  # before anything is paid for
+            Place(self.path, key).check()
+            self._checked.add(folder)
         return f"{self.root}/{key}"
 
-    def place_of(self, stored: str) -> Path:
+    def place_of(self, stored: str) -> Place:
         """Where a file is in the end, by its key in the storage, also by one from before the folder was moved.
 
         Raises:
@@ -99,7 +110,7 @@ class OutputFolder:
         """
         for root in (self.root, *self._roots):
             with suppress(ValueError):
-                return self.path / Path(stored).relative_to(root)
+                return Place(self.path, Path(stored).relative_to(root).as_posix())
         raise ValueError(stored)
 
     def with_files_here(self, result: BatchResult) -> BatchResult:
@@ -108,10 +119,10 @@ class OutputFolder:
             return result
         files = []
         for file in result.files:
-            path = self.place_of(file.path)
-            if not path.exists() and Path(file.path).exists():
+            path, stored = self.place_of(file.path).path, Path(file.path)
+            if not path.exists() and stored.is_file() and contents.sha256(stored) == file.sha256:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(file.path, path)
+                shutil.move(stored, path)
             files.append(replace(file, path=str(path)))
         return replace(result, files=tuple(files))
 
@@ -123,8 +134,8 @@ class OutputFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with self.results.open("ab") as file:
-                if file.tell() and not _ends_with_newline(self.results):
+            with open_to_append(self.results) as file:
+                if file.seek(0, os.SEEK_END) and not _ends_with_newline(file):
                     file.write(b"\n")  # a line cut short by a crash stays unreadable
             self._keep_state()
         except OSError as error:
@@ -134,7 +145,7 @@ class OutputFolder:
 
     def _keep_state(self) -> None:
         """Write down the identity; where another process was quicker, take over what it wrote."""
-        place = self.path / STATE
+        place = Place(self.path, STATE)
         kept, roots = self._state()
         if kept is not None and self.root in roots:
             self.identity = kept
@@ -173,7 +184,8 @@ class OutputFolder:
         if sys.platform == "win32":  # no lock there: two at once make nothing twice, but one may put off the other
             yield True
             return
-        self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        with Place(self.path, LOCK).folder() as folder:
+            self._lock = folder.open(LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,7 +203,6 @@ class OutputFolder:
             fcntl.flock(self._lock, fcntl.LOCK_SH)
 
 
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+def _ends_with_newline(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"

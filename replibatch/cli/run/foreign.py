@@ -52,6 +52,8 @@ class ForeignFiles:
 
     def _is_own(self, item: Item, name: str, path: Path) -> bool:
         """Whether the item has made a file: by the results in the folder, or by its record in the queue."""
+        if path.is_symlink():
+            return False  # nothing is written through a link
         digest = contents.sha256(path)
         if self._made.is_of(item.key, name, digest):
             return True

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 from replibatch import contents
 from replibatch.lists.disk_map import DiskMap
+from replibatch.storage.containment import Place
 
 HASH_BYTES = 16
 KEY_START_BYTES = 7  # of a key: as many as a `DiskMap` takes as a number
@@ -53,9 +55,9 @@ class Made:
             OSError: whether a file is still there cannot be determined.
         """
         offset = 0
-        if not contents.is_there(self._results):
+        if not os.path.lexists(self._results):
             return offset
-        with self._results.open("rb") as file:
+        with Place.of(self._results).open() as file:
             for raw in file:
                 if (line := _parsed(raw)) is not None:
                     self._note(line, offset, fresh=fresh)
@@ -74,7 +76,7 @@ class Made:
             offset = self._lines.get(_hash(key, path))
             if offset is None:
                 continue
-            with self._results.open("rb") as file:
+            with Place.of(self._results).open() as file:
                 file.seek(offset)
                 line = _parsed(file.readline()) or {}
             if self._play and not line.get("play"):
@@ -109,7 +111,11 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
     if not isinstance(line, dict) or not line.keys() >= {"key", "success", "file_paths"}:
         return None
     paths = line["file_paths"]
-    return line if isinstance(paths, list) and all(isinstance(path, str) for path in paths) else None
+    return (
+        line
+        if isinstance(paths, list) and all(isinstance(path, str) and "\0" not in path for path in paths)
+        else None
+    )
 
 
 def _hash(*parts: bytes | str) -> bytes:
