@@ -125,7 +125,7 @@ def test_one_folder_is_the_same_by_any_way_to_it_and_wherever_it_is_moved() -> N
     moved = folder("moved")
     moved.create()
     assert moved.identity == identity
-    assert moved.place_of(stored) == Path("moved/a/b.png").absolute()
+    assert moved.place_of(stored).path == Path("moved/a/b.png").absolute()
     with pytest.raises(ValueError, match="elsewhere"):
         moved.place_of("/elsewhere/b.png")
 
@@ -301,3 +301,18 @@ def test_a_survey_counts_what_is_left_and_what_it_costs() -> None:
     assert (survey.count, survey.made) == (2, 1)
     assert survey.cost_usd == pytest.approx(0.025 + 2 * 0.025)
     assert dict(survey.by_model) == {MODEL: 1, "black-forest-labs/flux-dev": 1}
+
+
+def test_files_that_workers_put_into_the_folder_s_earlier_place_follow_it() -> None:
+    here = folder("out")
+    here.create()
+    stored = Path(here.asked_at("a.png"))
+    Path("out").rename("moved")
+    moved = folder("moved")
+    moved.create()
+    stored.parent.mkdir()
+    stored.write_bytes(b"made late")  # by a worker that knew the folder by its earlier name
+    made_late = OutputFile(str(stored), sha256=hashlib.sha256(b"made late").hexdigest())
+    result = moved.with_files_here(BatchResult("1", "a fox", MODEL, MODEL, True, files=(made_late,)))
+    assert result.file_paths == [str(Path("moved/a.png").absolute())]
+    assert Path("moved/a.png").read_bytes() == b"made late" and not stored.exists()
