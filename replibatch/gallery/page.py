@@ -59,7 +59,7 @@ class _Totals:
 
     def add(self, result: BatchResult, state: str) -> None:
         self.count += 1
-        self.cost_usd = round(self.cost_usd + (result.cost_usd or 0.0), 6)
+        self.cost_usd = round(self.cost_usd + result.known_cost_usd, 6)
         self.seconds = round(self.seconds + sum(attempt.seconds for attempt in result.attempts), 3)
         self.states[state] += 1
         self.models[_model(result)] += 1

@@ -130,7 +130,7 @@ class Jobs:
             **self._custody(record),
             state=state.value,
             result=pack_result(result),
-            cost=to_micro(sum(attempt.cost_usd or 0.0 for attempt in result.attempts)),
+            cost=to_micro(result.known_cost_usd),
             capacity=self.capacity,
             counts=counted(result),
         )
