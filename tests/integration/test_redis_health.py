@@ -36,7 +36,7 @@ def test_a_well_set_up_server_passes_every_check(redis: Redis) -> None:
         ("appendonly", "no", "redis persistence", "appendonly yes"),
         ("appendfsync", "everysec", "redis persistence", "appendfsync always"),
         ("maxmemory-policy", "allkeys-lru", "redis eviction", "noeviction"),
-        ("maxmemory", "900000", "redis memory", "maxmemory"),
+        ("maxmemory", "500000", "redis memory", "maxmemory"),
     ],
 )
 def test_a_directive_that_loses_work_is_named_with_its_mend(
