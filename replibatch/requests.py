@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from replibatch import contents
 from replibatch.errors import RequestError
-from replibatch.money import LARGEST_PRICE_USD
+from replibatch.money import LARGEST_PRICE_USD, LARGEST_USD
 
 DEPTH_LOOKED_AT = 40
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
@@ -68,12 +68,15 @@ def _texts_in(value: object, depth: int = 0) -> Iterator[object]:
         yield value
 
 
-def _check_price(usd: object) -> None:
-    if usd is None:
-        return
+def check_amount(name: str, usd: object, most_usd: float = LARGEST_USD) -> None:
+    """Refuse what is no amount of money; None is none, and fine.
+
+    Raises:
+        RequestError: it is negative, not finite, more than the most, or no number.
+    """
     is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
-    if not is_number or not 0 <= usd <= LARGEST_PRICE_USD:  # type: ignore[operator]  # a number, by the first half
-        raise RequestError(f"max_price_usd is {usd!r}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
+    if usd is not None and not (is_number and 0 <= usd <= most_usd):  # type: ignore[operator]  # a number by then
+        raise RequestError(f"{name} is {usd!r}; allowed: dollars from 0 to {most_usd:,.0f}")
 
 
 @dataclass
@@ -111,7 +114,7 @@ class BatchRequest:
         if not _is_text(self.model_name):
             allowed = "a model's name, as in 'qwen/qwen-image'"
             raise RequestError(f"model_name is {self.model_name!r}; allowed: {allowed}")
-        _check_price(self.max_price_usd)
+        check_amount("max_price_usd", self.max_price_usd, LARGEST_PRICE_USD)
         optional = {"output_filepath": self.output_filepath, "request_id": self.request_id}
         for name, text in optional.items():
             if text is not None and not _is_text(text):

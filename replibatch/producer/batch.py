@@ -17,7 +17,7 @@ from replibatch.jobs.batch_state import BatchState, Finished
 from replibatch.jobs.batches import RETRIED_AT_ONCE
 from replibatch.jobs.holds import BUDGET, PAUSED, STOPPED
 from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
-from replibatch.requests import BatchResult, State
+from replibatch.requests import BatchResult, State, check_amount
 
 
 @dataclass(frozen=True)
@@ -226,6 +226,7 @@ class Batch:
             max_cost_usd: the new budget of the batch, and of those that share it (runs of one list into one folder);
                 None keeps the old one.
         """
+        check_amount("max_cost_usd", max_cost_usd)
         if max_cost_usd is not None:
             self._producer.limiter.fill_purse(self._producer.batches.purse(self.id), max_cost_usd)
         self._producer.limiter.resume()

@@ -11,6 +11,7 @@ import click
 from replibatch.cli.account import open_account
 from replibatch.cli.consoles import stderr
 from replibatch.cli.options import shared
+from replibatch.cli.run.catalog_changes import tell_changes
 from replibatch.cli.run.enqueue import Enqueuer, Options
 from replibatch.cli.run.estimate import estimate
 from replibatch.cli.run.plan import name_of, planned_for
@@ -73,6 +74,7 @@ def _run(
 ) -> int:
     if not dry_run and settings.redis_url is None and settings.replicate_api_token is None:
         raise SettingsError(NO_ACCOUNT)
+    tell_changes(settings)
     with planned_for(settings, file, **planned) as plan, plan.folder.made(fresh=fresh) as made:
         console = stderr()
         with console.status("Checking the list"):

@@ -26,7 +26,7 @@ function make(tag, attributes = {}, ...children) {
 
 const short = (model) => model.split("/").pop();
 const count = (number) => number.toLocaleString("en");
-const dollars = (usd, least = 2, most = 4) => "$" + usd.toLocaleString("en", { minimumFractionDigits: least, maximumFractionDigits: most });
+const dollars = (usd, least = 2, most = 4) => usd === null ? "unknown" : "$" + usd.toLocaleString("en", { minimumFractionDigits: least, maximumFractionDigits: most });
 const plural = (number, one, many = one + "s") => `${count(number)} ${number === 1 ? one : many}`;
 function time(seconds) {
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
