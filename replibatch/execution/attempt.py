@@ -96,6 +96,8 @@ def _attempt(work: Work) -> Outcome:
         work.context.learned.about(work.model)
         ended = _await_end(work, prediction)
         files = _save(work, ended)
+        if _was_refused_an_address(work):
+            work.context.learned.remember_data_uris(work.model.name)
         return work.settle(State.SUCCEEDED, files, work.attempts(None))
     except AttemptFailure as failure:
         return _after(work, _for_a_dropped_input(work, failure) or _for_a_refused_address(work, failure) or failure)
@@ -192,13 +194,23 @@ def _for_a_dropped_input(work: Work, failure: AttemptFailure) -> AttemptFailure 
 
 
 def _for_a_refused_address(work: Work, failure: AttemptFailure) -> AttemptFailure | None:
-    """The same failure for what it was, where the model does not take addresses of files; that is remembered."""
+    """The same failure for what it may be: the model does not take addresses of files. A data URI shows it."""
+    if _was_refused_an_address(work):
+        return None
     if type(failure) not in (PredictionFailed, InvalidInput) or not refuses_addresses(str(failure)):
         return None
     if not work.sent_inputs or not work.context.uploads.has_urls(work.inputs, work.sent_inputs):
         return None
-    work.context.learned.remember_data_uris(work.model.name)
+    work.context.learned.try_data_uris(work.model.name)
     return AddressRefused(f"the model does not take the address of an uploaded file: {failure}")
+
+
+def _was_refused_an_address(work: Work) -> bool:
+    """Whether an earlier attempt on this model has failed so: files then go as data URIs."""
+    return any(
+        attempt.model == work.model.name and attempt.reason == AddressRefused.reason
+        for attempt in work.record.attempts
+    )
 
 
 def _after(work: Work, failure: AttemptFailure) -> Outcome:

@@ -76,6 +76,8 @@ class Uploads:
     def _is_dropped(self, reference: Any, url: Any) -> bool:
         if reference == url or not isinstance(reference, str) or not (match := KEPT.fullmatch(reference)):
             return False
+        if str(url).startswith("data:"):  # nothing was uploaded
+            return False
         key = self._prefix + match[1]
         if self._redis.get(key) != url:
             return True  # somebody else has found out
