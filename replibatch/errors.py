@@ -22,6 +22,10 @@
     └── AttemptFailure                     one attempt on one model failed; `.verdict` says what follows
         ├── Throttled                      429: nothing was created, the whole account waits
         ├── NotCreated                     a fault that surely created nothing
+        ├── ApiUnreachable                 no answer came, or one that is not Replicate's: nothing was created
+        ├── Unreadable                     Replicate answered with a prediction that cannot be read
+        ├── NotThere                       404: Replicate has no such prediction or file
+        │   └── NoList                     the server has no list of predictions
         ├── MaybeCreated                   the reply was lost: created or not, unknown
         ├── InvalidInput                   422: Replicate refused the input
         ├── ModelMissing                   404: Replicate has no such model
@@ -44,7 +48,9 @@ An `AttemptFailure` is for inside; callers see the groups above it, and `BatchRe
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+
+from replibatch.foreign_text import quoted
 
 if TYPE_CHECKING:
     from replibatch.requests import BatchResult
@@ -103,16 +109,48 @@ class ResultTimeout(ReplibatchError, TimeoutError):
 class AccountStopped(ReplibatchError):
     """Nothing can be generated for this account at present; what waits stays resumable."""
 
-    def told(self) -> str:
-        """As the account's state keeps it, and its batches: the error's name and its words."""
-        return f"{type(self).__name__}: {self}"
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
 
-    @staticmethod
-    def of(told: str) -> AccountStopped:
-        """The error that was told of so."""
-        name, _, message = told.partition(": ")
+
+class Stop(NamedTuple):
+    """Why an account is stopped, as its state in Redis and its batches keep it.
+
+    Attributes:
+        kind: the name of the error, as `NoCredit`.
+        message: Replicate's words.
+    """
+
+    kind: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+    @classmethod
+    def of(cls, error: AccountStopped) -> Self:
+        """The stop that an error asks for."""
+        return cls(type(error).__name__, str(error))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `str(stop)`."""
+        kind, _, message = text.partition(": ")
+        return cls(kind, message)
+
+    def error(self) -> AccountStopped:
+        """The error that callers meet."""
         kinds: dict[str, type[AccountStopped]] = {kind.__name__: kind for kind in (TokenRefused, NoCredit)}
-        return kinds.get(name, AccountStopped)(message or told)
+        return kinds.get(self.kind, AccountStopped)(self.message or self.kind)
+
+    @property
+    def to_go_on(self) -> str:
+        """How to lift it."""
+        ways = {
+            TokenRefused.__name__: "start workers with a valid REPLICATE_API_TOKEN, then `replibatch resume`",
+            NoCredit.__name__: "add credit at https://replicate.com/account/billing, then `replibatch resume`",
+        }
+        return ways.get(self.kind, "mend the cause, then `replibatch resume`")
 
 
 class TokenRefused(AccountStopped):
@@ -169,6 +207,9 @@ class AttemptFailure(ReplibatchError):
     reason: ClassVar[str] = "failed"
     verdict: ClassVar[Verdict] = Verdict.NEXT_MODEL
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
+
 
 class Throttled(AttemptFailure):
     """HTTP 429: nothing was created; the whole account waits.
@@ -193,11 +234,67 @@ class NotCreated(AttemptFailure):
     verdict = Verdict.RETRY
 
 
+class ApiUnreachable(AttemptFailure):
+    """No answer came, or one that is not the API's own: it says nothing of the request. Surely nothing was created.
+
+    Args:
+        message: the cause, in one line.
+        kind: the cause in a word: `host`, `refused`, `timeout`, `tls`, `scheme`, `path`, `proxy`, `redirect`, `page`,
+            `not_found`, `error`, `broken`.
+        is_lasting: whether it cannot pass by itself: a setting is wrong.
+        retry_after_seconds: the wait the answer asked for; None where it asked for none.
+    """
+
+    reason = "unreachable"
+    verdict = Verdict.RETRY
+
+    def __init__(
+        self,
+        message: str,
+        kind: str = "broken",
+        *,
+        is_lasting: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.kind = kind
+        self.is_lasting = is_lasting
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class Unreadable(AttemptFailure):
+    """Replicate answered, with a prediction that cannot be read: it says nothing of any other."""
+
+    reason = "unreadable"
+    verdict = Verdict.RETRY
+
+
+class NotThere(AttemptFailure):
+    """HTTP 404, in Replicate's own words: it has no such prediction or file, or not any more."""
+
+    reason = "not_there"
+
+
+class NoList(NotThere):
+    """The server has no list of the account's predictions: limits hold while Redis keeps its data."""
+
+    reason = "no_list"
+
+
 class MaybeCreated(AttemptFailure):
-    """The reply to a create was lost: the prediction may exist, and be paid for."""
+    """The reply to a create was lost: the prediction may exist, and be paid for.
+
+    Args:
+        message: the cause, in one line.
+        unreachable: the same as an outage of the way there; None where Replicate itself answered with an error.
+    """
 
     reason = "reply lost"
     verdict = Verdict.RECONCILE
+
+    def __init__(self, message: str, unreachable: ApiUnreachable | None = None) -> None:
+        self.unreachable = unreachable
+        super().__init__(message)
 
 
 class InvalidInput(AttemptFailure):

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from replibatch.limits import limiter
-from replibatch.redisdb.scripts import Script
+from replibatch.redisdb.scripts import COMMON, Script
 from tests.histories.run import run_histories, tell
 from tests.histories.stories import STORIES
 from tests.support.redis_server import RedisServer
@@ -28,13 +28,13 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "one slot too many": ("limiter", "redis.call('ZCARD', SLOTS) >= max_concurrent()", "redis.call('ZCARD', SLOTS) > max_concurrent()"),
     "the window is not counted": ("limiter", "if open + number('posts') >= per_window()", "if open >= per_window()"),
     "open creates are not counted": ("limiter", "if open + number('posts') >= per_window()", "if number('posts') >= per_window()"),
-    "hand-offs are not counted": ("limiter", "redis.call('ZCARD', GRANTED) + redis.call('ZCARD', CREATING)", "redis.call('ZCARD', CREATING)"),
-    "intents are not counted": ("limiter", "redis.call('ZCARD', GRANTED) + redis.call('ZCARD', CREATING)", "redis.call('ZCARD', GRANTED)"),
+    "hand-offs are not counted": ("limiter", "local open = redis.call('ZCARD', GRANTED) + redis.call", "local open = redis.call"),
+    "intents are not counted": ("limiter", "local open = redis.call('ZCARD', GRANTED) + redis.call('ZCARD', CREATING)", "local open = redis.call('ZCARD', GRANTED)"),
     "a POST leaves the window early": ("limiter", "local time = math.ceil((at or now) / bucket_ms) * bucket_ms", "local time = now - 1000"),
     "an answer is not counted": ("answer", "count_post(not call.created)", ""),
     "a refused POST is not counted": ("answer", "count_post(not call.created)", "if call.created then count_post(false) end"),
     "cooldown is ignored by the line": ("limiter", "if now < number('cooldown_until') then at(number('cooldown_until')) break end", ""),
-    "cooldown is ignored by a claim": ("limiter", "if now < number('cooldown_until') or not is_trusted() then", "if not is_trusted() then"),
+    "cooldown is ignored by a claim": ("limiter", "if now < number('cooldown_until') or not is_trusted() or is_out", "if not is_trusted() or is_out"),
     "a cooldown may shrink": ("answer", "math.max(number('cooldown_until'), now + wait)", "now + wait"),
     "a stop is ignored by a claim": ("limiter", "  if state.stopped then\n    free_slot(attempt, ticket)\n    drop(attempt)\n    return 'stopped'\n  end\n", ""),
     "a stop is ignored by the line": ("limiter", "elseif state.stopped then", "elseif false then"),
@@ -50,7 +50,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "a heartbeat does not name what was claimed for its process": ("heartbeat", "ipairs({ GRANTED, CREATING })", "ipairs({ GRANTED })"),
     "the dead are granted slots": ("limiter", "if not is_alive(ticket.process) then\n      drop(head)", "if false then\n      drop(head)"),
     "the silent are handed slots": ("limiter", "elseif not heard_within(ticket.process, config.claim_ms) then", "elseif false then"),
-    "the silent hold up the line": ("limiter", "      passed_over = passed_over + 1\n", "      break\n"),
+    "the silent hold up the line": ("limiter", "config.claim_ms) then\n      passed_over = passed_over + 1\n", "config.claim_ms) then\n      break\n"),
     "last come, first served": ("limiter", "redis.call('ZRANGE', WAITERS, passed_over, passed_over)[1]", "redis.call('ZRANGE', WAITERS, -1 - passed_over, -1 - passed_over)[1]"),
     "priority is ignored": ("limiter", "priority * 4398046511104 + number('arrivals')", "number('arrivals')"),
     "who is throttled loses the place": ("limiter", "  redis.call('ZADD', WAITERS, whole(ticket.order), attempt)\nend", "  redis.call('ZADD', WAITERS, whole(ticket.order + 4398046511104 * 9), attempt)\nend"),
@@ -63,7 +63,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "an unanswered POST is sent again": ("acquire", "elseif result == 'claimed' and was_claimed then\n  result = 'unsettled'\n", ""),
     "a heartbeat names no hand-offs": ("heartbeat", "if ticket.process == call.process then", "if false then"),
     "the operator's limits are ignored": ("in_force", "tonumber(stored[i]) or lowest[name]", "lowest[name]"),
-    "a lost state is trusted": ("limiter", "local function is_trusted() return state.epoch == epoch end", "local function is_trusted() return true end"),
+    "a lost state is trusted": ("state", "local function is_trusted() return state.epoch == epoch end", "local function is_trusted() return true end"),
     "what was held is not reported": ("report", "ipairs(call.holds)", "ipairs({})"),
     "predictions nobody answers for are not counted": ("rebuild", "if runs and not attempt_of[id] then", "if false then"),
     "predictions of reporters are counted twice": ("rebuild", "if runs and not attempt_of[id] then", "if runs then"),
@@ -71,30 +71,30 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "the window of an older copy is forgotten": ("rebuild", "if #posts < #kept then posts = kept end", ""),
     "nobody is waited for": ("rebuild", "if wait > 0 and", "if false and"),
     "the snapshot is thrown away": ("report", "if call.snapshot ~= '' then", "if false then"),
-    "the clock steps back": ("limiter", "if now > number('clock') then set('clock', now) else now = number('clock') end", ""),
+    "the clock steps back": ("state", "if now > number('clock') then set('clock', now) else now = number('clock') end", ""),
     "a hand-off's slot lapses from the hand-off": ("limiter", "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)\n  set('total'", "  set('total'"),
     "who acquires in a stop is not told": ("acquire", "  if state.stopped then return { 'stopped', -1 } end\n", ""),
     "who can never be granted waits": ("acquire", "  if not affordable(ticket) then return { 'unaffordable', -1 } end\n", ""),
     "an older owner adopts": ("adopt", "if call.fence < ticket.fence then return 'fenced' end\n", ""),
     "a slot that lapses costs nothing": ("limiter", "    spend(ticket, ticket.price) -- unknown whether it was charged: counted as if\n", ""),
-    "a purse has no cap": ("limiter", "ticket.price > tonumber(purse[1]) then", "false then"),
-    "what a purse has spent is not counted": ("limiter", "(tonumber(purse[2]) or 0) + (tonumber(purse[3]) or 0)", "(tonumber(purse[3]) or 0)"),
-    "what is reserved of a purse is not counted": ("limiter", "(tonumber(purse[2]) or 0) + (tonumber(purse[3]) or 0)", "(tonumber(purse[2]) or 0)"),
+    "a budget has no cap": ("limiter", "ticket.price > tonumber(budget[1]) then", "false then"),
+    "what a budget has spent is not counted": ("limiter", "(tonumber(budget[2]) or 0) + (tonumber(budget[3]) or 0)", "(tonumber(budget[3]) or 0)"),
+    "what is reserved of a budget is not counted": ("limiter", "(tonumber(budget[2]) or 0) + (tonumber(budget[3]) or 0)", "(tonumber(budget[2]) or 0)"),
     "the unaffordable hold up the line": ("limiter", "    elseif not affordable(ticket) then\n      turn_away(head, ticket, 'unaffordable')\n", "    elseif not affordable(ticket) then\n      break\n"),
     "the price of who waits is not looked at again": ("limiter", "elseif not affordable(ticket) then", "elseif false then"),
     "a waiter's withdrawal frees a slot": ("release", "if redis.call('ZSCORE', SLOTS, call.attempt) then", "do"),
     "all at once after a 429": ("limiter", "      if state.ramp and open >= state.ramp then break end\n", ""),
-    "gently for ever": ("answer", "state.ramp < limit and state.ramp * 2 or nil", "state.ramp"),
+    "gently for ever": ("answer", "state.ramp < limit and wider or nil", "state.ramp"),
     "a process that leaves stays": ("heartbeat", "  redis.call('ZREM', PROCESSES, call.process)\n", ""),
     "the limits of the dead hold": ("in_force", "    if is_alive(process) then\n      for name", "    if true then\n      for name"),
     "the highest limit holds": ("in_force", "value < lowest[name]", "value > lowest[name]"),
     "limits are not looked at again": ("in_force", "if state[name] ~= value then set(name, value) end", ""),
-    "a claim believes a lost state": ("limiter", "if now < number('cooldown_until') or not is_trusted() then", "if now < number('cooldown_until') then"),
+    "a claim believes a lost state": ("limiter", "if now < number('cooldown_until') or not is_trusted() or is_out", "if now < number('cooldown_until') or is_out"),
     "a report to a trusted state counts": ("report", "if is_trusted() then return 0 end\n", ""),
     "a trusted state is rebuilt": ("rebuild", "if is_trusted() then\n  save()\n  return { -1, {} }\nend\n", ""),
     "any snapshot will do": ("report", "if kept.clock > number('restored') then", "do"),
     "an older copy's limits stay": ("report", "if not PASSING[field] then set(field, tonumber(limits[field]) or limits[field]) end", "if not PASSING[field] and limits[field] then set(field, tonumber(limits[field]) or limits[field]) end"),
-    "an older copy's stored limits stay": ("report", "    redis.call('DEL', PREFIX .. 'limits:stored')\n", ""),
+    "an older copy's stored limits stay": ("report", "    redis.call('DEL', key('limits', 'stored'))\n", ""),
     "what was spent is forgotten": ("report", "if kept.spend[i] ~= 'reserved' then", "if false then"),
     "an earlier owner's report counts": ("report", "if fence >= ticket.fence then", "do"),
     "what is held again is not reserved": ("report", "if not redis.call('ZSCORE', SLOTS, attempt) then reserve(ticket, 1) end", ""),
@@ -110,9 +110,23 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "refused POSTs are forgotten": ("rebuild", "for _ = #refused + 1, number('restored_refused') do", "for _ = 1, 0 do"),
     "predictions beyond the list are not counted": ("rebuild", "for _ in pairs(attempt_of) do posts[#posts + 1] = now end", ""),
     "a prediction is counted twice once its answer comes": ("answer", "  if orphan then\n", "  if false then\n"),
+    "an outage is ignored by the line": ("limiter", "    elseif is_out(head, ticket) then\n      at(next_probe(ticket))\n      passed_over = passed_over + 1\n", ""),
+    "an outage is ignored by a claim": ("limiter", " or is_out(attempt, ticket) then", " then"),
+    "an outage holds up the line": ("limiter", "      at(next_probe(ticket))\n      passed_over = passed_over + 1\n", "      at(next_probe(ticket))\n      break\n"),
+    "in an outage every waiter probes": ("outages", "return is_probing(outage) and math.max(outage.probe_until, outage.probe_at) or outage.probe_at", "return outage.probe_at"),
+    "in an outage no attempt probes": ("outages", "if outage.probe ~= attempt and now < free_at(outage) then return true end", "if outage.probe ~= attempt then return true end"),
+    "in an outage a probe comes at once": ("outages", "      outage.probe_at = now + outage.pause_ms\n", "      outage.probe_at = now\n"),
+    "in an outage the next probe does not await the report of the last": ("outages", "  outage.probe_at = math.max(outage.probe_at, now + FIRST_PAUSE_MS)\n", ""),
+    "in an outage a probe is waited for forever": ("outages", "      outage.probe_until = now + (name == model and config.slot_ms or PROBE_MS)\n", "      outage.probe_until = now + config.slot_ms\n"),
+    "the outage of a model holds every attempt": ("outages", "  local model = outages['model:' .. ticket.model]\n  if model", "  local model = outages['model:m']\n  if model"),
+    "the outage of a model holds none": ("outages", "  if model and model.is_out then found[#found + 1] = model end\n", ""),
+    "a success ends no outage": ("outages", "  redis.call('HDEL', OUTAGES, name)\n", ""),
+    "an answered create ends no outage": ("answer", "  report_success('api')\n  carry_on()", "  carry_on()"),
+    "a 429 ends no outage": ("answer", "  report_success('api')\n  set('throttled'", "  set('throttled'"),
+    "a success of its model ends no outage": ("release", "if call.succeeded then report_success('model:' .. ticket.model) else", "if not call.succeeded then"),
     "a stop cannot be lifted": ("resume", "  set('stopped', nil)\n", ""),
-    "a start lifts any stop": ("resume", "(call.only == '' or string.match(state.stopped, '^[^:]*') == call.only)", "true"),
-    "a later stop hides the first": ("stop", "if not state.stopped then set('stopped', call.why) end", "set('stopped', call.why)"),
+    "a start lifts any stop": ("resume", "(call.only == '' or state.stopped == call.only)", "true"),
+    "a later stop hides the first": ("stop", "if not state.stopped then", "do"),
     "a cooldown outlasts the stop": ("resume", "  set('cooldown_until', nil)\n", ""),
 }  # fmt: skip
 
@@ -125,7 +139,9 @@ def caught(name: str, url: str) -> tuple[bool, float]:
     texts[file] = texts[file].replace(standing, instead)
     originals = dict(limiter._SCRIPTS)
     for script in originals:
-        limiter._SCRIPTS[script] = Script.of_text("\n".join(texts[part] for part in limiter._FILES[script]))
+        limiter._SCRIPTS[script] = Script.of_text(
+            "\n".join([COMMON, *(texts[part] for part in limiter._FILES[script])])
+        )
     began = time.monotonic()
     try:
         with contextlib.redirect_stdout(io.StringIO()):

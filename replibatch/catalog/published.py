@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from replibatch.catalog.prices import LONGEST_SECONDS
 from replibatch.catalog.schemas import MalformedSchema, Table, inputs_from, output_from
 from replibatch.file_formats import extension_of
+from replibatch.redisdb import keys
 
 FRESH_SECONDS = 24 * 3600
 DESCRIPTION_CHARACTERS = 500
@@ -149,7 +150,7 @@ class InRedis:
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
-        self._key = f"{prefix}models"
+        self._key = keys.PUBLISHED.at(prefix)
 
     def get(self, address: str) -> Published | None:
         """As `PublishedStore.get`."""

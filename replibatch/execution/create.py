@@ -3,114 +3,125 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from replibatch.errors import (
-    AccountStopped,
-    AttemptFailure,
-    MaybeCreated,
-    NotCreated,
-    OverPrice,
-    Throttled,
-    TokenRefused,
-)
-from replibatch.execution.outcomes import Leave, Left, Outcome, SteppedAside
-from replibatch.execution.reconcile import Unsettled, fingerprint
+from replibatch.errors import AccountStopped, ApiUnreachable, AttemptFailure, MaybeCreated, NotCreated, Throttled
+from replibatch.execution import followup, outages
+from replibatch.execution.echoes import Sent, fingerprint
+from replibatch.execution.outcomes import Leave, SteppedAside
+from replibatch.execution.reconcile import Lost
 from replibatch.execution.secret_inputs import check_secrets, secrets_of
-from replibatch.execution.work import Work
-from replibatch.jobs.holds import BUDGET, PAUSED, STOPPED
 from replibatch.limits import Standing
+from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction
-from replibatch.requests import State
+
+if TYPE_CHECKING:
+    from replibatch.execution.attempt import Work
 
 
 def create(work: Work) -> Prediction:
-    """Pass the limiter and create the prediction, or find the one whose reply was lost.
+    """Pass the limiter and create the prediction, or find it where the reply was lost.
 
     Raises:
         AttemptFailure: it was not created.
         Leave: the attempt ends here.
     """
-    context = work.context
-    _check(work)
-    work.pause(work.record.pause_seconds)
-    try:
-        inputs = work.sent_inputs = _with_files(work)
-    except AccountStopped as stop:
-        raise Leave(_stopped(work, stop)) from stop
-    secrets = secrets_of(work.model, work.inputs)
-    # What is written down to be recognised by holds no secret: the account's list never shows one.
-    sent = fingerprint(work.model.name, {name: value for name, value in inputs.items() if name not in secrets})
+    context, record, ticket = work.context, work.record, work.ticket
+    work.quote.check(record.request.max_price_usd)
+    check_secrets(work.model, work.inputs)
+    if record.pause_seconds:
+        work.pause(record.pause_seconds)
+    inputs, secrets, sent = _inputs(work)
     while True:
-        standing = context.waiting_room.acquire(work.ticket)
+        standing = context.waiting_room.acquire(ticket)
         if standing in (Standing.UNSETTLED, Standing.CREATED):  # taken over before its prediction was recorded
-            return _reconcile(work, work.record.sent)
+            sent = replace(sent, fingerprint=record.sent)
+            return _find_lost(work, Lost(record, ticket, sent, record.sent_at or record.started_at))
         if standing != Standing.CLAIMED:
-            raise Leave(_turned_away(work, standing))
+            raise Leave(followup.turned_away(work, standing))
         if work.running.canceled or context.waiting_room.draining:
-            work.limiter(context.limiter.released(work.ticket, 0.0))
-            work.leave_if_told()
-        if (intent := context.intend(work.record, sent)) != "ok":
-            work.limiter(context.limiter.released(work.ticket, 0.0))
-            raise Leave(_not_sent(work, intent))
+            context.limiter.release(ticket)
+            work.leave_if_over()
+        confirmed_at = time.monotonic()  # from here on the create is sent only if the record is surely still ours
+        if (intent := context.jobs.intend(record, str(sent.fingerprint))) != "ok":
+            context.limiter.release(ticket)
+            raise Leave(followup.not_sent(work, intent))
         work.began = time.monotonic()
-        try:
-            prediction = context.api.create(
-                work.model.address, inputs | secrets, context.settings.prediction_timeout_seconds
-            )
-        except Throttled as failure:
-            work.log.info("throttled", retry_after_seconds=failure.retry_after_seconds)
-            work.limiter(context.limiter.throttled(work.ticket, failure.retry_after_seconds))
-        except MaybeCreated as failure:
-            work.log.warning("the reply to a create was lost", error=work.cleaned(str(failure)))
-            return _reconcile(work, sent)
-        except AccountStopped as stop:
-            work.limiter(context.limiter.refused(work.ticket))
-            raise Leave(_stopped(work, stop)) from stop
-        except AttemptFailure:
-            work.limiter(context.limiter.refused(work.ticket))
-            raise
-        else:
-            return prediction if _claim(work, prediction) else _reconcile(work, sent)
+        lost = Lost(record, ticket, sent, confirmed_at)
+        if prediction := _send(work, inputs | secrets, lost):
+            return prediction
 
 
-def _check(work: Work) -> None:
-    """See that nothing is created that nobody can mean, or that costs more than the request allows.
+def _send(work: Work, inputs: dict[str, Any], lost: Lost) -> Prediction | None:
+    """Send the create; its prediction, or None where nothing was created, and that says nothing of the item.
 
     Raises:
-        RequestError: an amount, or a secret input, that cannot be sent.
-        OverPrice: it could cost too much.
+        AttemptFailure: nothing was created.
+        Leave: the attempt ends here.
     """
-    if work.quote.refusal is not None:
-        raise work.quote.refusal
-    most_usd, allowed_usd = work.quote.most_usd, work.record.request.max_price_usd
-    if most_usd is not None and allowed_usd is not None and most_usd > allowed_usd:
-        raise OverPrice(
-            f"{work.model.name} could cost ${most_usd:g}; allowed: at most max_price_usd, ${allowed_usd:g}"
+    context, ticket, timeout_seconds = work.context, work.ticket, work.context.settings.prediction_timeout_seconds
+    sent_at = lost.sent_at or time.monotonic()
+    try:
+        prediction = context.api.create(
+            work.model.address,
+            inputs,
+            timeout_seconds,
+            may_send=lambda: context.waiting_room.heartbeat.lived_since(sent_at),
         )
-    check_secrets(work.model, work.inputs)
+    except ApiUnreachable as failure:
+        outages.hold(work, failure)
+        return None
+    except Throttled as failure:
+        work.log.info("throttled", retry_after_seconds=failure.retry_after_seconds)
+        run_together(context.redis, context.limiter.throttled_step(ticket, failure.retry_after_seconds))
+        return None
+    except MaybeCreated as failure:
+        work.log.warning("the reply to a create was lost", error=work.cleaned(str(failure)))
+        is_of_all = outages.is_of_all(work, failure)
+        try:
+            return _find_lost(work, lost)
+        except NotCreated:
+            if not is_of_all:
+                raise
+            return None
+    except AccountStopped as stop:
+        run_together(context.redis, context.limiter.refused_step(ticket))
+        raise Leave(followup.stopped(work, stop)) from stop
+    except AttemptFailure:
+        run_together(context.redis, context.limiter.refused_step(ticket))
+        raise
+    if not _claim(work, prediction):
+        return _find_lost(work, lost)
+    context.echoes.learn(lost.sent, prediction)
+    return prediction
 
 
-def _with_files(work: Work) -> dict[str, Any]:
-    """The inputs with their files as the model takes them: addresses of the files API, or data URIs."""
-    uploads = work.context.uploads
-    wants_data = work.model.data_uris or work.context.learned.wants_data_uris(work.model.name)
-    return uploads.with_data(work.inputs) if wants_data else uploads.with_urls(work.inputs)
-
-
-def _not_sent(work: Work, why: str) -> Outcome:
-    """Nothing must be created any more: its owner has said so, or it is another's, as this process stood still."""
-    if why == "canceled":
-        return work.canceled()
-    if why == "paused":
-        return Left("paused", work.context.jobs.put_back(work.record, PAUSED))
-    return SteppedAside()
+def _inputs(work: Work) -> tuple[dict[str, Any], dict[str, str], Sent]:
+    """The inputs with their files as the model takes them; the secret ones; and both as a row may show them."""
+    context = work.context
+    wants_data = work.model.data_uris or context.learned.wants_data_uris(work.model.name)
+    place_files = context.uploads.with_data if wants_data else context.uploads.with_urls
+    inputs: dict[str, Any] | None = None
+    while inputs is None:
+        try:
+            inputs = place_files(work.inputs)
+        except ApiUnreachable as failure:
+            outages.pause_for_upload(work, failure)
+        except AccountStopped as stop:
+            raise Leave(followup.stopped(work, stop)) from stop
+    work.sent_inputs = inputs
+    secrets = secrets_of(work.model, work.inputs)
+    # The fingerprint holds no secret: the account's list never shows one.
+    shown = {name: value for name, value in inputs.items() if name not in secrets}
+    sent = Sent(work.model.address, shown, fingerprint(work.model.address, shown), frozenset(secrets))
+    return inputs, secrets, sent
 
 
 def _claim(work: Work, prediction: Prediction) -> bool:
     """Make the prediction this attempt's; False where a twin of equal input has claimed it already.
 
-    Where the record was lost with Redis' data, the attempt goes on: nobody else would see its prediction end.
+    Where the record was lost with Redis' data, the attempt goes on: no other process would see its prediction end.
     """
     answer = work.context.claim(work.record, work.ticket, prediction.id)
     if answer == "fenced":
@@ -122,63 +133,18 @@ def _claim(work: Work, prediction: Prediction) -> bool:
     return True
 
 
-def _reconcile(work: Work, sent: str | None) -> Prediction:
-    """Find out what became of the create whose reply was lost, by what it is recognised by."""
-    found: list[Prediction | None] = []
+def _find_lost(work: Work, lost: Lost) -> Prediction:
+    """Find the prediction of a create after its reply was lost.
 
-    def settled(prediction: Prediction | None) -> None:
-        found.append(prediction)
-        work.running.news.set()
-
-    def claim(prediction: Prediction) -> bool:
-        try:
-            return _claim(work, prediction)
-        except Leave:
-            return False
-
-    work.context.reconciler.submit(
-        Unsettled(
-            work.record.attempt_key,
-            work.model.name,
-            sent,
-            claim,
-            settled,
-            lambda: settled(None),
-            lambda: work.running.canceled,
-            sent_at=work.record.started_at,
-        )
-    )
-    while not found:
-        work.await_news()
-        if not found:
-            work.leave_if_draining()
-    if found[0] is None:
-        work.limiter(work.context.limiter.refused(work.ticket), work.context.limiter.released(work.ticket, 0.0))
-        raise NotCreated("the create never reached Replicate")
-    return found[0]
-
-
-def _stopped(work: Work, stop: AccountStopped) -> Outcome:
-    """Replicate accepts nothing from this worker, or nothing from this account: then the limiter will not either."""
-    if isinstance(stop, TokenRefused):
-        if not work.context.limiter.status().get("stopped"):
-            return Left("handed over: Replicate does not accept this worker's token")
-    else:
-        work.context.limiter.stop(stop.told())
-    return _turned_away(work, Standing.STOPPED)
-
-
-def _turned_away(work: Work, standing: Standing) -> Outcome:
-    """The limiter will not let it through."""
-    if standing == Standing.WITHDRAWN:
-        work.leave_if_told()
-    if standing not in (Standing.STOPPED, Standing.UNAFFORDABLE):
-        return SteppedAside()
-    stopped = standing == Standing.STOPPED
-    why = work.context.limiter.status().get("stopped") if stopped else "not started: it would exceed the budget"
-    if why is None:
-        return Left("the account goes on")  # the takeover thread brings it back
-    if work.record.batch and (stopped or not work.record.attempts):
-        held = f"{STOPPED}{why}" if stopped else BUDGET
-        return Left(why, work.context.jobs.put_back(work.record, held))
-    return work.settle(State.FAILED, (), work.record.attempts, error=why)
+    Raises:
+        NotCreated: it never reached Replicate.
+    """
+    work.context.reconciler.submit(lost, tell=work.running.wake)
+    while lost.is_open:
+        work.leave_if_draining()
+        work.await_mail()
+    if lost.found is not None:
+        work.has_created(lost.found.id)
+        return lost.found
+    work.context.not_created(work.ticket)
+    raise NotCreated("the create never reached Replicate")

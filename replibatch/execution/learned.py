@@ -10,6 +10,7 @@ from redis import Redis
 from replibatch.catalog import Model
 from replibatch.catalog.published import PublishedStore
 from replibatch.errors import ReplibatchError
+from replibatch.redisdb import keys
 from replibatch.replicate_api import ReplicateAPI
 
 KEPT_SECONDS = 30 * 24 * 3600
@@ -42,23 +43,23 @@ class Learned:
 
     def __init__(self, redis: Redis, prefix: str, api: ReplicateAPI, store: PublishedStore) -> None:
         self._redis = redis
-        self._prefix = f"{prefix}data-uris:"
+        self._prefix = prefix
         self._api = api
         self._store = store
         self._asked: set[str] = set()
 
     def wants_data_uris(self, model: str) -> bool:
         """Whether files go to a model as data URIs, by what it has answered before."""
-        return bool(self._redis.exists(self._prefix + model))
+        return bool(self._redis.exists(keys.DATA_URIS.at(self._prefix, model)))
 
     def try_data_uris(self, model: str) -> None:
         """Send it files so for a while: it may be that it takes no addresses."""
-        self._redis.set(self._prefix + model, "tried", ex=TRIAL_SECONDS, nx=True)
+        self._redis.set(keys.DATA_URIS.at(self._prefix, model), "tried", ex=TRIAL_SECONDS, nx=True)
 
     def remember_data_uris(self, model: str) -> None:
         """From now on files go to it so, as it has made something of one."""
         log.info("files go to this model as data URIs from now on", model=model)
-        self._redis.set(self._prefix + model, "made", ex=KEPT_SECONDS)
+        self._redis.set(keys.DATA_URIS.at(self._prefix, model), "made", ex=KEPT_SECONDS)
 
     def about(self, model: Model) -> None:
         """Find out what a model publishes, where the request came without; once a process. It fails in silence."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from replibatch.catalog import Model
 from replibatch.catalog.prices import Ended, at_most_usd, settled_usd
-from replibatch.errors import RequestError
+from replibatch.errors import OverPrice, RequestError
 from replibatch.replicate_api import Prediction
 
 
@@ -29,6 +29,23 @@ class Quote:
     most_usd: float | None
     reserved_usd: float | None
     refusal: RequestError | None = None
+
+    def check(self, allowed_usd: float | None) -> None:
+        """See that the attempt can be paid for.
+
+        Args:
+            allowed_usd: the most that the request allows for one prediction.
+
+        Raises:
+            RequestError: an amount among the inputs that cannot be meant.
+            OverPrice: it could cost more than the request allows.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+        if self.most_usd is not None and allowed_usd is not None and self.most_usd > allowed_usd:
+            raise OverPrice(
+                f"{self.model.name} could cost ${self.most_usd:g}; expected: at most max_price_usd, ${allowed_usd:g}"
+            )
 
     def settled_usd(self, ended: Prediction) -> float | None:
         """What the prediction has cost; None where that is not known."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from redis import Redis
 
+from replibatch.redisdb import keys
 from replibatch.routing.references import KEPT
 
 KEPT_SECONDS = 23 * 3600  # Replicate keeps files for about 24 hours
@@ -40,7 +41,7 @@ class Uploads:
         is_there: Callable[[str], bool],
     ) -> None:
         self._redis = redis
-        self._prefix = f"{prefix}upload:"
+        self._prefix = prefix
         self._open_input = open_input
         self._upload = upload
         self._is_there = is_there
@@ -71,16 +72,16 @@ class Uploads:
             sent: the same as `with_urls` made them.
         """
         pairs = [pair for name in inputs for pair in _pairs(inputs[name], sent.get(name))]
-        return bool([pair for pair in pairs if self._is_dropped(*pair)])  # each of them is looked at
+        return bool([pair for pair in pairs if self._is_dropped(*pair)])  # a list: every file is checked
 
     def _is_dropped(self, reference: Any, url: Any) -> bool:
         if reference == url or not isinstance(reference, str) or not (match := KEPT.fullmatch(reference)):
             return False
         if str(url).startswith("data:"):  # nothing was uploaded
             return False
-        key = self._prefix + match[1]
+        key = keys.UPLOAD.at(self._prefix, match[1])
         if self._redis.get(key) != url:
-            return True  # somebody else has found out
+            return True  # another process found out, and it is uploaded again
         if self._is_there(url):
             return False
         self._redis.delete(key)
@@ -102,11 +103,13 @@ class Uploads:
             return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
     def _url(self, reference: str, name: str) -> str:
-        key = self._prefix + name
+        key = keys.UPLOAD.at(self._prefix, name)
         if url := self._redis.get(key):
             return str(url)
         # One upload of this content in the fleet; should it outlast the lock, another may begin, which costs nothing.
-        lock = self._redis.lock(key + ":lock", timeout=LOCK_SECONDS, raise_on_release_error=False)
+        lock = self._redis.lock(
+            keys.UPLOAD_LOCK.at(self._prefix, name), timeout=LOCK_SECONDS, raise_on_release_error=False
+        )
         with self._uploading, lock:
             if url := self._redis.get(key):
                 return str(url)

@@ -1,7 +1,8 @@
-"""What is known of one generation, and what is published of it."""
+"""The record of one generation, and the messages about it."""
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -10,6 +11,13 @@ from replibatch.jobs.links import Call
 from replibatch.jobs.packing import read_attempts, read_request
 from replibatch.money import to_usd
 from replibatch.requests import Attempt, RoutedRequest
+
+_ID = re.compile(r"[\w.@-]{1,200}", re.ASCII)
+
+
+def is_id(text: object) -> bool:
+    """Whether it can be the id of a job or a batch: any other would name another key, or another part of one."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 class Message(NamedTuple):
@@ -22,11 +30,11 @@ class Message(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What the records says of a generation to others, in one breath with what it says of: nothing comes between.
+    """A notice to others about a generation, given in the same script that makes the change.
 
     Attributes:
         key: where the text is kept, and the channel of those who listen for it.
-        text: what they are told.
+        text: the notice.
         seconds: how long it is kept.
     """
 
@@ -36,7 +44,7 @@ class Notice(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What is to be published once a generation has its result: the next of its batches, the call of its link."""
+    """To be published after a settle: the next messages of the generation's batches, the call of its link."""
 
     messages: list[Message]
     calls: list[Call]
@@ -44,7 +52,7 @@ class Settled(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """A generation in somebody's custody.
+    """A generation in the custody of a process.
 
     Attributes:
         id: the generation's, and its Celery task's.
@@ -55,13 +63,14 @@ class Record:
         request: what was asked for.
         attempts: those that are over.
         sent: what the current attempt's last create is recognised by; None where none was about to be sent.
+        sent_at: when that was about to be sent, on this process's monotonic clock.
         prediction_id: of the current attempt, once created.
         paid_usd: what it cost, where it ended while no task had the generation.
         created_at: when that was, on this process's monotonic clock: the clocks of machines may be wrong.
         started_at: when the first attempt began, on the same; no POST of it is older.
         pause_seconds: how long to wait before this attempt.
         batch: its batch; empty for a single job.
-        purse: the budget it also draws on; empty for none but the account's.
+        budget: the budget it also draws on; empty for none but the account's.
         index: its place in the batch, from 0.
         catalog: of a single job: the models of its chain, JSON by name.
         priority: of its messages, 0 first.
@@ -76,13 +85,14 @@ class Record:
     request: RoutedRequest
     attempts: tuple[Attempt, ...]
     sent: str | None
+    sent_at: float | None
     prediction_id: str | None
     paid_usd: float
     created_at: float | None
     started_at: float | None
     pause_seconds: float
     batch: str
-    purse: str
+    budget: str
     index: int
     catalog: str
     priority: int
@@ -106,13 +116,14 @@ class Record:
             request=read_request(generation_id, fields["request"]),
             attempts=read_attempts(fields.get("attempts", "[]")),
             sent=fields.get("sent"),
+            sent_at=at("sent_at"),
             prediction_id=fields.get("prediction"),
             paid_usd=to_usd(int(fields.get("paid", 0))),
             created_at=at("created"),
             started_at=at("started"),
             pause_seconds=int(fields.get("pause", 0)) / 1000,
             batch=fields.get("batch", ""),
-            purse=fields.get("purse") or fields.get("batch", ""),
+            budget=fields.get("budget") or fields.get("batch", ""),
             index=int(fields.get("index", 0)),
             catalog=fields.get("catalog", ""),
             priority=int(fields.get("priority", 0)),

@@ -3,25 +3,31 @@
     acquire ──► claimed ──► POST ──► answer(created) ──► … prediction over ──► release
         └─► waiting ──► (handed off) ──► claim ──┘          └─► answer(not created): the slot is free again
 
-Nothing here waits; `WaitingRoom` does. `lua/gate.lua` describes the keys. A state that was lost is rebuilt from what
-each process remembers (`memory.py`), and from the account's own list of predictions.
+Nothing here waits; `WaitingRoom` does. `redisdb/keys.py` describes the keys. A lost state is rebuilt from the
+holdings of each process (`holdings.py`) and from the account's own list of predictions.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from redis import Redis
 
+from replibatch.errors import SettingsError, Stop
+from replibatch.foreign_text import shown
 from replibatch.limits.holdings import Holdings
+from replibatch.limits.outages import Fault
+from replibatch.limits.status import AccountStatus
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
-from replibatch.money import to_micro
+from replibatch.money import LARGEST_USD, to_micro
+from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step, run_together
 from replibatch.settings import Settings
 
-CLAIM_SECONDS = 2.0  # a hand-off nobody claims for this long goes to the next in line
+CLAIM_SECONDS = 2.0  # a hand-off unclaimed for this long goes to the next in line
 POST_SECONDS = 20.0  # the longest a create may take from its claim to its answer
 SLOT_MARGIN_SECONDS = 120.0  # after Cancel-After, before a slot is given up without anybody having seen the end
 REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process had this long to say what it holds
@@ -29,12 +35,27 @@ REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process
 UNKNOWN_PRICE = -1  # to the scripts
 
 _PACKAGE = "replibatch.limits"
+_HEAD = ("state", "outages", "limiter")
 _FILES = {
     **{
-        name: ("limiter", name)
-        for name in ("acquire", "claim", "answer", "release", "adopt", "report", "rebuild", "pump", "stop", "resume")
+        name: (*_HEAD, name)
+        for name in (
+            "acquire",
+            "claim",
+            "answer",
+            "release",
+            "adopt",
+            "report",
+            "rebuild",
+            "pump",
+            "stop",
+            "resume",
+            "fault",
+            "works",
+            "try",
+        )
     },
-    **{name: ("limiter", "blocked", "in_force", name) for name in ("heartbeat", "status")},
+    **{name: (*_HEAD, "blocked", "in_force", name) for name in ("heartbeat", "status")},
 }
 _SCRIPTS = {name: Script(_PACKAGE, *files) for name, files in _FILES.items()}
 
@@ -49,7 +70,7 @@ class Limiter:
         clock: seconds since the epoch, for tests; None for Redis' own time.
 
     Attributes:
-        memory: what this process holds and asks for.
+        holdings: the places this process has, and those it asks for.
     """
 
     def __init__(
@@ -76,13 +97,13 @@ class Limiter:
 
     @property
     def wake_key(self) -> str:
-        """The channel this process is told of hand-offs through."""
-        return f"{self.prefix}wake:{self.process}"
+        """The channel that tells this process of hand-offs."""
+        return keys.WAKE.at(self.prefix, self.process)
 
     @property
     def call_key(self) -> str:
-        """The channel all processes are called to report through."""
-        return f"{self.prefix}wake"
+        """The channel that calls all processes to report."""
+        return keys.WAKE_ALL.at(self.prefix)
 
     def acquire(self, ticket: Ticket) -> tuple[Standing, float | None]:
         """Ask for a slot and a place in the window. Returns the standing, and seconds until asking again helps."""
@@ -91,8 +112,9 @@ class Limiter:
                 "acquire",
                 **self._identity(ticket),
                 price=_price(ticket),
-                purse=ticket.purse,
+                budget=ticket.budget,
                 priority=ticket.priority,
+                model=ticket.model,
             )
             self.holdings.stands(ticket, Standing(standing))
         return Standing(standing), _seconds(again)
@@ -106,26 +128,66 @@ class Limiter:
                 self.holdings.stands(ticket, Standing(standing))
         return [Standing(standing) for standing in standings], _seconds(again)
 
-    def created(self, ticket: Ticket, prediction_id: str) -> Step:
+    def created_step(self, ticket: Ticket, prediction_id: str) -> Step:
         """The POST was answered with a prediction; the slot is now the prediction's."""
-        self.holdings.created(ticket, prediction_id)
-        return self._answer(ticket, created=True, prediction=prediction_id)
+        step = self._answer_step(ticket, created=True, prediction=prediction_id)
+        return self._noted(step, lambda: self.holdings.created(ticket, prediction_id))
 
-    def refused(self, ticket: Ticket) -> Step:
+    def refused_step(self, ticket: Ticket) -> Step:
         """The POST surely created nothing."""
-        self.holdings.let_go(ticket)
-        return self._answer(ticket, created=False)
+        return self._noted(self._answer_step(ticket, created=False), lambda: self.holdings.let_go(ticket))
 
-    def throttled(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
+    def held_step(self, ticket: Ticket, fault: Fault) -> Step:
+        """The POST surely created nothing, for a reason that hits all: the attempt keeps its place in the line."""
+        step = self._answer_step(ticket, created=False, requeue=True, fault=fault)
+        return self._noted(step, lambda: self.holdings.let_go(ticket))
+
+    def throttled_step(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
         """The POST was answered with 429: the account cools down, the attempt keeps its place in the line."""
-        self.holdings.let_go(ticket)
         wait = -1 if retry_after_seconds is None else int(retry_after_seconds * 1000)
-        return self._answer(ticket, created=False, requeue=True, throttled=True, retry_after_ms=wait)
+        step = self._answer_step(ticket, created=False, requeue=True, throttled=True, retry_after_ms=wait)
+        return self._noted(step, lambda: self.holdings.let_go(ticket))
 
-    def released(self, ticket: Ticket, cost_usd: float) -> Step:
-        """The prediction is over, or the attempt leaves the line: free its slot, settle its cost."""
-        self.holdings.let_go(ticket)
-        return self._step("release", **self._identity(ticket), cost=to_micro(cost_usd))
+    def released_step(self, ticket: Ticket, cost_usd: float, *, succeeded: bool = False) -> Step:
+        """The prediction is over, or the attempt leaves the line: free its slot, settle its cost.
+
+        Args:
+            ticket: the attempt's.
+            cost_usd: what the prediction cost.
+            succeeded: whether it succeeded: then its model works.
+        """
+        step = self._step("release", **self._identity(ticket), cost=to_micro(cost_usd), succeeded=succeeded)
+        return self._noted(step, lambda: self.holdings.let_go(ticket))
+
+    def release(self, ticket: Ticket, cost_usd: float = 0.0) -> None:
+        """Free the slot, or leave the line, now."""
+        run_together(self.redis, self.released_step(ticket, cost_usd))
+
+    def report_fault(self, fault: Fault, attempt: str = "") -> bool:
+        """Report a failure that may hit others too.
+
+        Args:
+            fault: what failed.
+            attempt: the attempt that met it, or `try:…` for a save; empty for none.
+
+        Returns:
+            Whether it is an outage now.
+        """
+        is_out, _ = self._call("fault", process=self.process, attempt=attempt, fault=fault.as_call())
+        return bool(is_out)
+
+    def report_success(self, name: str, *, own: bool = False) -> None:
+        """Report that something works: its outage is over, and failures in a row are forgotten.
+
+        Args:
+            name: of the outage.
+            own: whether this says nothing of the failures of another live process.
+        """
+        self._call("works", process=self.process, outage=name, own=own)
+
+    def may_try(self, name: str, who: str) -> float:
+        """Whether `who` (`try:…`) may try what may be out: 0, or the seconds until it should ask again."""
+        return int(self._call("try", outage=name, who=who)) / 1000
 
     def adopt(self, ticket: Ticket, prediction_id: str | None = None) -> Standing:
         """Make this process the owner of an attempt's place, whatever it is."""
@@ -135,11 +197,14 @@ class Limiter:
 
     def heartbeat(self, report: dict[str, Any], *, leaving: bool = False) -> Beat:
         """Say that this process lives, and the limits it was explicitly given."""
-        known, must_report, handed, again, snapshot, *counts = self._call(
+        known, must_report, handed, again, snapshot, max_concurrent, in_flight, outages = self._call(
             "heartbeat", process=self.process, report=json.dumps(report), leaving=leaving
         )
         self._is_new = self._is_new and not snapshot
-        return Beat(bool(known), bool(must_report), list(handed), _seconds(again), str(snapshot), *map(int, counts))
+        return Beat(
+            bool(known), bool(must_report), list(handed), _seconds(again), str(snapshot), int(max_concurrent),
+            int(in_flight), frozenset(outages),
+        )  # fmt: skip
 
     def report(self, snapshot: str, waiting: Iterable[str]) -> None:
         """Say what this process holds, for a state that was lost.
@@ -150,8 +215,8 @@ class Limiter:
         """
         held, asks = self.holdings.begin_report()
         holds = [
-            (ticket.attempt_key, ticket.fence, _price(ticket), ticket.purse, ticket.priority, prediction)
-            for ticket, prediction in held
+            (one.attempt_key, one.fence, _price(one), one.budget, one.priority, prediction, one.model)
+            for one, prediction in held
         ]
         try:
             self._call("report", process=self.process, snapshot=snapshot, asks=asks, waits=list(waiting), holds=holds)
@@ -159,7 +224,7 @@ class Limiter:
             missed = self.holdings.end_report()
         # What was answered or given back in the meantime may have come too early to be noted: once more is no harm.
         for step in missed:
-            run_together(self.redis, step)
+            step.run(self.redis)
 
     def rebuild(self, rows: Iterable[Row]) -> tuple[float | None, list[str]]:
         """Trust a state that was lost again, once every process has reported.
@@ -168,8 +233,8 @@ class Limiter:
             rows: the account's predictions that run, or were created within a window.
 
         Returns:
-            Seconds to wait before listing again, or None when it is done; and the ids of the predictions nobody
-            answers for. Those hold slots in this process's name, to be released with `orphan(id)`.
+            Seconds to wait before listing again, or None when it is done; and the ids of the orphaned
+            predictions. Those hold slots in this process's name, to be released with `orphan(id)`.
         """
         wait, orphans = self._call(
             "rebuild",
@@ -183,58 +248,63 @@ class Limiter:
 
     @staticmethod
     def orphan(prediction_id: str) -> Ticket:
-        """What holds the slot of a prediction nobody answers for."""
+        """The ticket that holds the slot of an orphaned prediction."""
         return Ticket(f"prediction:{prediction_id}", 0, 0.0)
 
     def alive(self, process: str) -> bool:
         """Whether a process has been heard of within its lease."""
-        beat = self.redis.zscore(f"{self.prefix}processes", process)
+        beat = self.redis.zscore(keys.PROCESSES.at(self.prefix), process)
         seconds, microseconds = self.redis.time()
         now_ms = seconds * 1000 + microseconds // 1000
         return beat is not None and float(beat) > now_ms - self._config["lease_ms"]
+
+    def unanswered(self, older_than_seconds: float) -> list[str]:
+        """The attempts with a POST that has been without its answer for so long."""
+        seconds, microseconds = self.redis.time()
+        latest = seconds * 1000 + microseconds // 1000 - int(older_than_seconds * 1000)
+        return cast("list[str]", self.redis.zrangebyscore(keys.CREATING.at(self.prefix), "-inf", latest))
 
     def pump(self) -> float | None:
         """Grant what time alone has freed. Returns seconds until asking again helps."""
         return _seconds(self._call("pump"))
 
-    def stop(self, why: str) -> None:
-        """Stop the account: nothing is created until `resume`.
+    def stop(self, why: Stop) -> None:
+        """Stop the account: nothing is created until `resume`. What stops it already stays the reason."""
+        self._call("stop", kind=why.kind, message=why.message)
 
-        Args:
-            why: the error's name, a colon and its words; what stops an account already stays the reason.
-        """
-        self._call("stop", why=why)
-
-    def resume(self, only: str = "") -> None:
+    def resume(self, only: str = "", *, forget: bool = False) -> None:
         """Lift a stop, once the token or the credit is mended.
 
         Args:
-            only: the name of an error: a stop for any other reason stays.
+            only: a kind of stop: one of any other kind stays.
+            forget: whether to forget as well what is out, and the limits learned from Replicate's refusals.
         """
-        self._call("resume", only=only)
+        self._call("resume", only=only, forget="all" if forget else "")
 
-    def status(self) -> dict[str, Any]:
-        """The account at a glance, counted now (see `lua/status.lua`)."""
-        snapshot: dict[str, Any] = json.loads(self._call("status"))
-        return snapshot
+    def status(self) -> AccountStatus:
+        """The account at a glance, counted now."""
+        return AccountStatus.parse(self._call("status"))
 
     def holders(self) -> dict[str, tuple[int, int]]:
         """By process: how many slots it answers for, and how many of its attempts wait in the line."""
         with self.redis.pipeline(transaction=True) as pipeline:
-            for place in ("slots", "waiters"):
-                pipeline.zrange(self.prefix + place, 0, -1)
+            for place in (keys.SLOTS, keys.WAITERS):
+                pipeline.zrange(place.at(self.prefix), 0, -1)
             held, waiting = pipeline.execute()
         counts: dict[str, list[int]] = {}
         for column, attempts in enumerate((held, waiting)):
-            tickets = self.redis.hmget(f"{self.prefix}tickets", attempts) if attempts else []
+            tickets = self.redis.hmget(keys.TICKETS.at(self.prefix), attempts) if attempts else []
             for ticket in cast("list[str | None]", tickets):
                 if ticket is not None:  # else it has just gone
                     counts.setdefault(ticket.partition("\t")[0], [0, 0])[column] += 1
         return {process: (slots, line) for process, (slots, line) in counts.items()}
 
     def store_limits(self, changes: dict[str, int | None]) -> None:
-        """Set, or with None clear, the operator's `max_concurrent`, `per_window` and `budget` (micro-dollars)."""
-        stored = f"{self.prefix}limits:stored"
+        """Set, or with None clear, the operator's `max_concurrent`, `per_window` and `budget` (micro-dollars).
+
+        A changed `per_window` forgets what was learned of it.
+        """
+        stored = keys.STORED_LIMITS.at(self.prefix)
         with self.redis.pipeline() as pipeline:
             for name, value in changes.items():
                 if value is None:
@@ -242,16 +312,23 @@ class Limiter:
                 else:
                     pipeline.hset(stored, name, value)
             pipeline.execute()
+        if "per_window" in changes:
+            self._call("resume", only="", forget="learned")
 
-    def fill_purse(self, purse: str, cap_usd: float | None, *, afresh: bool = False) -> None:
-        """Set what a batch, or those that share a purse, may cost; nothing is granted that could go past that.
+    def set_budget(self, budget: str, cap_usd: float | None, *, afresh: bool = False) -> None:
+        """Set what a batch, or those that share a budget, may cost; nothing is granted that could go past that.
 
         Args:
-            purse: its name.
+            budget: its name.
             cap_usd: what may be spent, with what was spent before; None for any amount.
             afresh: forget what was spent before.
+
+        Raises:
+            SettingsError: the cap is no amount of money.
         """
-        name = f"{self.prefix}purse:{purse}"
+        if cap_usd is not None:
+            _check_usd("max_cost_usd", cap_usd)
+        name = keys.BUDGET.at(self.prefix, budget)
         with self.redis.pipeline(transaction=True) as pipeline:
             if cap_usd is None:
                 pipeline.hdel(name, "cap")
@@ -265,7 +342,7 @@ class Limiter:
     def _identity(self, ticket: Ticket) -> dict[str, Any]:
         return {"attempt": ticket.attempt_key, "process": self.process, "fence": ticket.fence}
 
-    def _answer(
+    def _answer_step(
         self,
         ticket: Ticket,
         *,
@@ -274,6 +351,7 @@ class Limiter:
         throttled: bool = False,
         retry_after_ms: int = -1,
         prediction: str = "",
+        fault: Fault | None = None,
     ) -> Step:
         return self._step(
             "answer",
@@ -283,20 +361,37 @@ class Limiter:
             throttled=throttled,
             retry_after_ms=retry_after_ms,
             prediction=prediction,
+            fault=fault.as_call() if fault else False,
         )
+
+    def _noted(self, step: Step, effect: Callable[[], None]) -> Step:
+        """The same step; when it is sent, this process notes what becomes of its holdings."""
+
+        def before(sent: Step) -> None:
+            effect()
+            self.holdings.note(sent)
+
+        return replace(step, before=before)
 
     def _step(self, name: str, **call: Any) -> Step:
         config = self._config_json
         if self._clock is not None:
             config = json.dumps({**self._config, "now_ms": int(self._clock() * 1000)})
-        step = _SCRIPTS[name], [self.prefix], (config, json.dumps(call))
-        if name in ("answer", "release"):
-            self.holdings.note(step)
-        return step
+        return Step(_SCRIPTS[name], [self.prefix], (json.dumps(call), config))
 
     def _call(self, name: str, **call: Any) -> Any:
-        script, keys, args = self._step(name, **call)
-        return script(self.redis, keys, args)
+        return self._step(name, **call).run(self.redis)
+
+
+def _check_usd(name: str, usd: object) -> None:
+    """Refuse what is no amount of money.
+
+    Raises:
+        SettingsError: it is no number of dollars from 0 to a billion.
+    """
+    is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
+    if not (is_number and 0 <= usd <= LARGEST_USD):  # type: ignore[operator]  # a number, by the first half
+        raise SettingsError(f"{name} is {shown(usd)}; allowed: dollars from 0 to {LARGEST_USD:,.0f}")
 
 
 def _price(ticket: Ticket) -> int:

@@ -27,19 +27,21 @@ class Ticket:
     """What an attempt brings to the limiter.
 
     Attributes:
-        attempt_key: `generation:number`, the holder of the slot; `prediction:id` for what nobody answers for.
+        attempt_key: `generation:number`, the holder of the slot; `prediction:id` for an orphaned prediction.
         fence: the custody's fencing number; a later one wins.
         price_usd: reserved with the slot, settled when it is released; None where it is not known, which no budget
             grants.
-        purse: the batch whose budget it also draws on; empty for none.
+        budget: the batch whose budget it also draws on; empty for none.
         priority: 0 is first.
+        model: what makes it; empty for none in particular.
     """
 
     attempt_key: str
     fence: int
     price_usd: float | None
-    purse: str = ""
+    budget: str = ""
     priority: int = 5
+    model: str = ""
 
 
 class Beat(NamedTuple):
@@ -53,6 +55,7 @@ class Beat(NamedTuple):
         snapshot: to be handed back with a report; empty while the state is not trusted.
         max_concurrent: the limit in force.
         in_flight: how many slots are held, by all processes.
+        outages: the names of what is out, or has failed of late.
     """
 
     known: bool
@@ -62,6 +65,7 @@ class Beat(NamedTuple):
     snapshot: str
     max_concurrent: int
     in_flight: int
+    outages: frozenset[str]
 
 
 class Row(NamedTuple):

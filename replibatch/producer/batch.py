@@ -8,16 +8,16 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from replibatch.broker.cancellation import cancel
-from replibatch.errors import AccountStopped, ResultTimeout
+from replibatch.errors import ResultTimeout
 from replibatch.jobs.batch_state import BatchState, Finished
 from replibatch.jobs.batches import RETRIED_AT_ONCE
-from replibatch.jobs.holds import BUDGET, PAUSED, STOPPED
+from replibatch.jobs.holds import BUDGET, PAUSED, stop_of
 from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State, check_amount
+from replibatch.storage.containment import Place
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Batch:
         self,
         *,
         stop: Callable[[BatchState], bool] | None = None,
-        place_in: Callable[[str], Path] | None = None,
+        place_in: Callable[[str], Place] | None = None,
         bring_files: bool = True,
     ) -> Iterator[Ended]:
         """What finishes, as it does.
@@ -206,6 +206,13 @@ class Batch:
         """`results`, without blocking the event loop."""
         return await asyncio.to_thread(self.results, timeout)
 
+    def so_far(self) -> Iterator[BatchResult]:
+        """The results there are by now, as they finished, read where they are stored; waits for nothing."""
+        for page in self._producer.batches.pages(self.id):
+            for each in page:
+                if each.result:
+                    yield self._producer.files.in_storage(each.result)
+
     def not_started(self) -> Iterator[tuple[int, BatchResult]]:
         """What never started, as results that say why, each with its place."""
         held = self._producer.batches.state(self.id).held
@@ -228,8 +235,8 @@ class Batch:
         """
         check_amount("max_cost_usd", max_cost_usd)
         if max_cost_usd is not None:
-            self._producer.limiter.fill_purse(self._producer.batches.purse(self.id), max_cost_usd)
-        self._producer.limiter.resume()
+            self._producer.limiter.set_budget(self._producer.batches.budget(self.id), max_cost_usd)
+        self._producer.limiter.resume(forget=True)
         self._producer.publish(self._producer.batches.hold(self.id, ""))
 
     def cancel(self) -> None:
@@ -257,8 +264,8 @@ class Batch:
 
     def _is_stuck(self, state: BatchState) -> bool:
         """Whether it is held for a reason that waiting will not mend, with nothing of it on its way."""
-        if state.held.startswith(STOPPED):
-            raise AccountStopped.of(state.held.removeprefix(STOPPED))
+        if stop := stop_of(state.held):
+            raise stop.error()
         return state.held == BUDGET and state.outstanding == 0
 
 

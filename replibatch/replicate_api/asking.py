@@ -23,7 +23,6 @@ def asking(settings: Settings) -> Iterator[ReplicateAPI]:
         settings.replicate_base_url,
         settings.replicate_api_token,
         await_read=lambda: None,
-        may_create=lambda: False,
         settle_seconds=settings.settle_seconds,
     )
     try:

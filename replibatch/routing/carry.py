@@ -61,10 +61,10 @@ def inputs_for(model: Model, request: RoutedRequest, *, safety_off: bool = False
     ask_for_format(model, inputs, request.output)
     if references and model.reference_param:
         inputs[model.reference_param] = references if model.reference_is_list else references[0]
-    if model.seed_param and seed is not None:
-        inputs.setdefault(model.seed_param, seed)
     if safety_off:
-        inputs = {**model.safety_off, **inputs}
+        inputs |= {name: value for name, value in model.safety_off.items() if name not in inputs}
+    if model.seed_param and (own := inputs.pop(model.seed_param, seed)) is not None:
+        inputs[model.seed_param] = own  # last, given or made up: what is made again is the same to the byte
     return inputs, [*warnings, *left_out]
 
 

@@ -1,4 +1,4 @@
-"""What Celery's remote commands mean to this worker: Revoke and Terminate cancel, Shutdown hands over.
+"""Celery's remote commands, as this worker takes them: Revoke and Terminate cancel, Shutdown hands over.
 
 Celery's own `revoke` would have each worker throw the generation's messages away for hours, also of later
 attempts, and leave its prediction running; its `shutdown` would wait for every generation to end.
@@ -16,6 +16,12 @@ from celery.worker.control import control_command, inspect_command
 from replibatch.broker.cancellation import cancel
 from replibatch.worker import lifecycle
 from replibatch.worker.app import app
+
+# Each would leave a worker that answers, and works on nothing, or on messages of others.
+REFUSED = (
+    *("add_consumer", "cancel_consumer", "pool_grow", "pool_shrink", "pool_restart", "autoscale"),
+    *("rate_limit", "time_limit", "revoke_by_stamped_headers", "election", "disable_events"),
+)
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +50,17 @@ def stats(state: Any, **_: Any) -> dict[str, Any]:
     return told
 
 
+def _refuse(state: Any, **_: Any) -> dict[str, str]:  # noqa: ARG001  # celery's shape
+    """A command that would stop this worker, or change what it works on, while it looks well from outside."""
+    return {"error": "refused: this worker works on its account's queue until it is stopped"}
+
+
+for _name in REFUSED:
+    control_command(name=_name)(_refuse)
+
+
 @control_command(name="shutdown")
 def shutdown(state: Any, msg: str = "told to", **_: Any) -> None:  # noqa: ARG001  # celery's shape
-    """Stop as on SIGTERM: what is in flight is handed over."""
+    """Stop as on SIGTERM: generations in flight are handed over."""
     log.info("shutdown", why=msg)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from replibatch.limits.limiter import CLAIM_SECONDS, POST_SECONDS, SLOT_MARGIN_SECONDS
 from replibatch.limits.tickets import Ticket
 from replibatch.money import to_micro
-from tests.histories.state import PURSE, State
+from tests.histories.state import SHARED, State
 
 LEASE, WINDOW, TIMEOUT = 5.0, 10.0, 5.0
 SLOT_SECONDS = POST_SECONDS + TIMEOUT + SLOT_MARGIN_SECONDS
+PROBE_SECONDS = 60.0
 FIRST_COOLDOWN = 1.0  # at least, where a 429 names no wait
 
 
@@ -46,6 +47,16 @@ class Seen:
 
 
 @dataclass
+class Out:
+    """An outage, as the histories know it: when its next probe may begin, and the probe."""
+
+    probe_at: float
+    pause: float
+    probe: str = ""
+    until: float = 0.0
+
+
+@dataclass
 class Books:
     """What happened.
 
@@ -53,17 +64,18 @@ class Books:
         now: the latest time Redis' clock has shown.
         configured: the default limits; `stored` the operator's; `reports` what each process was given.
         stopped: why nothing is granted; empty where it is.
+        outages: what is out, by name.
         limits: those in force: as of the last heartbeat of anybody.
         beats: when each process was last heard of.
         answers: when each POST was answered, with its prediction; refused ones have none.
         gentle: the most open creates, after a 429, until as many as the limit have gone through.
-        settled: micro-dollars; `purse_settled` of those the purse's.
+        settled: micro-dollars; `shared_settled` of those the shared budget's.
     """
 
     now: float
     configured: dict[str, int]
     budget: int | None = None
-    purse_cap: int | None = None
+    shared_cap: int | None = None
     attempts: dict[str, Seen] = field(default_factory=dict)
     stored: dict[str, int] = field(default_factory=dict)
     reports: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -73,8 +85,9 @@ class Books:
     cooldown_until: float = 0.0
     gentle: int | None = None
     stopped: str = ""
+    outages: dict[str, Out] = field(default_factory=dict)
     settled: int = 0
-    purse_settled: int = 0
+    shared_settled: int = 0
 
     def having(self, state: str) -> list[str]:
         return sorted(attempt for attempt, seen in self.attempts.items() if seen.state == state)
@@ -95,21 +108,21 @@ class Books:
             if name in self.stored or reported:
                 self.limits[name] = self.stored.get(name) or min(reported)
 
-    def taken(self, purse: str = "") -> int:
-        """Spent and reserved, of everything or of the purse."""
-        spent = self.purse_settled if purse else self.settled
+    def taken(self, shared: str = "") -> int:
+        """Spent and reserved, of everything or of the shared budget."""
+        spent = self.shared_settled if shared else self.settled
         holders = (seen for seen in self.attempts.values() if seen.state != "waiting")
-        return spent + sum(seen.price for seen in holders if not purse or seen.ticket.purse == purse)
+        return spent + sum(seen.price for seen in holders if not shared or seen.ticket.budget == shared)
 
     def affords(self, ticket: Ticket) -> bool:
         price = to_micro(ticket.price_usd)
         if self.budget is not None and self.taken() + price > self.budget:
             return False
-        return not ticket.purse or self.purse_cap is None or self.taken(PURSE) + price <= self.purse_cap
+        return not ticket.budget or self.shared_cap is None or self.taken(SHARED) + price <= self.shared_cap
 
     def settle(self, seen: Seen, cost: int) -> None:
         self.settled += cost
-        self.purse_settled += cost if seen.ticket.purse else 0
+        self.shared_settled += cost if seen.ticket.budget else 0
 
     def answered(self, prediction: str = "") -> None:
         self.answers.append((self.now, prediction))
@@ -121,18 +134,46 @@ class Books:
         self.cooldown_until = max(self.cooldown_until, self.now + (retry_after or FIRST_COOLDOWN))
         self.gentle = 1
 
+    def needs(self, seen: Seen) -> list[Out]:
+        """What it needs and is out."""
+        names = ("api", "storage", f"model:{seen.ticket.model}")
+        return [self.outages[name] for name in names if name in self.outages]
+
+    def is_held(self, seen: Seen) -> bool:
+        """Whether it needs what is out, and must not be its next probe yet."""
+        attempt = seen.ticket.attempt_key
+        return any(out.probe != attempt and (self.now < out.probe_at or self.probes(out)) for out in self.needs(seen))
+
+    def probes(self, out: Out) -> bool:
+        """Whether an outage's probe is under way."""
+        probe = self.attempts.get(out.probe)
+        return bool(probe and probe.state != "waiting" and self.now < out.until)
+
+    def failed(self, name: str, pause: float) -> None:
+        out = self.outages.setdefault(name, Out(self.now, pause))
+        if not self.probes(out):
+            if self.now >= out.probe_at:
+                out.probe_at = self.now + pause
+            out.probe = ""
+
     def granted(self, attempt: str) -> None:
         """A hand-off, or a grant to the caller itself: every limit must allow it, and its turn must have come."""
         seen = self.attempts[attempt]
         assert not self.silent(seen.process), "nothing is granted to who may be dead"
         assert not self.stopped and self.now >= self.cooldown_until, "nothing is granted in a stop or a cooldown"
+        assert not self.is_held(seen), "nothing that needs what is out is granted, but one probe"
         for rival in self.attempts.values():
             if (
                 rival.state == "waiting"
                 and not self.silent(rival.process)
+                and not self.is_held(rival)
                 and not (seen.place_lost or rival.place_lost)
             ):
                 assert seen.turn <= rival.turn, "first come, first served"
+        for name, out in self.outages.items():
+            if out in self.needs(seen):
+                out.probe = attempt
+                out.until = self.now + (SLOT_SECONDS if name.startswith("model:") else PROBE_SECONDS)
         seen.state, seen.granted_at = "granted", self.now
         states = [seen.state for seen in self.attempts.values()]
         open_posts = states.count("granted") + states.count("claimed")
@@ -141,7 +182,7 @@ class Books:
         assert open_posts + recent <= self.limits["per_window"], "a create counts until a window after its answer"
         assert self.gentle is None or open_posts <= self.gentle, "gently, after a 429"
         assert self.budget is None or self.taken() <= self.budget, "the budget"
-        assert self.purse_cap is None or self.taken(PURSE) <= self.purse_cap, "the purse"
+        assert self.shared_cap is None or self.taken(SHARED) <= self.shared_cap, "the shared budget"
 
     def claimed(self, attempt: str) -> None:
         """An intent to create."""
@@ -190,7 +231,9 @@ class Books:
             and open_posts + int(state.limits.get("posts", 0)) < self.limits["per_window"]
             and open_posts < int(state.limits.get("ramp", open_posts + 1))
         )
-        assert not free or all(self.silent(self.attempts[a].process) for a in self.having("waiting")), "an idle slot"
+        assert not free or all(
+            self.silent(self.attempts[a].process) or self.is_held(self.attempts[a]) for a in self.having("waiting")
+        ), "an idle slot"
 
     def agree_with(self, state: State, processes: list[str]) -> None:
         """Books and Redis tell the same, but for the waiters a dead process left in an older copy."""
@@ -201,4 +244,4 @@ class Books:
             assert state.ticket_of(attempt)[1] not in processes, f"{attempt} was given back"
         spent = sum(int(cost) for name, cost in state.spend.items() if name != "reserved")
         assert spent == self.settled, "each cost is settled once"
-        assert int(state.purse.get("spent", 0)) == self.purse_settled
+        assert int(state.shared.get("spent", 0)) == self.shared_settled

@@ -12,7 +12,7 @@ end
 release(call.id, record)
 redis.call('SREM', key('batch', record.batch, 'out'), call.id)
 clear(call.id, attempts)
-if #attempts > 0 then -- what they cost is spent, whatever becomes of it
+if #attempts > 0 then -- their cost is spent in any case
   redis.call('HINCRBY', key('batch', record.batch), 'cost', whole(cost - (tonumber(record.booked) or 0)))
   begun = cjson.encode({
     attempt = record.attempt, model = record.model, attempts = record.attempts, booked = whole(cost),
