@@ -18,7 +18,7 @@ from typing import Any, Self
 from replibatch import contents
 from replibatch.errors import RequestError
 from replibatch.foreign_text import shown
-from replibatch.money import LARGEST_PRICE_USD, LARGEST_USD
+from replibatch.money import LARGEST_PRICE_USD
 from replibatch.untrusted import arguments
 
 DEPTH_LOOKED_AT = 40
@@ -79,15 +79,12 @@ def _is_number_that_travels(value: object) -> bool:
     return not isinstance(value, int) or abs(value) < LARGEST_WHOLE
 
 
-def check_amount(name: str, usd: object, most_usd: float = LARGEST_USD) -> None:
-    """Refuse what is no amount of money; None is none, and fine.
-
-    Raises:
-        RequestError: it is negative, not finite, more than the most, or no number.
-    """
+def _check_price(usd: object) -> None:
+    if usd is None:
+        return
     is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
-    if usd is not None and not (is_number and 0 <= usd <= most_usd):  # type: ignore[operator]  # a number by then
-        raise RequestError(f"{name} is {shown(usd)}; allowed: dollars from 0 to {most_usd:,.0f}")
+    if not is_number or not 0 <= usd <= LARGEST_PRICE_USD:  # type: ignore[operator]  # a number, by the first half
+        raise RequestError(f"max_price_usd is {shown(usd)}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
 
 
 @dataclass
@@ -129,7 +126,7 @@ class BatchRequest:
         if not _is_text(self.model_name):
             allowed = "a model's name, as in 'qwen/qwen-image'"
             raise RequestError(f"model_name is {shown(self.model_name)}; allowed: {allowed}")
-        check_amount("max_price_usd", self.max_price_usd, LARGEST_PRICE_USD)
+        _check_price(self.max_price_usd)
         optional = {"output_filepath": self.output_filepath, "request_id": self.request_id}
         for name, text in optional.items():
             if text is not None and not _is_text(text):

@@ -16,7 +16,7 @@ from replibatch.jobs.batch_state import BatchState, Finished
 from replibatch.jobs.batches import RETRIED_AT_ONCE
 from replibatch.jobs.holds import BUDGET, PAUSED, stop_of
 from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
-from replibatch.requests import BatchResult, State, check_amount
+from replibatch.requests import BatchResult, State
 from replibatch.storage.containment import Place
 
 
@@ -233,7 +233,6 @@ class Batch:
             max_cost_usd: the new budget of the batch, and of those that share it (runs of one list into one folder);
                 None keeps the old one.
         """
-        check_amount("max_cost_usd", max_cost_usd)
         if max_cost_usd is not None:
             self._producer.limiter.set_budget(self._producer.batches.budget(self.id), max_cost_usd)
         self._producer.limiter.resume(forget=True)

@@ -13,7 +13,7 @@ from replibatch.foreign_text import shown
 from replibatch.jobs import Packer, PendingEntry
 from replibatch.producer.batch import Batch
 from replibatch.producer.producer import Producer
-from replibatch.requests import BatchRequest, check_amount, new_id
+from replibatch.requests import BatchRequest, new_id
 from replibatch.routing import Routed
 
 LARGEST = 1_000_000  # bound of a batch
@@ -71,7 +71,6 @@ def submit(
     Raises:
         RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
     """
-    check_amount("max_cost_usd", max_cost_usd)
     if isinstance(requests, Sequence):
         for request in requests:  # all of it, before any of it is paid for
             producer.prepare.check(request)

@@ -96,7 +96,7 @@ def test_a_price_that_is_not_known_fits_no_budget_and_reserves_nothing(account: 
     assert account.limiter.acquire(Ticket("unknown", 1, None))[0] == Standing.UNAFFORDABLE
     account.limiter.store_limits({"budget": None})
     account.limiter.heartbeat({})
-    account.limiter.fill_purse("capped", 5.0)
+    account.limiter.set_budget("capped", 5.0)
     assert account.limiter.acquire(Ticket("unknown", 1, None, "capped"))[0] == Standing.UNAFFORDABLE
     assert account.limiter.acquire(Ticket("unknown", 1, None, "open"))[0] == Standing.CLAIMED
     assert account.spent() == (0.0, 0.0)
@@ -137,5 +137,5 @@ def test_the_month_s_spend_only_grows_whatever_is_said_of_prices(
 
 @pytest.mark.parametrize("usd", [-1, math.nan, math.inf, 1e10])
 def test_a_budget_is_an_amount(account: Account, usd: float) -> None:
-    with pytest.raises(ValueError, match="no amount"):
-        account.limiter.fill_purse("batch", usd)
+    with pytest.raises(ValueError, match="max_cost_usd is"):
+        account.limiter.set_budget("batch", usd)
