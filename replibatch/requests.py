@@ -348,6 +348,13 @@ class BatchResult:
         """The paths of `files`."""
         return [file.path for file in self.files]
 
+    @property
+    def known_cost_usd(self) -> float:
+        """What of `cost_usd` is known."""
+        if self.cost_usd is not None:
+            return self.cost_usd
+        return round(sum(attempt.cost_usd or 0.0 for attempt in self.attempts), 6)
+
     def to_json(self) -> dict[str, Any]:
         """A dict for JSON: a line of `results.jsonl`."""
         return {**asdict(self), "file_paths": self.file_paths}

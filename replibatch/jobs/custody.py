@@ -131,7 +131,7 @@ class Jobs:
             **self._custody(record),
             state=state.value,
             result=pack_result(result),
-            cost=to_micro(_known_usd(result)),
+            cost=to_micro(result.known_cost_usd),
             capacity=self.capacity,
             counts=counted(result),
         )
@@ -260,10 +260,3 @@ def _readable(generation_id: str, flat: list[str]) -> Record | None:
 
         structlog.get_logger(__name__).exception("its record cannot be read", generation=generation_id)
         return None
-
-
-def _known_usd(result: BatchResult) -> float:
-    """The cost of a result; of one that is not known whole, the part that is."""
-    if result.cost_usd is not None:
-        return result.cost_usd
-    return sum(attempt.cost_usd or 0.0 for attempt in result.attempts)
