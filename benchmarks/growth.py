@@ -139,7 +139,7 @@ def _at_the_gate(redis: Redis, slots: int) -> Iterator[None]:
     for ticket in itertools.islice(tickets, slots):
         beat.when_due(limiter)
         assert limiter.acquire(ticket)[0] == Standing.CLAIMED
-        run_together(redis, limiter.created(ticket, ticket.attempt_key))
+        run_together(redis, limiter.created_step(ticket, ticket.attempt_key))
         holding.append(ticket)
     waiting = deque(itertools.islice(tickets, capacity_for(slots) - slots))
     for ticket in waiting:
@@ -147,10 +147,10 @@ def _at_the_gate(redis: Redis, slots: int) -> Iterator[None]:
         assert limiter.acquire(ticket)[0] == Standing.WAITING
     while True:
         beat.when_due(limiter)
-        run_together(redis, limiter.released(holding.popleft(), PRICE_USD))
+        run_together(redis, limiter.released_step(holding.popleft(), PRICE_USD))
         first = waiting.popleft()
         assert limiter.claim([first])[0] == [Standing.CLAIMED]
-        run_together(redis, limiter.created(first, first.attempt_key))
+        run_together(redis, limiter.created_step(first, first.attempt_key))
         holding.append(first)
         waiting.append(next(tickets))
         assert limiter.acquire(waiting[-1])[0] == Standing.WAITING
@@ -169,7 +169,7 @@ def _in_a_batch(redis: Redis, requests: int, slots: int) -> Iterator[None]:
         message = queue.popleft()
         record = jobs.take(message.id, message.attempt)
         assert record is not None
-        assert run_together(redis, jobs.created(record, f"prediction-{record.id}")) == ["ok"]
+        assert run_together(redis, jobs.created_step(record, f"prediction-{record.id}")) == ["ok"]
         result = BatchResult(
             request_id=record.request.request_id,
             prompt=record.request.prompt,

@@ -81,7 +81,7 @@ def ours(url: str) -> Iterator[Hold]:
         ticket = Ticket(f"{process}:{next(numbers)}", 1, 0.02)
         assert keeper.acquire(ticket) == Standing.CLAIMED
         yield
-        run_together(redis, limiter.released(ticket, 0.02))
+        run_together(redis, limiter.released_step(ticket, 0.02))
 
     yield hold
     keeper.stop()
@@ -221,18 +221,18 @@ def grow(url: str) -> Table:
                     limiter.heartbeat({})
                 ticket = next(tickets)
                 assert limiter.acquire(ticket)[0] == Standing.CLAIMED
-                run_together(redis, limiter.created(ticket, ticket.attempt_key))
+                run_together(redis, limiter.created_step(ticket, ticket.attempt_key))
                 if len(holding) < concurrent - 1:
                     holding.append(ticket)
                 else:
-                    run_together(redis, limiter.released(ticket, 0.02))
+                    run_together(redis, limiter.released_step(ticket, 0.02))
             kib = sum(redis.memory_usage(key, samples=0) for key in redis.scan_iter("rb:*")) / 1024
             window = (redis.memory_usage(f"{limiter.prefix}window", samples=0) or 0) / 1024
             redis.config_resetstat()
             for _ in range(ROUNDS):
                 ticket = next(tickets)
                 limiter.acquire(ticket)
-                run_together(redis, limiter.released(ticket, 0.02))
+                run_together(redis, limiter.released_step(ticket, 0.02))
             stats = redis.info("commandstats")["cmdstat_evalsha"]
         size = f"{concurrent:,} slots, {per_window:,} a minute"
         rows.append([size, f"{kib:,.0f}", f"{window:,.1f}", f"{stats['usec_per_call']:.0f}"])

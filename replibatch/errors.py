@@ -27,6 +27,9 @@
         ├── ModelMissing                   404: Replicate has no such model
         ├── Interrupted                    the model was overloaded or interrupted and says: try again
         ├── InputDropped                   Replicate has dropped an uploaded file before the model read it
+        ├── AddressRefused                 the model takes files as data URIs alone
+        ├── OverPrice                      it could cost more than the request allows
+        ├── WrongOutput                    succeeded, with an output that is not what the model makes
         ├── Sensitive                      the input or the output was flagged as sensitive
         ├── PredictionFailed               the model failed
         ├── PredictionTimedOut             not finished in the time it was given
@@ -41,7 +44,7 @@ An `AttemptFailure` is for inside; callers see the groups above it, and `BatchRe
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 if TYPE_CHECKING:
     from replibatch.requests import BatchResult
@@ -100,16 +103,45 @@ class ResultTimeout(ReplibatchError, TimeoutError):
 class AccountStopped(ReplibatchError):
     """Nothing can be generated for this account at present; what waits stays resumable."""
 
-    def told(self) -> str:
-        """As the account's state keeps it, and its batches: the error's name and its words."""
-        return f"{type(self).__name__}: {self}"
 
-    @staticmethod
-    def of(told: str) -> AccountStopped:
-        """The error that was told of so."""
-        name, _, message = told.partition(": ")
+class Stop(NamedTuple):
+    """Why an account is stopped, as its state in Redis and its batches keep it.
+
+    Attributes:
+        kind: the name of the error, as `NoCredit`.
+        message: Replicate's words.
+    """
+
+    kind: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+    @classmethod
+    def of(cls, error: AccountStopped) -> Self:
+        """The stop that an error asks for."""
+        return cls(type(error).__name__, str(error))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `str(stop)`."""
+        kind, _, message = text.partition(": ")
+        return cls(kind, message)
+
+    def error(self) -> AccountStopped:
+        """The error that callers meet."""
         kinds: dict[str, type[AccountStopped]] = {kind.__name__: kind for kind in (TokenRefused, NoCredit)}
-        return kinds.get(name, AccountStopped)(message or told)
+        return kinds.get(self.kind, AccountStopped)(self.message or self.kind)
+
+    @property
+    def to_go_on(self) -> str:
+        """How to lift it."""
+        ways = {
+            TokenRefused.__name__: "start workers with a valid REPLICATE_API_TOKEN, then `replibatch resume`",
+            NoCredit.__name__: "add credit at https://replicate.com/account/billing, then `replibatch resume`",
+        }
+        return ways.get(self.kind, "mend the cause, then `replibatch resume`")
 
 
 class TokenRefused(AccountStopped):
@@ -205,10 +237,38 @@ class InvalidInput(AttemptFailure):
 
 
 class ModelMissing(AttemptFailure):
-    """HTTP 404: Replicate has no such model, or not for this account."""
+    """HTTP 404: Replicate has no such model, or not for this account.
+
+    Args:
+        message: which kind of model is missing, and what to do.
+        missing: `official`, `version` or `deployment`.
+    """
 
     reason = "model_missing"
     verdict = Verdict.NEXT_MODEL
+
+    def __init__(self, message: str, missing: str = "official") -> None:
+        self.missing = missing
+        super().__init__(message)
+
+    @classmethod
+    def of(cls, model: str, words: str) -> Self:
+        """By what the create named.
+
+        Args:
+            model: `owner/name`, `owner/name:version` or `deployment:owner/name`.
+            words: Replicate's.
+        """
+        kind, _, rest = model.partition(":")
+        if kind == "deployment":
+            return cls(f"this account has no deployment {rest}: {words}", "deployment")
+        if rest:
+            return cls(f"Replicate has no version {rest} of {kind}, or not for this account: {words}", "version")
+        return cls(
+            f"Replicate has no official model {model or 'of that name'}: {words} A community model is made by its "
+            f"version alone; `replibatch models add {model or 'owner/name'}` pins the latest",
+            "official",
+        )
 
 
 class Interrupted(AttemptFailure):
@@ -223,6 +283,25 @@ class InputDropped(AttemptFailure):
 
     reason = "input_dropped"
     verdict = Verdict.RETRY
+
+
+class AddressRefused(AttemptFailure):
+    """The model does not take the address of an uploaded file; it gets the file as a data URI."""
+
+    reason = "address_refused"
+    verdict = Verdict.RETRY
+
+
+class OverPrice(AttemptFailure):
+    """Not created: it could cost more than the request allows for one prediction."""
+
+    reason = "over_price"
+
+
+class WrongOutput(AttemptFailure):
+    """The prediction succeeded and was paid for, but its output is not what the model makes: a page, for an image."""
+
+    reason = "no_output"
 
 
 class Sensitive(AttemptFailure):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from os import PathLike, fspath
@@ -16,7 +16,9 @@ from typing import Any, Self
 
 from replibatch import contents
 from replibatch.errors import RequestError
+from replibatch.money import LARGEST_PRICE_USD
 
+DEPTH_LOOKED_AT = 40
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
 
 
@@ -57,38 +59,57 @@ def _can_be_sent(value: object) -> bool:
     return True
 
 
+def _texts_in(value: object, depth: int = 0) -> Iterator[object]:
+    """What lists and objects within an input hold; deeper than anything that is sent it is looked at no more."""
+    if isinstance(value, list | tuple | dict) and depth < DEPTH_LOOKED_AT:
+        for each in (*value, *value.values()) if isinstance(value, dict) else value:
+            yield from _texts_in(each, depth + 1)
+    else:
+        yield value
+
+
+def _check_price(usd: object) -> None:
+    if usd is None:
+        return
+    is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
+    if not is_number or not 0 <= usd <= LARGEST_PRICE_USD:  # type: ignore[operator]  # a number, by the first half
+        raise RequestError(f"max_price_usd is {usd!r}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
+
+
 @dataclass
 class BatchRequest:
     """One generation to make.
 
     Args:
-        prompt: the text, not empty.
+        prompt: the text, not empty; None for a model that takes none.
         model_name: `owner/name`, from the catalogue.
         output_filepath: the file to write; None lets replibatch name it.
         kwargs: the model's other inputs; reference images as paths or URLs.
         request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
+        max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
 
     Raises:
         RequestError: a field of the wrong type, or a text that is empty or not Unicode.
     """
 
-    prompt: str
+    prompt: str | None
     model_name: str
     output_filepath: str | None = None
     kwargs: dict[str, Any] | None = None
     request_id: str | None = None
+    max_price_usd: float | None = None
     idempotent: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.idempotent = self.request_id is not None
         if isinstance(self.output_filepath, PathLike):
             self.output_filepath = fspath(self.output_filepath)
-        for name, value, allowed in (
-            ("prompt", self.prompt, "a text that is not empty"),
-            ("model_name", self.model_name, "a model's name, as in 'qwen/qwen-image'"),
-        ):
-            if not _is_text(value):
-                raise RequestError(f"{name} is {value!r}; allowed: {allowed}")
+        if self.prompt is not None and not _is_text(self.prompt):
+            raise RequestError(f"prompt is {self.prompt!r}; allowed: a text that is not empty")
+        if not _is_text(self.model_name):
+            allowed = "a model's name, as in 'qwen/qwen-image'"
+            raise RequestError(f"model_name is {self.model_name!r}; allowed: {allowed}")
+        _check_price(self.max_price_usd)
         optional = {"output_filepath": self.output_filepath, "request_id": self.request_id}
         for name, text in optional.items():
             if text is not None and not _is_text(text):
@@ -97,9 +118,7 @@ class BatchRequest:
         if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
             raise RequestError(f"kwargs is {given!r}; allowed: a dict of the model's inputs by name")
         for name, value in given.items():
-            if not all(
-                _can_be_sent(text) for text in (name, *(value if isinstance(value, list | tuple) else [value]))
-            ):
+            if not all(_can_be_sent(text) for text in (name, *_texts_in(value))):
                 raise RequestError(f"{name!r} is {value!r}; allowed: Unicode text, without half a surrogate pair")
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
@@ -121,6 +140,8 @@ class RoutedRequest:
         fallback: whether another model may stand in.
         warnings: what routing changed or dropped, for people.
         max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
+        max_price_usd: the most that one prediction may cost; None for whatever its model costs.
+        extension_is_free: whether the file's extension was made up, and follows what the model makes.
     """
 
     request_id: str
@@ -133,6 +154,8 @@ class RoutedRequest:
     fallback: bool = True
     warnings: tuple[str, ...] = ()
     max_retries: int | None = None
+    max_price_usd: float | None = None
+    extension_is_free: bool = False
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
         """Its result where nothing was made."""
@@ -144,7 +167,7 @@ class RoutedRequest:
             success=False,
             error=error,
             attempts=attempts,
-            cost_usd=round(sum(attempt.cost_usd for attempt in attempts), 6),
+            cost_usd=total_usd(attempts),
             state=state,
         )
 
@@ -155,6 +178,7 @@ class RoutedRequest:
             key: value
             for key, value in data.items()
             if value not in ([], {}, None) and not (key == "fallback" and value)
+            if not (key == "extension_is_free" and not value)
         }
 
     @classmethod
@@ -177,7 +201,7 @@ class Attempt:
         reason: why it failed, in a word (`sensitive`, `timeout`, …); None for a success.
         message: the same in Replicate's own words.
         seconds: from the grant to the end.
-        cost_usd: what Replicate charges for it, by the catalogue's price.
+        cost_usd: what Replicate charges for it, by the catalogue's price; None where that is not known.
     """
 
     model: str
@@ -186,7 +210,13 @@ class Attempt:
     reason: str | None
     message: str | None
     seconds: float
-    cost_usd: float
+    cost_usd: float | None
+
+
+def total_usd(attempts: Iterable[Attempt]) -> float | None:
+    """What attempts cost together; None where the cost of one is not known."""
+    costs = [attempt.cost_usd for attempt in attempts]
+    return None if None in costs else round(sum(cost for cost in costs if cost is not None), 6)
 
 
 @dataclass(frozen=True)
@@ -239,7 +269,7 @@ class BatchResult:
         duration: seconds from the first grant to the end.
         warnings: what was changed on the way: inputs dropped, models switched.
         attempts: every attempt, in order.
-        cost_usd: what all attempts cost.
+        cost_usd: what all attempts cost; None where that is not known.
         placeholder: whether the file is the black image.
         state: the final state.
         inputs: what the last model was given, seed included: enough to make it again.
@@ -255,7 +285,7 @@ class BatchResult:
     duration: float = 0.0
     warnings: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
     placeholder: bool = False
     state: State = State.SUCCEEDED
     inputs: dict[str, Any] = field(default_factory=dict)

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from replibatch.limits import limiter
-from replibatch.redisdb.scripts import Script
+from replibatch.redisdb.scripts import COMMON, Script
 from tests.histories.run import run_histories, tell
 from tests.histories.stories import STORIES
 from tests.support.redis_server import RedisServer
@@ -77,9 +77,9 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "who can never be granted waits": ("acquire", "  if not affordable(ticket) then return { 'unaffordable', -1 } end\n", ""),
     "an older owner adopts": ("adopt", "if call.fence < ticket.fence then return 'fenced' end\n", ""),
     "a slot that lapses costs nothing": ("limiter", "    spend(ticket, ticket.price) -- unknown whether it was charged: counted as if\n", ""),
-    "a purse has no cap": ("limiter", "ticket.price > tonumber(purse[1]) then", "false then"),
-    "what a purse has spent is not counted": ("limiter", "(tonumber(purse[2]) or 0) + (tonumber(purse[3]) or 0)", "(tonumber(purse[3]) or 0)"),
-    "what is reserved of a purse is not counted": ("limiter", "(tonumber(purse[2]) or 0) + (tonumber(purse[3]) or 0)", "(tonumber(purse[2]) or 0)"),
+    "a budget has no cap": ("limiter", "ticket.price > tonumber(budget[1]) then", "false then"),
+    "what a budget has spent is not counted": ("limiter", "(tonumber(budget[2]) or 0) + (tonumber(budget[3]) or 0)", "(tonumber(budget[3]) or 0)"),
+    "what is reserved of a budget is not counted": ("limiter", "(tonumber(budget[2]) or 0) + (tonumber(budget[3]) or 0)", "(tonumber(budget[2]) or 0)"),
     "the unaffordable hold up the line": ("limiter", "    elseif not affordable(ticket) then\n      turn_away(head, ticket, 'unaffordable')\n", "    elseif not affordable(ticket) then\n      break\n"),
     "the price of who waits is not looked at again": ("limiter", "elseif not affordable(ticket) then", "elseif false then"),
     "a waiter's withdrawal frees a slot": ("release", "if redis.call('ZSCORE', SLOTS, call.attempt) then", "do"),
@@ -94,7 +94,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "a trusted state is rebuilt": ("rebuild", "if is_trusted() then\n  save()\n  return { -1, {} }\nend\n", ""),
     "any snapshot will do": ("report", "if kept.clock > number('restored') then", "do"),
     "an older copy's limits stay": ("report", "if not PASSING[field] then set(field, tonumber(limits[field]) or limits[field]) end", "if not PASSING[field] and limits[field] then set(field, tonumber(limits[field]) or limits[field]) end"),
-    "an older copy's stored limits stay": ("report", "    redis.call('DEL', PREFIX .. 'limits:stored')\n", ""),
+    "an older copy's stored limits stay": ("report", "    redis.call('DEL', key('limits', 'stored'))\n", ""),
     "what was spent is forgotten": ("report", "if kept.spend[i] ~= 'reserved' then", "if false then"),
     "an earlier owner's report counts": ("report", "if fence >= ticket.fence then", "do"),
     "what is held again is not reserved": ("report", "if not redis.call('ZSCORE', SLOTS, attempt) then reserve(ticket, 1) end", ""),
@@ -111,8 +111,8 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "predictions beyond the list are not counted": ("rebuild", "for _ in pairs(attempt_of) do posts[#posts + 1] = now end", ""),
     "a prediction is counted twice once its answer comes": ("answer", "  if orphan then\n", "  if false then\n"),
     "a stop cannot be lifted": ("resume", "  set('stopped', nil)\n", ""),
-    "a start lifts any stop": ("resume", "(call.only == '' or string.match(state.stopped, '^[^:]*') == call.only)", "true"),
-    "a later stop hides the first": ("stop", "if not state.stopped then set('stopped', call.why) end", "set('stopped', call.why)"),
+    "a start lifts any stop": ("resume", "(call.only == '' or state.stopped == call.only)", "true"),
+    "a later stop hides the first": ("stop", "if not state.stopped then", "do"),
     "a cooldown outlasts the stop": ("resume", "  set('cooldown_until', nil)\n", ""),
 }  # fmt: skip
 
@@ -125,7 +125,9 @@ def caught(name: str, url: str) -> tuple[bool, float]:
     texts[file] = texts[file].replace(standing, instead)
     originals = dict(limiter._SCRIPTS)
     for script in originals:
-        limiter._SCRIPTS[script] = Script.of_text("\n".join(texts[part] for part in limiter._FILES[script]))
+        limiter._SCRIPTS[script] = Script.of_text(
+            "\n".join([COMMON, *(texts[part] for part in limiter._FILES[script])])
+        )
     began = time.monotonic()
     try:
         with contextlib.redirect_stdout(io.StringIO()):

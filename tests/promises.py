@@ -43,7 +43,7 @@ BREAKS = {
     "P1: a slot is freed when its worker dies": Break(
         "replibatch/execution/takeover.py",
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
-        "        run_together(self._context.redis, self._context.limiter.released(self._ticket(record), 0.0))\n"
+        "        self._context.limiter.release(self._ticket(record))\n"
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
         f"{TAKEOVER}::test_told_to_stop_with_fifty_predictions_running",
     ),
@@ -69,13 +69,13 @@ BREAKS = {
     ),
     "P3: a lost create is taken for none at once": Break(
         "replibatch/execution/reconcile.py",
-        "if began - search.began < self._settle_seconds or search.looks < LOOKS_AT_LEAST:",
+        "if began - search.began < self._settle_seconds or search.polls < POLLS_AT_LEAST:",
         "if False:",
-        "tests/integration/test_reconcile.py::TestAbsent::test_only_after_the_settle_time_and_several_looks",
+        "tests/integration/test_reconcile.py::TestAbsent::test_only_after_the_settle_time_and_several_polls",
     ),
     "P3: a process that stood still sends its create": Break(
-        "replibatch/replicate_api/calls.py",
-        "and not self._may_create()",
+        "replibatch/replicate_api/client.py",
+        "and not may_send()",
         "and False",
         f"{CRASH}::test_stands_still_until_the_others_have_made_everything",
     ),

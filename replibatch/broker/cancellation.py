@@ -1,12 +1,13 @@
-"""Canceling a generation, wherever it is: asked for by its owner, or by Flower's or Celery's Revoke."""
+"""Canceling a generation in any state, for its owner, or for Flower's or Celery's Revoke."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from replibatch.broker.publish import call_linked, celery_state, publish
-from replibatch.errors import PredictionCanceled, ReplibatchError
+from replibatch.broker.publish import call_linked, publish
+from replibatch.broker.results import ResultBackend
+from replibatch.errors import PredictionCanceled
 from replibatch.jobs import Jobs, Record
 from replibatch.requests import Attempt, State
 
@@ -30,8 +31,7 @@ def cancel(app: Celery, jobs: Jobs, generation_id: str) -> bool:
     jobs.ask_to_cancel(generation_id)
     if record := jobs.take(generation_id, attempt):
         canceled = record.request.unmade(State.CANCELED, "canceled", _attempts(record))
-        notice = celery_state(app, generation_id, "FAILURE", ReplibatchError("canceled"))
-        if settled := jobs.settle(record, State.CANCELED, canceled, notice):
+        if settled := jobs.settle(record, State.CANCELED, canceled, ResultBackend(app).canceled(generation_id)):
             publish(app, jobs, settled.messages)
             call_linked(app, jobs, settled.calls)
         _tell_flower(app, generation_id)
@@ -39,7 +39,7 @@ def cancel(app: Celery, jobs: Jobs, generation_id: str) -> bool:
 
 
 def _attempts(record: Record) -> tuple[Attempt, ...]:
-    """All attempts, the one included whose prediction has ended and whose output nobody has saved yet."""
+    """All attempts, including one with an ended prediction and an output that is not saved yet."""
     if not record.prediction_id:
         return record.attempts
     began = record.created_at or time.monotonic()
@@ -56,6 +56,6 @@ def _attempts(record: Record) -> tuple[Attempt, ...]:
 
 
 def _tell_flower(app: Celery, generation_id: str) -> None:
-    """No task of it will run, so that it is over is said here."""
+    """No task will run for it, so this process sends the event of its end."""
     with app.events.default_dispatcher() as events:
         events.send("task-revoked", uuid=generation_id, terminated=False, signum=None, expired=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from replibatch.jobs import Call, Jobs, Message, Notice
+from replibatch.jobs import Call, Jobs, Message
 from replibatch.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def send(app: Celery, messages: Iterable[Message]) -> None:
 def call_linked(app: Celery, jobs: Jobs, calls: Iterable[Call]) -> None:
     """Call applications' own tasks with results, as their own code would, and note that they are called.
 
-    The queue is given as an object: under its bare name Celery would add it to the app's own, and a worker that
-    reconnects would consume what is the application's.
+    The queue is given as an object: under its bare name Celery would add it to the app's own queues, and a worker
+    that reconnects would consume the application's messages.
     """
     from kombu.entity import Exchange, Queue  # noqa: PLC0415  # Celery's: loaded with the app
 
@@ -66,23 +66,6 @@ def call_linked(app: Celery, jobs: Jobs, calls: Iterable[Call]) -> None:
         jobs.called(call)
 
 
-def celery_state(app: Celery, task_id: str, state: str, outcome: Any, request: Any = None) -> Notice:
-    """What Celery's result backend says of a task, for the records to write with its own.
-
-    Celery's own `store_result` would come before or after that, and may come late.
-
-    Args:
-        app: of the account's queue.
-        task_id: the generation's.
-        state: one of Celery's.
-        outcome: a result, or the error of a failure.
-        request: the task's, where the result is to tell of it, too.
-    """
-    backend = app.backend
-    meta = backend._get_result_meta(backend.encode_result(outcome, state), state, None, request)
-    return Notice(backend.get_key_for_task(task_id), backend.encode({**meta, "task_id": task_id}), backend.expires)
-
-
 def options(message: Message) -> dict[str, Any]:
     """How a message looks from outside: in Flower one row, with model and attempt."""
     return {
@@ -90,5 +73,5 @@ def options(message: Message) -> dict[str, Any]:
         "retries": message.attempt - 1,
         "shadow": f"generate[{message.model}]",
         "argsrepr": f"(attempt {message.attempt} on {message.model})",
-        "ignore_result": True,  # the records tells it: celery_state
+        "ignore_result": True,  # the records write it: `broker.results`
     }

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -18,12 +19,17 @@ from pydantic import ValidationError
 
 from replibatch.catalog.inputs import InputSpec
 from replibatch.catalog.models import Edge, Model
+from replibatch.catalog.prices import Price
 from replibatch.errors import SettingsError, UnsupportedModel
 
 BUILT_IN = "catalog.toml"
 USER_FILE = Path("replibatch.toml")
 REFERENCE_IMAGES = "reference_images"
-MODEL_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+MODEL_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?|deployment:[\w.-]+/[\w.-]+")
+PAGE = re.compile(r"(?:https?://)?(?:www\.)?replicate\.com/([\w.-]+/[\w.-]+)(?:[/?#].*)?")
+LIKENESS = 0.6  # of names, as difflib measures it
+PROMPT = {"type": "string", "required": True}
+PRICE_KEYS = ("price_usd", "price_unit", "prices", "input_token_usd", "amount_param", "most_units")
 # What pydantic's words leave unclear to the writer of a TOML file.
 UNION_MEMBERS = ("int", "float", "str")
 WORDS = {
@@ -49,11 +55,13 @@ class Catalog:
         models: by name, in the order of the files.
         one_reference: who takes a single reference image for an image model that takes none.
         several_references: who takes more of them.
+        changes: what the user's file changes of the built-in prices and chains, a line each, for people.
     """
 
     models: Mapping[str, Model]
     one_reference: Model
     several_references: Model
+    changes: tuple[str, ...] = ()
 
     def get(self, name: str) -> Model:
         """The model of that name.
@@ -62,10 +70,30 @@ class Catalog:
             UnsupportedModel: naming the supported ones.
         """
         if name not in self.models:
+            supported = ", ".join(self.models)
             raise UnsupportedModel(
-                f"Model '{name}' is not supported. Please use one of the supported models: {', '.join(self.models)}"
+                f"Model '{name}' is not supported. Please use one of the supported models: {supported}"
+                f"{self._hint(name)}"
             )
         return self.models[name]
+
+    def _hint(self, name: str) -> str:
+        """What may have been meant by a name, and how any other model of Replicate's is added."""
+        address = address_of(name)
+        close = self._like(address)
+        meant = f"; did you mean {close}?" if close else ""
+        if address == close or not MODEL_NAME.fullmatch(address):
+            return meant
+        return f"{meant}; `replibatch models add {address}` adds it"
+
+    def _like(self, name: str) -> str | None:
+        """The model that a name most resembles: with its owner left out, or mistyped."""
+        bare = name.rpartition("/")[2].partition(":")[0].lower()
+        by_name = {known.rpartition("/")[2].lower(): known for known in self.models}
+        if name in self.models or bare in by_name:
+            return name if name in self.models else by_name[bare]
+        close = get_close_matches(name, self.models, 1, LIKENESS)
+        return close[0] if close else next((by_name[each] for each in get_close_matches(bare, by_name, 1)), None)
 
     def subset(self, name: str) -> dict[str, Model]:
         """Every model that a request for this one may end at, itself first: through routing and fallbacks."""
@@ -81,12 +109,19 @@ class Catalog:
         return found
 
 
+def address_of(name: str) -> str:
+    """A model's name, where the address of its page was given."""
+    page = PAGE.fullmatch(name.strip())
+    return page[1] if page else name.strip()
+
+
 def load(user_toml: Path | None = None, *, published: Callable[[str], Tables] = lambda _: {}) -> Catalog:
     """The built-in catalogue with the user's own laid over it.
 
     Args:
         user_toml: the user's file; None takes `replibatch.toml` in the working directory, if it is there.
-        published: gives the inputs that a model of the user's own publishes itself.
+        published: gives what a model of the user's own publishes itself, as a table, by its name, or by
+            `name:version`; an empty one where that is not known.
 
     Raises:
         SettingsError: naming the file, the model, the key, what was found and what is allowed.
@@ -103,7 +138,13 @@ def load(user_toml: Path | None = None, *, published: Callable[[str], Tables] = 
     takers = tables[REFERENCE_IMAGES]
     if unknown := takers.keys() - {"one", "several"}:
         raise SettingsError(f"{source}: {REFERENCE_IMAGES} has {min(unknown)!r}; allowed: one, several")
-    return Catalog(models, *(_taker(which, takers[which], models, source) for which in ("one", "several")))
+    one, several = (_taker(which, takers[which], models, source) for which in ("one", "several"))
+    return Catalog(models, one, several, tuple(_changes(tables, source)))
+
+
+def built_in_names() -> frozenset[str]:
+    """The models of the built-in catalogue."""
+    return frozenset(name for name in _built_in() if name != REFERENCE_IMAGES)
 
 
 @cache
@@ -131,19 +172,41 @@ def _laid_over(base: Tables, user: Tables, source: str, published: Callable[[str
             raise SettingsError(
                 f'{source}: {name!r} is no model; allowed: tables named ["owner/name"], and [{REFERENCE_IMAGES}]'
             )
-        below = base.get(name) or {"inputs": published(name)}
+        below = base.get(name) or _own(name, table, published)
         laid[name] = {**below, **table}
         if isinstance(table.get("inputs"), dict):
             laid[name]["inputs"] = _inputs_laid_over(below.get("inputs", {}), table["inputs"])
     return laid
 
 
+def _own(name: str, table: Tables, published: Callable[[str], Tables]) -> Tables:
+    """What lies under the user's table of a model of their own: what it publishes, or that this is not known."""
+    version = table.get("version")
+    below = published(f"{name}:{version}" if isinstance(version, str) and ":" not in name else name)
+    return {"kind": "file", "inputs_known": False, "inputs": {"prompt": "string"}, **below}
+
+
+def _changes(tables: Tables, source: str) -> Iterator[str]:
+    """What differs from the built-in prices and chains."""
+    for name, before in _built_in().items():
+        now = tables[name]
+        if now is before:
+            continue
+        if any(now.get(key) != before.get(key) for key in PRICE_KEYS):
+            prices = [f"${each.get('price_usd')} a {each.get('price_unit', 'call')}" for each in (before, now)]
+            yield f"{source} changes the price of {name} from {prices[0]} to {prices[1]}"
+        if now.get("fallback") != before.get("fallback"):
+            yield f"{source} changes the fallback of {name}"
+        if name == REFERENCE_IMAGES:
+            yield f"{source} changes who takes reference images"
+
+
 def _inputs_laid_over(base: Tables, user: Tables) -> Tables:
     laid = dict(base)
     for name, spec in user.items():
         below = base.get(name)
-        if below is not None and spec is False:
-            del laid[name]
+        if spec is False:
+            laid.pop(name, None)
         elif below is not None and isinstance(spec, dict):
             laid[name] = {**({"type": below} if isinstance(below, str) else below), **spec}
         else:
@@ -155,6 +218,8 @@ def _model(name: str, table: Tables, source: str) -> Model:
     if "name" in table:
         raise SettingsError(f"{source}: {name}: unknown key 'name'; a model is named by its table")
     reference_max = {"reference_max": 1} if "reference_param" in table else {}
+    if name in _built_in() and isinstance(table.get("inputs"), dict) and "prompt" not in table["inputs"]:
+        table = {**table, "inputs": {"prompt": PROMPT, **table["inputs"]}}
     try:
         return Model.from_json({"inputs": {}, **reference_max, **table, "name": name})
     except ValidationError as error:
@@ -191,7 +256,7 @@ def _one_line(error: ValidationError) -> str:
     path, words = ".".join(loc), problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     match problem["type"]:
         case "unexpected_keyword_argument":
-            kind = {"inputs": InputSpec, "fallback": Edge}.get(loc[0], Model)
+            kind = {"inputs": InputSpec, "fallback": Edge, "prices": Price}.get(loc[0], Model)
             keys = ", ".join(each.name for each in fields(kind) if each.name != "name")
             return f"unknown key {path!r}; allowed: {keys}"
         case "missing":

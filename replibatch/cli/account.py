@@ -6,7 +6,6 @@ import click
 from redis.exceptions import RedisError
 
 from replibatch.errors import SettingsError
-from replibatch.limits.status import workers_of
 from replibatch.producer import Producer, open_producer
 from replibatch.settings import Settings
 
@@ -50,7 +49,7 @@ def say_if_no_worker(producer: Producer, embedded_hint: str = "") -> None:
 
     if producer.embedded and not embedded_hint:
         return
-    if workers_of(producer.limiter.status()):
+    if producer.limiter.status().workers:
         return
     hint = f"{embedded_hint} or `replibatch worker`" if producer.embedded else "`replibatch worker`"
     click.echo(f"replibatch: no worker answers; it waits until there is one: {hint}", err=True)

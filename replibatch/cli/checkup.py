@@ -5,19 +5,16 @@ from __future__ import annotations
 import time
 import warnings
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from replibatch import embedded
-from replibatch.cli.formatting import how_to_go_on
 from replibatch.errors import AccountStopped, ReplibatchError, SettingsError
-from replibatch.limits import Limiter
+from replibatch.limits import AccountStatus, Limiter
 from replibatch.limits.process import process_name
 from replibatch.limits.reads import Reads
-from replibatch.limits.status import workers_of
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.health import Finding, Health, check_server, unreachable
 from replibatch.replicate_api import ReplicateAPI
@@ -103,7 +100,6 @@ def check_token(settings: Settings, redis: Redis | None) -> Finding:
         server,
         token,
         await_read=Reads(redis, settings).wait if redis is not None else lambda: None,
-        may_create=lambda: False,
         settle_seconds=settings.settle_seconds,
     )
     try:
@@ -152,26 +148,26 @@ def judge_clock(ahead_seconds: float) -> Finding:
     return Finding("clock", Health.OK, f"within {max(0.1, abs(ahead_seconds)):.1f} s of Redis'")
 
 
-def check_account(settings: Settings, now: dict[str, Any]) -> Finding:
+def check_account(settings: Settings, now: AccountStatus) -> Finding:
     """Whether the account may work.
 
     Args:
         settings: which account.
         now: from `Limiter.status`.
     """
-    if stopped := now.get("stopped"):
-        return Finding("account", Health.WRONG, f"stopped: {stopped}", how_to_go_on(stopped))
+    if now.stop:
+        return Finding("account", Health.WRONG, f"stopped: {now.stop}", now.stop.to_go_on)
     return Finding("account", Health.OK, f"{settings.account_key} is free to work")
 
 
-def check_workers(settings: Settings, now: dict[str, Any]) -> Finding:
+def check_workers(settings: Settings, now: AccountStatus) -> Finding:
     """Who has been heard of within a lease, and works.
 
     Args:
         settings: whether the mode is embedded.
         now: from `Limiter.status`.
     """
-    names = workers_of(now)
+    names = now.workers
     if names:
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         return Finding("workers", Health.OK, f"{len(names):,} live: {', '.join(names[:NAMED])}{more}")

@@ -22,8 +22,10 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
-def dollars(amount: float) -> str:
-    """`$12.30`; with a tenth of a cent where cents would hide it."""
+def dollars(amount: float | None) -> str:
+    """`$12.30`; with a tenth of a cent where cents would hide it; what nobody knows is `unknown`."""
+    if amount is None:
+        return "unknown"
     cents = round(amount * 100, 6)
     return f"${amount:,.2f}" if cents >= 100 or cents == int(cents) else f"${amount:,.3f}"
 
@@ -68,17 +70,5 @@ def closing(tally: Tally) -> str:
         parts.append(f"{left:,} not started" if left else "")
     if tally.skipped:
         parts.append(f"{tally.skipped:,} made before")
-    return f"{', '.join(parts)}; {dollars(tally.cost_usd)} in {duration(tally.seconds)}"
-
-
-def how_to_go_on(stopped: str) -> str:
-    """What to do about an account that is stopped.
-
-    Args:
-        stopped: why, from `Limiter.status`: the error's name and its words.
-    """
-    ways = {
-        "TokenRefused": "start workers with a valid token in REPLICATE_API_TOKEN, then `replibatch resume`",
-        "NoCredit": "add credit at https://replicate.com/account/billing, then `replibatch resume`",
-    }
-    return ways.get(stopped.partition(":")[0], "mend it, then `replibatch resume`")
+    unpriced = f" and {count(tally.unpriced, 'item')} of unknown cost" if tally.unpriced else ""
+    return f"{', '.join(parts)}; {dollars(tally.cost_usd)}{unpriced} in {duration(tally.seconds)}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import structlog
-from redis.exceptions import RedisError
 
 from replibatch.execution.context import WorkerContext
+from replibatch.redisdb import keys
+from replibatch.redisdb.loop import Loop
 from replibatch.storage.names import IDENTITY
 
 log = structlog.get_logger(__name__)
@@ -18,39 +18,34 @@ MARGIN_SECONDS = 24 * 3600  # a request may name a file its process had kept a w
 
 
 class Cleanup:
-    """Removes reference images nobody can need any more, and puts the storage's identity back where it was deleted.
+    """Removes reference images that no request can need any more; puts a deleted identity of the storage back.
 
     Args:
         context: the process's context.
-        identity: the storage's, as this worker has told the others; None in embedded mode.
-        round_seconds: how often it looks.
+        identity: the storage's, as this worker reported it to the others; None in embedded mode.
+        round_seconds: the pause between two rounds.
     """
 
     def __init__(self, context: WorkerContext, identity: str | None, *, round_seconds: float = 60.0) -> None:
         self._context = context
         self._round_seconds = round_seconds
         self._identity = identity
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="cleanup", daemon=True)
+        self._loop = Loop("cleanup", self._step, away_seconds=round_seconds)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """End."""
-        self._stopping.set()
-        self._thread.join(1)
+        self._loop.stop(1)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._make_rounds()
-            except (RedisError, OSError) as error:
-                log.warning("the storage was not looked after", error=str(error))
-            except Exception:  # the next round may go better
-                log.exception("unexpected")
-            self._stopping.wait(self._round_seconds)
+    def _step(self) -> float:
+        try:
+            self._make_rounds()
+        except OSError as error:
+            log.warning("could not look after the storage", error=str(error))
+        return self._round_seconds
 
     def _make_rounds(self) -> None:
         context = self._context
@@ -60,14 +55,12 @@ class Cleanup:
                 f"put the old one back with its {IDENTITY}",
                 storage=context.storage.where,
             )
-        mine = context.redis.set(
-            f"{context.jobs.prefix}inputs:removing", context.process, nx=True, ex=REMOVAL_SECONDS
-        )
+        mine = context.redis.set(keys.REMOVING.at(context.jobs.prefix), context.process, nx=True, ex=REMOVAL_SECONDS)
         if mine and (removed := context.storage.remove_inputs(self._unused_seconds())):
             log.info("reference images removed", count=removed)
 
     def _unused_seconds(self) -> float:
-        """A file last kept longer ago than this is named by no record: no batch, no job on its way, no result."""
+        """The age from which no record can name a file any more: no batch, no job on its way, no result."""
         context, now = self._context, time.time()
         oldest = min(context.batches.oldest_opened(), context.jobs.oldest_asked(), now)
         return max(context.settings.keep_seconds, now - oldest) + MARGIN_SECONDS

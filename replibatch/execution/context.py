@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from queue import SimpleQueue
 from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
 
+from replibatch import catalog
+from replibatch.broker.results import ResultBackend
+from replibatch.catalog import Model
+from replibatch.catalog.published import InFolder, InRedis, folder_for
 from replibatch.errors import SettingsError
-from replibatch.execution.chains import Chains
 from replibatch.execution.credentials import Credentials
+from replibatch.execution.learned import Learned
+from replibatch.execution.pricing import PriceList, Quote
 from replibatch.execution.rebuild import Rebuild
 from replibatch.execution.reconcile import Reconciler
 from replibatch.execution.uploads import Uploads
@@ -35,23 +42,33 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_SECONDS = 120.0  # a worker waits this long for a Redis that is away
 OVERDUE_SECONDS = 15.0  # past its deadline a prediction is canceled here, should Replicate not have done it
+BATCHES_KEPT = 256  # in memory, with the models of each
 
 
 @dataclass
 class Running:
-    """A generation a thread of this process works on.
+    """A generation that a thread of this process works on, and how other threads reach that one.
 
     Attributes:
-        attempt_key: what it is called at the limiter.
-        news: set when there is something to look at: an end, a cancel, a drain.
+        attempt_key: the attempt's name at the limiter.
+        mail: a prediction that is over; None where there is something else to look at: a cancel, a drain.
         canceled: whether its owner wants it canceled.
         superseded: whether custody was lost, and another thread of this process has it now.
     """
 
     attempt_key: str
-    news: threading.Event = field(default_factory=threading.Event)
+    mail: SimpleQueue[Prediction | None] = field(default_factory=SimpleQueue)
     canceled: bool = False
     superseded: bool = False
+
+    def wake(self) -> None:
+        """Have the thread look again at the flags, and at the process's."""
+        self.mail.put(None)
+
+    def cancel(self) -> None:
+        """Its owner wants it canceled."""
+        self.canceled = True
+        self.wake()
 
 
 class WorkerContext:
@@ -60,14 +77,15 @@ class WorkerContext:
     Args:
         settings: with the token.
         redis_url: the fleet's Redis.
+        results: Celery's, for the notices that are written with the records.
         embedded: whether producer and worker are processes of one user on one machine.
-        report: what the process says of itself with each heartbeat.
+        report: what the process says of itself with each heartbeat; it may change.
         leave: called when this worker must hand its work back and end.
 
     Attributes:
         out_of_patience: set it to wait no longer for a Redis that is away.
         running: the generations that threads of this process work on, by id.
-        tickets: with whose end a slot is given back, by the prediction's id.
+        tickets: the holders of slots, each with its price, by the id of the prediction that frees it with its end.
 
     Raises:
         SettingsError: there is no token.
@@ -77,6 +95,7 @@ class WorkerContext:
         self,
         settings: Settings,
         redis_url: str,
+        results: ResultBackend,
         *,
         embedded: bool,
         report: dict[str, Any],
@@ -91,72 +110,86 @@ class WorkerContext:
         self.limiter = Limiter(self.redis, settings, self.process)
         self.jobs = Jobs(self.redis, settings, self.process)
         self.batches = Batches(self.jobs)
-        self.chains = Chains(self.batches)
+        self.results = results
+        self._models_of_batch = lru_cache(maxsize=BATCHES_KEPT)(self._read_models)
         listener = connect(redis_url, longest_block_seconds=LISTEN_SECONDS)
+        state_lost = threading.Event()
         self.waiting_room = WaitingRoom(
-            self.limiter,
-            listener,
-            settings.lease_seconds,
-            lambda: report,
-            lambda: self.recovery.begin(),  # noqa: PLW0108  # it is made below, of what needs the waiting room
+            self.limiter, listener, settings.lease_seconds, report=report.copy, recover=state_lost.set
         )
+        self.credentials = Credentials(self.limiter, report, leave)
         self.api = ReplicateAPI(
             settings.replicate_base_url,
             settings.replicate_api_token,
             await_read=Reads(self.redis, settings).wait,
-            may_create=lambda: self.waiting_room.heartbeat.lived_since(self._custody.confirmed_at),
             settle_seconds=settings.settle_seconds,
-            on_token_refused=lambda why: self.credentials.refused(why),  # noqa: PLW0108  # it is made below
+            on_token_refused=self.credentials.refused,
         )
-        self.credentials = Credentials(self.limiter, report, leave)
-        self._looks = SharedPolls(listener, self.limiter.prefix, lambda: self.waiting_room.in_flight)
-        self.watcher = Watcher(self.api, settings.reads_per_minute / 60, self.free_slots, self._looks)
-        self.recovery = Rebuild(
+        self._shared_polls = SharedPolls(listener, self.limiter.prefix, self.waiting_room)
+        self.watcher = Watcher(self.api, settings.reads_per_minute / 60, self.free_slots, self._shared_polls)
+        self._rebuild = Rebuild(
             self.api,
             self.limiter,
             self.watcher,
+            state_lost,
             prediction_timeout_seconds=settings.prediction_timeout_seconds,
             window_seconds=settings.rate_window_seconds,
         )
-        self.reconciler = Reconciler(self.api, settings.settle_seconds)
+        self.reconciler = Reconciler(self.api, self.claim, self.jobs.to_cancel, settings.settle_seconds)
         self.storage = storage_for(settings, embedded=embedded)
         self.downloader = Downloader(settings.replicate_base_url, settings.replicate_api_token)
         self.uploads = Uploads(
             self.redis, self.limiter.prefix, self.storage.open_input, self.api.upload, self.api.has_file
         )
+        self.prices = PriceList(catalog.load(settings.catalog), settings.prediction_timeout_seconds)
+        folder = InFolder(folder_for(settings.state_dir, settings.replicate_base_url))
+        self.learned = Learned(
+            self.redis,
+            self.limiter.prefix,
+            self.api,
+            folder if embedded else InRedis(self.redis, self.limiter.prefix),
+        )
         self.running: dict[str, Running] = {}
-        self.tickets: dict[str, Ticket] = {}
-        self._custody = threading.local()
+        self.tickets: dict[str, tuple[Ticket, Quote]] = {}
 
     def start(self) -> None:
         """Begin to heartbeat, to watch and to reconcile."""
         self.waiting_room.start()
+        self._rebuild.start()
         self.watcher.start()
-        self._looks.start(self.watcher)
+        self._shared_polls.start(self.watcher)
         self.reconciler.start()
 
-    def intend(self, record: Record, sent: str) -> str:
-        """Note what the thread's next create will be recognised by: `ok`, or why it must not be sent.
-
-        It is sent only while it is certain that the record is still this process's.
-        """
-        self._custody.confirmed_at = time.monotonic()
-        return self.jobs.intend(record, sent)
+    def models_of(self, record: Record) -> dict[str, Model]:
+        """The models that a generation may be made by, by name, as they were when it was asked for."""
+        if not record.batch:
+            return _parse_models(json.loads(record.catalog))
+        models = self._models_of_batch(record.batch)
+        if record.model not in models:  # a batch may gain some while it is appended to
+            self._models_of_batch.cache_clear()
+            models = self._models_of_batch(record.batch)
+        return models
 
     def claim(self, record: Record, ticket: Ticket, prediction_id: str) -> str:
         """Make a prediction an attempt's, in the records and at the limiter; the answer is that of `Jobs.created`."""
         answer, _ = run_together(
-            self.redis, self.jobs.created(record, prediction_id), self.limiter.created(ticket, prediction_id)
+            self.redis,
+            self.jobs.created_step(record, prediction_id),
+            self.limiter.created_step(ticket, prediction_id),
         )
         return str(answer)
 
+    def not_created(self, ticket: Ticket) -> None:
+        """A create surely made nothing: count it, and give its place up."""
+        run_together(self.redis, self.limiter.refused_step(ticket), self.limiter.released_step(ticket, 0.0))
+
     def begin(self, generation_id: str, running: Running) -> None:
-        """A thread works on a generation now; one that does so in an earlier custody is told to leave."""
+        """A thread works on a generation now; a thread that does so in an earlier custody leaves."""
         earlier = self.running.get(generation_id)
         self.running[generation_id] = running
         if earlier:
             earlier.superseded = True
-            earlier.news.set()
+            earlier.wake()
 
     def end(self, generation_id: str, running: Running) -> None:
         """The thread works on it no more."""
@@ -164,23 +197,24 @@ class WorkerContext:
             del self.running[generation_id]
 
     def free_slots(self, ended: Sequence[Prediction]) -> None:
-        """Give back the slots of predictions that are over, all in one round trip, and settle what they cost.
+        """Give back the slots of predictions that are over, all in one round trip, and settle their costs.
 
-        Before the threads that wait for them wake up and make their next calls: whoever waits for a slot goes first.
+        Before the threads that wait for these predictions wake up: the head of the line goes first.
         """
-        held = [(prediction, ticket) for prediction in ended if (ticket := self.tickets.get(prediction.id))]
+        held = [(prediction, *held) for prediction in ended if (held := self.tickets.get(prediction.id))]
         if held:
             run_together(
-                self.redis, *(self.limiter.released(ticket, one.charged(ticket.price_usd)) for one, ticket in held)
+                self.redis,
+                *(self.limiter.released_step(ticket, quote.booked_usd(one)) for one, ticket, quote in held),
             )
-        for prediction, _ in held:
+        for prediction, _, _ in held:
             self.tickets.pop(prediction.id, None)
 
     def drain(self) -> None:
         """Wake every generation: this process is on its way out, and none may wait here any longer."""
         self.waiting_room.drain()
         for running in list(self.running.values()):
-            running.news.set()
+            running.wake()
 
     def hand_over(self) -> None:
         """Leave everything this process answers for to the others."""
@@ -190,14 +224,21 @@ class WorkerContext:
     def stop(self) -> None:
         """Hand everything over, take leave, close."""
         self.credentials.stop()
-        self.recovery.stop()
+        self._rebuild.stop()
         try:
             self.jobs.give_back()
         except RedisError as error:
             log.warning("could not hand over; the lease will lapse", error=str(error))
         self.reconciler.stop()
         self.watcher.stop()
-        self._looks.stop()
+        self._shared_polls.stop()
         self.waiting_room.stop()
         self.api.close()
         self.downloader.close()
+
+    def _read_models(self, batch: str) -> dict[str, Model]:
+        return _parse_models(self.batches.catalog(batch))
+
+
+def _parse_models(catalog: dict[str, Any]) -> dict[str, Model]:
+    return {name: Model.from_json(model) for name, model in catalog.items()}

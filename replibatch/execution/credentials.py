@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
-from redis.exceptions import RedisError
 
-from replibatch.errors import AttemptFailure, ReplibatchError, SettingsError, TokenRefused
+from replibatch.errors import AttemptFailure, ReplibatchError, SettingsError, Stop, TokenRefused
 from replibatch.limits import Limiter
-from replibatch.limits.status import workers_of
+from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import ReplicateAPI
 
 ASK_AGAIN_SECONDS = 10.0
@@ -20,11 +20,11 @@ log = structlog.get_logger(__name__)
 
 
 class Credentials:
-    """Whose token this worker has, and whether Replicate still accepts it.
+    """The account that this worker's token belongs to, and whether Replicate still accepts the token.
 
     Args:
-        limiter: the account's limiter, through which the workers tell each other.
-        report: what this process says of itself with each heartbeat; written to here.
+        limiter: the account's limiter; the workers see each other's reports through it.
+        report: this process's part of each heartbeat; written to here.
         leave: called once Replicate accepts the token no more: this worker hands its work back and ends.
     """
 
@@ -37,11 +37,11 @@ class Credentials:
         self._ending = threading.Event()
 
     def check(self, api: ReplicateAPI) -> bool:
-        """Ask Replicate whose token this is, before any work is taken; False where there was no answer.
+        """Ask Replicate for the token's account, before this worker takes any work; False where no answer came.
 
         Raises:
-            TokenRefused: it is not accepted. Where no other worker's is either, the account is stopped.
-            SettingsError: it is another account's than the other workers'.
+            TokenRefused: it is not accepted. Where no other worker's token is accepted, the account is stopped.
+            SettingsError: it belongs to another account than the other workers' tokens.
         """
         try:
             username = api.account()
@@ -55,7 +55,7 @@ class Credentials:
             return False
         log.info("account", name=username, limits=self._limiter.prefix)
         self._report["username"] = username
-        # Said before it is looked: of two that do so at once, one at least sees it of both.
+        # Reported before the others' reports are read: of two that start at once, at least one sees both.
         self._limiter.heartbeat(self._report)
         for worker, report in self._others():
             if report.get("username", username) != username:
@@ -68,17 +68,17 @@ class Credentials:
 
     def ask_later(self, api: ReplicateAPI) -> None:
         """Ask again until there is an answer, in a thread of its own: work is taken meanwhile."""
-        threading.Thread(target=self._ask_until_answered, args=(api,), name="credentials", daemon=True).start()
+        Loop("credentials", partial(self._ask_again, api), away_seconds=ASK_AGAIN_SECONDS).start()
 
     def lift_stop(self) -> None:
         """Have the account go on, where a refused token has stopped it: this one was just accepted.
 
-        Any other stop stays: that a worker starts says nothing of the account's credit.
+        Any other stop stays: a new worker does not mean new credit.
         """
         self._limiter.resume(TokenRefused.__name__)
 
     def refused(self, why: TokenRefused) -> None:
-        """Replicate accepts the token no more: go, and stop the account if nobody else's is accepted either."""
+        """Replicate accepts the token no more: go; stop the account if no worker is left with an accepted token."""
         with self._lock:
             if not self._is_checked or self._ending.is_set():
                 return
@@ -96,33 +96,33 @@ class Credentials:
         log.error("this worker hands its work back and ends", why=str(why))
         self._leave()
 
-    def _ask_until_answered(self, api: ReplicateAPI) -> None:
-        while not self._ending.wait(ASK_AGAIN_SECONDS):
-            try:
-                if self.check(api):
-                    self.lift_stop()
-                    return
-            except TokenRefused:
-                return  # `refused` has heard of it
-            except SettingsError as error:
-                with self._lock:
-                    if not self._ending.is_set():
-                        self._go(error)
-            except RedisError as error:
-                log.warning("redis is away", error=str(error))
+    def _ask_again(self, api: ReplicateAPI) -> float | None:
+        if self._ending.wait(ASK_AGAIN_SECONDS):
+            return None
+        try:
+            if self.check(api):
+                self.lift_stop()
+                return None
+        except TokenRefused:
+            return None  # the API has called `refused`
+        except SettingsError as error:
+            with self._lock:
+                if not self._ending.is_set():
+                    self._go(error)
+        return 0.0
 
     def _stop_without_others(self, why: TokenRefused) -> None:
         if self._others_may_create():
             return
-        self._limiter.stop(why.told())
+        self._limiter.stop(Stop.of(why))
         if self._others_may_create():  # one that has begun in between, and found no stop to lift
             self.lift_stop()
 
     def _others_may_create(self) -> bool:
-        """Whether a worker is left whose token was not refused: accepted, or not yet asked about."""
+        """Whether a worker is left with a token that was not refused: accepted, or not yet checked."""
         return any("token_refused" not in report for _, report in self._others())
 
-    def _others(self) -> list[tuple[str, dict[str, Any]]]:
-        """The other live workers, by their names, with what they say of themselves."""
+    def _others(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The other live workers, by name, with their reports."""
         now = self._limiter.status()
-        return [(name, now["processes"][name]) for name in workers_of(now) if name != self._limiter.process]
+        return [(name, now.processes[name]) for name in now.workers if name != self._limiter.process]

@@ -1,4 +1,4 @@
-"""What follows a failed attempt: the same model once more, the next one, or the end. Pure."""
+"""The decision after a failed attempt: the same model once more, the next model, or the end. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this worker process tells Prometheus of its own work, where it is given a port; Flower tells of the fleet."""
+"""Prometheus metrics of this worker process, on a port of its own; Flower has those of the fleet."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ ATTEMPT_SECONDS = Histogram(
 )
 COST = Counter("replibatch_worker_cost_usd", "Cost of those generations.", ["model"])
 TAKEN_OVER = Counter("replibatch_worker_recoveries", "Generations taken over from processes that died or left.")
-RUNNING = Gauge("replibatch_worker_running", "Generations its threads are at work on, those that wait included.")
-WAITING = Gauge("replibatch_worker_waiting", "Attempts of its that wait at the limiter.")
+RUNNING = Gauge("replibatch_worker_running", "Generations that its threads work on, including those that wait.")
+WAITING = Gauge("replibatch_worker_waiting", "Attempts of this process that wait at the limiter.")
 
 
 def serve(port: int) -> None:
@@ -53,6 +53,6 @@ def count(result: BatchResult) -> None:
     GENERATIONS.labels(result.model_used or last, result.state.value).inc()
     for attempt in result.attempts:
         ATTEMPTS.labels(attempt.model, attempt.reason or attempt.outcome).inc()
-        COST.labels(attempt.model).inc(attempt.cost_usd)
+        COST.labels(attempt.model).inc(attempt.cost_usd or 0.0)
         if not attempt.reason:
             ATTEMPT_SECONDS.labels(attempt.model).observe(attempt.seconds)

@@ -1,4 +1,4 @@
-"""What an attempt can come to."""
+"""The possible outcomes of an attempt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from replibatch.requests import BatchResult
 
 @dataclass(frozen=True)
 class Done:
-    """The generation has its one result; what follows from that is to be published."""
+    """The generation has its one result; `settled` is to be published."""
 
     result: BatchResult
     settled: Settled
@@ -28,7 +28,7 @@ class Next:
 
 @dataclass(frozen=True)
 class Left:
-    """This process goes no further with it; `epilogue` is to be run once the task has ended."""
+    """This process goes no further with the generation; `epilogue` runs once the task has ended."""
 
     why: str
     epilogue: Step | None = None
@@ -36,7 +36,7 @@ class Left:
 
 @dataclass(frozen=True)
 class SteppedAside:
-    """The generation is somebody else's, or over."""
+    """The generation is another process's, or over."""
 
 
 Outcome = Done | Next | Left | SteppedAside

@@ -7,28 +7,28 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import structlog
-from redis.exceptions import RedisError
 
 from replibatch.errors import ReplibatchError
 from replibatch.limits import Limiter, Row
 from replibatch.limits.limiter import SLOT_MARGIN_SECONDS
 from replibatch.polling import Watcher
-from replibatch.redisdb.scripts import run_together
+from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import Prediction, ReplicateAPI
 
 TROUBLE_SECONDS = 1.0
-USUAL_SECONDS = 10.0  # of a prediction nobody here has created, until one of its model has been seen to end
+USUAL_SECONDS = 10.0  # of an orphan, until the watcher has learned its model's
 
 log = structlog.get_logger(__name__)
 
 
 class Rebuild:
-    """Lists what runs, tells the limiter, and watches what nobody answers for until it has given its slot back.
+    """Lists the running predictions for the limiter, and watches the orphans among them until their slots are free.
 
     Args:
         api: the account's API.
         limiter: the account's limiter.
         watcher: the process's.
+        state_lost: set while the state is lost and this process has reported.
         prediction_timeout_seconds: nothing older than this runs.
         window_seconds: creates younger than this count against the rate.
     """
@@ -38,6 +38,7 @@ class Rebuild:
         api: ReplicateAPI,
         limiter: Limiter,
         watcher: Watcher,
+        state_lost: threading.Event,
         *,
         prediction_timeout_seconds: float,
         window_seconds: float,
@@ -47,34 +48,29 @@ class Rebuild:
         self._watcher = watcher
         self._window_seconds = window_seconds
         self._oldest = timedelta(seconds=max(prediction_timeout_seconds + SLOT_MARGIN_SECONDS, window_seconds))
-        self._lock = threading.Lock()
-        self._is_under_way = False
-        self._stopping = threading.Event()
+        self._state_lost = state_lost
+        self._loop = Loop("rebuild", self._step, wake=state_lost.set, away_seconds=TROUBLE_SECONDS)
 
-    def begin(self) -> None:
-        """Rebuild the state in a thread of its own, unless that is under way."""
-        with self._lock:
-            if self._is_under_way or self._stopping.is_set():
-                return
-            self._is_under_way = True
-        threading.Thread(target=self._run, name="recovery", daemon=True).start()
+    def start(self) -> None:
+        """Begin to wait for a state that is lost."""
+        self._loop.start()
 
     def stop(self) -> None:
-        """Leave it to the others."""
-        self._stopping.set()
+        """Leave the rebuilding to the others."""
+        self._loop.stop()
 
-    def _run(self) -> None:
-        wait_seconds: float | None = 0.0
+    def _step(self) -> float:
+        self._state_lost.wait()
+        if self._loop.stopping:
+            return 0.0
         try:
-            while wait_seconds is not None and not self._stopping.wait(wait_seconds):
-                try:
-                    wait_seconds = self._rebuild()
-                except (ReplibatchError, RedisError) as error:
-                    log.warning("could not rebuild the account's state", error=str(error))
-                    wait_seconds = TROUBLE_SECONDS
-        finally:
-            with self._lock:
-                self._is_under_way = False
+            wait_seconds = self._rebuild()
+        except ReplibatchError as error:
+            log.warning("could not rebuild the account's state", error=str(error))
+            return TROUBLE_SECONDS
+        if wait_seconds is None:
+            self._state_lost.clear()  # a heartbeat sets it again, should it be lost anew
+        return wait_seconds or 0.0
 
     def _rebuild(self) -> float | None:
         listed = {prediction.id: prediction for prediction in self._listed()}
@@ -84,7 +80,7 @@ class Rebuild:
             row for row in rows if row.runs or row.age_seconds < self._window_seconds
         )
         if wait_seconds is None:
-            log.info("the account's state is rebuilt", nobodys=len(orphans))
+            log.info("the account's state is rebuilt", orphans=len(orphans))
         for prediction_id in orphans:
             self._watcher.watch(prediction_id, listed[prediction_id].model, USUAL_SECONDS, self._give_back)
         return wait_seconds
@@ -94,7 +90,7 @@ class Rebuild:
             yield from page
 
     def _give_back(self, ended: Prediction) -> None:
-        run_together(self._limiter.redis, self._limiter.released(self._limiter.orphan(ended.id), 0.0))
+        self._limiter.release(self._limiter.orphan(ended.id))
 
 
 def _age_seconds(prediction: Prediction, now: datetime) -> float:

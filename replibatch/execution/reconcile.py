@@ -18,47 +18,45 @@ from typing import Any
 
 import structlog
 
+from replibatch.errors import ReplibatchError
+from replibatch.jobs import Record
+from replibatch.limits import Ticket
+from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import Prediction, ReplicateAPI
 
-LOOKS_AT_LEAST = 3
-LAST_LOOK_SECONDS = 1.0  # a look that takes longer is not waited for
+POLLS_AT_LEAST = 3
+LAST_POLL_SECONDS = 1.0  # a poll that takes longer is not waited for
 CLOCK_SLACK = timedelta(minutes=5)  # the list's clock is Replicate's
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass
-class Unsettled:
+@dataclass(eq=False)
+class Lost:
     """A create whose reply was lost.
 
     Attributes:
-        attempt_key: the attempt it was for.
-        model: `owner/name`, or `owner/name:version`.
+        record: the generation's; `started_at` is no later than when the create was sent.
+        ticket: the attempt's.
         sent: the fingerprint of model and inputs, exactly as they were sent; None where nothing was.
-        claim: called with a candidate; whether it is now this attempt's (nobody else had claimed it).
-        on_found: called once, after a successful claim.
-        on_absent: called once, when it surely was not created.
-        given_up: asked where it may be among predictions Replicate has erased, which nobody can tell any more; with
-            True it counts as not created: its owner has canceled, so nothing is made in its place.
-        sent_at: no later than when it was sent, on the monotonic clock; None for a moment ago.
+        is_open: False once it is known what became of it.
+        found: its prediction, claimed for the attempt; None where it surely was not created.
     """
 
-    attempt_key: str
-    model: str
+    record: Record
+    ticket: Ticket
     sent: str | None
-    claim: Callable[[Prediction], bool]
-    on_found: Callable[[Prediction], None]
-    on_absent: Callable[[], None]
-    given_up: Callable[[], bool] = lambda: False
-    sent_at: float | None = None
+    is_open: bool = True
+    found: Prediction | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class _Search:
-    item: Unsettled
+    lost: Lost
+    tell: Callable[[], object]
     began: float
     after: datetime
-    looks: int = 0
+    polls: int = 0
 
 
 class Reconciler:
@@ -66,60 +64,69 @@ class Reconciler:
 
     Args:
         api: the account's API.
+        claim: makes a prediction an attempt's; what it answers is that of `Jobs.created_step`.
+        to_cancel: the generations of this process whose owners want them canceled.
         settle_seconds: how long a create may take to show up.
     """
 
-    def __init__(self, api: ReplicateAPI, settle_seconds: float) -> None:
+    def __init__(
+        self,
+        api: ReplicateAPI,
+        claim: Callable[[Record, Ticket, str], str],
+        to_cancel: Callable[[], set[str]],
+        settle_seconds: float,
+    ) -> None:
         self._api = api
+        self._claim = claim
+        self._to_cancel = to_cancel
         self._settle_seconds = settle_seconds
-        self._pause_seconds = min(2.0, settle_seconds / (LOOKS_AT_LEAST + 1))
+        self._pause_seconds = min(2.0, settle_seconds / (POLLS_AT_LEAST + 1))
         self._searches: dict[str, _Search] = {}
-        self._changed = threading.Condition()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+        self._lock = threading.Lock()
+        self._submitted = threading.Event()
+        self._loop = Loop("reconcile", self._step, wake=self._submitted.set, away_seconds=self._pause_seconds)
 
     def start(self) -> None:
         """Begin to look."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
-        """Stop looking; what is unsettled stays so, for whoever takes over."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-        self._thread.join(LAST_LOOK_SECONDS)
+        """Stop looking; what is open stays so, for whoever takes over."""
+        self._loop.stop(LAST_POLL_SECONDS)
 
-    def submit(self, item: Unsettled) -> None:
-        """Look for a lost create; one of its callbacks will be called from the reconciler's thread.
+    def submit(self, lost: Lost, tell: Callable[[], object]) -> None:
+        """Look for a lost create.
 
         A later search for the same attempt takes the place of an earlier one, whose owner has lost custody since.
+
+        Args:
+            lost: the create; it says itself what became of it.
+            tell: called then, from the reconciler's thread.
         """
-        now = time.monotonic()
-        age = timedelta(seconds=0.0 if item.sent_at is None else now - item.sent_at)
-        search = _Search(item, now, self._api.now() - age - CLOCK_SLACK)
-        with self._changed:
-            self._searches[item.attempt_key] = search
-            self._changed.notify()
+        now, sent_at = time.monotonic(), lost.record.started_at
+        age = timedelta(seconds=0.0 if sent_at is None else now - sent_at)
+        search = _Search(lost, tell, now, self._api.now() - age - CLOCK_SLACK)
+        with self._lock:
+            self._searches[lost.ticket.attempt_key] = search
+            self._submitted.set()
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._searches and not self._stopping:
-                    self._changed.wait()
-                if not self._stopping:
-                    self._changed.wait(self._pause_seconds)
-                if self._stopping:
-                    return
-                searches = list(self._searches.values())
+    def _step(self) -> float | None:
+        self._submitted.wait()
+        with self._lock:
+            searches = list(self._searches.values())
+            if not searches:
+                self._submitted.clear()
+        if searches and not self._loop.stopping:
             try:
-                self._look(searches)
-            except Exception as error:  # noqa: BLE001  # whatever is wrong, nothing is paid for again meanwhile
+                self._poll(searches)
+            except ReplibatchError as error:  # nothing is paid for again meanwhile
                 log.warning("could not look for lost creates", error=str(error), waiting=len(searches))
+        return self._pause_seconds
 
-    def _look(self, searches: list[_Search]) -> None:
+    def _poll(self, searches: list[_Search]) -> None:
         began = time.monotonic()
         erased: set[str] = set()
-        open_searches = list(searches)
+        missing = list(searches)
         for page in self._api.newest(created_after=min(search.after for search in searches)):
             for prediction in page:
                 if prediction.source == "web":
@@ -127,31 +134,32 @@ class Reconciler:
                 if prediction.data_removed:
                     erased.add(prediction.model)
                 found = fingerprint(prediction.model, prediction.input)
-                for search in [search for search in open_searches if search.item.sent == found]:
-                    if search.item.claim(prediction):
-                        open_searches.remove(search)
-                        self._done(search)
-                        search.item.on_found(prediction)
+                for search in [search for search in missing if search.lost.sent == found]:
+                    if self._claim(search.lost.record, search.lost.ticket, prediction.id) in ("ok", "gone"):
+                        missing.remove(search)
+                        self._close(search, prediction)
                         break
-            if not open_searches:
+            if not missing:
                 return
-        for search in open_searches:
-            search.looks += 1
-            if began - search.began < self._settle_seconds or search.looks < LOOKS_AT_LEAST:
+        for search in missing:
+            search.polls += 1
+            if began - search.began < self._settle_seconds or search.polls < POLLS_AT_LEAST:
                 continue
-            if _name(search.item.model) in erased and not search.item.given_up():
+            record = search.lost.record
+            if _name(record.model) in erased and record.id not in self._to_cancel():
                 log.warning(
                     "a lost create may be among predictions already erased; it waits until it is canceled",
-                    attempt=search.item.attempt_key,
+                    attempt=record.attempt_key,
                 )
                 continue
-            self._done(search)
-            search.item.on_absent()
+            self._close(search, None)
 
-    def _done(self, search: _Search) -> None:
-        with self._changed:
-            if self._searches.get(search.item.attempt_key) is search:
-                del self._searches[search.item.attempt_key]
+    def _close(self, search: _Search, found: Prediction | None) -> None:
+        with self._lock:
+            if self._searches.get(search.lost.ticket.attempt_key) is search:
+                del self._searches[search.lost.ticket.attempt_key]
+        search.lost.found, search.lost.is_open = found, False
+        search.tell()
 
 
 def fingerprint(model: str, inputs: dict[str, Any]) -> str:

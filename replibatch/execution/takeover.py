@@ -1,20 +1,19 @@
 """The takeover thread: one thread a worker process that lets no generation be forgotten.
 
-It takes over from dead processes. Their predictions go on the watcher at once, so their slots are freed though every
-task thread waits; only the saving, or the next attempt, needs one, and goes to the head of the queue.
+It takes over from dead processes. Their predictions go on the watcher at once, so their slots are freed even while
+every task thread waits. Saving, or the next attempt, needs a task thread: those go to the head of the queue.
 
-Its own thread waits for Redis alone; what waits for Replicate has threads of its own, or a slow answer would hold up
+Its own thread waits for Redis alone; cancels at Replicate have threads of their own, or a slow answer would hold up
 every takeover.
 """
 
 from __future__ import annotations
 
 import queue
-import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from celery import Celery
@@ -26,10 +25,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from replibatch.broker.publish import call_linked, publish, queue_lists
 from replibatch.execution import metrics
 from replibatch.execution.context import OVERDUE_SECONDS, WorkerContext
-from replibatch.execution.reconcile import Unsettled
+from replibatch.execution.pricing import Quote
+from replibatch.execution.reconcile import Lost
 from replibatch.jobs import Record, capacity_for
 from replibatch.limits import Standing, Ticket
-from replibatch.redisdb.scripts import run_together
+from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import Prediction
 from replibatch.routing import inputs_for
 
@@ -38,8 +38,25 @@ CANCELS_AT_ONCE = 4
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """A prediction that is looked after is over."""
+
+    record: Record
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class _Canceled:
+    """A cancel was answered with a prediction, or failed."""
+
+    record: Record
+    prediction_id: str
+    prediction: Prediction | None
+
+
 class Takeover:
-    """Looks after what this process answers for, and what nobody does.
+    """Looks after the generations of this process that no thread works on, and after those of dead processes.
 
     Args:
         context: the process's context.
@@ -49,52 +66,53 @@ class Takeover:
     def __init__(self, context: WorkerContext, app: Celery) -> None:
         self._context = context
         self._app = app
-        self._looked_after: dict[str, Record] = {}  # taken over; no thread of this process works on them
-        self._strangers: set[str] = set()
+        self._looked_after: dict[str, Record] = {}  # by id; no thread of this process works on them
+        self._orphans: set[str] = set()
+        self._rounds_at = 0.0
         self._overdue_at = 0.0
         self._cancels = ThreadPoolExecutor(CANCELS_AT_ONCE, "cancel")
         self._being_canceled: set[str] = set()  # predictions
-        self._steps: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="takeover", daemon=True)
+        self._mail: queue.SimpleQueue[_Ended | _Canceled | Lost | None] = queue.SimpleQueue()
+        self._loop = Loop("takeover", self._step, wake=partial(self._mail.put, None), away_seconds=0.0)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
-        """End; what is looked after stays in this process's custody, to be given back."""
-        self._stopping.set()
-        self._steps.put(lambda: None)
-        self._thread.join(5)
+        """End; the generations looked after stay in this process's custody, to be given back."""
+        self._loop.stop(5)
         self._cancels.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self) -> None:
-        rounds_at = 0.0
-        while not self._stopping.is_set():
-            try:
-                if time.monotonic() >= rounds_at:
-                    rounds_at = time.monotonic() + self._context.waiting_room.beat_seconds
-                    self._make_rounds()
-                self._steps.get(timeout=max(0.0, rounds_at - time.monotonic()))()
-            except queue.Empty:
-                continue
-            except (RedisError, OperationalError) as error:
-                log.warning("redis is away", error=str(error))
-            except Exception:  # without its takeover a process would forget what it answers for
-                log.exception("unexpected")
+    def _step(self) -> float:
+        """Make the rounds where they are due; else read one mail."""
+        if time.monotonic() >= self._rounds_at:
+            self._rounds_at = time.monotonic() + self._context.waiting_room.beat_seconds
+            self._make_rounds()
+        try:
+            mail = self._mail.get(timeout=max(0.0, self._rounds_at - time.monotonic()))
+        except queue.Empty:
+            return 0.0
+        if mail is not None:
+            self._read(mail)
+        return 0.0
 
-    def _soon(self, record: Record, step: Callable[[], None]) -> None:
-        """Take a step for what is looked after, in the takeover thread; if it fails, an orphan is picked up."""
-
-        def job() -> None:
-            try:
-                step()
-            except Exception:
-                self._let_go(record)
-                raise
-
-        self._steps.put(job)
+    def _read(self, mail: _Ended | _Canceled | Lost) -> None:
+        """Act on one mail; if that fails, the generation is let go, and picked up as an orphan."""
+        try:
+            match mail:
+                case _Ended(record, prediction):
+                    self._over(record, prediction)
+                case _Canceled():
+                    self._canceled(mail)
+                case Lost(found=None):
+                    self._context.not_created(mail.ticket)
+                    self._requeue(mail.record)
+                case Lost(found=Prediction() as found):
+                    self._watch(mail.record, found.id)
+        except Exception:
+            self._let_go(mail.record)
+            raise
 
     def _make_rounds(self) -> None:
         context = self._context
@@ -103,7 +121,7 @@ class Takeover:
         context.jobs.capacity = capacity_for(context.waiting_room.max_concurrent)
         for duty in (
             self._pass_on_cancels,
-            self._find_strangers,
+            self._find_orphans,
             self._take_over_from_the_dead,
             self._publish_what_was_lost,
             context.batches.tidy,
@@ -113,7 +131,7 @@ class Takeover:
                 duty()
             except (RedisConnectionError, RedisTimeoutError, OperationalError):
                 raise
-            except Exception:  # what is wrong with one keeps the others from nothing
+            except Exception:  # a duty that fails keeps no other from being done
                 log.exception("unexpected")
 
     def _publish_what_was_lost(self) -> None:
@@ -127,7 +145,7 @@ class Takeover:
 
     def _take_over_from_the_dead(self) -> None:
         context = self._context
-        for process in context.jobs.other_custodians():
+        for process in context.jobs.other_holders():
             if process == "" or (context.waiting_room.heartbeat.is_steady and not context.limiter.alive(process)):
                 self._take_over(process)
 
@@ -135,15 +153,14 @@ class Takeover:
         for generation_id in self._context.jobs.to_cancel():
             record = self._looked_after.get(generation_id)
             if running := self._context.running.get(generation_id):
-                running.canceled = True
-                running.news.set()
+                running.cancel()
                 self._context.waiting_room.withdraw(running.attempt_key)
             elif record and record.prediction_id:
                 self._cancel(record, record.prediction_id)
         self._cancel_overdue()
 
     def _cancel_overdue(self) -> None:
-        """Cancel what is looked after and has outlived its time at Replicate."""
+        """Cancel predictions that outlived their deadline at Replicate."""
         if time.monotonic() < self._overdue_at:
             return
         self._overdue_at = time.monotonic() + OVERDUE_SECONDS
@@ -164,23 +181,23 @@ class Takeover:
             canceled = self._context.api.cancel(prediction_id, overdue=overdue)
         except Exception as failure:  # noqa: BLE001  # the next round tries again
             log.warning("could not cancel", generation=record.id, error=str(failure))
-        self._soon(record, lambda: self._canceled(record, prediction_id, canceled))
+        self._mail.put(_Canceled(record, prediction_id, canceled))
 
-    def _canceled(self, record: Record, prediction_id: str, canceled: Prediction | None) -> None:
-        self._being_canceled.discard(prediction_id)
-        is_ours = self._looked_after.get(record.id) is record  # else the watcher has seen its end first
-        if canceled and canceled.is_over and is_ours:
-            self._context.watcher.forget(prediction_id)
-            self._over(record, canceled)
+    def _canceled(self, mail: _Canceled) -> None:
+        self._being_canceled.discard(mail.prediction_id)
+        is_ours = self._looked_after.get(mail.record.id) is mail.record  # else the watcher saw its end first
+        if mail.prediction and mail.prediction.is_over and is_ours:
+            self._context.watcher.forget(mail.prediction_id)
+            self._over(mail.record, mail.prediction)
 
-    def _find_strangers(self) -> None:
-        """What this process answers for and neither works on nor looks after, in two rounds running: pick it up."""
+    def _find_orphans(self) -> None:
+        """Pick up generations in this process's custody that, in two rounds, it neither works on nor looks after."""
         known = self._context.running.keys() | self._looked_after.keys()
-        strangers = self._context.jobs.custody() - known
-        for generation_id in strangers & self._strangers:
+        orphans = self._context.jobs.custody() - known
+        for generation_id in orphans & self._orphans:
             if record := self._context.jobs.record(generation_id):
                 self._pick_up(record)
-        self._strangers = strangers
+        self._orphans = orphans
 
     def _take_over(self, process: str) -> None:
         while records := self._context.jobs.take_over(process):
@@ -190,7 +207,7 @@ class Takeover:
                 self._pick_up(record)
 
     def _pick_up(self, record: Record) -> None:
-        """Look after one. What is wrong with it keeps no others waiting: it is tried again, as a stranger."""
+        """Look after one generation. If that fails, the others go on, and this one is tried again as an orphan."""
         try:
             self._look_after(record)
         except (RedisError, OperationalError):
@@ -206,52 +223,31 @@ class Takeover:
         elif standing in (Standing.CLAIMED, Standing.CREATED):
             self._reconcile(record)
         else:
-            # It lines up anew: a place that no thread of this process waits at would only hold up the line.
-            run_together(self._context.redis, self._context.limiter.released(self._ticket(record), 0.0))
+            # It queues anew: a place in the line without a waiting thread would only hold up the others.
+            self._context.limiter.release(self._ticket(record))
             self._requeue(record)
 
     def _watch(self, record: Record, prediction_id: str) -> None:
-        model = self._context.chains.model_of(record)
-        created_at = record.created_at or time.monotonic()
-        self._looked_after[record.id] = replace(record, prediction_id=prediction_id, created_at=created_at)
+        model = self._context.models_of(record)[record.model]
+        record = replace(record, prediction_id=prediction_id, created_at=record.created_at or time.monotonic())
+        self._looked_after[record.id] = record
 
         def on_end(ended: Prediction) -> None:
-            self._soon(record, lambda: self._over(record, ended))
+            self._mail.put(_Ended(record, ended))
 
         self._context.watcher.watch(prediction_id, model.name, model.typical_seconds, on_end)
 
     def _over(self, record: Record, ended: Prediction) -> None:
-        """Free the slot of a prediction that has ended; saving it, or the next attempt, is a task's work."""
+        """Free the slot of a prediction that has ended; a task saves it, or makes the next attempt."""
         ticket = self._ticket(record)
-        cost_usd = ended.charged(ticket.price_usd)
-        run_together(self._context.redis, self._context.limiter.released(ticket, cost_usd))
+        cost_usd = self._quote(record).booked_usd(ended)
+        self._context.limiter.release(ticket, cost_usd)
         self._requeue(record, paid_usd=cost_usd)
 
     def _reconcile(self, record: Record) -> None:
-        context = self._context
-        model = context.chains.model_of(record)
         self._looked_after[record.id] = record
-
-        def claim(prediction: Prediction) -> bool:
-            return context.claim(record, self._ticket(record), prediction.id) in ("ok", "gone")
-
-        def absent() -> None:
-            ticket = self._ticket(record)
-            run_together(context.redis, context.limiter.refused(ticket), context.limiter.released(ticket, 0.0))
-            self._requeue(record)
-
-        context.reconciler.submit(
-            Unsettled(
-                record.attempt_key,
-                model.name,
-                record.sent,
-                claim,
-                lambda prediction: self._soon(record, lambda: self._watch(record, prediction.id)),
-                lambda: self._soon(record, absent),
-                lambda: record.id in context.jobs.to_cancel(),
-                sent_at=record.started_at,
-            )
-        )
+        lost = Lost(record, self._ticket(record), record.sent)
+        self._context.reconciler.submit(lost, tell=partial(self._mail.put, lost))
 
     def _requeue(self, record: Record, *, paid_usd: float = 0.0) -> None:
         self._let_go(record)
@@ -259,13 +255,16 @@ class Takeover:
             publish(self._app, self._context.jobs, [message])
 
     def _let_go(self, record: Record) -> None:
-        """Look after it no more, unless it came back in a later custody."""
+        """Stop looking after a generation, unless it came back in a later custody."""
         known = self._looked_after.get(record.id)
         if known and known.fence == record.fence:
             del self._looked_after[record.id]
 
     def _ticket(self, record: Record) -> Ticket:
-        """With its price: it is reserved again should the account's state be lost."""
-        model = self._context.chains.model_of(record)
-        price_usd = model.cost_usd(inputs_for(model, record.request)[0])
-        return Ticket(record.attempt_key, record.fence, price_usd, record.purse, record.priority)
+        """The current attempt's, with its price: a rebuilt state reserves it again."""
+        price_usd = self._quote(record).reserved_usd
+        return Ticket(record.attempt_key, record.fence, price_usd, record.budget, record.priority)
+
+    def _quote(self, record: Record) -> Quote:
+        model, request = self._context.models_of(record)[record.model], record.request
+        return self._context.prices.quote(model, inputs_for(model, request)[0], request.max_price_usd)

@@ -4,47 +4,72 @@ from __future__ import annotations
 
 import hashlib
 import html
-import json
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any
 from urllib.parse import quote
 
-from replibatch.lists.disk_map import DiskMap
-from replibatch.requests import BatchResult, State
+from replibatch.gallery.packed import Packed, as_script
+from replibatch.gallery.results_lines import Line, ResultLines, shown_state
+from replibatch.gallery.thumbnails import Thumbnails
 from replibatch.storage.atomic import staged
 
+__all__ = ["files_folder", "shown_state", "write_gallery"]
+
 MOST_SHOWN = 20_000  # what a browser opens without effort; the totals count all
-LAST = 1 << 62  # the place of a result that names none
-LONGEST_INPUT = 200  # characters; a reference image may be a data: URI
-
-_FIELDS = {each.name for each in fields(BatchResult)}
+MOST_BYTES = 48_000_000  # of data, at most
+SCRIPTS = ("data.js", "favourites.js", "arrange.js", "board.js", "viewer.js", "app.js")
 
 
-def write_gallery(results_jsonl: Path, destination: Path, title: str) -> None:
-    """Write the page, whole or not at all.
+def write_gallery(
+    results_jsonl: Path, destination: Path, title: str, *, keep_going: Callable[[], bool] = lambda: True
+) -> None:
+    """Write the page, its data and its thumbnails, each whole or not at all.
 
     The files it shows are not copied: it names them relative to its own place, so a folder can be moved as a whole.
-    Memory does not grow with the number of results.
+    Data and thumbnails are in the folder that `files_folder` names. Memory does not grow with the number of results.
 
     Args:
-        results_jsonl: lines of `BatchResult.to_json()` plus `index`; of one request the newest counts, and a line
-            that is not whole (a process died while writing it) does not.
+        results_jsonl: lines of `BatchResult.to_json()` plus `index` and, where there is one, `key`; of one item the
+            newest counts. Money counts of every line.
         destination: the page.
         title: its heading.
+        keep_going: asked before each thumbnail; False leaves the rest for another time.
 
     Raises:
         OSError: the results cannot be read, or the page cannot be written.
     """
-    with results_jsonl.open("rb") as lines, staged(destination) as stage:
-        with stage.path.open("x", encoding="utf-8") as page:
-            places = _Places(results_jsonl.absolute().parent, destination.absolute().parent)
-            _write_page(page, _in_order(lines), places, title)
-        stage.commit()
+    folder = files_folder(destination)
+    thumbnails = Thumbnails(folder)
+    places = _Places(results_jsonl.absolute().parent, destination.absolute().parent)
+    packed, totals = Packed(), _Totals()
+    with ResultLines(results_jsonl) as lines:
+        for line in lines:
+            if totals.count < MOST_SHOWN and packed.size < MOST_BYTES:
+                packed.add(line, totals.count + 1, _files(line, lines, places, thumbnails))
+            totals.add(line)
+        totals.earlier = {"count": lines.earlier_count, "cost_usd": round(lines.earlier_cost_usd(), 6)}
+        totals.cost_usd = round(totals.cost_usd + totals.earlier["cost_usd"], 6)
+    _leave_out_missing(packed, thumbnails.make(keep_going))
+    data = {
+        "gallery": _identity(packed),
+        "folder": quote(folder.name),
+        "aspect": thumbnails.aspect(),
+        "totals": vars(totals),
+        "values": packed.values,
+        "items": packed.items,
+    }
+    _write(folder / "data.js", as_script(data))
+    _write(destination, _page(title, folder.name))
+
+
+def files_folder(page: Path) -> Path:
+    """The folder of a page's data and thumbnails, beside it."""
+    return page.with_name(f"{page.stem}_files")
 
 
 @dataclass
@@ -53,67 +78,20 @@ class _Totals:
 
     count: int = 0
     cost_usd: float = 0.0
+    unknown_costs: int = 0
     seconds: float = 0.0
     states: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
+    earlier: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, result: BatchResult, state: str) -> None:
+    def add(self, line: Line) -> None:
+        result = line.result
         self.count += 1
-        self.cost_usd = round(self.cost_usd + result.cost_usd, 6)
+        self.cost_usd = round(self.cost_usd + (result.cost_usd or 0.0), 6)
+        self.unknown_costs += result.cost_usd is None
         self.seconds = round(self.seconds + sum(attempt.seconds for attempt in result.attempts), 3)
-        self.states[state] += 1
-        self.models[_model(result)] += 1
-
-
-def shown_state(result: BatchResult) -> str:
-    """The state in the page's words: `fallback` is a success of another model than the first that was tried."""
-    if result.state == State.SUCCEEDED and result.attempts and result.attempts[0].model != result.model_used:
-        return "fallback"
-    return result.state.value
-
-
-def _write_page(page: TextIO, results: Iterator[BatchResult], places: _Places, title: str) -> None:
-    head, rest = _part("gallery.html").split("{{items}}")
-    middle, tail = rest.split("{{totals}}")
-    head = head.replace("{{style}}", _part("gallery.css")).replace("{{title}}", html.escape(title))
-    tail = tail.replace("{{script}}", _part("gallery.js"))
-    totals = _Totals()
-    page.write(head)
-    for result in results:
-        state = shown_state(result)
-        if totals.count < MOST_SHOWN:
-            page.write((",\n" if totals.count else "") + _embedded(_item(totals.count, result, state, places)))
-        totals.add(result, state)
-    page.write(middle + _embedded(vars(totals)) + tail)
-
-
-def _in_order(lines: BinaryIO) -> Iterator[BatchResult]:
-    """The newest result of each request, by index: found in one pass, read in another."""
-    with DiskMap() as indexes, DiskMap() as offsets:
-        offset = 0
-        for line in lines:
-            if (found := _parsed(line)) is not None:
-                index, result = found
-                request = hashlib.sha256(result.request_id.encode()).digest()[:16]
-                if (earlier := indexes.get(request)) is not None:
-                    offsets.discard(earlier.to_bytes(8, "big") + request)
-                indexes[request] = index
-                offsets[index.to_bytes(8, "big") + request] = offset
-            offset += len(line)
-        for key in offsets:
-            lines.seek(offsets.get(key) or 0)
-            if (found := _parsed(lines.readline())) is not None:
-                yield found[1]
-
-
-def _parsed(line: bytes) -> tuple[int, BatchResult] | None:
-    """A line's index and result; None where it is not whole."""
-    try:
-        data = json.loads(line)
-        result = BatchResult.from_json({name: value for name, value in data.items() if name in _FIELDS})
-        return min(max(0, int(data.get("index", LAST))), LAST), result
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        return None
+        self.states[line.state] += 1
+        self.models[result.model_used or result.model_name] += 1
 
 
 @dataclass(frozen=True)
@@ -132,39 +110,50 @@ class _Places:
             return whole.as_uri()
 
 
-def _item(place: int, result: BatchResult, state: str, places: _Places) -> dict[str, Any]:
-    """What a card and its close-up show; what is empty is left out."""
-    item = {
-        "number": place + 1,
-        "id": result.request_id,
-        "prompt": result.prompt,
-        "model": _model(result),
-        "asked": result.model_name,
-        "state": state,
-        "cost": result.cost_usd,
-        "seconds": result.duration,
-        "files": [places.address(path) for path in result.file_paths],
-        "error": result.error,
-        "warnings": list(result.warnings),
-        "attempts": [asdict(attempt) for attempt in result.attempts],
-        "inputs": {name: _shortened(value) for name, value in result.inputs.items() if name != "prompt"},
+def _files(line: Line, lines: ResultLines, places: _Places, thumbnails: Thumbnails) -> list[list[str]]:
+    """Of each file of an item the address and the name of its thumbnail."""
+    return [
+        [places.address(file.path), thumbnails.name_for(places.results / file.path, file.sha256)]
+        for file in line.result.files
+        if lines.owns(line, file.path)
+    ]
+
+
+def _leave_out_missing(packed: Packed, there: set[str]) -> None:
+    """Name no thumbnail that could not be made: the page shows the picture itself."""
+    for item in packed.items:
+        for file in item[9]:
+            if file[1] not in there:
+                file[1] = ""
+
+
+def _identity(packed: Packed) -> str:
+    """What a browser keeps this page's favourites under: the same however often it is written, and wherever it is."""
+    first = packed.values[packed.items[0][1]] if packed.items else ""
+    return hashlib.sha256(str(first).encode()).hexdigest()[:16]
+
+
+def _page(title: str, folder: str) -> str:
+    named = {
+        "title": html.escape(title),
+        "data": html.escape(quote(f"{folder}/data.js")),
+        "folder": html.escape(folder),
+        "style": _asset("page.css"),
+        "script": "".join(_asset(name) for name in SCRIPTS),
     }
-    return {name: value for name, value in item.items() if value not in (None, [], {})}
+    first, *rest = _asset("page.html").split("{{")
+    parts = [first]
+    for part in rest:
+        name, _, following = part.partition("}}")
+        parts += [named[name], following]
+    return "".join(parts)
 
 
-def _model(result: BatchResult) -> str:
-    return result.model_used or result.model_name
+def _write(path: Path, text: str) -> None:
+    with staged(path) as stage:
+        stage.path.write_text(text, encoding="utf-8")
+        stage.commit()
 
 
-def _shortened(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_INPUT else f"{text[:LONGEST_INPUT]}…"
-
-
-def _embedded(data: Any) -> str:
-    """JSON that can end no script element."""
-    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _part(name: str) -> str:
-    return (resources.files("replibatch.gallery") / "page_files" / name).read_text(encoding="utf-8")
+def _asset(name: str) -> str:
+    return (resources.files("replibatch.gallery") / "assets" / name).read_text(encoding="utf-8")

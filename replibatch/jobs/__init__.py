@@ -1,4 +1,4 @@
-"""The records: what was asked for, who works on it, what came of it."""
+"""The records: each request, its worker, its result."""
 
 from replibatch.jobs.batches import Batches, capacity_for
 from replibatch.jobs.custody import Jobs

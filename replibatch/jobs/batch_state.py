@@ -1,4 +1,4 @@
-"""What is read of a batch: how far it is, and what of it has finished."""
+"""A batch as it is read: its progress, and its finished generations."""
 
 from __future__ import annotations
 

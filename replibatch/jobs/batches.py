@@ -16,6 +16,7 @@ from replibatch.jobs.custody import Jobs
 from replibatch.jobs.packing import PendingEntry, compact, read_attempts, read_result, unpack
 from replibatch.jobs.record import Message
 from replibatch.money import to_usd
+from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script
 
 PAGE = 500  # entries read at a time
@@ -43,15 +44,15 @@ class Batches:
         self._redis: Redis = jobs.redis
 
     def open(
-        self, batch: str, *, max_concurrent: int | None, priority: int, about: dict[str, Any], purse: str = ""
+        self, batch: str, *, max_concurrent: int | None, priority: int, about: dict[str, Any], budget: str = ""
     ) -> None:
-        """Begin a batch; `purse` names a budget it shares with others, empty for one of its own."""
+        """Begin a batch; `budget` names a budget it shares with others, empty for one of its own."""
         self._call(
             "open_batch",
             batch=batch,
             max_concurrent=max_concurrent or -1,
             priority=priority,
-            purse=purse,
+            budget=budget,
             about=compact(about),
         )
 
@@ -83,12 +84,12 @@ class Batches:
         return self._messages("top_up", batch=batch)
 
     def tidy(self) -> int:
-        """Close batches whose submitter is gone, forget those that have expired; returns how many were closed."""
+        """Close batches that their submitter has left, forget expired ones; returns how many were closed."""
         return int(self._call("tidy_batches", quiet_ms=QUIET_MS))
 
     def feeding(self) -> set[str]:
         """The batches that have requests waiting."""
-        return cast("set[str]", self._redis.smembers(f"{self._jobs.prefix}batches:feeding"))
+        return cast("set[str]", self._redis.smembers(keys.FEEDING.at(self._jobs.prefix)))
 
     def catalog(self, batch: str) -> dict[str, Any]:
         """The models of a batch's chains, by name."""
@@ -103,8 +104,8 @@ class Batches:
         names = ("total", "closed", "held", "cost", "succeeded", "placeholder", "failed", "canceled")
         with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hmget(self._key(batch), list(names))
-            pipeline.llen(self._key(batch, "pending"))
-            pipeline.scard(self._key(batch, "out"))
+            pipeline.llen(self._key(batch, keys.PENDING))
+            pipeline.scard(self._key(batch, keys.OUT))
             values, pending, outstanding = pipeline.execute()
         fields = dict(zip(names, values, strict=True))
         if fields["total"] is None:
@@ -121,18 +122,18 @@ class Batches:
         )
 
     def held(self, batch: str) -> str:
-        """Why nothing new of it starts; empty where it goes on, or is not there."""
+        """Why nothing new starts; empty where the batch goes on, or is not there."""
         return str(self._redis.hget(self._key(batch), "held") or "")
 
-    def purse(self, batch: str) -> str:
+    def budget(self, batch: str) -> str:
         """The name of its budget: its own id, or of one that it shares."""
-        return str(self._redis.hget(self._key(batch), "purse") or batch)
+        return str(self._redis.hget(self._key(batch), "budget") or batch)
 
     def in_flight(self, batch: str) -> int:
-        """How many of it are at Replicate, or were, and are not finished."""
+        """How many of its generations have a prediction and no result."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for generation_id in self.outstanding(batch):
-                pipeline.hexists(f"{self._jobs.prefix}gen:{generation_id}", "prediction")
+                pipeline.hexists(keys.GENERATION.at(self._jobs.prefix, generation_id), "prediction")
             return sum(map(bool, pipeline.execute()))
 
     def about(self, batch: str) -> dict[str, Any]:
@@ -142,7 +143,7 @@ class Batches:
 
     def newest(self, most: int) -> list[tuple[str, float]]:
         """The newest batches, each with the time it was opened, in Unix seconds; the expired ones are forgotten."""
-        key = f"{self._jobs.prefix}batches"
+        key = keys.BATCHES.at(self._jobs.prefix)
         rows = cast("list[tuple[str, float]]", self._redis.zrevrange(key, 0, most - 1, withscores=True))
         found = []
         for batch, opened_ms in rows:
@@ -154,7 +155,7 @@ class Batches:
 
     def oldest_opened(self) -> float:
         """When the oldest batch that has not expired was opened, in Unix seconds; infinity where there is none."""
-        key = f"{self._jobs.prefix}batches"
+        key = keys.BATCHES.at(self._jobs.prefix)
         while oldest := cast("list[tuple[str, float]]", self._redis.zrange(key, 0, 0, withscores=True)):
             ((batch, opened_ms),) = oldest
             if self._redis.exists(self._key(batch)):
@@ -163,18 +164,18 @@ class Batches:
         return math.inf
 
     def running(self, batch: str) -> int:
-        """How many of it some worker has in custody."""
+        """How many of its generations are in a worker's custody."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for generation_id in self.outstanding(batch):
-                pipeline.hget(f"{self._jobs.prefix}gen:{generation_id}", "state")
+                pipeline.hget(keys.GENERATION.at(self._jobs.prefix, generation_id), "state")
             return pipeline.execute().count("running")
 
     def outstanding(self, batch: str) -> set[str]:
-        """Those of it that are queued or running."""
-        return cast("set[str]", self._redis.smembers(self._key(batch, "out")))
+        """Its generations that are queued or running."""
+        return cast("set[str]", self._redis.smembers(self._key(batch, keys.OUT)))
 
     def finished(self, batch: str, after: str = "0", block_seconds: float = 0.0) -> list[Finished]:
-        """What has finished since a mark, in the order it did.
+        """The generations finished since a mark, in the order they finished.
 
         Args:
             batch: the batch.
@@ -182,12 +183,12 @@ class Batches:
             block_seconds: how long to wait for the first one; 0 for not at all.
         """
         block = max(1, int(block_seconds * 1000)) if block_seconds else None
-        answer: Any = self._redis.xread({self._key(batch, "finished"): after}, count=PAGE, block=block)
+        answer: Any = self._redis.xread({self._key(batch, keys.FINISHED): after}, count=PAGE, block=block)
         return self._with_results([entry for _, entries in answer or [] for entry in entries])
 
     def pages(self, batch: str, most: int = PAGE) -> Iterator[list[Finished]]:
-        """Everything that has finished by now, in the order it did, a page of at most so many at a time."""
-        stream = self._key(batch, "finished")
+        """All finished generations in the order they finished, in pages."""
+        stream = self._key(batch, keys.FINISHED)
         last: Any = self._redis.xrevrange(stream, count=1)
         after = "-"
         while last and (entries := cast("list[Any]", self._redis.xrange(stream, after, last[0][0], count=most))):
@@ -197,7 +198,7 @@ class Batches:
     def _with_results(self, entries: list[Any]) -> list[Finished]:
         with self._redis.pipeline(transaction=False) as pipeline:
             for _, fields in entries:
-                pipeline.hget(f"{self._jobs.prefix}gen:{fields['id']}", "result")
+                pipeline.hget(keys.GENERATION.at(self._jobs.prefix, fields["id"]), "result")
             results = pipeline.execute()
         return [
             Finished(mark, fields["id"], int(fields["index"]), result and read_result(result))
@@ -206,29 +207,30 @@ class Batches:
 
     def is_told(self, batch: str, mark: str) -> bool:
         """Whether a mark stands; what this batch makes again gives it up, and gets another when it is over."""
-        return bool(self._redis.xrange(self._key(batch, "finished"), mark, mark))
+        return bool(self._redis.xrange(self._key(batch, keys.FINISHED), mark, mark))
 
     def unstarted(self, batch: str) -> Iterator[PendingEntry]:
         """The requests that wait in its list, or were dropped from it by a cancel."""
         shapes = self._fields(batch, "shape:")
-        for part in ("pending", "dropped"):
+        for part in (keys.PENDING, keys.DROPPED):
             start = 0
             while entries := cast("list[str]", self._redis.lrange(self._key(batch, part), start, start + PAGE - 1)):
                 start += len(entries)
                 unpacked = [unpack(entry, shapes) for entry in entries]
                 begun = cast(
-                    "list[str | None]", self._redis.hmget(self._key(batch, "begun"), [each.id for each in unpacked])
+                    "list[str | None]",
+                    self._redis.hmget(self._key(batch, keys.BEGUN), [each.id for each in unpacked]),
                 )
                 for each, text in zip(unpacked, begun, strict=True):
                     yield replace(each, attempts=read_attempts(json.loads(text)["attempts"])) if text else each
 
     def cancel(self, batch: str, *, forget: bool = False) -> int:
-        """See that nothing of it that still waits, or is still to be appended, will start; cancel what is on its way.
+        """Keep its waiting requests, and those still to be appended, from starting; cancel those on their way.
 
         Args:
             batch: the batch.
-            forget: another batch has taken its place: what is on its way goes on for that one, and nobody will want
-                to know which requests waited, or have them made after all.
+            forget: another batch has taken its place: generations on their way go on for that one, and no list of
+                the waiting requests is kept.
 
         Returns:
             How many requests waited.
@@ -256,8 +258,8 @@ class Batches:
         fields = cast("dict[str, str]", self._redis.hgetall(self._key(batch)))
         return {name.removeprefix(kind): text for name, text in fields.items() if name.startswith(kind)}
 
-    def _key(self, batch: str, *parts: str) -> str:
-        return ":".join((f"{self._jobs.prefix}batch", batch, *parts))
+    def _key(self, batch: str, part: keys.Key = keys.BATCH) -> str:
+        return part.at(self._jobs.prefix, batch)
 
     def _messages(self, name: str, **call: Any) -> list[Message]:
         return [Message(*row) for row in self._call(name, **call)]

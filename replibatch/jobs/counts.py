@@ -1,4 +1,4 @@
-"""What has become of all generations, counted by model and reason: for ever, and by the day for the last few days.
+"""Outcomes of all generations, counted by model and reason: for ever, and by day for the last week.
 
 A generation is counted in the very step that writes its one result: exactly once, whatever is repeated or dies. The
 number of counters grows with the models and the reasons, not with the work.
@@ -14,6 +14,7 @@ from typing import cast
 from redis import Redis
 
 from replibatch.money import to_micro
+from replibatch.redisdb import keys
 from replibatch.requests import BatchResult
 
 DAY_SECONDS = 86_400
@@ -39,7 +40,7 @@ def counted(result: BatchResult) -> dict[str, int]:
     table[GENERATIONS, result.model_used or last, result.state.value] += 1
     for attempt in result.attempts:
         table[ATTEMPTS, attempt.model, attempt.reason or attempt.outcome] += 1
-        table[COST, attempt.model] += to_micro(attempt.cost_usd)
+        table[COST, attempt.model] += to_micro(attempt.cost_usd or 0.0)
         if not attempt.reason:
             bound = next(bound for bound in LATENCY_SECONDS if attempt.seconds <= bound)
             table[LATENCY, attempt.model, str(bound)] += 1
@@ -60,18 +61,18 @@ class Counts:
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
-        self._key = f"{prefix}counts"
+        self._prefix = prefix
 
     def ever(self) -> Table:
         """All counters: amounts by labels, the first of which is one of this module's names."""
-        return _table(cast("dict[str, str]", self._redis.hgetall(self._key)))
+        return _table(cast("dict[str, str]", self._redis.hgetall(keys.COUNTS.at(self._prefix))))
 
     def of_days(self, days: int) -> Table:
         """The counters of the last `days` days (UTC), today included; no more than a week is kept."""
         today = self._redis.time()[0] // DAY_SECONDS
         with self._redis.pipeline(transaction=False) as pipeline:
             for day in range(today - days + 1, today + 1):
-                pipeline.hgetall(f"{self._key}:{day}")
+                pipeline.hgetall(keys.COUNTS_OF_DAY.at(self._prefix, day))
             return sum((_table(each) for each in pipeline.execute()), Counter())
 
 

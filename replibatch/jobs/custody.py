@@ -18,6 +18,7 @@ from replibatch.jobs.links import Call, Link
 from replibatch.jobs.packing import compact, pack_result, read_result
 from replibatch.jobs.record import Message, Notice, Record, Settled
 from replibatch.money import to_micro
+from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step
 from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_id
 from replibatch.settings import Settings
@@ -87,7 +88,7 @@ class Jobs:
         """
         return str(self._call("intend", **self._custody(record), sent=sent, paused=PAUSED))
 
-    def created(self, record: Record, prediction_id: str) -> Step:
+    def created_step(self, record: Record, prediction_id: str) -> Step:
         """Claim a prediction for the record's attempt. The script answers `ok`, `twin`, `fenced` or `gone`."""
         return self._step(
             "created",
@@ -130,7 +131,7 @@ class Jobs:
             **self._custody(record),
             state=state.value,
             result=pack_result(result),
-            cost=to_micro(result.cost_usd),
+            cost=to_micro(sum(attempt.cost_usd or 0.0 for attempt in result.attempts)),
             capacity=self.capacity,
             counts=counted(result),
         )
@@ -138,7 +139,7 @@ class Jobs:
             return None
         return Settled([Message(*message) for message in messages], [Call.parse(call) for call in calls])
 
-    def put_back(self, record: Record, held: str) -> Step:
+    def put_back_step(self, record: Record, held: str) -> Step:
         """Return a batch's generation to its pending list, and hold the batch for the reason given."""
         return self._step("put_back", **self._custody(record), held=held)
 
@@ -162,48 +163,51 @@ class Jobs:
         return [Message(*row) for row in rows]
 
     def owed(self, grace_seconds: float) -> list[Call]:
-        """Calls of applications' own tasks that nobody has published, for this process to publish.
+        """Unpublished calls of applications' own tasks, for this process to publish.
 
         Args:
-            grace_seconds: how long whoever sets out to publish one may take.
+            grace_seconds: how long publishing one may take.
         """
         rows = self._call("owed", grace_ms=int(grace_seconds * 1000), most=TAKE_OVER_AT_ONCE)
         return [Call.parse(row) for row in rows]
 
     def called(self, call: Call) -> None:
         """Note that it has been published."""
-        self.redis.zrem(self._key("calls"), call.owed)
+        self.redis.zrem(keys.CALLS.at(self.prefix), call.owed)
 
     def oldest_asked(self) -> float:
         """When the oldest single job without a result was asked for, in Unix seconds; infinity if there is none."""
-        oldest = cast("list[tuple[str, float]]", self.redis.zrange(self._key("asked"), 0, 0, withscores=True))
+        oldest = cast("list[tuple[str, float]]", self.redis.zrange(keys.ASKED.at(self.prefix), 0, 0, withscores=True))
         return oldest[0][1] / 1000 if oldest else math.inf
 
     def ask_to_cancel(self, generation_id: str) -> None:
-        """Ask whoever has the generation to cancel it; forgotten when it is over, and not noted after that."""
+        """Ask for a generation to be canceled; ignored once it is over."""
         self._call("ask_to_cancel", id=generation_id)
 
     def custody(self) -> set[str]:
         """The generations this process answers for."""
-        return cast("set[str]", self.redis.smembers(self._key("custody", self.process)))
+        return cast("set[str]", self.redis.smembers(keys.CUSTODY.at(self.prefix, self.process)))
 
     def record(self, generation_id: str) -> Record | None:
-        """A record of this process's custody as it is now; None if it is somebody else's, or over."""
+        """A record of this process's custody as it is now; None if another process has it, or it is over."""
         flat = self._call("mine", id=generation_id)
         return _readable(generation_id, flat) if flat else None
 
     def to_cancel(self) -> set[str]:
-        """Those of them somebody wants canceled."""
-        return cast("set[str]", self.redis.sinter([self._key("custody", self.process), self._key("canceling")]))
+        """Those of them that are to be canceled."""
+        return cast(
+            "set[str]",
+            self.redis.sinter([keys.CUSTODY.at(self.prefix, self.process), keys.CANCELING.at(self.prefix)]),
+        )
 
-    def other_custodians(self) -> set[str]:
+    def other_holders(self) -> set[str]:
         """The other processes that may answer for something; `""` stands for those that left in order."""
-        return cast("set[str]", self.redis.smembers(self._key("custodians"))) - {self.process}
+        return cast("set[str]", self.redis.smembers(keys.HOLDERS.at(self.prefix))) - {self.process}
 
     def outcome(self, generation_id: str) -> tuple[str, int, BatchResult | None]:
         """A generation's state (empty for an unknown id), attempt number, and result if it has one."""
         names = ["state", "attempt", "result"]
-        values = cast("list[str | None]", self.redis.hmget(self._key("gen", generation_id), names))
+        values = cast("list[str | None]", self.redis.hmget(keys.GENERATION.at(self.prefix, generation_id), names))
         state, attempt, result = values
         return state or "", int(attempt or 0), read_result(result) if result else None
 
@@ -211,7 +215,7 @@ class Jobs:
         """The results of those generations that succeeded, by id."""
         with self.redis.pipeline(transaction=False) as pipeline:
             for generation_id in ids:
-                pipeline.hmget(self._key("gen", generation_id), ["state", "result"])
+                pipeline.hmget(keys.GENERATION.at(self.prefix, generation_id), ["state", "result"])
             rows = zip(ids, pipeline.execute(), strict=True)
         return {
             generation_id: read_result(result) for generation_id, (state, result) in rows if state == State.SUCCEEDED
@@ -223,30 +227,26 @@ class Jobs:
 
     def await_done(self, generation_id: str, seconds: float) -> None:
         """Block until a single job is done, or the time is over."""
-        key = self._key("done", generation_id)
-        # Moved onto itself, the mark stays there for whoever else waits.
+        key = keys.DONE.at(self.prefix, generation_id)
+        # Moved onto itself, the mark stays there for other waiters.
         self.redis.execute_command("BLMOVE", key, key, "LEFT", "LEFT", seconds)
 
     def _custody(self, record: Record) -> dict[str, Any]:
         return {"id": record.id, "fence": record.fence}
 
-    def _key(self, *parts: str) -> str:
-        return self.prefix + ":".join(parts)
-
     def _step(self, name: str, notice: Notice | None = None, **call: Any) -> Step:
         text = compact({"process": self.process, "keep_ms": self.keep_ms, **call})
-        return _SCRIPTS[name], [self.prefix], (text, *(notice or ()))
+        return Step(_SCRIPTS[name], [self.prefix], (text, *(notice or ())))
 
     def _call(self, name: str, notice: Notice | None = None, **call: Any) -> Any:
-        script, keys, args = self._step(name, notice, **call)
-        return script(self.redis, keys, args)
+        return self._step(name, notice, **call).run(self.redis)
 
 
 def _readable(generation_id: str, flat: list[str]) -> Record | None:
     """A record; None for one that cannot be read, which must keep no other from being looked after."""
     try:
         return Record.parse(generation_id, flat)
-    except Exception:  # noqa: BLE001  # it is told, with its traceback
+    except Exception:  # noqa: BLE001  # logged below, with its traceback
         import structlog  # noqa: PLC0415  # a producer has no use for it
 
         structlog.get_logger(__name__).exception("its record cannot be read", generation=generation_id)

@@ -1,5 +1,17 @@
-"""Why nothing new of a batch is started."""
+"""Why nothing new of a batch is started, as its `held` says it."""
 
-PAUSED = "paused"  # its owner wants it so
+from replibatch.errors import Stop
+
+PAUSED = "paused"  # by its owner
 BUDGET = "budget"  # its next request would exceed one
-STOPPED = "stopped: "  # the account is, as `AccountStopped.told` goes on to say
+_STOPPED = "stopped: "
+
+
+def held_by(stop: Stop) -> str:
+    """For a batch of an account that is stopped."""
+    return f"{_STOPPED}{stop}"
+
+
+def stop_of(held: str) -> Stop | None:
+    """The stop that holds a batch; None where something else does, or nothing."""
+    return Stop.parse(held.removeprefix(_STOPPED)) if held.startswith(_STOPPED) else None

@@ -1,7 +1,8 @@
 """Links: the application's own tasks that are called with results.
 
-The call is owed from the moment of the settle, in the same step, until it has been published: whoever settled does
-that at once, and if it dies before, some takeover does. So a task is called at least once, and nearly always once.
+The call is owed from the moment of the settle, in the same step, until it has been published: the process that
+settled does that at once, and if it dies before, a takeover does. So a task is called at
+least once, and nearly always once.
 """
 
 from __future__ import annotations

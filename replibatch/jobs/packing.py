@@ -3,7 +3,7 @@
 What many requests of a batch have in common is kept once, as a shape of the batch. An entry of the pending list is
 its own fields and the number of its shape; `lua/jobs.lua` joins the two when its turn has come. A batch of a
 million with one model has one shape, and a waiting request costs its prompt, its name and little more. A result is
-kept without what follows from the rest of it.
+kept without the fields that follow from others.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Packer:
         return "\t".join((entry.id, str(entry.index), number, compact(own)))
 
     def fresh(self) -> dict[str, str]:
-        """The shapes that the batch does not have yet, by number; told once."""
+        """The shapes that the batch does not have yet, by number; each is returned once."""
         fresh, self._fresh = self._fresh, {}
         return fresh
 
@@ -75,7 +75,7 @@ def read_attempts(text: str) -> tuple[Attempt, ...]:
 
 
 def pack_result(result: BatchResult) -> str:
-    """A result as it is kept: JSON, without what `read_result` finds in the rest of it."""
+    """A result as it is kept: JSON, without the fields that `read_result` derives."""
     data = asdict(result)
     prompt = ("prompt", data["prompt"])
     if data["inputs"] and next(iter(data["inputs"].items())) == prompt:
@@ -98,7 +98,7 @@ _FILE = {"url": None, "sha256": None, "size_bytes": None}
 
 
 def _usual_attempt(result: dict[str, Any]) -> dict[str, Any]:
-    """What an attempt of a result has where nothing else is said."""
+    """The defaults of an attempt."""
     return {
         "model": result["model_name"],
         "prediction_id": None,
@@ -110,7 +110,7 @@ def _usual_attempt(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _usual_result(result: dict[str, Any]) -> dict[str, Any]:
-    """What a result has where nothing else is said."""
+    """The defaults of a result."""
     state = result.get("state", State.SUCCEEDED)
     return {
         "model_used": result["model_name"],
@@ -128,17 +128,17 @@ def _usual_result(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _beside(data: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
-    """What is not as usual."""
+    """The fields that differ from the defaults."""
     return {name: value for name, value in data.items() if name not in usual or value != usual[name]}
 
 
 def compact(value: Any) -> str:
-    """JSON without a space, non-ASCII text as it is: what is kept in Redis."""
+    """JSON as it is kept in Redis: without spaces, non-ASCII text unescaped."""
     return _ENCODER.encode(value)
 
 
 def _parts(entry: PendingEntry) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What other requests are likely to have too, and what is the request's own."""
+    """The fields likely to be shared with other requests, and the request's own."""
     request = entry.request
     folder, slash, name = request.output.rpartition("/")
     own: dict[str, Any] = {"prompt": request.prompt, "output": name}

@@ -1,4 +1,4 @@
-"""What is known of one generation, and what is published of it."""
+"""The record of one generation, and the messages about it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Message(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What the records says of a generation to others, in one breath with what it says of: nothing comes between.
+    """A notice to others about a generation, given in the same script that makes the change.
 
     Attributes:
         key: where the text is kept, and the channel of those who listen for it.
-        text: what they are told.
+        text: the notice.
         seconds: how long it is kept.
     """
 
@@ -36,7 +36,7 @@ class Notice(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What is to be published once a generation has its result: the next of its batches, the call of its link."""
+    """To be published after a settle: the next messages of the generation's batches, the call of its link."""
 
     messages: list[Message]
     calls: list[Call]
@@ -44,7 +44,7 @@ class Settled(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """A generation in somebody's custody.
+    """A generation in the custody of a process.
 
     Attributes:
         id: the generation's, and its Celery task's.
@@ -61,7 +61,7 @@ class Record:
         started_at: when the first attempt began, on the same; no POST of it is older.
         pause_seconds: how long to wait before this attempt.
         batch: its batch; empty for a single job.
-        purse: the budget it also draws on; empty for none but the account's.
+        budget: the budget it also draws on; empty for none but the account's.
         index: its place in the batch, from 0.
         catalog: of a single job: the models of its chain, JSON by name.
         priority: of its messages, 0 first.
@@ -82,7 +82,7 @@ class Record:
     started_at: float | None
     pause_seconds: float
     batch: str
-    purse: str
+    budget: str
     index: int
     catalog: str
     priority: int
@@ -112,7 +112,7 @@ class Record:
             started_at=at("started"),
             pause_seconds=int(fields.get("pause", 0)) / 1000,
             batch=fields.get("batch", ""),
-            purse=fields.get("purse") or fields.get("batch", ""),
+            budget=fields.get("budget") or fields.get("batch", ""),
             index=int(fields.get("index", 0)),
             catalog=fields.get("catalog", ""),
             priority=int(fields.get("priority", 0)),

@@ -26,7 +26,7 @@ class Heartbeat:
         self._last_beat = sent_at
 
     def lived_since(self, moment: float) -> bool:
-        """Whether nobody can have taken this process for dead since a moment: only then may a POST be sent."""
+        """Whether no process can have taken this one for dead since a moment: only then may a POST be sent."""
         return self._is_fresh and self._steady_since <= moment
 
     @property

@@ -26,7 +26,7 @@ class Holdings:
 
     @contextmanager
     def asking_for(self, attempts: set[str]) -> Iterator[None]:
-        """What is being asked for may be granted already, and its answer under way."""
+        """While asked for, an attempt may be granted already, with the answer under way."""
         with self._lock:
             self._asking |= attempts
         try:
@@ -36,7 +36,7 @@ class Holdings:
                 self._asking -= attempts
 
     def stands(self, ticket: Ticket, standing: Standing, prediction_id: str = "") -> None:
-        """The limiter has told where an attempt stands: what holds a place is kept."""
+        """Note an attempt's standing; keep it if it holds a place."""
         if standing in (Standing.CLAIMED, Standing.UNSETTLED, Standing.CREATED):
             with self._lock:
                 self._held[ticket.attempt_key] = ticket, prediction_id

@@ -3,28 +3,34 @@
     acquire ──► claimed ──► POST ──► answer(created) ──► … prediction over ──► release
         └─► waiting ──► (handed off) ──► claim ──┘          └─► answer(not created): the slot is free again
 
-Nothing here waits; `WaitingRoom` does. `lua/gate.lua` describes the keys. A state that was lost is rebuilt from what
-each process remembers (`memory.py`), and from the account's own list of predictions.
+Nothing here waits; `WaitingRoom` does. `redisdb/keys.py` describes the keys. A lost state is rebuilt from the
+holdings of each process (`holdings.py`) and from the account's own list of predictions.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from redis import Redis
 
+from replibatch.errors import Stop
 from replibatch.limits.holdings import Holdings
+from replibatch.limits.status import AccountStatus
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
 from replibatch.money import to_micro
+from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step, run_together
 from replibatch.settings import Settings
 
-CLAIM_SECONDS = 2.0  # a hand-off nobody claims for this long goes to the next in line
+CLAIM_SECONDS = 2.0  # a hand-off unclaimed for this long goes to the next in line
 POST_SECONDS = 20.0  # the longest a create may take from its claim to its answer
 SLOT_MARGIN_SECONDS = 120.0  # after Cancel-After, before a slot is given up without anybody having seen the end
 REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process had this long to say what it holds
+
+UNKNOWN_PRICE = -1  # to the scripts
 
 _PACKAGE = "replibatch.limits"
 _FILES = {
@@ -47,7 +53,7 @@ class Limiter:
         clock: seconds since the epoch, for tests; None for Redis' own time.
 
     Attributes:
-        memory: what this process holds and asks for.
+        holdings: the places this process has, and those it asks for.
     """
 
     def __init__(
@@ -74,13 +80,13 @@ class Limiter:
 
     @property
     def wake_key(self) -> str:
-        """The channel this process is told of hand-offs through."""
-        return f"{self.prefix}wake:{self.process}"
+        """The channel that tells this process of hand-offs."""
+        return keys.WAKE.at(self.prefix, self.process)
 
     @property
     def call_key(self) -> str:
-        """The channel all processes are called to report through."""
-        return f"{self.prefix}wake"
+        """The channel that calls all processes to report."""
+        return keys.WAKE_ALL.at(self.prefix)
 
     def acquire(self, ticket: Ticket) -> tuple[Standing, float | None]:
         """Ask for a slot and a place in the window. Returns the standing, and seconds until asking again helps."""
@@ -88,8 +94,8 @@ class Limiter:
             standing, again = self._call(
                 "acquire",
                 **self._identity(ticket),
-                price=to_micro(ticket.price_usd),
-                purse=ticket.purse,
+                price=_price(ticket),
+                budget=ticket.budget,
                 priority=ticket.priority,
             )
             self.holdings.stands(ticket, Standing(standing))
@@ -104,26 +110,29 @@ class Limiter:
                 self.holdings.stands(ticket, Standing(standing))
         return [Standing(standing) for standing in standings], _seconds(again)
 
-    def created(self, ticket: Ticket, prediction_id: str) -> Step:
+    def created_step(self, ticket: Ticket, prediction_id: str) -> Step:
         """The POST was answered with a prediction; the slot is now the prediction's."""
-        self.holdings.created(ticket, prediction_id)
-        return self._answer(ticket, created=True, prediction=prediction_id)
+        step = self._answer_step(ticket, created=True, prediction=prediction_id)
+        return self._noted(step, lambda: self.holdings.created(ticket, prediction_id))
 
-    def refused(self, ticket: Ticket) -> Step:
+    def refused_step(self, ticket: Ticket) -> Step:
         """The POST surely created nothing."""
-        self.holdings.let_go(ticket)
-        return self._answer(ticket, created=False)
+        return self._noted(self._answer_step(ticket, created=False), lambda: self.holdings.let_go(ticket))
 
-    def throttled(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
+    def throttled_step(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
         """The POST was answered with 429: the account cools down, the attempt keeps its place in the line."""
-        self.holdings.let_go(ticket)
         wait = -1 if retry_after_seconds is None else int(retry_after_seconds * 1000)
-        return self._answer(ticket, created=False, requeue=True, throttled=True, retry_after_ms=wait)
+        step = self._answer_step(ticket, created=False, requeue=True, throttled=True, retry_after_ms=wait)
+        return self._noted(step, lambda: self.holdings.let_go(ticket))
 
-    def released(self, ticket: Ticket, cost_usd: float) -> Step:
+    def released_step(self, ticket: Ticket, cost_usd: float) -> Step:
         """The prediction is over, or the attempt leaves the line: free its slot, settle its cost."""
-        self.holdings.let_go(ticket)
-        return self._step("release", **self._identity(ticket), cost=to_micro(cost_usd))
+        step = self._step("release", **self._identity(ticket), cost=to_micro(cost_usd))
+        return self._noted(step, lambda: self.holdings.let_go(ticket))
+
+    def release(self, ticket: Ticket, cost_usd: float = 0.0) -> None:
+        """Free the slot, or leave the line, now."""
+        run_together(self.redis, self.released_step(ticket, cost_usd))
 
     def adopt(self, ticket: Ticket, prediction_id: str | None = None) -> Standing:
         """Make this process the owner of an attempt's place, whatever it is."""
@@ -148,7 +157,7 @@ class Limiter:
         """
         held, asks = self.holdings.begin_report()
         holds = [
-            (ticket.attempt_key, ticket.fence, to_micro(ticket.price_usd), ticket.purse, ticket.priority, prediction)
+            (ticket.attempt_key, ticket.fence, _price(ticket), ticket.budget, ticket.priority, prediction)
             for ticket, prediction in held
         ]
         try:
@@ -157,7 +166,7 @@ class Limiter:
             missed = self.holdings.end_report()
         # What was answered or given back in the meantime may have come too early to be noted: once more is no harm.
         for step in missed:
-            run_together(self.redis, step)
+            step.run(self.redis)
 
     def rebuild(self, rows: Iterable[Row]) -> tuple[float | None, list[str]]:
         """Trust a state that was lost again, once every process has reported.
@@ -166,8 +175,8 @@ class Limiter:
             rows: the account's predictions that run, or were created within a window.
 
         Returns:
-            Seconds to wait before listing again, or None when it is done; and the ids of the predictions nobody
-            answers for. Those hold slots in this process's name, to be released with `orphan(id)`.
+            Seconds to wait before listing again, or None when it is done; and the ids of the orphaned
+            predictions. Those hold slots in this process's name, to be released with `orphan(id)`.
         """
         wait, orphans = self._call(
             "rebuild",
@@ -181,12 +190,12 @@ class Limiter:
 
     @staticmethod
     def orphan(prediction_id: str) -> Ticket:
-        """What holds the slot of a prediction nobody answers for."""
+        """The ticket that holds the slot of an orphaned prediction."""
         return Ticket(f"prediction:{prediction_id}", 0, 0.0)
 
     def alive(self, process: str) -> bool:
         """Whether a process has been heard of within its lease."""
-        beat = self.redis.zscore(f"{self.prefix}processes", process)
+        beat = self.redis.zscore(keys.PROCESSES.at(self.prefix), process)
         seconds, microseconds = self.redis.time()
         now_ms = seconds * 1000 + microseconds // 1000
         return beat is not None and float(beat) > now_ms - self._config["lease_ms"]
@@ -195,36 +204,31 @@ class Limiter:
         """Grant what time alone has freed. Returns seconds until asking again helps."""
         return _seconds(self._call("pump"))
 
-    def stop(self, why: str) -> None:
-        """Stop the account: nothing is created until `resume`.
-
-        Args:
-            why: the error's name, a colon and its words; what stops an account already stays the reason.
-        """
-        self._call("stop", why=why)
+    def stop(self, why: Stop) -> None:
+        """Stop the account: nothing is created until `resume`. What stops it already stays the reason."""
+        self._call("stop", kind=why.kind, message=why.message)
 
     def resume(self, only: str = "") -> None:
         """Lift a stop, once the token or the credit is mended.
 
         Args:
-            only: the name of an error: a stop for any other reason stays.
+            only: a kind of stop: one of any other kind stays.
         """
         self._call("resume", only=only)
 
-    def status(self) -> dict[str, Any]:
-        """The account at a glance, counted now (see `lua/status.lua`)."""
-        snapshot: dict[str, Any] = json.loads(self._call("status"))
-        return snapshot
+    def status(self) -> AccountStatus:
+        """The account at a glance, counted now."""
+        return AccountStatus.parse(self._call("status"))
 
     def holders(self) -> dict[str, tuple[int, int]]:
         """By process: how many slots it answers for, and how many of its attempts wait in the line."""
         with self.redis.pipeline(transaction=True) as pipeline:
-            for place in ("slots", "waiters"):
-                pipeline.zrange(self.prefix + place, 0, -1)
+            for place in (keys.SLOTS, keys.WAITERS):
+                pipeline.zrange(place.at(self.prefix), 0, -1)
             held, waiting = pipeline.execute()
         counts: dict[str, list[int]] = {}
         for column, attempts in enumerate((held, waiting)):
-            tickets = self.redis.hmget(f"{self.prefix}tickets", attempts) if attempts else []
+            tickets = self.redis.hmget(keys.TICKETS.at(self.prefix), attempts) if attempts else []
             for ticket in cast("list[str | None]", tickets):
                 if ticket is not None:  # else it has just gone
                     counts.setdefault(ticket.partition("\t")[0], [0, 0])[column] += 1
@@ -232,7 +236,7 @@ class Limiter:
 
     def store_limits(self, changes: dict[str, int | None]) -> None:
         """Set, or with None clear, the operator's `max_concurrent`, `per_window` and `budget` (micro-dollars)."""
-        stored = f"{self.prefix}limits:stored"
+        stored = keys.STORED_LIMITS.at(self.prefix)
         with self.redis.pipeline() as pipeline:
             for name, value in changes.items():
                 if value is None:
@@ -241,15 +245,15 @@ class Limiter:
                     pipeline.hset(stored, name, value)
             pipeline.execute()
 
-    def fill_purse(self, purse: str, cap_usd: float | None, *, afresh: bool = False) -> None:
-        """Set what a batch, or those that share a purse, may cost; nothing is granted that could go past that.
+    def set_budget(self, budget: str, cap_usd: float | None, *, afresh: bool = False) -> None:
+        """Set what a batch, or those that share a budget, may cost; nothing is granted that could go past that.
 
         Args:
-            purse: its name.
+            budget: its name.
             cap_usd: what may be spent, with what was spent before; None for any amount.
             afresh: forget what was spent before.
         """
-        name = f"{self.prefix}purse:{purse}"
+        name = keys.BUDGET.at(self.prefix, budget)
         with self.redis.pipeline(transaction=True) as pipeline:
             if cap_usd is None:
                 pipeline.hdel(name, "cap")
@@ -263,7 +267,7 @@ class Limiter:
     def _identity(self, ticket: Ticket) -> dict[str, Any]:
         return {"attempt": ticket.attempt_key, "process": self.process, "fence": ticket.fence}
 
-    def _answer(
+    def _answer_step(
         self,
         ticket: Ticket,
         *,
@@ -283,18 +287,28 @@ class Limiter:
             prediction=prediction,
         )
 
+    def _noted(self, step: Step, effect: Callable[[], None]) -> Step:
+        """The same step; when it is sent, this process notes what becomes of its holdings."""
+
+        def before(sent: Step) -> None:
+            effect()
+            self.holdings.note(sent)
+
+        return replace(step, before=before)
+
     def _step(self, name: str, **call: Any) -> Step:
         config = self._config_json
         if self._clock is not None:
             config = json.dumps({**self._config, "now_ms": int(self._clock() * 1000)})
-        step = _SCRIPTS[name], [self.prefix], (config, json.dumps(call))
-        if name in ("answer", "release"):
-            self.holdings.note(step)
-        return step
+        return Step(_SCRIPTS[name], [self.prefix], (json.dumps(call), config))
 
     def _call(self, name: str, **call: Any) -> Any:
-        script, keys, args = self._step(name, **call)
-        return script(self.redis, keys, args)
+        return self._step(name, **call).run(self.redis)
+
+
+def _price(ticket: Ticket) -> int:
+    """A ticket's price as the scripts have it."""
+    return UNKNOWN_PRICE if ticket.price_usd is None else to_micro(ticket.price_usd)
 
 
 def _seconds(milliseconds: int) -> float | None:

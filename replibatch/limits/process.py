@@ -17,7 +17,7 @@ def process_name() -> str:
 
 
 def explicit_limits(settings: Settings) -> dict[str, Any]:
-    """The limits somebody gave this process on purpose, as the limiter takes them."""
+    """The limits this process was given explicitly, in the limiter's units."""
     given = {
         "global_max_concurrent": ("max_concurrent", settings.global_max_concurrent),
         "requests_per_minute": ("per_window", settings.requests_per_minute),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from redis import Redis
 
-from replibatch.redisdb.scripts import Script
+from replibatch.redisdb.scripts import Script, Step
 from replibatch.settings import Settings
 
 MINUTE_MS = 60_000
@@ -24,10 +25,10 @@ class Reads:
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
-        self._keys = [f"{settings.key_prefix}reads"]
-        self._arguments = (MINUTE_MS, settings.reads_per_minute)
+        call = json.dumps({"window_ms": MINUTE_MS, "limit": settings.reads_per_minute})
+        self._step = Step(_READ, [settings.key_prefix], [call])
 
     def wait(self) -> None:
         """Wait until the account may make one more, and count it."""
-        while wait_ms := int(_READ(self._redis, self._keys, self._arguments)):
+        while wait_ms := int(self._step.run(self._redis)):
             time.sleep(wait_ms / 1000)

@@ -27,17 +27,18 @@ class Ticket:
     """What an attempt brings to the limiter.
 
     Attributes:
-        attempt_key: `generation:number`, the holder of the slot; `prediction:id` for what nobody answers for.
+        attempt_key: `generation:number`, the holder of the slot; `prediction:id` for an orphaned prediction.
         fence: the custody's fencing number; a later one wins.
-        price_usd: reserved with the slot, settled when it is released.
-        purse: the batch whose budget it also draws on; empty for none.
+        price_usd: reserved with the slot, settled when it is released; None where it is not known, which no budget
+            grants.
+        budget: the batch whose budget it also draws on; empty for none.
         priority: 0 is first.
     """
 
     attempt_key: str
     fence: int
-    price_usd: float
-    purse: str = ""
+    price_usd: float | None
+    budget: str = ""
     priority: int = 5
 
 

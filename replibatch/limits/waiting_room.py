@@ -23,11 +23,10 @@ from redis.exceptions import RedisError
 from replibatch.limits.heartbeat import Heartbeat
 from replibatch.limits.limiter import Limiter
 from replibatch.limits.tickets import Standing, Ticket
-from replibatch.redisdb.scripts import run_together
+from replibatch.redisdb.loop import Loop
 
 LISTEN_SECONDS = 5.0
 SLOWEST_BEAT_SECONDS = 0.75  # below REPORT_SECONDS: a state that was lost is rebuilt with everybody's help
-REDIS_AWAY_SECONDS = 0.5
 MOST_CLAIMS = 100  # in one call
 
 log = structlog.get_logger(__name__)
@@ -74,7 +73,7 @@ class WaitingRoom:
         self.beat_seconds = min(lease_seconds / 4, SLOWEST_BEAT_SECONDS)
         self._report = report
         self._recover = recover
-        self._keepsake = ""
+        self._snapshot = ""
         self._waiters: dict[str, _Waiter] = {}
         self._lock = threading.Lock()
         self._claiming = threading.Lock()
@@ -83,27 +82,26 @@ class WaitingRoom:
         self._beat_at = float("-inf")
         self._look_at = float("-inf")
         self.max_concurrent = self.in_flight = 0
-        self._stopping = threading.Event()
         self._draining = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._channel: PubSub | None = None
+        self._reports = 0
+        self._loops = [
+            Loop("limiter listener", self._listen, wake=self._end_read),
+            Loop("limiter heartbeat", self._keep_time, wake=self._look_up, away_seconds=0.0),
+        ]
 
     def start(self) -> None:
         """Say hello to the account and begin to listen."""
         self._beat()
-        for name, run in (("gate-listener", self._listen), ("gate-heartbeat", self._keep_time)):
-            thread = threading.Thread(target=run, name=name, daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self._beat_at = time.monotonic() + self.beat_seconds
+        for loop in self._loops:
+            loop.start()
 
     def stop(self) -> None:
         """Take leave of the account."""
-        self._stopping.set()
-        with self._clock:
-            self._clock.notify()
+        for loop in self._loops:
+            loop.stop(LISTEN_SECONDS + 1)
         try:
-            self._limiter.redis.publish(self._limiter.wake_key, "")  # ends the listener's read
-            for thread in self._threads:
-                thread.join(LISTEN_SECONDS + 1)
             self._limiter.heartbeat({}, leaving=True)
         except RedisError as error:
             log.warning("could not take leave; the lease will lapse", error=str(error))
@@ -135,7 +133,7 @@ class WaitingRoom:
             if other and other.ticket.fence > ticket.fence:
                 return Standing.FENCED
             self._waiters[ticket.attempt_key] = waiter
-        if other:  # it waited in an earlier custody, and nobody else would tell it
+        if other:  # it waits in an earlier custody, and would wait for ever
             other.news.put(Standing.FENCED)
         try:
             standing, again = self._limiter.acquire(ticket)
@@ -147,7 +145,7 @@ class WaitingRoom:
                 if standing == Standing.UNKNOWN:
                     standing, again = self._limiter.acquire(ticket)
             if standing == Standing.WITHDRAWN:  # nothing is handed off to who is not there any more
-                run_together(self._limiter.redis, self._limiter.released(ticket, 0.0))
+                self._limiter.release(ticket)
             return standing
         finally:
             with self._lock:
@@ -169,32 +167,35 @@ class WaitingRoom:
                 self._ask_at = moment
                 self._clock.notify()
 
-    def _listen(self) -> None:
-        channel: PubSub | None = None
-        memory, reports = self._limiter.holdings, 0
-        while not self._stopping.is_set():
-            try:
-                if channel is None or reports != memory.reports:  # what was said before one is not heard any more
-                    reports = memory.reports
-                    channel = self._subscribe(channel)
-                self._hear(channel, reports)
-            except RedisError as error:
-                log.warning("redis is away", error=str(error))
-                self._close(channel)
-                channel = None
-                self._stopping.wait(REDIS_AWAY_SECONDS)
-        self._close(channel)
+    def _listen(self) -> float:
+        memory = self._limiter.holdings
+        try:
+            if self._channel is None or self._reports != memory.reports:  # messages from before a report are void
+                self._close()
+                self._reports = memory.reports
+                self._channel = self._listener.pubsub(ignore_subscribe_messages=True)
+                self._channel.subscribe(self._limiter.wake_key, self._limiter.call_key)
+            self._hear(self._channel, self._reports)
+        except RedisError:
+            self._close()
+            raise
+        if self._loops[0].stopping:
+            self._close()
+        return 0.0
 
-    def _subscribe(self, instead_of: PubSub | None) -> PubSub:
-        self._close(instead_of)
-        channel: PubSub = self._listener.pubsub(ignore_subscribe_messages=True)
-        channel.subscribe(self._limiter.wake_key, self._limiter.call_key)
-        return channel
-
-    def _close(self, channel: PubSub | None) -> None:
-        if channel:
+    def _close(self) -> None:
+        if self._channel:
             with suppress(RedisError):
-                channel.close()
+                self._channel.close()
+        self._channel = None
+
+    def _end_read(self) -> None:
+        with suppress(RedisError):
+            self._limiter.redis.publish(self._limiter.wake_key, "")
+
+    def _look_up(self) -> None:
+        with self._clock:
+            self._clock.notify()
 
     def _hear(self, channel: PubSub, reports: int) -> None:
         """Wait for a message, and act on it and on all that have come with it."""
@@ -248,26 +249,23 @@ class WaitingRoom:
             self._beat_at = float("-inf")
             self._clock.notify()
 
-    def _keep_time(self) -> None:
-        self._beat_at = time.monotonic() + self.beat_seconds
-        while not self._stopping.is_set():
-            with self._clock:
-                wake_at = self._beat_at if self._ask_at is None else min(self._beat_at, self._ask_at)
+    def _keep_time(self) -> float:
+        with self._clock:
+            wake_at = self._beat_at if self._ask_at is None else min(self._beat_at, self._ask_at)
+            if not self._loops[1].stopping:
                 self._clock.wait(max(0.0, wake_at - time.monotonic()))
-                now = time.monotonic()
-                asked = self._ask_at is not None and now >= self._ask_at
-                if asked:
-                    self._ask_at = None
-                beat_due = now >= self._beat_at
-                if beat_due:
-                    self._beat_at = now + self.beat_seconds
-            try:
-                if beat_due:
-                    self._beat()
-                elif asked and self._waiters:
-                    self._ask_again(self._limiter.pump())
-            except RedisError as error:
-                log.warning("redis is away", error=str(error))
+            now = time.monotonic()
+            asked = self._ask_at is not None and now >= self._ask_at
+            if asked:
+                self._ask_at = None
+            beat_due = now >= self._beat_at
+            if beat_due:
+                self._beat_at = now + self.beat_seconds
+        if beat_due:
+            self._beat()
+        elif asked and self._waiters:
+            self._ask_again(self._limiter.pump())
+        return 0.0
 
     def _beat(self) -> None:
         sent_at = time.monotonic()
@@ -280,10 +278,10 @@ class WaitingRoom:
             log.info("the account's state is being rebuilt")
             with self._lock:
                 waiting = list(self._waiters)
-            self._limiter.report(self._keepsake, waiting)
+            self._limiter.report(self._snapshot, waiting)
             self._recover()
         else:
-            self._keepsake = beat.snapshot
+            self._snapshot = beat.snapshot
         if beat.must_report or not beat.known:
             # Forgotten, after a long silence or with the state: who waits lines up anew; who has a place keeps it.
             self._tell_all(Standing.UNKNOWN)
@@ -292,7 +290,7 @@ class WaitingRoom:
             self._ask_for_all()
 
     def _ask_for_all(self) -> None:
-        """Once a lease, ask for every waiter: one whose message was lost would wait for ever."""
+        """Once a lease, ask for every waiter: after a lost message one would wait for ever."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + self._lease_seconds

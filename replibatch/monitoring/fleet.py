@@ -10,10 +10,11 @@ from replibatch.broker.publish import queue_lists
 from replibatch.errors import NoSuchWork
 from replibatch.gallery.page import shown_state
 from replibatch.jobs.counts import ATTEMPTS, COST, FALLBACKS, GENERATIONS, Counts, Table, of_kind
-from replibatch.limits.status import source, workers_of
+from replibatch.limits import AccountStatus
 from replibatch.money import to_usd
 from replibatch.monitoring.thumbnails import is_picture
 from replibatch.producer import Producer
+from replibatch.redisdb import keys
 from replibatch.requests import BatchResult
 
 BATCHES = 8
@@ -60,23 +61,23 @@ class Fleet:
         return {
             "account": settings.account_key,
             "at": time.time(),
-            "in_flight": _use(now, "max_concurrent", now["in_flight"]) | {"peak": now["peak"]},
-            "window": _use(now, "per_window", now["in_window"])
-            | {"seconds": settings.rate_window_seconds, "learned": now.get("learned_per_window")},
-            "reads": {"used": now["reads"], "limit": settings.reads_per_minute},
+            "in_flight": _use(now, "max_concurrent", now.in_flight, now.max_concurrent) | {"peak": now.peak},
+            "window": _use(now, "per_window", now.in_window, now.per_window)
+            | {"seconds": settings.rate_window_seconds, "learned": now.learned_per_window},
+            "reads": {"used": now.reads, "limit": settings.reads_per_minute},
             "spend": {
-                "month_usd": to_usd(now["spent"]),
-                "reserved_usd": to_usd(now["reserved"]),
-                "budget_usd": to_usd(now["budget"]) if now.get("budget") is not None else None,
-                "source": source(now, "budget"),
+                "month_usd": now.spent_usd,
+                "reserved_usd": now.reserved_usd,
+                "budget_usd": now.budget_usd,
+                "source": now.source("budget"),
             },
-            "waiting": now["waiting"],
-            "waiting_for": now.get("waiting_for"),
+            "waiting": now.waiting,
+            "waiting_for": now.waiting_for,
             "queued": self._queued(),
-            "created": now["total"],
-            "throttled": now["throttled"],
-            "cooldown_seconds": now["cooling_down_ms"] / 1000,
-            "stopped": now.get("stopped"),
+            "created": now.total,
+            "throttled": now.throttled,
+            "cooldown_seconds": now.cooling_down_seconds,
+            "stopped": str(now.stop) if now.stop else None,
             "workers": self._workers(now),
             "left_behind": self._left_behind(now),
             "batches": self._batches(),
@@ -90,33 +91,33 @@ class Fleet:
                 pipeline.llen(name)
             return sum(pipeline.execute())
 
-    def _workers(self, now: dict[str, Any]) -> list[dict[str, Any]]:
+    def _workers(self, now: AccountStatus) -> list[dict[str, Any]]:
         """The workers that live, and what each holds."""
         holders = self._producer.limiter.holders()
-        alive = workers_of(now)
+        alive = now.workers
         custody = self._custody(alive)
         return [
             {
                 "name": name,
-                "host": now["processes"][name]["host"],
-                "pid": now["processes"][name]["pid"],
+                "host": now.processes[name]["host"],
+                "pid": now.processes[name]["pid"],
                 "generations": custody[name],
                 "in_flight": holders.get(name, (0, 0))[0],
                 "waiting": holders.get(name, (0, 0))[1],
-                "silent_seconds": now["beats_ms"][name] / 1000,
+                "silent_seconds": now.silent_seconds[name],
             }
             for name in alive
         ]
 
-    def _left_behind(self, now: dict[str, Any]) -> int:
+    def _left_behind(self, now: AccountStatus) -> int:
         """Generations of processes that live no more: the next worker takes them over."""
-        custodians = self._producer.jobs.other_custodians()
-        return sum(self._custody([name for name in custodians if name not in now["processes"]]).values())
+        holders = self._producer.jobs.other_holders()
+        return sum(self._custody([name for name in holders if name not in now.processes]).values())
 
     def _custody(self, processes: list[str]) -> dict[str, int]:
         with self._producer.redis.pipeline(transaction=False) as pipeline:
             for name in processes:
-                pipeline.scard(f"{self._producer.jobs.prefix}custody:{name or '-'}")
+                pipeline.scard(keys.CUSTODY.at(self._producer.jobs.prefix, name or "-"))
             return dict(zip(processes, pipeline.execute(), strict=True))
 
     def _batches(self) -> list[dict[str, Any]]:
@@ -140,10 +141,10 @@ class Fleet:
         return shown
 
     def _latest(self) -> list[str]:
-        return cast("list[str]", self._producer.redis.lrange(f"{self._producer.jobs.prefix}latest", 0, -1))
+        return cast("list[str]", self._producer.redis.lrange(keys.LATEST.at(self._producer.jobs.prefix), 0, -1))
 
     def _newest_of(self, batch: str) -> list[str]:
-        key = f"{self._producer.jobs.prefix}batch:{batch}:finished"
+        key = keys.FINISHED.at(self._producer.jobs.prefix, batch)
         entries: Any = self._producer.redis.xrevrange(key, count=PICTURES)
         return [fields["id"] for _, fields in entries]
 
@@ -159,8 +160,8 @@ class Fleet:
         return [{"model": name, **{span: _of_model(table, name) for span, table in tables.items()}} for name in names]
 
 
-def _use(now: dict[str, Any], limit: str, used: int) -> dict[str, Any]:
-    return {"used": used, "limit": now[limit], "source": source(now, limit)}
+def _use(now: AccountStatus, name: str, used: int, limit: int) -> dict[str, Any]:
+    return {"used": used, "limit": limit, "source": now.source(name)}
 
 
 def _picture(generation_id: str, result: BatchResult) -> dict[str, Any]:

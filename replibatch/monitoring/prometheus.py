@@ -25,9 +25,9 @@ from replibatch.jobs.counts import (
     Table,
     of_kind,
 )
-from replibatch.limits.status import workers_of
 from replibatch.money import to_usd
 from replibatch.producer import Producer
+from replibatch.redisdb import keys
 
 CAUSES = ("slots", "window", "cooldown", "pacing", "stopped", "rebuild", "claim")
 LABELS = {GENERATIONS: "outcome", ATTEMPTS: "outcome", FALLBACKS: "reason"}
@@ -66,37 +66,37 @@ class FleetCollector(Collector):
         now = self._producer.limiter.status()
         settings = self._producer.settings
         gauges = {
-            "in_flight": ("Predictions in flight, by the slots they hold.", now["in_flight"]),
-            "max_concurrent": ("Predictions that may be in flight.", now["max_concurrent"]),
-            "window_requests": ("Creates in the sliding window.", now["in_window"]),
-            "window_limit_requests": ("Creates allowed in it.", now["per_window"]),
+            "in_flight": ("Predictions in flight, by the slots they hold.", now.in_flight),
+            "max_concurrent": ("Predictions that may be in flight.", now.max_concurrent),
+            "window_requests": ("Creates in the sliding window.", now.in_window),
+            "window_limit_requests": ("Creates allowed in it.", now.per_window),
             "window_seconds": ("Length of the window.", settings.rate_window_seconds),
-            "reads_requests": ("Other requests to the API in the last minute.", now["reads"]),
+            "reads_requests": ("Other requests to the API in the last minute.", now.reads),
             "reads_limit_requests": ("Other requests allowed in a minute.", settings.reads_per_minute),
-            "cooldown_seconds": ("What is left of the pause Replicate asked for.", now["cooling_down_ms"] / 1000),
-            "stopped": ("Whether the account is stopped (token, credit).", float(bool(now.get("stopped")))),
-            "month_spent_usd": ("Spent in this calendar month (UTC).", to_usd(now["spent"])),
-            "reserved_usd": ("Reserved for what is in flight.", to_usd(now["reserved"])),
-            "workers": ("Worker processes that live.", len(workers_of(now))),
+            "cooldown_seconds": ("What is left of the pause Replicate asked for.", now.cooling_down_seconds),
+            "stopped": ("Whether the account is stopped (token, credit).", float(bool(now.stop))),
+            "month_spent_usd": ("Spent in this calendar month (UTC).", now.spent_usd),
+            "reserved_usd": ("Reserved for what is in flight.", now.reserved_usd),
+            "workers": ("Worker processes that live.", len(now.workers)),
         }
         for name, (help_text, value) in gauges.items():
             yield GaugeMetricFamily(f"replibatch_{name}", help_text, value)
-        if now.get("budget") is not None:
-            yield GaugeMetricFamily("replibatch_month_budget_usd", "The month's budget.", to_usd(now["budget"]))
-        yield CounterMetricFamily("replibatch_creates", "Creates sent to Replicate.", now["total"])
-        yield CounterMetricFamily("replibatch_throttled", "Creates answered with 429.", now["throttled"])
+        if now.budget_usd is not None:
+            yield GaugeMetricFamily("replibatch_month_budget_usd", "The month's budget.", now.budget_usd)
+        yield CounterMetricFamily("replibatch_creates", "Creates sent to Replicate.", now.total)
+        yield CounterMetricFamily("replibatch_throttled", "Creates answered with 429.", now.throttled)
         yield self._spent()
         waiting = GaugeMetricFamily("replibatch_waiting", "Attempts in the line, by cause.", labels=["cause"])
         waited = CounterMetricFamily(
             "replibatch_waiting_seconds", "Time spent in the line, over all attempts, by cause.", labels=["cause"]
         )
         for cause in CAUSES:
-            waiting.add_metric([cause], now["waiting"] if now.get("waiting_for") == cause else 0)
-            waited.add_metric([cause], now["waited_ms"].get(cause, 0) / 1000)
+            waiting.add_metric([cause], now.waiting if now.waiting_for == cause else 0)
+            waited.add_metric([cause], now.waited_seconds.get(cause, 0))
         yield from (waiting, waited)
 
     def _spent(self) -> Metric:
-        months = cast("dict[str, str]", self._producer.redis.hgetall(f"{self._producer.limiter.prefix}spend"))
+        months = cast("dict[str, str]", self._producer.redis.hgetall(keys.SPEND.at(self._producer.limiter.prefix)))
         spent = sum(int(amount) for month, amount in months.items() if month != "reserved")
         return CounterMetricFamily("replibatch_spent_usd", "Spent since this Redis knows the account.", to_usd(spent))
 
@@ -108,7 +108,7 @@ class FleetCollector(Collector):
                 pipeline.llen(name)
             queued = sum(pipeline.execute())
             for batch in feeding:
-                pipeline.llen(f"{prefix}batch:{batch}:pending")
+                pipeline.llen(keys.PENDING.at(prefix, batch))
             pending = sum(pipeline.execute())
         yield GaugeMetricFamily("replibatch_queued", "Generations in the queue.", queued)
         yield GaugeMetricFamily("replibatch_pending", "Generations waiting in batches that go on.", pending)

@@ -6,50 +6,69 @@ import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import urlsplit
 
 from replibatch import contents
-from replibatch.errors import NoOutput, NotSaved, OutputPathError
-from replibatch.file_formats import STILLS, Format, agrees, extension_of, recognise
+from replibatch.errors import NoOutput, NotSaved, OutputPathError, WrongOutput
+from replibatch.file_formats import HINTED, STILLS, TEXT, Format, agrees, extension_of, recognise
 from replibatch.outputs.download import Downloader
 from replibatch.outputs.images import NotConverted, convert
 from replibatch.outputs.placeholder import placeholder
-from replibatch.outputs.shapes import DataPart, Part, TextPart, UrlPart, parts
+from replibatch.outputs.shapes import DataPart, Declared, Part, TextPart, UrlPart, parts
 from replibatch.requests import OutputFile
 from replibatch.storage.names import numbered
 from replibatch.storage.storage import Stage, Storage
 
+# Kinds of which a page or a text is none, with the formats that are written as text all the same.
+MADE_OF_TEXT = {"image": ("SVG",), "video": (), "audio": (), "3d": ("glTF", "text")}
+
 
 def save(
-    output: Any, *, key: str, storage: Storage, downloader: Downloader
+    output: Any,
+    *,
+    key: str,
+    storage: Storage,
+    downloader: Downloader,
+    declared: Declared | None = None,
+    extension_is_free: bool = False,
 ) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
     """Save what a prediction made, replacing files of the same names. Doing it again makes the same files.
+
+    What stands beside files, labels or scores, goes into `name.json`, with the names of the files in their places.
 
     Args:
         output: the finished prediction's `output`.
         key: the file's name; several outputs become `name_1.ext`, `name_2.ext`, …
         storage: where to.
         downloader: of this process.
+        declared: what the model is said to make; None for nothing.
+        extension_is_free: whether the extension was made up: then it is what the bytes are, and nothing is converted.
 
     Returns:
         The files, and warnings about those whose bytes are not what their extension says.
 
     Raises:
         NoOutput: there is nothing to save.
+        WrongOutput: it is a page or a text, where a picture, a video or a sound was declared.
         OutputErased: Replicate has erased it.
         NotSaved: it could not be downloaded or put in its place; nothing was written.
         OSError: the storage failed; no file is there in part.
     """
-    found = parts(output)
+    declared = declared or Declared()
+    made = parts(output, declared)
     with ExitStack() as stack:
 
         def new_stage(name: str) -> Stage:
             return stack.enter_context(storage.staging(name))
 
         try:
-            named = zip(found, numbered(key, len(found)), strict=True)
-            finished = [_finish(part, name, new_stage, downloader) for part, name in named]
+            named = zip(made.found, numbered(key, len(made.found)), strict=True)
+            finish = _Finisher(new_stage, downloader, declared.kind, extension_is_free=extension_is_free)
+            finished = [finish(part, name) for part, name in named]
+            if made.beside:
+                finished.append(_labels(made.beside, key, [each.file.path for each in finished], new_stage))
         except OutputPathError as error:
             raise NotSaved(str(error)) from error
         for each in finished:
@@ -96,25 +115,96 @@ class _Finished:
     warning: str | None
 
 
-def _finish(part: Part, name: str, new_stage: Callable[[str], Stage], downloader: Downloader) -> _Finished:
-    """Bring one part into staging, in the format that its name promises where that can be."""
-    stage = new_stage(name)
-    sha256 = _bring(part, stage.path, downloader)
-    warning = None
-    made = recognise(stage.path)
-    if not agrees(name, made):
+class _Finisher:
+    """Brings parts into staging.
+
+    Args:
+        new_stage: a place for a file of that name.
+        downloader: of this process.
+        kind: what the model makes.
+        extension_is_free: whether extensions follow the bytes.
+    """
+
+    def __init__(
+        self, new_stage: Callable[[str], Stage], downloader: Downloader, kind: str, *, extension_is_free: bool
+    ) -> None:
+        self._new_stage = new_stage
+        self._downloader = downloader
+        self._kind = kind
+        self._extension_is_free = extension_is_free
+
+    def __call__(self, part: Part, name: str) -> _Finished:
+        """Bring one part into staging, in the format that its name promises where that can be."""
+        stage = self._new_stage(name)
+        sha256 = _bring(part, stage.path, self._downloader)
+        made = recognise(stage.path)
+        warning = None
+        self._refuse_what_it_cannot_be(name, made)
+        if self._extension_is_free and (suited := _suited(name, part, made)) != name:
+            name, brought = suited, stage
+            stage = self._new_stage(name)
+            brought.path.replace(stage.path)
+        elif not agrees(name, made):
+            stage, sha256, warning = self._converted(stage, sha256, name, part, made)
+        url = part.url if isinstance(part, UrlPart) else None
+        return _Finished(stage, OutputFile(name, url, sha256, stage.path.stat().st_size), warning)
+
+    def _refuse_what_it_cannot_be(self, name: str, made: Format | None) -> None:
+        """A page or a text is no picture, unless it was asked for by its name; it may be an error, served as one."""
+        allowed = MADE_OF_TEXT.get(self._kind)
+        if allowed is None or made is None or (not self._extension_is_free and agrees(name, made)):
+            return
+        if made.kind in ("text", "data") and made.name not in allowed:
+            raise WrongOutput(f"the output is {made.name}; allowed: a file of the kind {self._kind}")
+
+    def _converted(
+        self, stage: Stage, sha256: str, name: str, part: Part, made: Format | None
+    ) -> tuple[Stage, str, str | None]:
+        """A file whose name promises another format: converted where it is a still image, else kept and said."""
         warning = f"{name}: the output is {_kind(part, made)}, kept as it is"
         promised = STILLS.get(extension_of(name))
         if promised and made and made.still:
-            converted = new_stage(name)
+            converted = self._new_stage(name)
             try:
                 convert(stage.path, converted.path, promised)
             except NotConverted as reason:
                 warning += f": {reason}"
             else:
-                stage, sha256, warning = converted, contents.sha256(converted.path), None
-    url = part.url if isinstance(part, UrlPart) else None
-    return _Finished(stage, OutputFile(name, url, sha256, stage.path.stat().st_size), warning)
+                return converted, contents.sha256(converted.path), None
+        return stage, sha256, warning
+
+
+def _suited(name: str, part: Part, made: Format | None) -> str:
+    """The name with the extension of what the bytes are; where they do not tell, with that of the address."""
+    hint = extension_of(urlsplit(part.url).path) if isinstance(part, UrlPart) else ""
+    if made is None or made is TEXT or made.kind == "archive":
+        known = made.extensions if made else HINTED
+        if hint in known or (made and hint in HINTED):
+            return _renamed(name, hint)
+    if made is None or extension_of(name) in made.extensions:
+        return name
+    return _renamed(name, made.extensions[0])
+
+
+def _renamed(name: str, extension: str) -> str:
+    path = PurePath(name)
+    return (
+        path.with_suffix(f".{extension}") if path.suffix else path.with_name(f"{path.name}.{extension}")
+    ).as_posix()
+
+
+def _labels(
+    beside: Callable[[list[str]], str], key: str, names: list[str], new_stage: Callable[[str], Stage]
+) -> _Finished:
+    """What stands beside the files, as `name.json`, or as `name.labels.json` where a file is called so."""
+    path = PurePath(key)
+    name = path.with_name(f"{path.stem}.json").as_posix()
+    if name in names:
+        name = path.with_name(f"{path.stem}.labels.json").as_posix()
+    stage = new_stage(name)
+    text = beside([PurePath(each).name for each in names]).encode(errors="replace")
+    stage.path.write_bytes(text)
+    return _Finished(stage, OutputFile(name, None, hashlib.sha256(text).hexdigest(), len(text)), None)
 
 
 def _kind(part: Part, made: Format | None) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from replibatch.catalog import Model
 from replibatch.data_uris import decoded, is_data_uri
 from replibatch.errors import NoOutput
+
+MOST_FILES = 1000  # of one output
+MOST_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -45,42 +49,122 @@ class TextPart:
 
 
 Part = UrlPart | DataPart | TextPart
+Path = tuple[str, ...]  # names of objects, and `*` for each of a list
 
 
-def parts(output: Any) -> list[Part]:
+@dataclass(frozen=True)
+class Declared:
+    """What is declared of an output.
+
+    Attributes:
+        kind: what the files are: an image, a video …; empty where nobody says.
+        is_text: whether all of it is text, so that an address in it is text too.
+        is_lines: whether texts of a list are each its own, not pieces of one.
+        is_data: whether it is one structure, whose files are where `files` says.
+        files: where those are.
+    """
+
+    kind: str = ""
+    is_text: bool = False
+    is_lines: bool = False
+    is_data: bool = False
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, model: Model) -> Declared:
+        """As the catalogue has the model."""
+        return cls(
+            model.kind,
+            model.has_output_text,
+            model.output == "array<text>",
+            model.output == "json",
+            tuple(tuple(path.split(".")) for path in model.output_files),
+        )
+
+
+@dataclass(frozen=True)
+class Parts:
     """What there is to save.
 
-    Files (addresses and `data:` URIs) count wherever they are, in lists and in the values of dicts, in their order.
-    Where there are none, the output is one text: a list of texts is one in pieces, as language models stream it, and
-    anything else is written as JSON.
+    Attributes:
+        found: the files, or the one text, in order.
+        beside: tells what stands beside files, given their names: labels, scores; None where nothing does.
+    """
+
+    found: list[Part]
+    beside: Callable[[list[str]], str] | None = None
+
+
+def parts(output: Any, declared: Declared | None = None) -> Parts:
+    """What there is to save.
+
+    Files (addresses and `data:` URIs) count where they are declared, or wherever they are, in lists and in the values
+    of dicts, in their order. Where there are none, the output is one text: a list of texts is one in pieces, as language
+    models stream it, and anything else is written as JSON.
 
     Args:
         output: the prediction's `output`, decoded from JSON.
+        declared: what is declared of it; None for nothing.
 
     Raises:
         NoOutput: null, or nothing but empty texts and lists.
     """
-    leaves = [leaf for leaf in _leaves(output) if leaf not in (None, "")]
-    files: list[Part] = [part for part in map(_file, leaves) if part]
-    if files:
-        return files
-    if all(isinstance(leaf, str) for leaf in leaves) and not isinstance(output, dict):
-        text = "".join(leaves)
-    else:
-        text = json.dumps(output, ensure_ascii=False, indent=2) if leaves else ""
+    declared = declared or Declared()
+    leaves = [(path, leaf) for path, leaf in _leaves(output, (), 0) if leaf not in (None, "")]
+    if not declared.is_text:
+        marked = [(path, leaf, _file(leaf) if _may_be_file(path, declared) else None) for path, leaf in leaves]
+        files: list[Part] = [part for _, _, part in marked if part]
+        if len(files) > MOST_FILES:
+            raise NoOutput(f"the output has {len(files)} files; allowed: at most {MOST_FILES}")
+        if files:
+            has_more = len(files) < len(marked)
+            return Parts(files, (lambda names: _beside(output, declared, iter(names))) if has_more else None)
+    text = _text(output, [leaf for _, leaf in leaves], declared)
     if not text.strip():
         raise NoOutput(f"the prediction succeeded, but its output is {_shortened(output)}")
-    return [TextPart(text)]
+    return Parts([TextPart(text)])
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _text(output: Any, leaves: list[Any], declared: Declared) -> str:
+    """The output as one text."""
+    is_texts = all(isinstance(leaf, str) for leaf in leaves) and not isinstance(output, dict)
+    if is_texts and not (declared.is_data and isinstance(output, list)):
+        return ("\n" if declared.is_lines else "").join(leaves)
+    return json.dumps(output, ensure_ascii=False, indent=2) if leaves else ""
+
+
+def _leaves(value: Any, path: Path, depth: int) -> Iterator[tuple[Path, Any]]:
+    if depth > MOST_DEPTH:
+        raise NoOutput("the output is nested too deep")
     if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
+        for name, item in value.items():
+            yield from _leaves(item, (*path, str(name)), depth + 1)
+    elif isinstance(value, list):
         for item in value:
-            yield from _leaves(item)
+            yield from _leaves(item, (*path, "*"), depth + 1)
     else:
-        yield value
+        yield path, value
+
+
+def _may_be_file(path: Path, declared: Declared) -> bool:
+    """Whether a file can be there: anywhere, unless it is said where they are; alone, it is one all the same."""
+    if not declared.is_data:
+        return True
+    return path in declared.files or path[:-1] in declared.files or all(name == "*" for name in path)
+
+
+def _beside(output: Any, declared: Declared, names: Iterator[str]) -> str:
+    """The output as JSON, its files replaced by their names."""
+
+    def named(value: Any, path: Path) -> Any:
+        if isinstance(value, Mapping):
+            return {name: named(item, (*path, str(name))) for name, item in value.items()}
+        if isinstance(value, list):
+            return [named(item, (*path, "*")) for item in value]
+        is_file = value not in (None, "") and _may_be_file(path, declared) and _file(value)
+        return next(names) if is_file else value
+
+    return json.dumps(named(output, ()), ensure_ascii=False, indent=2)
 
 
 def _file(leaf: Any) -> UrlPart | DataPart | None:

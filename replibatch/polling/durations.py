@@ -1,15 +1,15 @@
-"""How long a model's predictions take: learned from those that succeed, to know when looking is worth a read."""
+"""How long a model's predictions take: learned from those that succeed, to know when a poll is worth a read."""
 
 from __future__ import annotations
 
 import math
 
 MEMORY = 500  # the last so many successes count for nearly all; fewer than are in flight would be a biased sample
-TYPICAL_DEVIATION = 0.25  # of the logarithm; what is assumed of a model as long as little is known
+TYPICAL_DEVIATION = 0.25  # of the logarithm; assumed of a model until more is known
 LEAST_DEVIATION = 0.02
 STEEP = 500.0  # from here on e^x + 1 is e^x, and soon too large for a float
-CERTAIN_SECONDS = 1e6  # stands for: look now
-FIRST_PROBE = 0.05  # of the catalogue's typical time, which may be far off: a first look comes early …
+CERTAIN_SECONDS = 1e6  # stands for: poll now
+FIRST_PROBE = 0.05  # of the catalogue's typical time, which may be far off: a first poll comes early …
 LEAST_STRIDE = 0.1  # … and the next at an age greater by this share, or by more where few wait for it
 
 
@@ -46,7 +46,7 @@ class Durations:
         self._probe_at = max(self._probe_at, (1 + stride) * age_seconds)
 
     def unseen_seconds(self, seen_seconds: float, age_seconds: float) -> float:
-        """How long one has been over by now without anybody knowing, by expectation.
+        """How long one has been over by now without this process knowing, by expectation.
 
         Args:
             seen_seconds: its age when it was last seen running.
@@ -58,13 +58,13 @@ class Durations:
             return 0.0
         risk = self._risk(age_seconds) - self._risk(seen_seconds)
         still_running = math.exp(-self._risk(age_seconds))
-        # Ends come evenly over a short while; over a long one mostly late, as long as more of them are still to come.
+        # Ends come evenly over a short while; over a long one mostly late, while most are still to come.
         while_seconds = min(age_seconds - seen_seconds, 2 * age_seconds / (self._shape * still_running + 1))
         return while_seconds * max(0.0, 1 + math.expm1(-risk) / risk) if risk else 0.0
 
     @property
-    def first_look_seconds(self) -> float:
-        """The age before which no prediction is worth a look of its own."""
+    def first_poll_seconds(self) -> float:
+        """The age before which no prediction is worth a poll of its own."""
         soonest = self.usual_seconds * math.pow(1 / 49, 1 / self._shape)  # the age at which 2 % are over
         return soonest if self._learned else min(soonest, self._probe_at)
 

@@ -1,4 +1,4 @@
-"""When a look is worth a read: when so many seconds have been lost on predictions that are over unseen."""
+"""When a poll is worth a read: when predictions that have ended unseen have lost enough seconds."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Collection
 
 from replibatch.polling.watched import Watched, best_page, best_single
 
-# A look is worth a read when this share of all the time that is watched is lost: every √(2 · 0.0003) = 2.4 % of a
+# A poll is worth a read when this share of all the time that is watched is lost: every √(2 · 0.0003) = 2.4 % of a
 # model's usual time. A larger share where fewer or more are in flight than these; and in any case when one prediction
 # has lost so much of its usual time.
 LOST_SHARE = 0.0003
 FEW = 8
 MANY = 60
-SPARING = 1.25  # how much more of it with how many more in flight: twice as many, 2^1.25 times the share
+SPARING = 1.25  # the exponent: twice as many in flight, 2^1.25 times the share
 LOST_ALONE = 0.25
 SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 30.0
 
 
-def seconds_until_worth_a_look(items: Collection[Watched], now: float, page_seconds: float, in_flight: int) -> float:
+def seconds_until_worth_a_poll(items: Collection[Watched], now: float, page_seconds: float, in_flight: int) -> float:
     """Found by looking ahead in strides that double, then between the last two.
 
     Args:
         items: what this process watches.
         now: on the monotonic clock.
         page_seconds: how much time lies between the creation of the first and of the last row of a page.
-        in_flight: how many predictions all processes watch, as what one of them sees all hear of.
+        in_flight: how many predictions all processes watch together: they share their polls.
     """
     if not items:
         return float("inf")

@@ -1,4 +1,4 @@
-"""The other watchers of the account: what one process has read, all of them hear of."""
+"""The peers of a watcher: the watchers of the account's other processes. They share their polls."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from replibatch.replicate_api.predictions import Prediction
 
 
 class Peers(Protocol):
-    """What a watcher knows of the others; `replibatch.shared_looks` is how processes of a fleet have it."""
+    """A watcher's view of the others; `polling.shared_polls` implements it for the processes of a fleet."""
 
     @property
     def in_flight(self) -> int:
-        """How many predictions all of them watch, as far as is known."""
+        """How many predictions all watchers together watch, as far as this process knows."""
 
-    def may_look(self, part: int) -> bool:
-        """Whether nobody else is about to read this part of the account's list."""
+    def may_poll(self, part: int) -> bool:
+        """Whether no other process is about to read this part of the account's list."""
 
     def share(self, part: int, rows: Sequence[Prediction], began: float, own: Collection[str]) -> None:
-        """Tell the others what a page has shown.
+        """Send the rows of a page to the others.
 
         Args:
-            part: of the list, as asked for with `may_look`.
+            part: the part of the list, as given to `may_poll`.
             rows: the page.
-            began: when it was asked for, on the monotonic clock.
-            own: the ids of those that this watcher watched: nobody else waits for them.
+            began: when the page was asked for, on the monotonic clock.
+            own: the ids that this watcher watched; no other process waits for them.
         """
 
 
@@ -34,9 +34,9 @@ class NoPeers:
 
     in_flight = 0
 
-    def may_look(self, part: int) -> bool:  # noqa: ARG002  # nobody else looks
+    def may_poll(self, part: int) -> bool:  # noqa: ARG002  # no other process polls
         """Always."""
         return True
 
     def share(self, part: int, rows: Sequence[Prediction], began: float, own: Collection[str]) -> None:
-        """There is nobody to tell."""
+        """Do nothing: there are no others."""

@@ -1,13 +1,13 @@
-"""Looks that are shared: what the watcher of one process has read, those of all others hear of, through Redis.
+"""Shared polls: each process sends the rows it has read to the watchers of all others, through Redis.
 
-A page of the account's list shows the predictions of every process. Without this each would turn all pages for its
-own few rows, and a large fleet would have used up the account's reads before it had seen its predictions end.
+A page of the account's list shows the predictions of every process. Without this each process would read all pages
+for its own few rows, and a large fleet would use up the account's reads before it saw its predictions end.
 
-    look:<part>     string  somebody is about to read this part of the list; gone once that is told, or soon
-    looked:<id>     hash    prediction -> JSON: what such a page showed to be over; kept for seconds
-    looks           channel of what was read
+    poll:<part>     string  a process is about to read this part of the list; gone once it has shared it, or soon
+    polled:<id>     hash    prediction -> JSON: the ended rows of one such page; kept for seconds
+    polls           channel of the shared pages
 
-Everything here may be lost: who does not hear of an end looks after it alone.
+All of this may be lost: a process that misses a message looks after its own predictions alone.
 """
 
 from __future__ import annotations
@@ -16,85 +16,87 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
-import structlog
 from redis import Redis
+from redis.client import PubSub
 from redis.exceptions import RedisError
 
 from replibatch.polling.watcher import Watcher
+from replibatch.redisdb import keys
+from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import Prediction
 
-LOOK_MS = 1000  # a look that takes longer is not waited for
+POLL_MS = 1000  # a poll that takes longer is not waited for
 ROWS_SECONDS = 10
-MOST_KNOWN = 5000  # ends that were passed on, by anybody, and are not again
-LARGEST_ROW = 64 * 1024  # a longer one is read by whom it belongs to: some models answer with the file itself
-ALONE_SECONDS = 1.0  # after nobody has heard of a look, until one is told again
+MOST_KNOWN = 5000  # ends that some process has shared; they are not shared again
+LARGEST_ROW = 64 * 1024  # a longer one each process reads itself: some models answer with the file
+ALONE_SECONDS = 1.0  # after a poll that no other process has heard of, until the next one is shared
 LISTEN_SECONDS = 5.0
-REDIS_AWAY_SECONDS = 0.5
 
-log = structlog.get_logger(__name__)
+
+class Fleet(Protocol):
+    """What the limiter's heartbeat knows of the fleet."""
+
+    in_flight: int
 
 
 class SharedPolls:
-    """The peers of this process's watcher (`replicate_api.peers`).
+    """The peers of this process's watcher.
 
     Args:
-        redis: a client whose sockets outlast a read of `LISTEN_SECONDS`, and which has little patience: a look
-            without the others is better than one that waits for a Redis that is away.
+        redis: a client with a socket time-out above `LISTEN_SECONDS` and little patience: a poll without the others
+            is better than one that waits for a Redis that is away.
         prefix: of the account's keys.
-        in_flight: how many predictions the fleet has in flight.
+        fleet: knows how many predictions the fleet has in flight.
     """
 
-    def __init__(self, redis: Redis, prefix: str, in_flight: Callable[[], int]) -> None:
+    def __init__(self, redis: Redis, prefix: str, fleet: Fleet) -> None:
         self._redis = redis
         self._prefix = prefix
-        self._in_flight = in_flight
+        self._fleet = fleet
         self._me = secrets.token_hex(8)
         self._alone_until = 0.0
         self._known: dict[str, None] = {}
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._watcher: Watcher | None = None
+        self._channel: PubSub | None = None
+        self._loop = Loop("shared polls", self._step, wake=self._end_read)
 
     @property
     def in_flight(self) -> int:
         """How many predictions the fleet has in flight."""
-        return self._in_flight()
+        return self._fleet.in_flight
 
     def start(self, watcher: Watcher) -> None:
-        """Begin to tell the watcher what others have read."""
-        self._thread = threading.Thread(target=self._listen, args=[watcher], name="looks", daemon=True)
-        self._thread.start()
+        """Begin to pass the rows of the others to the watcher."""
+        self._watcher = watcher
+        self._loop.start()
 
     def stop(self) -> None:
         """Listen no more."""
-        self._stopping.set()
-        with suppress(RedisError):
-            self._redis.publish(f"{self._prefix}looks", "")  # ends the listener's read
-        if self._thread:
-            self._thread.join(LISTEN_SECONDS)
+        self._loop.stop(LISTEN_SECONDS)
 
-    def may_look(self, part: int) -> bool:
+    def may_poll(self, part: int) -> bool:
         """Whether no other process is about to read this part of the account's list."""
         if time.monotonic() < self._alone_until:
             return True
         try:
-            return bool(self._redis.set(f"{self._prefix}look:{part}", self._me, nx=True, px=LOOK_MS))
+            return bool(self._redis.set(keys.POLL.at(self._prefix, part), self._me, nx=True, px=POLL_MS))
         except RedisError:
             return True
 
     def share(self, part: int, rows: Sequence[Prediction], began: float, own: Collection[str]) -> None:
-        """Tell the others what a page has shown."""
+        """Send the rows of a page to the others."""
         if time.monotonic() < self._alone_until:
             return
         over = [row.id for row in rows if row.is_over]
         fresh = set(self._unknown(over)) - set(own)
         texts = ((row.id, json.dumps(row.as_row())) for row in rows if row.id in fresh)
         small = [part for text in texts if len(text[1]) <= LARGEST_ROW for part in text]
-        kept = f"{self._prefix}looked:{secrets.token_hex(8)}"
+        kept = keys.POLLED.at(self._prefix, secrets.token_hex(8))
         news = {
             "from": self._me,
             "rows": kept,
@@ -106,13 +108,13 @@ class SharedPolls:
             if small:
                 pipeline.hset(kept, items=small)
                 pipeline.expire(kept, ROWS_SECONDS)
-            pipeline.delete(f"{self._prefix}look:{part}")
-            pipeline.publish(f"{self._prefix}looks", json.dumps(news))
+            pipeline.delete(keys.POLL.at(self._prefix, part))
+            pipeline.publish(keys.POLLS.at(self._prefix), json.dumps(news))
             is_alone = pipeline.execute()[-1] <= 1  # this process hears it, too
             self._alone_until = time.monotonic() + ALONE_SECONDS if is_alone else 0.0
 
     def _unknown(self, over: Collection[str]) -> list[str]:
-        """Those of which nobody has told; from now on they are known."""
+        """Those that no process has shared yet; from now on they count as shared."""
         with self._lock:
             unknown = [one for one in over if one not in self._known]
             self._known |= dict.fromkeys(unknown)
@@ -120,19 +122,30 @@ class SharedPolls:
                 del self._known[next(iter(self._known))]
         return unknown
 
-    def _listen(self, watcher: Watcher) -> None:
-        while not self._stopping.is_set():
-            try:
-                with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
-                    channel.subscribe(f"{self._prefix}looks")
-                    while not self._stopping.is_set():
-                        if message := channel.get_message(timeout=LISTEN_SECONDS):
-                            self._hear(message["data"], watcher)
-            except RedisError as error:
-                log.warning("redis is away", error=str(error))
-                self._stopping.wait(REDIS_AWAY_SECONDS)
-            except Exception:  # of a message nobody here can read, of another version perhaps: the next may do
-                log.exception("unexpected")
+    def _step(self) -> float:
+        try:
+            if self._channel is None:
+                channel = self._redis.pubsub(ignore_subscribe_messages=True)
+                self._channel = channel
+                channel.subscribe(keys.POLLS.at(self._prefix))
+            if (message := self._channel.get_message(timeout=LISTEN_SECONDS)) and self._watcher:
+                self._hear(message["data"], self._watcher)
+        except RedisError:
+            self._close()
+            raise
+        if self._loop.stopping:
+            self._close()
+        return 0.0
+
+    def _close(self) -> None:
+        if self._channel:
+            with suppress(RedisError):
+                self._channel.close()
+        self._channel = None
+
+    def _end_read(self) -> None:
+        with suppress(RedisError):
+            self._redis.publish(keys.POLLS.at(self._prefix), "")
 
     def _hear(self, text: str, watcher: Watcher) -> None:
         news: dict[str, Any] = json.loads(text) if text else {"from": self._me}

@@ -1,4 +1,4 @@
-"""The predictions a process watches, and which page of the account's list is best worth a read."""
+"""The predictions a process watches, and which page of the account's list is most worth a read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Watched:
         began: when it was created; None until that is known.
         created_at: the same on Replicate's clock, seconds since the epoch; None until that is known.
         seen_seconds: its age when it was last seen running.
-        not_before: no look before then.
+        not_before: no poll before then.
         listed: False once the list has failed to show it: it is asked for singly.
     """
 
@@ -48,11 +48,11 @@ class Watched:
         return self.durations.unseen_seconds(self.seen_seconds, now - self.began)
 
 
-class Look(NamedTuple):
+class Poll(NamedTuple):
     """A read that could be made.
 
     Attributes:
-        unseen_seconds: how long what it would show to be over has been over, all together, by expectation.
+        unseen_seconds: the sum, as expected, of the times since the ends that it would show.
         items: the predictions it is made for, newest first.
     """
 
@@ -60,11 +60,11 @@ class Look(NamedTuple):
     items: list[Watched]
 
 
-def best_page(items: Iterable[Watched], now: float, page_seconds: float) -> Look:
+def best_page(items: Iterable[Watched], now: float, page_seconds: float) -> Poll:
     """The page of the list that is most worth reading.
 
     Args:
-        items: what is watched; those whose creation is not known, or that the list does not show, are left out.
+        items: the watched predictions; those of unknown age, or that the list does not show, are left out.
         now: on the monotonic clock.
         page_seconds: how much time lies between the creation of the first and of the last row of a page.
     """
@@ -88,10 +88,10 @@ def best_page(items: Iterable[Watched], now: float, page_seconds: float) -> Look
     most = max((page[0] for page in pages), default=0.0)
     # The last of the good ones: what a page is read for is then near its top, however far down it reaches.
     _, first, last = next((page for page in reversed(pages) if page[0] >= NEARLY * most), (0.0, 0, 0))
-    return Look(most, [row[2] for row in listed[first:last]])
+    return Poll(most, [row[2] for row in listed[first:last]])
 
 
-def best_single(items: Iterable[Watched], now: float) -> Look:
+def best_single(items: Iterable[Watched], now: float) -> Poll:
     """The one prediction that is most worth asking for."""
     most, item = max(((item.unseen_seconds(now), item) for item in items), key=lambda row: row[0])
-    return Look(most, [item])
+    return Poll(most, [item])

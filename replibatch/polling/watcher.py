@@ -1,10 +1,9 @@
 """The watcher: one thread a process that sees every prediction of the process end.
 
-It looks when a look is worth a read: when so many seconds have been lost, by what is known of the models' durations,
-on predictions that are over and that nobody has seen end. A look is one page of the account's list, 100 predictions,
-turned to where most is lost; only what the list does not show is asked for singly. So the ends of a model cost about
-as many reads in the time it usually takes, few or many though they are, and however many processes watch them: what
-one has read all hear of (`peers`).
+It polls when a poll is worth a read: when predictions that have ended unseen have lost enough seconds, by what it has
+learned of the models' durations. A poll is one page of the account's list, 100 predictions, at the place where most
+time is lost; it asks singly only for predictions that the list does not show. So the ends of a model cost about the
+same number of reads, however many predictions run and however many processes watch them: processes share their polls.
 """
 
 from __future__ import annotations
@@ -16,11 +15,12 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from replibatch.errors import AccountStopped, AttemptFailure, Throttled
+from replibatch.errors import AccountStopped, AttemptFailure, ReplibatchError, Throttled
 from replibatch.polling.durations import Durations
-from replibatch.polling.pace import SHORTEST_PAUSE_SECONDS, seconds_until_worth_a_look
+from replibatch.polling.pace import SHORTEST_PAUSE_SECONDS, seconds_until_worth_a_poll
 from replibatch.polling.peers import NoPeers, Peers
 from replibatch.polling.watched import NEARLY, PAGE_ROWS, Watched, best_page, best_single
+from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api.calls import ReplicateAPI
 from replibatch.replicate_api.predictions import Prediction
 
@@ -32,7 +32,7 @@ SINGLES = 2  # this few of unknown age are asked for singly before a page is tur
 MOST_SINGLES = 20  # in a row, before the others are looked at again
 TROUBLE_SECONDS = 1.0  # until what could not be read is tried again; without the list, all are asked for singly
 STOPPED_SECONDS = 2.0
-LAST_LOOK_SECONDS = 1.0  # a look that takes longer is not waited for
+LAST_POLL_SECONDS = 1.0  # a poll that takes longer is not waited for
 ELSEWHERE_SECONDS = 0.25  # what another process is about to read is waited for so long
 TICK = timedelta(milliseconds=10)  # `created_before` is turned up by this, lest rounding hides a row
 
@@ -45,7 +45,7 @@ class Watcher:
     Args:
         api: the account's API.
         reads_per_second: how many the account allows, over all processes.
-        on_ends: called with all that one look has seen end, before `on_end` is called for each.
+        on_ends: called with all that one poll has seen end, before `on_end` is called for each.
         peers: the watchers of other processes that share the account.
     """
 
@@ -58,7 +58,7 @@ class Watcher:
     ) -> None:
         self._api = api
         self._on_ends = on_ends
-        self._fellows = peers or NoPeers()
+        self._peers = peers or NoPeers()
         self._reads_per_second = READS_SHARE * reads_per_second
         self._watched: dict[str, Watched] = {}
         self._durations: dict[str, Durations] = {}
@@ -68,19 +68,15 @@ class Watcher:
         self._elsewhere_until = float("-inf")  # another process is reading what was worth a look
         self._reads_until = float("-inf")  # the process's share of the reads is used up until then
         self._changed = threading.Condition()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+        self._loop = Loop("watcher", self._step, wake=self._look_up, away_seconds=TROUBLE_SECONDS)
 
     def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
+        """Begin to poll."""
+        self._loop.start()
 
     def stop(self) -> None:
-        """Stop looking; predictions go on."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-        self._thread.join(LAST_LOOK_SECONDS)
+        """Stop polling; predictions go on."""
+        self._loop.stop(LAST_POLL_SECONDS)
 
     def watch(
         self, prediction: Prediction | str, model: str, typical_seconds: float, on_end: Callable[[Prediction], None]
@@ -89,7 +85,7 @@ class Watcher:
 
         Args:
             prediction: it, just created; or the id of one that may be of any age.
-            model: its model, whose durations are learned from what ends.
+            model: its model; durations are learned by model.
             typical_seconds: the model's usual time, as long as none has been seen.
             on_end: must return quickly. A later `watch` of the same prediction takes its place.
         """
@@ -98,15 +94,17 @@ class Watcher:
             return
         now = time.monotonic()
         with self._changed:
-            durations = self._durations.setdefault(model, Durations(typical_seconds))
+            durations = self._durations.get(model)
+            if durations is None:
+                durations = self._durations[model] = Durations(typical_seconds)
             if isinstance(prediction, str):
-                item, look_at = Watched(prediction, on_end, durations, now), now
+                item, poll_at = Watched(prediction, on_end, durations, now), now
             else:
                 created_at = prediction.created_at.timestamp() if prediction.created_at else None
                 item = Watched(prediction.id, on_end, durations, now, now, created_at, listed=created_at is not None)
-                look_at = now + durations.first_look_seconds
+                poll_at = now + durations.first_poll_seconds
             self._watched[item.id] = item
-            if look_at < self._wake_at or len(self._watched) == 1:
+            if poll_at < self._wake_at or len(self._watched) == 1:
                 self._changed.notify()
 
     def forget(self, prediction_id: str) -> None:
@@ -121,7 +119,7 @@ class Watcher:
         began: float,
         rows_of: Callable[[Sequence[str]], Sequence[Prediction]],
     ) -> None:
-        """Take in what another process has read.
+        """Take in the rows that another process has read.
 
         Args:
             running: ids of predictions that were not over.
@@ -144,41 +142,44 @@ class Watcher:
                     self._changed.notify()
             self._seen(rows, began)
 
-    def _run(self) -> None:
-        pause = 0.0
-        while self._wait(pause):
-            began, count = time.monotonic(), max(1, len(self._watched))
-            try:
-                has_read = self._look(began)
-            except Throttled as error:
-                pause = self._trouble(error, error.retry_after_seconds or TROUBLE_SECONDS)
-            except AccountStopped as error:
-                pause = self._trouble(error, STOPPED_SECONDS)
-            except Exception as error:  # noqa: BLE001  # nobody would see predictions end if this thread died
-                pause = self._trouble(error, TROUBLE_SECONDS)
-            else:
-                # Processes that share the account share its reads, and where reads have to wait all make fewer.
-                # Much ends at once: what was not read of late may be read then.
-                now = time.monotonic()
-                if has_read:
-                    fair = max(count, self._fellows.in_flight) / (count * self._reads_per_second)
-                    self._reads_until = max(self._reads_until, began - BURST_SECONDS) + fair
-                pause = max(SHORTEST_PAUSE_SECONDS, self._reads_until - now, min(now - began, TROUBLE_SECONDS))
+    def _step(self) -> float:
+        """Wait until a poll is worth its read, and make it; returns the seconds in which none more may be made."""
+        if not self._wait():
+            return 0.0
+        began, count = time.monotonic(), max(1, len(self._watched))
+        try:
+            has_read = self._poll(began)
+        except Throttled as error:
+            return self._trouble(error, error.retry_after_seconds or TROUBLE_SECONDS)
+        except AccountStopped as error:
+            return self._trouble(error, STOPPED_SECONDS)
+        except ReplibatchError as error:
+            return self._trouble(error, TROUBLE_SECONDS)
+        # Processes that share the account share its reads, and where reads have to wait all make fewer.
+        # Much ends at once: what was not read of late may be read then.
+        now = time.monotonic()
+        if has_read:
+            fair = max(count, self._peers.in_flight) / (count * self._reads_per_second)
+            self._reads_until = max(self._reads_until, began - BURST_SECONDS) + fair
+        return max(SHORTEST_PAUSE_SECONDS, self._reads_until - now, min(now - began, TROUBLE_SECONDS))
 
-    def _trouble(self, error: Exception, seconds: float) -> float:
+    def _trouble(self, error: ReplibatchError, seconds: float) -> float:
         log.warning("could not look after predictions", error=str(error), again_in_seconds=seconds)
         return seconds
 
-    def _wait(self, pause: float) -> bool:
-        """Wait at least `pause` seconds, then until a look is worth a read; False once it is time to stop."""
-        not_before = time.monotonic() + pause
+    def _look_up(self) -> None:
         with self._changed:
-            while not self._stopping:
+            self._changed.notify()
+
+    def _wait(self) -> bool:
+        """Wait until a poll is worth a read; False once it is time to stop."""
+        with self._changed:
+            while not self._loop.stopping:
                 now = time.monotonic()
-                wait = max(not_before, self._elsewhere_until) - now
+                wait = self._elsewhere_until - now
                 if wait <= 0:
-                    wait = seconds_until_worth_a_look(
-                        self._watched.values(), now, self._page_seconds, self._fellows.in_flight
+                    wait = seconds_until_worth_a_poll(
+                        self._watched.values(), now, self._page_seconds, self._peers.in_flight
                     )
                     if wait <= 0:
                         return True
@@ -186,7 +187,7 @@ class Watcher:
                 self._changed.wait(min(wait, threading.TIMEOUT_MAX))
             return False
 
-    def _look(self, now: float) -> bool:
+    def _poll(self, now: float) -> bool:
         """The one read, or the few for those of unknown age, that tell most; False if another process makes it."""
         with self._changed:
             items = list(self._watched.values())
@@ -194,7 +195,7 @@ class Watcher:
             self._find(unknown, now)
         elif items:
             page, single = best_page(items, now, self._page_seconds), best_single(items, now)
-            alone = len(page.items) == 1 and len(items) >= self._fellows.in_flight
+            alone = len(page.items) == 1 and len(items) >= self._peers.in_flight
             rare = alone and page.items[0].durations.usual_seconds > RARE_READ_SECONDS
             if rare or page.unseen_seconds < NEARLY * single.unseen_seconds or now < self._list_again_at:
                 self._ask_for(single.items, now)
@@ -206,7 +207,7 @@ class Watcher:
         """Read the page of the list that begins with the first of `items`; False if another process does."""
         newest = items[0].created_at or 0.0
         part = int(newest / self._page_seconds) if self._page_seconds else 0
-        if not self._fellows.may_look(part):
+        if not self._peers.may_poll(part):
             with self._changed:
                 self._elsewhere_until = now + ELSEWHERE_SECONDS
             return False
@@ -220,7 +221,7 @@ class Watcher:
         for item in items:
             if item.id not in shown and (len(rows) < PAGE_ROWS or (item.created_at or 0.0) > oldest):
                 item.listed = False
-        self._fellows.share(part, rows, now, shown & self._watched.keys())
+        self._peers.share(part, rows, now, shown & self._watched.keys())
         self._seen(rows, now)
         return True
 
@@ -283,7 +284,7 @@ class Watcher:
             item.durations.seen_running(item.seen_seconds, len(self._watched))
 
     def _end(self, seen: Sequence[tuple[Watched, Prediction]]) -> None:
-        with self._changed:  # what two reads show is told once
+        with self._changed:  # two reads may show the same end
             ended = [(item, prediction) for item, prediction in seen if self._watched.get(item.id) is item]
             for item, prediction in ended:
                 del self._watched[item.id]
@@ -291,7 +292,7 @@ class Watcher:
                     item.durations.learn((prediction.completed_at - prediction.created_at).total_seconds())
         try:
             self._on_ends([prediction for _, prediction in ended])
-        except Exception as error:  # whoever waits for an end must hear of it all the same
+        except Exception as error:  # the waiting threads must get the end all the same
             log.exception("unexpected", error=str(error))
         for item, prediction in ended:
             try:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Self
 
 from replibatch.broker.cancellation import cancel
-from replibatch.errors import AccountStopped, ResultTimeout
+from replibatch.errors import ResultTimeout
 from replibatch.jobs.batch_state import BatchState, Finished
 from replibatch.jobs.batches import RETRIED_AT_ONCE
-from replibatch.jobs.holds import BUDGET, PAUSED, STOPPED
+from replibatch.jobs.holds import BUDGET, PAUSED, stop_of
 from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State
 
@@ -227,7 +227,7 @@ class Batch:
                 None keeps the old one.
         """
         if max_cost_usd is not None:
-            self._producer.limiter.fill_purse(self._producer.batches.purse(self.id), max_cost_usd)
+            self._producer.limiter.set_budget(self._producer.batches.budget(self.id), max_cost_usd)
         self._producer.limiter.resume()
         self._producer.publish(self._producer.batches.hold(self.id, ""))
 
@@ -256,8 +256,8 @@ class Batch:
 
     def _is_stuck(self, state: BatchState) -> bool:
         """Whether it is held for a reason that waiting will not mend, with nothing of it on its way."""
-        if state.held.startswith(STOPPED):
-            raise AccountStopped.of(state.held.removeprefix(STOPPED))
+        if stop := stop_of(state.held):
+            raise stop.error()
         return state.held == BUDGET and state.outstanding == 0
 
 

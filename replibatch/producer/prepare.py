@@ -57,11 +57,11 @@ class Preparer:
         name = request.output_filepath
         if name is None:
             extension = routed.model.extension(routed.inputs)
-            name = made_up_name(index, request.prompt, generation_id, extension)
+            name = made_up_name(index, request.prompt or "", generation_id, extension)
             name = str(Path(folder) / name) if folder else name
         return RoutedRequest(
             request_id=str(request.request_id),
-            prompt=request.prompt,
+            prompt=request.prompt or "",
             asked_model=request.model_name,
             model=routed.model.name,
             inputs=routed.inputs,
@@ -70,6 +70,8 @@ class Preparer:
             fallback=fallback,
             warnings=tuple(routed.warnings),
             max_retries=max_retries,
+            max_price_usd=request.max_price_usd,
+            extension_is_free=routed.extension_is_free or request.output_filepath is None,
         )
 
     def check(self, request: BatchRequest) -> Routed:

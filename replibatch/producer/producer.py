@@ -14,11 +14,10 @@ from redis import Redis
 
 from replibatch.broker.publish import publish
 from replibatch.catalog import Catalog
-from replibatch.errors import AccountStopped, SettingsError
+from replibatch.errors import SettingsError
 from replibatch.jobs import Batches, Jobs, Link, Message, capacity_for
 from replibatch.limits import Limiter
 from replibatch.limits.process import explicit_limits, process_name
-from replibatch.money import to_usd
 from replibatch.producer.files import Files
 from replibatch.producer.prepare import Preparer
 from replibatch.producer.published_inputs import load_catalog
@@ -81,7 +80,7 @@ class Producer:
         self.limiter = Limiter(self.redis, settings, self.process)
         self.jobs = Jobs(self.redis, settings, self.process)
         self.batches = Batches(self.jobs)
-        self.catalog: Catalog = load_catalog(settings)
+        self.catalog: Catalog = load_catalog(settings, None if self.embedded else self.redis)
         self.files = Files(settings, embedded=self.embedded, check_storage=self.check_storage)
         self.prepare = Preparer(self.catalog, self.files)
         self._limits = explicit_limits(settings)
@@ -134,7 +133,7 @@ class Producer:
         """
         now = time.monotonic()
         if not self.embedded and now - self._storage_checked > STORAGE_SECONDS:
-            refuse_another(self.files.storage, self.limiter.status()["processes"])
+            refuse_another(self.files.storage, self.limiter.status().processes)
             self._storage_checked = now
 
     def enqueue(
@@ -172,27 +171,27 @@ class Producer:
             return
         self._last_status = now
         self.present()
-        if stopped := self.limiter.status().get("stopped"):
-            raise AccountStopped.of(stopped)
+        if stop := self.limiter.status().stop:
+            raise stop.error()
         if self._own_worker is not None:
             self._own_worker.check()
 
     def status(self) -> dict[str, Any]:
         """The account as the whole fleet sees it, under the names of `get_global_status`."""
         now = self.limiter.status()
-        limit, busy = now["max_concurrent"], now["in_flight"]
+        limit, busy = now.max_concurrent, now.in_flight
         return {
             "global_max_concurrent": limit,
             "current_concurrent": busy,
             "available_slots": max(0, limit - busy),
             "utilization_percentage": round(100 * busy / limit, 1),
-            "requests_in_window": now["in_window"],
-            "requests_per_minute": now["per_window"],
-            "waiting": now["waiting"],
-            "cooling_down_seconds": now["cooling_down_ms"] / 1000,
-            "total_requests": now["total"],
-            "max_concurrent_reached": now["peak"],
-            "spent_usd": to_usd(now["spent"]),
+            "requests_in_window": now.in_window,
+            "requests_per_minute": now.per_window,
+            "waiting": now.waiting,
+            "cooling_down_seconds": now.cooling_down_seconds,
+            "total_requests": now.total,
+            "max_concurrent_reached": now.peak,
+            "spent_usd": now.spent_usd,
         }
 
 

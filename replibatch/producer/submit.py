@@ -74,7 +74,7 @@ def submit(
             producer.prepare.check(request)
     batch = Batch(producer, new_id(8))
     if max_cost_usd is not None:
-        producer.limiter.fill_purse(batch.id, max_cost_usd)
+        producer.limiter.set_budget(batch.id, max_cost_usd)
     producer.batches.open(batch.id, max_concurrent=max_concurrent, priority=BULK, about={})
     asks = (
         Ask(index, producer.id_of(request) or f"{batch.id}-{index}", request)

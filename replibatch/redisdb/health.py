@@ -1,4 +1,4 @@
-"""What this queue needs of a Redis, looked for in one that runs; `doctor` and the start of a worker tell of it."""
+"""Checks of a running Redis against the needs of this queue, for `doctor` and the start of a worker."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ FULL = 0.9  # of its memory: from here on writes may soon be refused
 
 
 class Health(StrEnum):
-    """What to think of a finding."""
+    """A finding's verdict."""
 
     OK = "ok"
-    NOTE = "note"  # worth knowing, or could not be looked at; nothing fails of it
+    NOTE = "note"  # worth knowing, or could not be looked at; no failure
     WRONG = "wrong"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One checked subject.
 
     Attributes:
-        subject: what was looked at, in a word or two.
-        state: what to think of it.
+        subject: in a word or two.
+        state: the verdict.
         found: how it is.
         mend: what to do about it; empty where nothing has to be done.
     """

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Self
 
 from redis import Redis
 from redis.exceptions import NoScriptError
 
+COMMON = (files("replibatch.redisdb") / "lua" / "common.lua").read_text("utf-8")
+
 
 class Script:
-    """One Lua script, made of one or more `.lua` files of a package.
+    """One Lua script, made of the common head and one or more `.lua` files of a package.
 
     Args:
-        package: the package whose `lua` folder holds the files.
+        package: the package with the files in its `lua` folder.
         names: the files without `.lua`, joined in this order.
     """
 
     def __init__(self, package: str, *names: str) -> None:
         folder = files(package) / "lua"
-        self._set("\n".join((folder / f"{name}.lua").read_text("utf-8") for name in names))
+        self._set("\n".join([COMMON, *((folder / f"{name}.lua").read_text("utf-8") for name in names)]))
 
     @classmethod
     def of_text(cls, text: str) -> Self:
@@ -42,25 +45,45 @@ class Script:
             return redis.eval(self.text, len(keys), *keys, *args)
 
 
-Step = tuple[Script, Sequence[str], Sequence[str | int | float]]
+@dataclass(frozen=True)
+class Step:
+    """One call of a script that is still to be made. Building it changes nothing.
+
+    Attributes:
+        script: what to run.
+        keys: its keys.
+        args: its arguments.
+        before: called once just before the call is sent; the process's own note of the call.
+    """
+
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[str | int | float]
+    before: Callable[[Step], object] | None = None
+
+    def run(self, redis: Redis) -> Any:
+        """Make the call, without what comes before it."""
+        return self.script(redis, self.keys, self.args)
 
 
 def run_together(redis: Redis, *steps: Step) -> list[Any]:
-    """Run several scripts in one round trip and one transaction; all of them again if Redis does not know one.
+    """Run several steps in one round trip and one transaction; all again if Redis does not know a script.
 
     Scripts are safe to repeat.
     """
+    for step in steps:
+        if step.before:
+            step.before(step)
     if len(steps) == 1:
-        ((script, keys, args),) = steps
-        return [script(redis, keys, args)]
+        return [steps[0].run(redis)]
 
     def attempt(*, by_text: bool) -> list[Any]:
         with redis.pipeline(transaction=True) as pipeline:
-            for script, keys, args in steps:
+            for step in steps:
                 if by_text:
-                    pipeline.eval(script.text, len(keys), *keys, *args)
+                    pipeline.eval(step.script.text, len(step.keys), *step.keys, *step.args)
                 else:
-                    pipeline.evalsha(script.sha, len(keys), *keys, *args)
+                    pipeline.evalsha(step.script.sha, len(step.keys), *step.keys, *step.args)
             return list(pipeline.execute())
 
     try:

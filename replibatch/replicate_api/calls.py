@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import mimetypes
-import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,11 +14,11 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 from pydantic import SecretStr
 from pydantic_core import from_json
-from replicate.client import Client
 
-from replibatch.errors import AttemptFailure, NotCreated, ReplibatchError, TokenRefused
-from replibatch.http_connections import Connections
-from replibatch.replicate_api.clock import ServerClock
+from replibatch.catalog.models import DEPLOYMENT
+from replibatch.catalog.published import Published
+from replibatch.errors import AttemptFailure, ModelMissing, ReplibatchError, TokenRefused
+from replibatch.replicate_api.client import Client, check_before_sending
 from replibatch.replicate_api.errors import Malformed, Refusal, of_create, of_read
 from replibatch.replicate_api.predictions import Prediction
 
@@ -28,30 +26,9 @@ T = TypeVar("T")
 
 MOST_CREATES = 20  # under way at a time
 LONGEST_POST_SECONDS = 15.0
+SHORTEST_SECRET = 8  # characters
 READ_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
-
-# Close hard: what is still unsent when a socket is closed is never sent later.
-_LINGER_ZERO = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-class _Transport(httpx.BaseTransport):
-    """Raises refusals whole, below the replicate client and its retry loop."""
-
-    def __init__(self) -> None:
-        self.clock = ServerClock()
-        self._inner = Connections(idle_seconds=4, socket_options=[_LINGER_ZERO])
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = self._inner.handle_request(request)
-        if response.status_code >= 400:
-            response.read()
-            raise Refusal(response)
-        self.clock.hear(response.headers.get("date"))
-        return response
-
-    def close(self) -> None:
-        self._inner.close()
 
 
 class ReplicateAPI:
@@ -61,7 +38,6 @@ class ReplicateAPI:
         base_url: the server, without `/v1`.
         token: the account's.
         await_read: called before each read; waits until the account may make one more.
-        may_create: called right before a create is written to its socket; False means it must not be sent any more.
         settle_seconds: a create's time-out stays below it.
         on_token_refused: called each time the token is not accepted, before the error is raised.
     """
@@ -72,52 +48,52 @@ class ReplicateAPI:
         token: SecretStr,
         *,
         await_read: Callable[[], None],
-        may_create: Callable[[], bool],
         settle_seconds: float,
         on_token_refused: Callable[[TokenRefused], None] = lambda _: None,
     ) -> None:
         self._await_read = await_read
-        self._may_create = may_create
         self._on_token_refused = on_token_refused
-        transport = _Transport()
-        self._clock = transport.clock
-        self._client = Client(
-            api_token=token.get_secret_value(),
-            base_url=base_url,
-            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            transport=transport,
-        )
+        self._client = Client(base_url, token, httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS))
         self._base_path = urlsplit(base_url).path.rstrip("/")
-        self._client._client  # noqa: B018  # the client is made at first use, and threads that share it then race
         post_seconds = min(LONGEST_POST_SECONDS, 0.8 * settle_seconds)
         self._post_timeout = httpx.Timeout(post_seconds, connect=min(CONNECT_SECONDS, post_seconds))
         self._sending = threading.BoundedSemaphore(MOST_CREATES)
+        self._concealed: dict[bytes, bytes] = {}
 
-    def create(self, model: str, inputs: dict[str, Any], cancel_after_seconds: float) -> Prediction:
+    def conceal(self, secrets: dict[str, str]) -> None:
+        """Have no answer show these any more, whichever text of a model holds one.
+
+        Args:
+            secrets: by value, what stands for each; one of fewer than 8 characters could be part of anything.
+        """
+        quoted = {json.dumps(value)[1:-1].encode(): name.encode() for value, name in secrets.items()}
+        self._concealed |= {value: name for value, name in quoted.items() if len(value) >= SHORTEST_SECRET}
+
+    def create(
+        self, model: str, inputs: dict[str, Any], cancel_after_seconds: float, *, may_send: Callable[[], bool]
+    ) -> Prediction:
         """Create a prediction; sent once, whatever happens.
 
         Args:
-            model: `owner/name` of an official model, or `owner/name:version`.
+            model: `owner/name` of an official model, `owner/name:version`, or `deployment:owner/name`.
             inputs: the model's inputs.
             cancel_after_seconds: Replicate ends it that long after its creation.
+            may_send: asked right before the create is written to its socket; False: it must not be sent any more.
 
         Raises:
             AttemptFailure: `Throttled`, `NotCreated`, `MaybeCreated`, `InvalidInput` or `ModelMissing`.
             AccountStopped: the token or the credit.
         """
-        if ":" in model:
-            path, body = "/v1/predictions", {"version": model, "input": inputs}
-        else:
-            path, body = f"/v1/models/{model}/predictions", {"input": inputs}
+        path, body = _create_of(model, inputs)
         # Holding the reply until the model is done would hide the id for up to a minute, so no `Prefer: wait`.
         headers = {"Cancel-After": f"{max(5, round(cancel_after_seconds))}s", "Prefer": "respond-async"}
-        extensions = {"trace": self._check_before_sending, "timeout": self._post_timeout.as_dict()}
+        extensions = {"trace": check_before_sending(may_send), "timeout": self._post_timeout.as_dict()}
         with self._sending:
             try:
-                response = self._client._request("POST", path, json=body, headers=headers, extensions=extensions)
-                return _parsed(response, Prediction.from_json)
+                response = self._client.request("POST", path, json=body, headers=headers, extensions=extensions)
+                return self._parsed(response, Prediction.from_json)
             except (Refusal, Malformed, httpx.HTTPError) as error:
-                raise self._noted(of_create(error)) from error
+                raise self._noted(of_create(error, model)) from error
 
     def get(self, prediction_id: str) -> Prediction:
         """One prediction as it is now.
@@ -147,7 +123,7 @@ class ReplicateAPI:
 
     def now(self) -> datetime:
         """The time by Replicate's clock, which the times of predictions are told by; never later than it is there."""
-        return self._clock.now()
+        return self._client.now()
 
     def cancel(self, prediction_id: str, *, overdue: bool = False) -> Prediction:
         """Cancel a prediction; its state after that (over already, perhaps).
@@ -175,12 +151,33 @@ class ReplicateAPI:
             content = {"content": (name, file, kind)}
             return self._read("/v1/files", lambda made: str(made["urls"]["get"]), method="POST", files=content)
 
-    def schema(self, model: str) -> dict[str, Any]:
-        """The OpenAPI document of a model: of its latest version, or of the one named (`owner/name:version`)."""
-        name, _, version = model.partition(":")
-        if version:
-            return self._read(f"/v1/models/{name}/versions/{version}", lambda found: dict(found["openapi_schema"]))
-        return self._read(f"/v1/models/{name}", lambda found: dict(found["latest_version"]["openapi_schema"]))
+    def published(self, address: str) -> Published:
+        """What a model publishes: its latest version, the one named (`owner/name:version`), or that of a deployment.
+
+        Args:
+            address: as a create names the model.
+
+        Raises:
+            ModelMissing: Replicate has none of that name, or not for this account.
+        """
+        try:
+            return self._published(address)
+        except AttemptFailure as failure:
+            if _is_missing(failure):
+                raise ModelMissing.of(address, str(failure)) from failure
+            raise
+
+    def _published(self, address: str) -> Published:
+        if address.startswith(DEPLOYMENT):
+            path = f"/v1/deployments/{address.removeprefix(DEPLOYMENT)}"
+            release = self._read(path, lambda found: dict(found["current_release"]))
+            version = self._read(f"/v1/models/{release['model']}/versions/{release['version']}", dict)
+            return Published.of(address, {}, version)
+        name, _, version_id = address.partition(":")
+        if version_id:
+            return Published.of(address, {}, self._read(f"/v1/models/{name}/versions/{version_id}", dict))
+        model = self._read(f"/v1/models/{name}", dict)
+        return Published.of(address, model, model.get("latest_version"))
 
     def has_file(self, url: str) -> bool:
         """Whether an uploaded file is still there."""
@@ -194,13 +191,13 @@ class ReplicateAPI:
 
     def close(self) -> None:
         """Close every connection."""
-        self._client._client.close()
+        self._client.close()
 
     def _read(self, path: str, parse: Callable[[Any], T], *, method: str = "GET", **request: Any) -> T:
         """Any request but a create, and what `parse` makes of the JSON that answers it."""
         self._await_read()
         try:
-            return _parsed(self._client._request(method, path, **request), parse)
+            return self._parsed(self._client.request(method, path, **request), parse)
         except (Refusal, Malformed, httpx.HTTPError) as error:
             raise self._noted(of_read(error)) from error
 
@@ -209,22 +206,28 @@ class ReplicateAPI:
             self._on_token_refused(error)
         return error
 
+    def _parsed(self, response: httpx.Response, parse: Callable[[Any], T]) -> T:
+        content = response.content
+        for value, name in self._concealed.items():
+            content = content.replace(value, name)
+        try:
+            return parse(_decoded(content))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise Malformed(response) from error
+
     def _path_of(self, url: str) -> str:
         """A URL of the API as a path for this client, which puts the base URL's own path before it."""
         parts = urlsplit(url)
         return f"{parts.path.removeprefix(self._base_path)}?{parts.query}"
 
-    def _check_before_sending(self, event: str, info: dict[str, Any]) -> None:  # noqa: ARG002  # httpcore's shape
-        """A process that was stopped and continued must not send: by now the create may be somebody else's."""
-        if event.endswith("send_request_headers.started") and not self._may_create():
-            raise NotCreated("this process was silent for longer than its lease; the create was not sent")
 
-
-def _parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:
-    try:
-        return parse(_decoded(response.content))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Malformed(response) from error
+def _create_of(model: str, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The path and the body of a create: each kind of model has its own."""
+    if model.startswith(DEPLOYMENT):
+        return f"/v1/deployments/{model.removeprefix(DEPLOYMENT)}/predictions", {"input": inputs}
+    if ":" in model:
+        return "/v1/predictions", {"version": model, "input": inputs}
+    return f"/v1/models/{model}/predictions", {"input": inputs}
 
 
 def _decoded(content: bytes) -> Any:

@@ -24,6 +24,9 @@ from replibatch.errors import (
 
 # "Request was throttled. Expected available in 1 second.", "Your rate limit resets in ~30s."
 _WAIT_IN_WORDS = re.compile(r"(?:available|resets) in ~?(\d+(?:\.\d+)?)\s*s", re.IGNORECASE)
+_NO_VERSION = re.compile(
+    "invalid version", re.IGNORECASE
+)  # "Invalid version or not permitted": a 422, yet no input's fault
 _TOO_LATE = (408, 425)  # the server gave up on the request, or did not begin
 # The request never left: no connection was made, or none was free.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -75,13 +78,16 @@ def wait_asked_for(refusal: Refusal) -> float | None:
         return float(words.group(1)) if words else None
 
 
-def of_create(error: Refusal | Malformed | httpx.HTTPError) -> ReplibatchError:
+def of_create(error: Refusal | Malformed | httpx.HTTPError, model: str = "") -> ReplibatchError:
     """What a failed create means. Everything that does not surely say "not created" is `MaybeCreated`.
 
     Args:
         error: what the client raised.
+        model: as the create named it.
     """
     if isinstance(error, Refusal):
+        if error.status == 404 or (error.status == 422 and _NO_VERSION.search(str(error.body.get("title", "")))):
+            return ModelMissing.of(model, error.detail)
         return NotCreated(str(error)) if error.status in _TOO_LATE else _of_refusal(error)
     if isinstance(error, _NEVER_SENT):
         return NotCreated(f"no connection to Replicate ({_name(error)})")

@@ -51,6 +51,7 @@ class Prediction:
         source: `api` or `web`.
         created_at: None where the API leaves it out, as is `completed_at`.
         completed_at: None as long as it is not over, too.
+        metrics: what Replicate has measured, as it tells it.
         data_removed: whether Replicate has erased input and output.
     """
 
@@ -64,6 +65,7 @@ class Prediction:
     created_at: datetime | None = None
     completed_at: datetime | None = None
     data_removed: bool = False
+    metrics: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
@@ -79,6 +81,7 @@ class Prediction:
             created_at=_time(data.get("created_at")),
             completed_at=_time(data.get("completed_at")),
             data_removed=bool(data.get("data_removed")),
+            metrics=metrics if isinstance(metrics := data.get("metrics"), dict) else {},
         )
 
     @classmethod
@@ -102,10 +105,6 @@ class Prediction:
         if self.created_at is None or self.completed_at is None:
             return None
         return (self.completed_at - self.created_at).total_seconds()
-
-    def charged(self, price_usd: float) -> float:
-        """What it cost, of its model's price: a canceled one is charged for the time it ran, a failed one is not."""
-        return price_usd if self.status in ("succeeded", "canceled") else 0.0
 
     def failure(self, *, past_deadline: bool = False) -> AttemptFailure | None:
         """Why it gave nothing; None for a success.

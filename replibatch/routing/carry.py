@@ -10,7 +10,6 @@ from typing import Any
 from replibatch.catalog import Model
 from replibatch.errors import ReferenceImageError, RequestError
 from replibatch.requests import RoutedRequest
-from replibatch.routing.routed import as_list
 
 # What a reference image is called here and there; every model's own reference parameter is added to these.
 REFERENCE_NAMES = frozenset(
@@ -41,7 +40,7 @@ def inputs_for(model: Model, request: RoutedRequest, *, safety_off: bool = False
     seed = given.pop(SEED, None)
     warnings = []
     for name in [name for name in given if name in REFERENCE_NAMES and model.input(name) is None]:
-        images = as_list(given[name])
+        images = given[name] if isinstance(given[name], list) else [given[name]]
         if len(references) + len(images) <= model.reference_max:  # an image to start from is an image to go by
             references += images
             del given[name]
@@ -51,7 +50,11 @@ def inputs_for(model: Model, request: RoutedRequest, *, safety_off: bool = False
     if format_of(request.output) and not _takes(model, FORMAT, given.get(FORMAT)):
         given.pop(FORMAT, None)  # the file is converted to the format of its name
     carried, left_out = carry(model, given, with_reference=bool(references))
-    inputs = {"prompt": request.prompt, **carried}
+    if request.prompt and model.prompt_name is not None:
+        carried = {model.prompt_name: request.prompt, **carried}
+    elif request.prompt:
+        left_out.append(f"{model.name} takes no prompt; left out")
+    inputs = carried
     ask_for_format(model, inputs, request.output)
     if references and model.reference_param:
         inputs[model.reference_param] = references if model.reference_is_list else references[0]
@@ -70,6 +73,9 @@ def carry(model: Model, given: Mapping[str, Any], *, with_reference: bool) -> tu
         spec = model.input(name)
         if spec is not None and spec.name in carried:
             left_out.append(f"{name!r} is left out: {spec.name!r} is given too")
+            continue
+        if spec is None and not model.inputs_known:
+            carried[name] = value
             continue
         if spec is None:
             left_out.append(f"{model.name} has no input {name!r}; left out{_meant(name, model)}")

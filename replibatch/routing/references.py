@@ -65,6 +65,11 @@ def _place(name: str, value: Any, folder: Path) -> str:
     raise ReferenceImageError(f"{name} is {value!r}; allowed: {ALLOWED}")
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is a URL or a data URI."""
+    return text.startswith("data:") or _SCHEME.match(text) is not None
+
+
 def is_local(place: str) -> bool:
     """Whether a place is a file of this machine."""
     return Path(place).is_absolute()

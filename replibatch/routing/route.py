@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from replibatch.catalog import Catalog, Model
-from replibatch.catalog.inputs import InputSpec, listed
+from replibatch.catalog.inputs import InputSpec
 from replibatch.catalog.models import UNSUPPORTED_INPUTS
+from replibatch.catalog.values import listed
 from replibatch.errors import OutputPathError, ReferenceImageError, RequestError
 from replibatch.requests import BatchRequest
 from replibatch.routing.carry import REFERENCE_NAMES, SEED, ask_for_format, carry, counted_images, format_of, too_many
+from replibatch.routing.files import files_of
 from replibatch.routing.references import places
 from replibatch.routing.routed import Routed, as_list
+from replibatch.routing.unknown import as_it_stands, said_of
 
 SEED_SPEC = InputSpec(name="seed", type="integer")
 SEED_BITS = 31
@@ -37,29 +40,31 @@ def route(request: BatchRequest, catalog: Catalog, *, folder: Path | None = None
         RequestError: an input of the wrong type, out of its range, or missing.
     """
     asked = catalog.get(request.model_name)
-    given = {name: value for name, value in (request.kwargs or {}).items() if value is not None}
-    if "prompt" in given:
-        raise RequestError("prompt is given twice: as the prompt, and among the inputs")
+    given = {
+        name: value
+        for name, value in (request.kwargs or {}).items()
+        if value is not None or ((spec := asked.input(name)) and spec.nullable)
+    }
+    if request.prompt and (named := {"prompt", asked.prompt_name} & given.keys()):
+        raise RequestError(f"{min(map(str, named))} is given twice: as the prompt, and among the inputs")
     names = _reference_names(catalog)
     references: list[str] = []
     inputs: dict[str, Any] = {}
     for name, value in given.items():
         spec = asked.input(name)
-        if name == asked.reference_param or (spec is None and name in names):
+        if name == asked.reference_param or (spec is None and name in names and asked.inputs_known):
             references += places(name, listed(value), folder or Path.cwd())
-        elif spec is not None and spec.is_file:
-            found = places(name, listed(value), folder or Path.cwd())
-            inputs[name] = found if spec.type == "array" else _only(name, found)
         else:
-            inputs[name] = value
+            inputs[name] = files_of(name, value, spec, folder or Path.cwd(), known=asked.inputs_known)
     model, switched = _model_for(asked, inputs, references, catalog)
     inputs = {name: _checked(name, value, asked, model, bool(references)) for name, value in inputs.items()}
     inputs, left_out = carry(model, inputs, with_reference=bool(references))
-    _check_required(model, inputs, references)
+    _check_required(model, inputs, references, has_prompt=bool(request.prompt))
+    _check_price(model, inputs, request)
     _check_extension(model, request.output_filepath)
     renamed = ask_for_format(model, inputs, request.output_filepath)
     _fix_seed(model, inputs, given.get("seed"))
-    return Routed(model, inputs, references, [*switched, *left_out, *renamed])
+    return Routed(model, inputs, references, [*switched, *said_of(model, request.prompt), *left_out, *renamed])
 
 
 def located(inputs: Mapping[str, Any], catalog: Catalog, folder: Path) -> dict[str, Any]:
@@ -110,19 +115,34 @@ def _checked(name: str, value: Any, asked: Model, model: Model, with_reference: 
     """The value as the model that has this input takes it; an input that none has stays as it is."""
     owner = asked if asked.input(name) else model
     spec = owner.input(name)
-    if spec is None:
-        return value
     try:
+        if spec is None:
+            return value if owner.inputs_known else as_it_stands(name, value)
         return spec.coerce(value, with_reference=with_reference and owner is model)
     except RequestError as error:
         raise RequestError(f"{owner.name}: {error}") from None
 
 
-def _check_required(model: Model, inputs: Mapping[str, Any], references: list[str]) -> None:
-    there = {"prompt", *inputs, *([model.reference_param] if references else [])}
+def _check_required(model: Model, inputs: Mapping[str, Any], references: list[str], *, has_prompt: bool) -> None:
+    there = {*inputs, *([model.reference_param] if references else []), *([model.prompt_name] if has_prompt else [])}
     for spec in model.inputs.values():
         if spec.required and spec.name not in there:
             raise RequestError(f"{model.name}: {spec.name} is missing; allowed: {spec.allowed}")
+    # An optional prompt is left out where there is something else to work on; an empty cell of a list is no wish.
+    specs = [model.inputs.get(str(name)) for name in there]
+    if not has_prompt and not references and not any(spec is None or spec.is_file or spec.required for spec in specs):
+        raise RequestError(f"{model.name}: {model.prompt_name or 'every input'} is missing; allowed: a text")
+
+
+def _check_price(model: Model, inputs: Mapping[str, Any], request: BatchRequest) -> None:
+    """Refuse amounts that nobody can mean, and what could cost more than the request allows."""
+    usd, most_usd = model.cost_usd({**inputs, **_prompt_of(model, request)}), request.max_price_usd
+    if usd is not None and most_usd is not None and usd > most_usd:
+        raise RequestError(f"{model.name}: it could cost ${usd:g}; allowed: at most max_price_usd, ${most_usd:g}")
+
+
+def _prompt_of(model: Model, request: BatchRequest) -> dict[str, str]:
+    return {model.prompt_name: request.prompt} if model.prompt_name and request.prompt else {}
 
 
 def _check_extension(model: Model, output: str | None) -> None:
@@ -141,9 +161,3 @@ def _fix_seed(model: Model, inputs: dict[str, Any], given: Any) -> None:
 
 def _reference_names(catalog: Catalog) -> frozenset[str]:
     return REFERENCE_NAMES | {each.reference_param for each in catalog.models.values() if each.reference_param}
-
-
-def _only(name: str, found: list[str]) -> str:
-    if len(found) != 1:
-        raise ReferenceImageError(f"{name} holds {len(found)} files; allowed: one")
-    return found[0]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from replibatch.catalog import Model
-from replibatch.routing.references import check_file, check_image, is_local
+from replibatch.routing.files import takes_files
+from replibatch.routing.references import check_file, check_image, is_address, is_local
 
 PICTURE_WORDS = ("image", "mask", "frame")  # a file input named so takes pictures
 
@@ -21,12 +22,14 @@ class Routed:
         inputs: what it is given besides prompt and reference images; checked.
         references: the reference images: absolute paths, URLs and data URIs.
         warnings: what was changed or left out, for people.
+        extension_is_free: whether the extension of the request's output was made up.
     """
 
     model: Model
     inputs: dict[str, Any]
     references: list[str]
     warnings: list[str]
+    extension_is_free: bool = False
 
     @property
     def places(self) -> list[str]:
@@ -62,9 +65,21 @@ class Routed:
         return replace(self, inputs=inputs, references=moved(self.references))
 
     def _file_inputs(self) -> list[str]:
-        return [name for name in self.inputs if (spec := self.model.inputs.get(name)) and spec.is_file]
+        return [name for name in self.inputs if self._takes_files(name)]
+
+    def _takes_files(self, name: str) -> bool:
+        spec = self.model.inputs.get(name)
+        if spec is None and self.model.inputs_known:
+            return False
+        places = as_list(self.inputs[name])
+        return takes_files(name, spec) and bool(places) and all(_is_place(place) for place in places)
 
 
 def as_list(value: Any) -> list[str]:
     """The files of an input that takes one, or several."""
     return value if isinstance(value, list) else [value]
+
+
+def _is_place(value: Any) -> bool:
+    """Whether routing has made this of a file: any other value of such an input stays as it is."""
+    return isinstance(value, str) and (is_address(value) or is_local(value))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from replibatch.catalog import InputSpec, Model
+from replibatch.catalog.models import DEPLOYMENT
 
 Json = dict[str, Any]
 
@@ -53,6 +54,8 @@ class ModelSpec(BaseModel):
     version: str | None = Field(None, description="Its latest version's id; unset: one made of its name.")
     official: bool = Field(True, description="Runs by its name; others run by their version's id alone.")
     missing: bool = Field(False, description="Gone: a 404 wherever it is asked for.")
+    schema_shown: bool = Field(True, description="Otherwise `latest_version` has no schema.")
+    data_uris_only: bool = Field(False, description="Addresses of the files API fail as an invalid image.")
     private: bool = Field(False, description="Failures are billed, too.")
     alias: str | None = Field(None, description="The name that rows tell instead of its own.")
     inputs: Json = Field({}, description="The properties of its `Input` schema.")
@@ -83,6 +86,8 @@ class Hosted:
         reference_param: the input that takes reference images.
         metrics: what it shows beside the usual ones.
         by_time: whether its price follows the time it ran.
+        schema_shown: whether its schema is published.
+        data_uris_only: whether it fails on addresses of the files API.
     """
 
     name: str
@@ -100,6 +105,8 @@ class Hosted:
     limits_with_reference: Mapping[str, float] = field(default_factory=dict)
     metrics: Json = field(default_factory=dict)
     by_time: bool = False
+    schema_shown: bool = True
+    data_uris_only: bool = False
 
     @property
     def inputs(self) -> Json:
@@ -129,7 +136,7 @@ class Hosted:
 
 def of_catalog(model: Model) -> Hosted:
     """A model of the catalogue; one pinned to a version is a community model."""
-    name, _, version = model.name.partition(":")
+    name, _, version = model.address.removeprefix(DEPLOYMENT).partition(":")
     specs = model.inputs.values()
     limits = {spec.name: spec.maximum_with_reference for spec in specs if spec.maximum_with_reference is not None}
     return Hosted(
@@ -138,12 +145,13 @@ def of_catalog(model: Model) -> Hosted:
         official=not version,
         typical_seconds=model.typical_seconds,
         schemas=_schemas_of(model),
-        charge=lambda inputs, _: model.cost_usd(inputs),
+        charge=lambda inputs, metrics: model.cost_usd(inputs, metrics.get("predict_time", 0.0)) or 0.0,
         extension=model.extension,
-        gives=model.output,
+        gives=_gives(model),
         description=model.specialization,
         reference_param=model.reference_param,
         limits_with_reference=limits,
+        by_time=model.price_unit == "gpu_second",
     )
 
 
@@ -169,6 +177,8 @@ def of_spec(name: str, spec: ModelSpec) -> Hosted:
         alias=spec.alias,
         metrics=spec.metrics,
         by_time=spec.price.per == "gpu_second",
+        schema_shown=spec.schema_shown,
+        data_uris_only=spec.data_uris_only,
     )
 
 
@@ -191,20 +201,42 @@ def _schemas_of(model: Model) -> Json:
     return {"Input": inputs, "Output": _output_schema(model), **choices}
 
 
+def _gives(model: Model) -> str:
+    """The form of its output."""
+    if model.output is None:
+        return "text" if model.kind == "text" else "uri"
+    return {"array<text>": "text-pieces", "json": "output-masks"}.get(model.output, model.output)
+
+
 def _property(spec: InputSpec, order: int) -> Json:
-    schema: Json = {"type": spec.type, "title": spec.name, "x-order": order}
-    if spec.type == "uri":
-        schema |= {"type": "string", "format": "uri"}
-    elif spec.type == "array":
-        schema["items"] = {"type": "string", "format": "uri"} if spec.items == "uri" else {"type": spec.items}
+    schema: Json = {**_type_of(spec.type), "title": spec.name, "x-order": order}
+    if spec.type == "array":
+        schema["items"] = _type_of(spec.items)
+    if spec.any_of:
+        schema["anyOf"] = [_property(each, order) for each in spec.any_of]
+    if spec.nullable:
+        schema["nullable"] = True
     if spec.enum:  # as Cog writes it
         schema = {"allOf": [{"$ref": f"#/components/schemas/{spec.name}"}], "x-order": order}
     optional = {"minimum": spec.minimum, "maximum": spec.maximum, "default": spec.default}
     return schema | {key: value for key, value in optional.items() if value is not None}
 
 
+def _type_of(kind: str) -> Json:
+    match kind:
+        case "uri":
+            return {"type": "string", "format": "uri"}
+        case "secret":
+            return {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True}
+        case "any":
+            return {}
+    return {"type": kind}
+
+
 def _output_schema(model: Model) -> Json:
-    if model.output == "text":
+    if model.has_output_text:
         return {"type": "string", "title": "Output"}
+    if model.output == "json":
+        return {"type": "object", "title": "Output"}
     uri = {"type": "string", "format": "uri", "title": "Output"}
     return {"type": "array", "items": uri, "title": "Output"} if model.output == "array<uri>" else uri

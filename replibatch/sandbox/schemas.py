@@ -124,7 +124,11 @@ def _problem_of_type(schema: Json, field: str, value: Any) -> InvalidField | Non
     return None
 
 
-def _is_a(expected: str, value: Any) -> bool:
+def _is_a(expected: str | list[str], value: Any) -> bool:
+    if isinstance(expected, list):
+        return any(_is_a(each, value) for each in expected)
+    if expected == "null":
+        return value is None
     if expected == "number":
         return _JSON_TYPES.get(type(value)) in ("number", "integer")
     if expected == "integer" and isinstance(value, float):
@@ -132,9 +136,18 @@ def _is_a(expected: str, value: Any) -> bool:
     return _JSON_TYPES.get(type(value)) == expected
 
 
-def _wrong_type(field: str, expected: str, value: Any) -> InvalidField:
+def _wrong_type(field: str, expected: str | list[str], value: Any) -> InvalidField:
     given = _JSON_TYPES.get(type(value), "null")
     return InvalidField("invalid_type", field, f"Invalid type. Expected: {expected}, given: {given}")
+
+
+def _document(model: Hosted) -> Json:
+    return {
+        "openapi": "3.0.2",
+        "info": {"title": "Cog", "version": "0.1.0"},
+        "paths": {},
+        "components": {"schemas": model.schemas},
+    }
 
 
 def model_view(model: Hosted) -> Json:
@@ -157,11 +170,6 @@ def model_view(model: Hosted) -> Json:
             "id": model.version,
             "created_at": "2026-01-01T00:00:00.000000Z",
             "cog_version": "0.16.0",
-            "openapi_schema": {
-                "openapi": "3.0.2",
-                "info": {"title": "Cog", "version": "0.1.0"},
-                "paths": {},
-                "components": {"schemas": model.schemas},
-            },
+            "openapi_schema": _document(model) if model.schema_shown else None,
         },
     }

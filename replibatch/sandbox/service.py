@@ -6,6 +6,7 @@ import asyncio
 import math
 import random
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from replibatch.catalog import Catalog
@@ -193,6 +194,9 @@ class Service:
         elif kind in TEXTS:
             prediction.error = TEXTS[kind]
             self._end(prediction, "failed")
+        elif prediction.request.model.data_uris_only and any(map(_is_of_files_api, prediction.input.values())):
+            prediction.error = "Invalid image format ''"
+            self._end(prediction, "failed")
         elif missing := self._missing_file(prediction):
             prediction.error = f"Could not read the input file {missing}: HTTP 404"
             self._end(prediction, "failed")
@@ -226,6 +230,13 @@ class Service:
     def _tell(self, prediction: Prediction, event: str) -> None:
         if prediction.request.webhook:
             self.webhooks.tell(prediction, event, self.text(prediction, self.base_url, "get"))
+
+
+def _is_of_files_api(value: Any) -> bool:
+    """Whether an input is an address of the files API, or a list with one."""
+    return any(
+        isinstance(item, str) and "/v1/files/" in item for item in (value if isinstance(value, list) else [value])
+    )
 
 
 def _told(request: Request, kinds: list[str]) -> Told:

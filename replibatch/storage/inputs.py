@@ -23,7 +23,8 @@ def write_input(path: Path, content: Iterable[bytes], extension: str) -> str:
         for chunk in content:
             digest.update(chunk)
             copy.write(chunk)
-    if found := recognise(path):
-        extension = found.extensions[0]
     suffix = extension.lower().lstrip(".")
+    found = recognise(path)
+    if found and not (found.kind in ("text", "archive") and suffix):  # their bytes tell less than their names
+        suffix = found.extensions[0]
     return f"{digest.hexdigest()}.{suffix if re.fullmatch(r'[a-z0-9]{1,8}', suffix) else 'bin'}"

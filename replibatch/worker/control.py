@@ -1,4 +1,4 @@
-"""What Celery's remote commands mean to this worker: Revoke and Terminate cancel, Shutdown hands over.
+"""Celery's remote commands, as this worker takes them: Revoke and Terminate cancel, Shutdown hands over.
 
 Celery's own `revoke` would have each worker throw the generation's messages away for hours, also of later
 attempts, and leave its prediction running; its `shutdown` would wait for every generation to end.
@@ -46,6 +46,6 @@ def stats(state: Any, **_: Any) -> dict[str, Any]:
 
 @control_command(name="shutdown")
 def shutdown(state: Any, msg: str = "told to", **_: Any) -> None:  # noqa: ARG001  # celery's shape
-    """Stop as on SIGTERM: what is in flight is handed over."""
+    """Stop as on SIGTERM: generations in flight are handed over."""
     log.info("shutdown", why=msg)
     os.kill(os.getpid(), signal.SIGTERM)

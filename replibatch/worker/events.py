@@ -28,7 +28,7 @@ class PacedEvents(bootsteps.StartStopStep):
         self._timer = consumer.timer.call_repeatedly(FLUSH_SECONDS, dispatcher.flush)
 
     def stop(self, consumer: Any) -> None:
-        """Send what is left."""
+        """Send the rest."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -13,6 +13,7 @@ from celery.worker import state as celery_state
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
+from replibatch.broker.results import ResultBackend
 from replibatch.errors import ReplibatchError, SettingsError
 from replibatch.execution import metrics
 from replibatch.execution.cleanup import Cleanup
@@ -24,10 +25,10 @@ from replibatch.storage.shared import mark, refuse_another
 from replibatch.worker.app import app, is_embedded, redis_url, report, settings
 
 HAND_OVER_SECONDS = 2.0  # so long a worker that leaves waits for a Redis that is away …
-CUT_OFF_SECONDS = 1.0  # … and so much longer for what it is in the midst of: a create, a download
+CUT_OFF_SECONDS = 1.0  # … and so much longer for a create or a download in progress
 LAST_CALL_SECONDS = 0.5
 
-EX_USAGE = 2  # as for any mistake of the user's that is found before money is spent
+EX_USAGE = 2  # as for any mistake of the user that is found before money is spent
 
 log = structlog.get_logger(__name__)
 
@@ -48,14 +49,16 @@ def context() -> WorkerContext:
     return _Open.context
 
 
-def open_shop() -> None:
-    """Check Redis and token, then begin. What is wrong with them ends the worker before it takes any work."""
+def open_worker() -> None:
+    """Check Redis and token, then begin. A fault in them ends the worker before it takes any work."""
     try:
-        opened = WorkerContext(settings, redis_url, embedded=is_embedded, report=report, leave=_leave)
+        opened = WorkerContext(
+            settings, redis_url, ResultBackend(app), embedded=is_embedded, report=report, leave=_leave
+        )
         _await_redis(opened.redis)
         _warn_of_lost_writes(opened.redis)
-        if not is_embedded:  # before anybody hears of this worker: callers compare their storage with what it says
-            report.update(mark(opened.storage, opened.limiter.status()["processes"]))
+        if not is_embedded:  # before its first heartbeat: callers compare their storage with the reported one
+            report.update(mark(opened.storage, opened.limiter.status().processes))
         is_accepted = opened.credentials.check(opened.api)
         if not is_embedded:
             _share_storage(opened)
@@ -76,9 +79,9 @@ def open_shop() -> None:
 
 
 def drain() -> None:
-    """Begin to leave, and see that the process is gone within seconds, whatever it is in the midst of.
+    """Begin to leave; the process ends within seconds, even in the midst of a request.
 
-    A create whose answer is awaited, a download, a Redis that is away: what is cut off is handed over as it is, or
+    An unanswered create, a download, a Redis that is away are cut off: the generation is handed over as it is, or
     taken over once the lease has lapsed.
     """
     leaving = context()
@@ -86,15 +89,15 @@ def drain() -> None:
     time.sleep(HAND_OVER_SECONDS)
     leaving.out_of_patience.set()
     time.sleep(CUT_OFF_SECONDS)
-    log.warning("cut off what could not end in time; it is handed over", generations=len(leaving.running))
+    log.warning("cut off work that could not end in time; it is handed over", generations=len(leaving.running))
     last_call = threading.Thread(target=leaving.hand_over, name="last-call", daemon=True)
     last_call.start()
     last_call.join(LAST_CALL_SECONDS)
     os._exit(_Open.exit_code)
 
 
-def close_shop() -> None:
-    """Hand over what is left, and take leave."""
+def close_worker() -> None:
+    """Hand over the rest, and take leave."""
     if _Open.context and _Open.takeover and _Open.cleanup:
         _Open.cleanup.stop()
         _Open.takeover.stop()
@@ -115,10 +118,10 @@ def _leave() -> None:
 
 
 def _await_redis(redis: Redis) -> None:
-    """Wait for a Redis that is still being started, and say so; one that refuses the password is not waited for.
+    """Wait for a Redis that is still being started, and say so; one that refuses the password ends the worker.
 
     Raises:
-        ReplibatchError: it did not come, or lets nobody in with these credentials.
+        ReplibatchError: it did not come, or refuses these credentials.
     """
     address = settings.redis_address
     try:
@@ -134,21 +137,21 @@ def _await_redis(redis: Redis) -> None:
 
 
 def _share_storage(opened: WorkerContext) -> None:
-    """Tell the others which storage this worker has, then look at theirs: of two that differ, at least one ends.
+    """Report this worker's storage, then compare the others': of two that differ, at least one ends.
 
     Raises:
         ReplibatchError: another live worker has another storage.
     """
     try:
         opened.limiter.heartbeat(report)
-        refuse_another(opened.storage, opened.limiter.status()["processes"])
+        refuse_another(opened.storage, opened.limiter.status().processes)
     except ReplibatchError:
         opened.limiter.heartbeat({}, leaving=True)
         raise
 
 
 def _warn_of_lost_writes(redis: Redis) -> None:
-    """Say so when this Redis could lose a write it has acknowledged: nothing paid twice rests on that."""
+    """Warn when this Redis could lose a write that it has acknowledged: paying once rests on those."""
     for finding in check_server(redis):
         if finding.state != Health.OK:
             log.warning(finding.found, about=finding.subject, mend=finding.mend)

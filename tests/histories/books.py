@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from replibatch.limits.limiter import CLAIM_SECONDS, POST_SECONDS, SLOT_MARGIN_SECONDS
 from replibatch.limits.tickets import Ticket
 from replibatch.money import to_micro
-from tests.histories.state import PURSE, State
+from tests.histories.state import SHARED, State
 
 LEASE, WINDOW, TIMEOUT = 5.0, 10.0, 5.0
 SLOT_SECONDS = POST_SECONDS + TIMEOUT + SLOT_MARGIN_SECONDS
@@ -57,13 +57,13 @@ class Books:
         beats: when each process was last heard of.
         answers: when each POST was answered, with its prediction; refused ones have none.
         gentle: the most open creates, after a 429, until as many as the limit have gone through.
-        settled: micro-dollars; `purse_settled` of those the purse's.
+        settled: micro-dollars; `shared_settled` of those the shared budget's.
     """
 
     now: float
     configured: dict[str, int]
     budget: int | None = None
-    purse_cap: int | None = None
+    shared_cap: int | None = None
     attempts: dict[str, Seen] = field(default_factory=dict)
     stored: dict[str, int] = field(default_factory=dict)
     reports: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Books:
     gentle: int | None = None
     stopped: str = ""
     settled: int = 0
-    purse_settled: int = 0
+    shared_settled: int = 0
 
     def having(self, state: str) -> list[str]:
         return sorted(attempt for attempt, seen in self.attempts.items() if seen.state == state)
@@ -95,21 +95,21 @@ class Books:
             if name in self.stored or reported:
                 self.limits[name] = self.stored.get(name) or min(reported)
 
-    def taken(self, purse: str = "") -> int:
-        """Spent and reserved, of everything or of the purse."""
-        spent = self.purse_settled if purse else self.settled
+    def taken(self, shared: str = "") -> int:
+        """Spent and reserved, of everything or of the shared budget."""
+        spent = self.shared_settled if shared else self.settled
         holders = (seen for seen in self.attempts.values() if seen.state != "waiting")
-        return spent + sum(seen.price for seen in holders if not purse or seen.ticket.purse == purse)
+        return spent + sum(seen.price for seen in holders if not shared or seen.ticket.budget == shared)
 
     def affords(self, ticket: Ticket) -> bool:
         price = to_micro(ticket.price_usd)
         if self.budget is not None and self.taken() + price > self.budget:
             return False
-        return not ticket.purse or self.purse_cap is None or self.taken(PURSE) + price <= self.purse_cap
+        return not ticket.budget or self.shared_cap is None or self.taken(SHARED) + price <= self.shared_cap
 
     def settle(self, seen: Seen, cost: int) -> None:
         self.settled += cost
-        self.purse_settled += cost if seen.ticket.purse else 0
+        self.shared_settled += cost if seen.ticket.budget else 0
 
     def answered(self, prediction: str = "") -> None:
         self.answers.append((self.now, prediction))
@@ -141,7 +141,7 @@ class Books:
         assert open_posts + recent <= self.limits["per_window"], "a create counts until a window after its answer"
         assert self.gentle is None or open_posts <= self.gentle, "gently, after a 429"
         assert self.budget is None or self.taken() <= self.budget, "the budget"
-        assert self.purse_cap is None or self.taken(PURSE) <= self.purse_cap, "the purse"
+        assert self.shared_cap is None or self.taken(SHARED) <= self.shared_cap, "the shared budget"
 
     def claimed(self, attempt: str) -> None:
         """An intent to create."""
@@ -201,4 +201,4 @@ class Books:
             assert state.ticket_of(attempt)[1] not in processes, f"{attempt} was given back"
         spent = sum(int(cost) for name, cost in state.spend.items() if name != "reserved")
         assert spent == self.settled, "each cost is settled once"
-        assert int(state.purse.get("spent", 0)) == self.purse_settled
+        assert int(state.shared.get("spent", 0)) == self.shared_settled

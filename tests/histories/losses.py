@@ -24,8 +24,8 @@ class Copy:
     keys: dict[bytes, bytes]
     beats: dict[str, float]
     reports: dict[str, dict[str, int]]
-    purse_cap: int | None
-    purse_settled: int
+    shared_cap: int | None
+    shared_settled: int
 
 
 class LossyMachine(Machine):
@@ -38,7 +38,7 @@ class LossyMachine(Machine):
     def the_replica_falls_behind(self) -> None:
         keys = {key: self.raw.dump(key) for key in self.raw.scan_iter()}
         books = self.books
-        self.copy = Copy(keys, dict(books.beats), dict(books.reports), books.purse_cap, books.purse_settled)
+        self.copy = Copy(keys, dict(books.beats), dict(books.reports), books.shared_cap, books.shared_settled)
 
     @rule(lags=st.booleans())
     def the_server_restarts(self, lags: bool) -> None:
@@ -53,7 +53,7 @@ class LossyMachine(Machine):
     def all_is_lost(self, dead: int | None, listed: bool, lags: bool = False) -> None:
         self.everybody_beats()
         self.redis.flushdb()
-        self.books.purse_cap, self.books.purse_settled = None, 0  # with the batch it is of
+        self.books.shared_cap, self.books.shared_settled = None, 0  # with the batch it is of
         self.come_back(dead, listed, {}, {}, lags=lags)
 
     @precondition(lambda self: self.copy)
@@ -66,7 +66,7 @@ class LossyMachine(Machine):
         for key, value in self.copy.keys.items():
             self.raw.restore(key, 0, value)
         self.redis.hset(self.limiter.prefix + "limits", "epoch", "run of another server")
-        self.books.purse_cap, self.books.purse_settled = self.copy.purse_cap, self.copy.purse_settled
+        self.books.shared_cap, self.books.shared_settled = self.copy.shared_cap, self.copy.shared_settled
         self.come_back(dead, listed, self.copy.beats, self.copy.reports)
 
     def come_back(
@@ -90,7 +90,7 @@ class LossyMachine(Machine):
         attempts = self.books.attempts
         for limiter in self.gates.values():
             for ticket in [ticket for ticket, _ in limiter.holdings.held() if ticket.attempt_key not in attempts]:
-                limiter.released(ticket, 0.0)  # past its hard deadline
+                limiter.holdings.let_go(ticket)  # past its hard deadline
         runs = {attempts[attempt].prediction: 20.0 for attempt in self.books.having("created")}
         runs |= {prediction: self.books.now - at for at, prediction in self.books.answers if prediction in runs}
         if listed:
@@ -141,9 +141,9 @@ class LossyMachine(Machine):
             limiter = self.gates[name]
             waiting = [attempt for attempt in self.books.having("waiting") if attempts[attempt].process == name]
             late = name == self.processes[-1]  # it has not been told anything for longer
-            keepsakes = self.earlier_keepsakes if late else self.keepsakes
+            snapshots = self.earlier_snapshots if late else self.snapshots
             for _ in range(2):
-                limiter.report(keepsakes.get(name, ""), waiting)
+                limiter.report(snapshots.get(name, ""), waiting)
             if name == self.processes[0]:
                 wait, _ = limiter.rebuild(rows)
                 assert wait is not None, "the others are waited for"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from replibatch.errors import Stop
 from replibatch.limits.limiter import CLAIM_SECONDS
 from replibatch.limits.tickets import Standing, Ticket
-from replibatch.money import to_usd
+from replibatch.money import to_micro, to_usd
 from replibatch.redisdb.scripts import run_together
 from tests.histories.books import LEASE, Seen
-from tests.histories.state import PURSE
+from tests.histories.state import SHARED
 from tests.histories.world import LIMITS, WHO, World
 
 
@@ -23,14 +24,14 @@ class Machine(World):
     @rule(crowd=st.lists(WHO, min_size=2, max_size=6))
     def acquire_many(self, crowd: list[int]) -> None:
         for who in crowd:
-            self.acquire(who, 1, 3, PURSE)
+            self.acquire(who, 1, 3, SHARED)
 
-    @rule(who=WHO, price=st.integers(0, 5), priority=st.sampled_from([0, 3, 6]), purse=st.sampled_from(["", PURSE]))
-    def acquire(self, who: int, price: int, priority: int, purse: str) -> None:
+    @rule(who=WHO, price=st.integers(0, 5), priority=st.sampled_from([0, 3, 6]), shared=st.sampled_from(["", SHARED]))
+    def acquire(self, who: int, price: int, priority: int, shared: str) -> None:
         process = self.processes[who]
         if self.books.silent(process):
             self.beat(who)
-        ticket = Ticket(f"g{next(self.ids)}:1", 1, to_usd(price), purse, priority)
+        ticket = Ticket(f"g{next(self.ids)}:1", 1, to_usd(price), shared, priority)
         affordable = self.books.affords(ticket)
 
         def effect(answer: tuple[Standing, float | None]) -> None:
@@ -83,7 +84,7 @@ class Machine(World):
             self.books.answered(seen.prediction)
             self.books.attempts.pop(f"prediction:{seen.prediction}", None)  # it was listed before its answer came
 
-        self.step(lambda: self.gate_of(attempt).created(seen.ticket, seen.prediction), effect)
+        self.step(lambda: self.gate_of(attempt).created_step(seen.ticket, seen.prediction), effect)
 
     @precondition(lambda self: self.books.having("claimed"))
     @rule(data=st.data())
@@ -97,7 +98,7 @@ class Machine(World):
             self.books.answered()
             del self.books.attempts[attempt]
 
-        self.step(lambda: self.gates[seen.process].refused(seen.ticket), effect)
+        self.step(lambda: self.gates[seen.process].refused_step(seen.ticket), effect)
 
     @precondition(lambda self: self.books.having("claimed"))
     @rule(waits=st.lists(st.sampled_from([None, 0.5, 3.0, 10.0]), min_size=1, max_size=4))
@@ -112,7 +113,7 @@ class Machine(World):
             self.books.throttled(retry_after)
             seen.state = "waiting"
 
-        self.step(lambda: self.gates[seen.process].throttled(seen.ticket, retry_after), effect)
+        self.step(lambda: self.gates[seen.process].throttled_step(seen.ticket, retry_after), effect)
 
     @precondition(lambda self: self.books.having("created"))
     @rule(data=st.data(), failed=st.booleans())
@@ -127,14 +128,14 @@ class Machine(World):
             self.books.settle(seen, cost)
             del self.books.attempts[attempt]
 
-        self.step(lambda: self.gates[seen.process].released(seen.ticket, to_usd(cost)), effect)
+        self.step(lambda: self.gates[seen.process].released_step(seen.ticket, to_usd(cost)), effect)
 
     @precondition(lambda self: self.books.having("waiting"))
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
         seen = self.books.attempts[self.pick(data, "waiting")]
         self.step(
-            lambda: self.gates[seen.process].released(seen.ticket, 0.0),
+            lambda: self.gates[seen.process].released_step(seen.ticket, 0.0),
             lambda: self.books.attempts.pop(seen.ticket.attempt_key),
         )
 
@@ -180,7 +181,7 @@ class Machine(World):
             self.beat(heir)
         if attempt not in self.books.attempts:
             return
-        seen.ticket = Ticket(attempt, stale.fence + 1, stale.price_usd, stale.purse, stale.priority)
+        seen.ticket = Ticket(attempt, stale.fence + 1, stale.price_usd, stale.budget, stale.priority)
         seen.process = process
         if how == "adopt" or seen.state == "created":
             prediction = seen.prediction if seen.state == "created" else None
@@ -199,7 +200,11 @@ class Machine(World):
             return
         assert stale_gate.adopt(stale) == stale_gate.acquire(stale)[0] == Standing.FENCED
         assert stale_gate.claim([stale])[0] == [Standing.UNKNOWN]
-        old = stale_gate.released(stale, 1.0), stale_gate.created(stale, "another"), stale_gate.refused(stale)
+        old = (
+            stale_gate.released_step(stale, 1.0),
+            stale_gate.created_step(stale, "another"),
+            stale_gate.refused_step(stale),
+        )
         for step in old:
             assert run_together(self.redis, step)[0][0] == 0, "who lost custody changes nothing"
         self.look()
@@ -223,7 +228,9 @@ class Machine(World):
             self.books.stopped = self.books.stopped or f"{kind or 'TokenRefused'}: no"
         elif self.books.stopped and self.books.stopped.startswith(kind):
             self.books.stopped, self.books.cooldown_until = "", 0.0
-        self.call(lambda: self.limiter.resume(kind) if lift else self.limiter.stop(f"{kind or 'TokenRefused'}: no"))
+        self.call(
+            lambda: self.limiter.resume(kind) if lift else self.limiter.stop(Stop(kind or "TokenRefused", "no"))
+        )
 
     # -- what must hold -----------------------------------------------------------------------------------------
 
@@ -233,10 +240,10 @@ class Machine(World):
             return
         self.books.agree_with(self.state, self.processes)
         status = self.limiter.status()
-        assert status["in_flight"] == len(self.state.slots) and status["waiting"] == len(self.state.waiters)
-        assert status["creating"] == len(self.state.creating) + len(self.state.granted)
-        assert status["spent"] + status["reserved"] == self.books.taken()
-        assert status.get("stopped", "") == self.books.stopped
+        assert status.in_flight == len(self.state.slots) and status.waiting == len(self.state.waiters)
+        assert status.creating == len(self.state.creating) + len(self.state.granted)
+        assert to_micro(status.spent_usd) + to_micro(status.reserved_usd) == self.books.taken()
+        assert (str(status.stop) if status.stop else "") == self.books.stopped
 
     def teardown(self) -> None:
         if hasattr(self, "state"):
@@ -244,9 +251,9 @@ class Machine(World):
 
     def every_waiter_is_served(self) -> None:
         self.tick(max(0.0, self.books.now - self.clock, self.books.cooldown_until - self.clock))
-        self.books.budget = self.books.purse_cap = None
+        self.books.budget = self.books.shared_cap = None
         self.limiter.store_limits({"budget": None})
-        self.limiter.fill_purse(PURSE, 1.0)
+        self.limiter.set_budget(SHARED, 1.0)
         self.everybody_beats()
         self.stop_or_resume(lift=True)
         for _ in range(100 * (len(self.books.attempts) + 3)):

@@ -9,7 +9,7 @@ from redis import Redis
 from replibatch.limits.tickets import Ticket
 from replibatch.money import to_micro, to_usd
 
-PURSE = "purse"
+SHARED = "shared"
 Scores = dict[str, float]
 
 
@@ -25,7 +25,7 @@ class State:
     tickets: dict[str, str]
     limits: dict[str, str]
     spend: dict[str, str]
-    purse: dict[str, str]
+    shared: dict[str, str]
 
     @classmethod
     def read(cls, redis: Redis, prefix: str) -> State:
@@ -33,10 +33,10 @@ class State:
             for name in ("slots", "granted", "creating", "waiters"):
                 pipeline.zrange(prefix + name, 0, -1, withscores=True)
             pipeline.lrange(prefix + "window", 0, -1)
-            for name in ("tickets", "limits", "spend", f"purse:{PURSE}"):
+            for name in ("tickets", "limits", "spend", f"budget:{SHARED}"):
                 pipeline.hgetall(prefix + name)
-            slots, granted, creating, waiters, window, tickets, limits, spend, purse = pipeline.execute()
-        return cls(dict(slots), dict(granted), dict(creating), dict(waiters), window, tickets, limits, spend, purse)
+            slots, granted, creating, waiters, window, tickets, limits, spend, shared = pipeline.execute()
+        return cls(dict(slots), dict(granted), dict(creating), dict(waiters), window, tickets, limits, spend, shared)
 
     def where(self, attempt: str) -> str:
         """The attempt's standing; empty for one that neither waits nor holds."""
@@ -50,8 +50,8 @@ class State:
 
     def ticket_of(self, attempt: str) -> tuple[Ticket, str]:
         """The attempt's ticket, and its process."""
-        process, fence, price, purse, order, _ = self.tickets[attempt].split("\t")
-        return Ticket(attempt, int(fence), to_usd(int(price)), purse, int(order) // 2**42), process
+        process, fence, price, shared, order, _ = self.tickets[attempt].split("\t")
+        return Ticket(attempt, int(fence), to_usd(int(price)), shared, int(order) // 2**42), process
 
     def price_of(self, attempt: str) -> int:
         return to_micro(self.ticket_of(attempt)[0].price_usd)
@@ -66,5 +66,5 @@ class State:
         assert sum(int(refused) for *_, refused in counts) == int(self.limits.get("refused", 0))
         assert [int(time) for time, *_ in counts] == sorted(int(time) for time, *_ in counts)
         assert int(self.spend.get("reserved", 0)) == sum(map(self.price_of, self.slots)), "reserved with the slot"
-        drawn = [attempt for attempt in self.slots if self.ticket_of(attempt)[0].purse == PURSE]
-        assert int(self.purse.get("reserved", 0)) == sum(map(self.price_of, drawn))
+        drawn = [attempt for attempt in self.slots if self.ticket_of(attempt)[0].budget == SHARED]
+        assert int(self.shared.get("reserved", 0)) == sum(map(self.price_of, drawn))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.histories.books import LEASE, SLOT_SECONDS, WINDOW
 from tests.histories.losses import LossyMachine
-from tests.histories.state import PURSE
+from tests.histories.state import SHARED
 
 Story = Callable[[LossyMachine], None]
 FEW, MANY = {"max_concurrent": 1, "per_window": 6}, {"max_concurrent": 8, "per_window": 5}
@@ -48,13 +48,13 @@ def who_left_is_handed_nothing(machine: LossyMachine) -> None:
     machine.release("g1:1")
 
 
-def a_purse_counts_what_is_reserved_and_what_is_spent(machine: LossyMachine) -> None:
+def a_shared_budget_counts_what_is_reserved_and_what_is_spent(machine: LossyMachine) -> None:
     machine.begin(configured=MANY, budget=None, cap=3)
-    machine.acquire(0, 2, 3, PURSE)
-    machine.acquire(0, 2, 3, PURSE)
+    machine.acquire(0, 2, 3, SHARED)
+    machine.acquire(0, 2, 3, SHARED)
     machine.created("g1:1")
     machine.release("g1:1")
-    machine.acquire(0, 2, 3, PURSE)
+    machine.acquire(0, 2, 3, SHARED)
 
 
 def the_unaffordable_are_turned_away_in_their_turn(machine: LossyMachine) -> None:
@@ -253,7 +253,7 @@ def limits_cleared_since_do_not_come_back_with_an_older_copy(machine: LossyMachi
     assert machine.books.having("claimed") == ["g1:1"]
 
 
-def the_newest_keepsake_wins(machine: LossyMachine) -> None:
+def the_newest_snapshot_wins(machine: LossyMachine) -> None:
     machine.begin(configured=MANY, budget=None, cap=None)
     machine.acquire(0, 2, 3, "")
     machine.created("g1:1")
@@ -310,7 +310,7 @@ STORIES: tuple[Story, ...] = (
     the_next_in_line_is_served_while_the_first_is_silent,
     what_nobody_claims_goes_to_the_next,
     who_left_is_handed_nothing,
-    a_purse_counts_what_is_reserved_and_what_is_spent,
+    a_shared_budget_counts_what_is_reserved_and_what_is_spent,
     the_unaffordable_are_turned_away_in_their_turn,
     after_a_429_as_many_as_before_step_by_step,
     a_resumed_account_has_no_cooldown,
@@ -328,7 +328,7 @@ STORIES: tuple[Story, ...] = (
     a_restart_with_a_hand_off_out_and_a_list_that_lags,
     what_no_list_shows_yet_counts_too,
     limits_cleared_since_do_not_come_back_with_an_older_copy,
-    the_newest_keepsake_wins,
+    the_newest_snapshot_wins,
     who_was_taken_over_reports_what_it_has_no_more,
     what_waited_in_an_older_copy_is_held_by_now,
     what_was_claimed_in_an_older_copy_waits_by_now,

@@ -15,7 +15,7 @@ from replibatch.money import to_usd
 from replibatch.redisdb.scripts import Step, run_together
 from replibatch.settings import Settings
 from tests.histories.books import LEASE, SLOT_SECONDS, TIMEOUT, WINDOW, Books
-from tests.histories.state import PURSE, State
+from tests.histories.state import SHARED, State
 
 PROCESSES = 3
 WHO = st.integers(0, PROCESSES - 1)
@@ -48,14 +48,14 @@ class World(RuleBasedStateMachine):
         )
         self.processes = [f"process {number}" for number in range(PROCESSES)]
         self.gates = {name: self.open_gate(name) for name in self.processes}
-        self.keepsakes: dict[str, str] = {}
-        self.earlier_keepsakes: dict[str, str] = {}
+        self.snapshots: dict[str, str] = {}
+        self.earlier_snapshots: dict[str, str] = {}
         self.arrivals, self.ids = itertools.count(1), itertools.count(1)
         assert self.limiter.rebuild([]) == (None, []), "a new account waits for nobody"
         if budget is not None:
             self.limiter.store_limits({"budget": budget})
         if cap is not None:
-            self.limiter.fill_purse(PURSE, to_usd(cap))
+            self.limiter.set_budget(SHARED, to_usd(cap))
         self.state = State.read(self.redis, self.limiter.prefix)
         self.everybody_beats()
 
@@ -77,8 +77,8 @@ class World(RuleBasedStateMachine):
         mine = {a for a, seen in self.books.attempts.items() if seen.process == process and seen.has_no_answer}
         self.books.heard_of(process)
         beat = self.call(lambda: self.gates[process].heartbeat(self.books.reports.get(process, {})))
-        self.earlier_keepsakes[process] = self.keepsakes.get(process, "")
-        self.keepsakes[process] = beat.snapshot or self.earlier_keepsakes[process]
+        self.earlier_snapshots[process] = self.snapshots.get(process, "")
+        self.snapshots[process] = beat.snapshot or self.earlier_snapshots[process]
         mine &= {attempt for attempt, seen in self.books.attempts.items() if seen.has_no_answer}
         assert mine <= set(beat.handed), "a heartbeat names what its process may not have heard of"
         if not beat.must_report:

@@ -11,7 +11,7 @@ from replibatch.errors import (
     OutputErased,
     Throttled,
 )
-from tests.support.account import Reads, account, ended, inputs, write
+from tests.support.account import Reads, account, create, ended, inputs, write
 from tests.support.catalogue import FLUX, QWEN
 from tests.support.odd_server import OddServer, answer
 from tests.support.sandbox_caller import Caller
@@ -21,7 +21,7 @@ class TestReads:
     def test_every_read_is_counted_and_no_create_is(self, sandbox, tmp_path):
         reads = Reads()
         with account(sandbox.url, await_read=reads) as api:
-            prediction = api.create(FLUX, inputs("a fox"), 60)
+            prediction = create(api, FLUX, inputs("a fox"), 60)
             assert reads.count == 0
             api.get(prediction.id)
             api.cancel(prediction.id)
@@ -31,7 +31,7 @@ class TestReads:
             assert reads.count == 5 == sum(sandbox.books.reads_by_kind.values())
 
     def test_a_failed_read_is_made_once(self, sandbox, api):
-        prediction = api.create(FLUX, inputs("a fox"), 60)
+        prediction = create(api, FLUX, inputs("a fox"), 60)
         sandbox.settings.fault_rates = {"failed-reads": 1.0}
         for call in (lambda: api.get(prediction.id), lambda: next(api.newest()), api.account):
             sandbox.books.reset()
@@ -43,7 +43,7 @@ class TestReads:
         reads = Reads()
         with account(sandbox.url, await_read=reads) as api:
             with ThreadPoolExecutor(20) as pool:
-                made = list(pool.map(lambda number: api.create(QWEN, inputs(f"p{number}"), 60), range(250)))
+                made = list(pool.map(lambda number: create(api, QWEN, inputs(f"p{number}"), 60), range(250)))
             pages = api.newest()
             assert len(next(pages)) == 100
             assert reads.count == 1
@@ -98,7 +98,7 @@ class TestReads:
 
     @pytest.mark.parametrize("marker", ["aborted", "canceled", "failed"])
     def test_every_end_is_told(self, api, marker):
-        assert ended(api, api.create(FLUX, inputs(f"[[{marker}]]"), 60).id) == marker
+        assert ended(api, create(api, FLUX, inputs(f"[[{marker}]]"), 60).id) == marker
 
     def test_an_upload_is_sent_whole_and_serves_as_an_input(self, sandbox, api, tmp_path):
         content = bytes(range(256)) * 1000
@@ -106,7 +106,7 @@ class TestReads:
         with Caller(sandbox) as caller:
             file = caller.http.get(url).raise_for_status().json()
         assert (file["size"], file["content_type"]) == (len(content), "image/png")
-        assert ended(api, api.create(FLUX, inputs("a fox", image=url), 60).id) == "succeeded"
+        assert ended(api, create(api, FLUX, inputs("a fox", image=url), 60).id) == "succeeded"
 
     def test_an_upload_that_is_too_large_or_refused_is_one_failure(self, sandbox, api, tmp_path):
         sandbox.settings.max_upload_bytes = 10

@@ -21,7 +21,7 @@ from replibatch.errors import (
     TokenRefused,
 )
 from replibatch.sandbox import Sandbox
-from tests.support.account import TOKEN, account, chain, inputs, write
+from tests.support.account import TOKEN, account, chain, create, inputs, write
 from tests.support.catalogue import FLUX
 from tests.support.odd_server import OddServer, answer
 
@@ -29,21 +29,21 @@ from tests.support.odd_server import OddServer, answer
 class TestRefused:
     def test_by_the_input(self, api, sandbox):
         with pytest.raises(InvalidInput, match="prompt is required"):
-            api.create(FLUX, {}, 60)
+            create(api, FLUX, {}, 60)
         assert sandbox.books.posts_by_status == {"422": 1}
 
     def test_by_the_model(self, api):
         with pytest.raises(ModelMissing):
-            api.create("nobody/nothing", inputs("a fox"), 60)
+            create(api, "nobody/nothing", inputs("a fox"), 60)
 
     def test_by_the_credit(self, sandbox, api):
         sandbox.settings.credit_usd = 0.0
         with pytest.raises(NoCredit, match="insufficient credit"):
-            api.create(FLUX, inputs("a fox"), 60)
+            create(api, FLUX, inputs("a fox"), 60)
 
     def test_by_the_token(self, sandbox):
         with account(sandbox.url, token="another") as api:
-            for call in (lambda: api.create(FLUX, inputs("a fox"), 60), api.account, lambda: api.get("x")):
+            for call in (lambda: create(api, FLUX, inputs("a fox"), 60), api.account, lambda: api.get("x")):
                 with pytest.raises(TokenRefused, match="does not accept the token"):
                     call()
         assert not sandbox.books.create_times
@@ -54,7 +54,7 @@ class TestRefused:
     def test_for_now(self, sandbox, api, style, seconds):
         sandbox.settings.retry_after = style
         with pytest.raises(Throttled) as caught:
-            api.create(FLUX, inputs("a fox [[429]]"), 60)
+            create(api, FLUX, inputs("a fox [[429]]"), 60)
         assert caught.value.retry_after_seconds == seconds
         sandbox.settings.reads_per_minute = 0
         began = time.monotonic()
@@ -70,7 +70,7 @@ class TestRefused:
         reply = answer(status, body, Location="http://127.0.0.1:9/elsewhere")
         with OddServer(reply) as server, account(server.url) as api:
             with pytest.raises(MaybeCreated):
-                api.create(FLUX, inputs("a fox"), 60)
+                create(api, FLUX, inputs("a fox"), 60)
             with pytest.raises(NotCreated):
                 api.get("a")
         assert len(server.requests) == 2
@@ -82,10 +82,10 @@ class TestToken:
         markers = ["500-before", "502-after", "drop-before", "drop-after", "429", "hang-reply"]
         with account(sandbox.url, settle_seconds=0.3) as api:
             calls: list[Callable[[], object]] = [
-                lambda marker=marker: api.create(FLUX, inputs(f"[[{marker}]]"), 60)  # type: ignore[misc]
+                lambda marker=marker: create(api, FLUX, inputs(f"[[{marker}]]"), 60)  # type: ignore[misc]
                 for marker in markers
             ]
-            calls += [lambda: api.create(FLUX, {}, 60), lambda: api.get("unknown"), lambda: api.cancel("unknown")]
+            calls += [lambda: create(api, FLUX, {}, 60), lambda: api.get("unknown"), lambda: api.cancel("unknown")]
             for call in calls:
                 with pytest.raises(ReplibatchError) as caught:
                     call()
@@ -111,7 +111,7 @@ class TestToken:
             201, '{"id": "a", "status": "starting", "username": "me", "urls": {"get": "u"}, "results": []}'
         )
         with OddServer(reply) as server, account(server.url) as api:
-            api.create(FLUX, inputs("a fox"), 60)
+            create(api, FLUX, inputs("a fox"), 60)
             api.account()
             api.upload(write(tmp_path, "a.png"), "a.png")
             list(api.newest())

@@ -13,7 +13,9 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
+from replibatch.broker.app import make_app
 from replibatch.broker.publish import SINGLE
+from replibatch.broker.results import ResultBackend
 from replibatch.execution.cleanup import MARGIN_SECONDS, Cleanup
 from replibatch.execution.context import WorkerContext
 from replibatch.requests import BatchResult, RoutedRequest, State
@@ -41,7 +43,8 @@ def open_shop(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., WorkerCo
                 keep_days=2,
                 **given,
             )
-            return WorkerContext(settings, redis_url, embedded=False, report={}, leave=lambda: None)
+            results = ResultBackend(make_app(settings, redis_url))
+            return WorkerContext(settings, redis_url, results, embedded=False, report={}, leave=lambda: None)
 
         yield one
 

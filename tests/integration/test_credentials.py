@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from replibatch.errors import NotCreated, ReplibatchError, SettingsError, TokenRefused
+from replibatch.errors import NotCreated, ReplibatchError, SettingsError, Stop, TokenRefused
 from replibatch.execution import credentials
 from replibatch.execution.credentials import Credentials
 from replibatch.limits import Limiter
@@ -51,7 +51,8 @@ class Worker:
 
     @property
     def stopped(self) -> str | None:
-        return self.limiter.status().get("stopped")
+        stop = self.limiter.status().stop
+        return str(stop) if stop else None
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_an_accepted_token_lifts_the_stop_of_a_refused_one_and_no_other(start) -
     worker = start("a")
     assert worker.check()
     for stopped, left in ((REFUSED, None), (NO_CREDIT, NO_CREDIT)):
-        worker.limiter.stop(stopped)
+        worker.limiter.stop(Stop.parse(stopped))
         worker.credentials.lift_stop()
         assert worker.stopped == left
 
@@ -81,22 +82,22 @@ def test_an_accepted_token_lifts_the_stop_of_a_refused_one_and_no_other(start) -
 def test_an_operator_lifts_any_stop(start) -> None:
     worker = start("a")
     for stopped in (REFUSED, NO_CREDIT):
-        worker.limiter.stop(stopped)
+        worker.limiter.stop(Stop.parse(stopped))
         worker.limiter.resume()
         assert worker.stopped is None
 
 
 def test_a_stop_for_credit_is_not_hidden_by_a_refused_token(start) -> None:
     worker = start("a")
-    worker.limiter.stop(NO_CREDIT)
-    worker.limiter.stop(REFUSED)
+    worker.limiter.stop(Stop.parse(NO_CREDIT))
+    worker.limiter.stop(Stop.parse(REFUSED))
     worker.credentials.lift_stop()
     assert worker.stopped == NO_CREDIT
 
 
 def test_who_gets_no_answer_asks_again_and_then_lifts_the_stop(start) -> None:
     worker = start("a")
-    worker.limiter.stop(REFUSED)
+    worker.limiter.stop(Stop.parse(REFUSED))
     worker.api.answer = NotCreated("away")
     assert not worker.check()
     worker.ask_later()

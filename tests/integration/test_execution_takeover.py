@@ -13,9 +13,10 @@ from redis.exceptions import ResponseError
 from replibatch.broker.app import make_app
 from replibatch.broker.cancellation import cancel
 from replibatch.broker.publish import SINGLE
+from replibatch.broker.results import ResultBackend
 from replibatch.catalog import load as load_catalog
 from replibatch.execution.context import Running, WorkerContext
-from replibatch.execution.reconcile import Reconciler, Unsettled, fingerprint
+from replibatch.execution.reconcile import Lost, Reconciler, fingerprint
 from replibatch.execution.takeover import Takeover
 from replibatch.jobs import Jobs, Record
 from replibatch.limits import Limiter, Standing, Ticket
@@ -42,9 +43,10 @@ def settings(call: Caller, redis_url: str) -> Settings:
 
 @pytest.fixture
 def context(settings: Settings, redis_url: str) -> Iterator[WorkerContext]:
-    context = WorkerContext(settings, redis_url, embedded=False, report={}, leave=lambda: None)
+    app = make_app(settings, redis_url)
+    context = WorkerContext(settings, redis_url, ResultBackend(app), embedded=False, report={}, leave=lambda: None)
     context.start()
-    takeover = Takeover(context, make_app(settings, redis_url))
+    takeover = Takeover(context, app)
     takeover.start()
     yield context
     takeover.stop()
@@ -65,7 +67,7 @@ def leave_behind(settings: Settings, redis_url: str) -> Iterator[Callable[..., R
             record = dead.take(name, 1)
             assert record is not None
             if prediction:
-                assert run_together(redis, dead.created(record, prediction)) == ["ok"]
+                assert run_together(redis, dead.created_step(record, prediction)) == ["ok"]
             return record
 
         yield one
@@ -147,17 +149,17 @@ def test_a_worker_whose_clock_is_ahead_cancels_nothing_of_what_it_takes_over(
     context: WorkerContext, call: Caller, leave_behind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call.sandbox.settings.latency_seconds = 600.0
-    wall, looks, look = time.time, [], Takeover._cancel_overdue
+    wall, rounds, cancel_overdue = time.time, [], Takeover._cancel_overdue
 
     def noted(takeover: Takeover) -> None:
         takeover._overdue_at = 0.0
-        look(takeover)
-        looks.append(set(takeover._looked_after))
+        cancel_overdue(takeover)
+        rounds.append(set(takeover._looked_after))
 
     monkeypatch.setattr(time, "time", lambda: wall() + 86_400)
     monkeypatch.setattr(Takeover, "_cancel_overdue", noted)
     leave_behind("one", prediction=call.create("a fox")["id"])
-    wait_for(lambda: looks[-3:] == [{"one"}] * 3, SECONDS)
+    wait_for(lambda: rounds[-3:] == [{"one"}] * 3, SECONDS)
     assert call.sandbox.books.cancels == 0
 
 
@@ -188,8 +190,8 @@ def test_a_lost_create_whose_record_is_lost_too_has_its_slot_until_it_is_over(
     searched = threading.Event()
     submit = Reconciler.submit
 
-    def noted(reconciler: Reconciler, item: Unsettled) -> None:
-        submit(reconciler, item)
+    def noted(reconciler: Reconciler, lost: Lost, tell: Callable[[], object]) -> None:
+        submit(reconciler, lost, tell)
         searched.set()
 
     monkeypatch.setattr(Reconciler, "submit", noted)

@@ -82,7 +82,7 @@ class TestFencing:
 
     def test_nor_requeues_or_puts_back(self, a: Jobs, b: Jobs, lost: Record) -> None:
         assert a.requeue(lost) is None
-        assert run(a, a.put_back(lost, PAUSED)) == 0
+        assert run(a, a.put_back_step(lost, PAUSED)) == 0
         assert b.custody() == {"g"} and a.custody() == set()
 
     def test_nor_sends_anything(self, a: Jobs, b: Jobs, lost: Record) -> None:
@@ -91,7 +91,7 @@ class TestFencing:
         assert record is not None and record.sent is None
 
     def test_nor_records_its_prediction(self, a: Jobs, b: Jobs, lost: Record) -> None:
-        assert run(a, a.created(lost, "p1")) == "fenced"
+        assert run(a, a.created_step(lost, "p1")) == "fenced"
         record = b.record("g")
         assert record is not None and record.prediction_id is None
 
@@ -142,43 +142,43 @@ class TestPredictions:
         for name in "gh":
             enqueue(a, name)
         first, second = take(a, "g"), take(a, "h")
-        assert run(a, a.created(first, "p1")) == "ok"
-        assert run(a, a.created(second, "p1")) == "twin"
-        assert run(a, a.created(second, "p2")) == "ok"
+        assert run(a, a.created_step(first, "p1")) == "ok"
+        assert run(a, a.created_step(second, "p1")) == "twin"
+        assert run(a, a.created_step(second, "p2")) == "ok"
         found = {name: a.record(name) for name in "gh"}
         assert {name: record and record.prediction_id for name, record in found.items()} == {"g": "p1", "h": "p2"}
 
     def test_it_stays_claimed_as_long_as_the_account_s_list_shows_what_it_was_made_of(self, redis: Redis) -> None:
         jobs = Jobs(redis, load(keep_days=0.05), "a")
         enqueue(jobs)
-        assert run(jobs, jobs.created(take(jobs, "g"), "p1")) == "ok"
+        assert run(jobs, jobs.created_step(take(jobs, "g"), "p1")) == "ok"
         assert redis.ttl(jobs.prefix + "prediction:p1") > 24 * 3600
 
     def test_a_repeated_call_claims_nothing_twice(self, a: Jobs) -> None:
         enqueue(a)
         record = take(a, "g")
-        assert [run(a, a.created(record, "p1")) for _ in range(2)] == ["ok", "ok"]
+        assert [run(a, a.created_step(record, "p1")) for _ in range(2)] == ["ok", "ok"]
 
     def test_a_late_reply_to_who_lost_custody_is_kept_for_the_one_who_looks_for_it(
         self, a: Jobs, b: Jobs, lost: Record
     ) -> None:
         enqueue(b, "twin")
         twin = take(b, "twin")
-        assert run(a, a.created(lost, "p1")) == "fenced"
-        assert run(b, b.created(twin, "p1")) == "twin"
+        assert run(a, a.created_step(lost, "p1")) == "fenced"
+        assert run(b, b.created_step(twin, "p1")) == "twin"
         theirs = b.record("g")
-        assert theirs is not None and run(b, b.created(theirs, "p1")) == "ok"
+        assert theirs is not None and run(b, b.created_step(theirs, "p1")) == "ok"
 
     def test_an_attempt_that_is_over_takes_no_twins(self, a: Jobs, b: Jobs, lost: Record) -> None:
         """A search for it goes on in the process that lost it, while a twin looks for its own lost create."""
         theirs = b.record("g")
-        assert theirs is not None and run(b, b.created(theirs, "p1")) == "ok"
+        assert theirs is not None and run(b, b.created_step(theirs, "p1")) == "ok"
         enqueue(b, "twin")
         twin = take(b, "twin")
-        assert run(a, a.created(lost, "p2")) == "fenced"
+        assert run(a, a.created_step(lost, "p2")) == "fenced"
         assert settle(b, theirs)
-        assert run(a, a.created(lost, "p2")) == "fenced"
-        assert run(b, b.created(twin, "p2")) == "ok"
+        assert run(a, a.created_step(lost, "p2")) == "fenced"
+        assert run(b, b.created_step(twin, "p2")) == "ok"
 
     def test_where_the_record_is_lost_with_the_data_the_prediction_is_still_one_attempts(
         self, a: Jobs, redis: Redis
@@ -187,8 +187,8 @@ class TestPredictions:
             enqueue(a, name)
         first, second = take(a, "g"), take(a, "h")
         redis.flushall()
-        assert [run(a, a.created(first, "p1")) for _ in range(2)] == ["gone", "gone"]
-        assert run(a, a.created(second, "p1")) == "twin"
+        assert [run(a, a.created_step(first, "p1")) for _ in range(2)] == ["gone", "gone"]
+        assert run(a, a.created_step(second, "p1")) == "twin"
         assert a.record("g") is None, "no record is made of it"
 
 
@@ -199,9 +199,9 @@ class TestTake:
 
     def test_a_call_repeated_by_the_connection_takes_once(self, a: Jobs) -> None:
         enqueue(a)
-        script, keys, args = a._step("take", id="g", attempt=1, taker="t")
-        *first, now = script(a.redis, keys, args)
-        *second, later = script(a.redis, keys, args)
+        step = a._step("take", id="g", attempt=1, taker="t")
+        *first, now = step.run(a.redis)
+        *second, later = step.run(a.redis)
         assert first == second and int(now) <= int(later)
 
     @pytest.mark.parametrize("attempt", [1, 3])
@@ -304,26 +304,26 @@ class TestDeath:
                     break
         assert sorted(found) == sorted(f"g{number}" for number in range(500))
         assert a.custody() == set()
-        assert process("d").other_custodians() == {"b", "c"}
+        assert process("d").other_holders() == {"b", "c"}
 
     def test_what_one_that_ends_gives_back_the_next_takes_as_it_is(self, a: Jobs, b: Jobs) -> None:
         for name in ("publishing", "running", "created"):
             enqueue(a, name)
         take(a, "running")
-        run(a, a.created(take(a, "created"), "p1"))
+        run(a, a.created_step(take(a, "created"), "p1"))
         assert a.give_back() == 3
-        assert b.other_custodians() == {""}
+        assert b.other_holders() == {""}
         records = {record.id: record for record in b.take_over("")}
         assert {name: (record.state, record.prediction_id) for name, record in records.items()} == {
             "publishing": ("publishing", None),
             "running": ("running", None),
             "created": ("running", "p1"),
         }
-        assert b.other_custodians() == set() and b.custody() == set(records)
+        assert b.other_holders() == set() and b.custody() == set(records)
 
     def test_what_is_put_back_to_the_queue_is_nobodys_until_a_task_takes_it(self, a: Jobs, b: Jobs) -> None:
         enqueue(a)
-        run(a, a.created(take(a, "g"), "p1"))
+        run(a, a.created_step(take(a, "g"), "p1"))
         (record,) = b.take_over("a")
         message = b.requeue(record)
         assert message is not None and (message.id, message.attempt, message.priority) == ("g", 1, 0)

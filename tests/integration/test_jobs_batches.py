@@ -13,13 +13,13 @@ from tests.support.jobs import MODEL, append, open_batch, settle, take
 
 
 def test_a_task_gets_the_whole_request(jobs: Jobs, batches: Batches) -> None:
-    open_batch(batches, purse="shared")
+    open_batch(batches, budget="shared")
     assert append(batches, 2) == ["one-0", "one-1"]
     record = take(jobs, "one-1")
-    assert (record.index, record.batch, record.purse) == (1, "one", "shared")
+    assert (record.index, record.batch, record.budget) == (1, "one", "shared")
     assert record.request == RoutedRequest("asked 1", "p 1", MODEL, MODEL, {"width": 7}, (), "out/1.png")
     # Put back and fed again it is the same.
-    run_together(jobs.redis, jobs.put_back(record, "paused"))
+    run_together(jobs.redis, jobs.put_back_step(record, "paused"))
     assert [message.id for message in batches.hold("one", "")] == ["one-1"]
     again = take(jobs, "one-1")
     assert again.request == record.request
@@ -43,7 +43,7 @@ def test_what_is_appended_after_a_cancel_never_starts(jobs: Jobs, batches: Batch
     assert (state.total, state.pending, state.canceled, state.outstanding) == (15, 0, 11, 4)
     # What comes back from the queue now is canceled, too.
     record = take(jobs, "one-0")
-    run_together(jobs.redis, jobs.put_back(record, "paused"))
+    run_together(jobs.redis, jobs.put_back_step(record, "paused"))
     assert batches.state("one").pending == 0 and batches.state("one").canceled == 12
     batches.close("one")
     for place in (1, 2, 3):
@@ -87,7 +87,7 @@ def test_retrying_takes_failures_and_what_was_dropped_each_once(jobs: Jobs, batc
     failed = [item for item in page if item.result and not item.result.success]
     assert batches.retry("one", failed) == (7, 0)
     assert batches.retry("one", failed) == (0, 0)
-    assert batches.feeding() == {"one"}, "should nobody else feed it, custodians do"
+    assert batches.feeding() == {"one"}, "should nobody else feed it, takeovers do"
     messages = batches.top_up("one")
     assert len(messages) == 4
     state = batches.state("one")

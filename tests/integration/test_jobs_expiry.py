@@ -13,10 +13,10 @@ def ttl_ms(jobs: Jobs, key: str) -> int:
 
 
 def test_a_budget_that_batches_share_lasts_as_long_as_any_of_them(jobs: Jobs, batches: Batches) -> None:
-    budget = f"{jobs.prefix}purse:shared"
+    budget = f"{jobs.prefix}budget:shared"
     jobs.redis.hset(budget, "cap", 7)
     for batch in ("one", "two"):
-        open_batch(batches, batch, purse="shared")
+        open_batch(batches, batch, budget="shared")
         append(batches, 1, batch=batch)
         batches.close(batch)
     batches.hold("two", "paused")
@@ -28,14 +28,14 @@ def test_a_budget_that_batches_share_lasts_as_long_as_any_of_them(jobs: Jobs, ba
     assert not jobs.redis.exists(f"{budget}:batches")
 
 
-def test_expired_batches_are_forgotten_and_purses_go_with_their_batch(jobs: Jobs, batches: Batches) -> None:
-    open_batch(batches, purse="shared")
-    jobs.redis.hset(f"{jobs.prefix}purse:shared", "cap", 1)
+def test_expired_batches_are_forgotten_and_budgets_go_with_their_batch(jobs: Jobs, batches: Batches) -> None:
+    open_batch(batches, budget="shared")
+    jobs.redis.hset(f"{jobs.prefix}budget:shared", "cap", 1)
     append(batches, 1)
     batches.close("one")
-    assert jobs.redis.pttl(f"{jobs.prefix}purse:shared") == -1
+    assert jobs.redis.pttl(f"{jobs.prefix}budget:shared") == -1
     settle(jobs, "one-0")
-    for key in ("purse:shared", "batch:one", "batch:one:finished", "gen:one-0"):
+    for key in ("budget:shared", "batch:one", "batch:one:finished", "gen:one-0"):
         assert 0 < jobs.redis.pttl(jobs.prefix + key) <= jobs.keep_ms, key
     jobs.redis.delete(f"{jobs.prefix}batch:one")
     batches.tidy()

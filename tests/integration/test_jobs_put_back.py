@@ -15,13 +15,13 @@ def test_a_hold_found_before_the_batch_was_let_go_on_holds_no_more(jobs: Jobs, b
     early = take(jobs, "one-0")
     batches.hold("one", "paused")
     assert batches.hold("one", "") == []
-    run_together(jobs.redis, jobs.put_back(early, "paused"))
+    run_together(jobs.redis, jobs.put_back_step(early, "paused"))
     assert batches.state("one").held == "" and batches.feeding() == {"one"}
     assert [message.id for message in batches.top_up("one")] == ["one-0"]
     # One found since then does.
     wait_for(lambda: int(jobs.redis.hget(f"{jobs.prefix}batch:one", "let_go_at") or 0) < now_ms(jobs))
     late = take(jobs, "one-0")
-    run_together(jobs.redis, jobs.put_back(late, "budget"))
+    run_together(jobs.redis, jobs.put_back_step(late, "budget"))
     assert batches.state("one").held == "budget" and batches.feeding() == set()
 
 
@@ -31,16 +31,16 @@ def test_what_was_put_back_after_an_attempt_takes_that_ones_prediction_for_nobod
     open_batch(batches)
     append(batches, 1)
     first = take(jobs, "one-0")
-    assert run_together(jobs.redis, jobs.created(first, "p1")) == ["ok"]
+    assert run_together(jobs.redis, jobs.created_step(first, "p1")) == ["ok"]
     failed = Attempt(MODEL, "p1", "failed", "failed", "no", 1.0, 0.0)
     assert jobs.advance(first, MODEL, [failed], 0.0)
     second = take(jobs, "one-0", 2)
-    run_together(jobs.redis, jobs.put_back(second, "stopped: no credit"))
+    run_together(jobs.redis, jobs.put_back_step(second, "stopped: no credit"))
     batches.hold("one", "")
     again = take(jobs, "one-0", 2)
     assert again.attempts == (failed,)
-    assert run_together(jobs.redis, jobs.created(again, "p1")) == ["twin"]
-    assert run_together(jobs.redis, jobs.created(again, "p2")) == ["ok"]
+    assert run_together(jobs.redis, jobs.created_step(again, "p1")) == ["twin"]
+    assert run_together(jobs.redis, jobs.created_step(again, "p2")) == ["ok"]
 
 
 def put_back_after_an_attempt(jobs: Jobs, name: str, number: int = 1) -> tuple[Attempt, ...]:
@@ -49,7 +49,7 @@ def put_back_after_an_attempt(jobs: Jobs, name: str, number: int = 1) -> tuple[A
     attempts = (*record.attempts, Attempt(MODEL, f"p{number}", "failed", "erased", "no", 1.0, 0.25))
     assert jobs.advance(record, "next/model", attempts, 0.0)
     following = take(jobs, name, number + 1)
-    assert run_together(jobs.redis, jobs.put_back(following, "stopped: no credit")) == [1]
+    assert run_together(jobs.redis, jobs.put_back_step(following, "stopped: no credit")) == [1]
     return attempts
 
 

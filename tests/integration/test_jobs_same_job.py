@@ -34,7 +34,7 @@ def test_what_one_batch_puts_back_its_follower_gets_as_its_own(jobs: Jobs, batch
     assert closed_batch(batches, "two", "x", "a") == ["x"]
     batches.hold("one", PAUSED)
     assert batches.held("one") == PAUSED and not batches.held("two")
-    run_together(jobs.redis, jobs.put_back(take(jobs, "a"), PAUSED))
+    run_together(jobs.redis, jobs.put_back_step(take(jobs, "a"), PAUSED))
     assert batches.state("one").pending == 1 and batches.state("one").held == PAUSED
     assert batches.outstanding("two") == {"x"} and "two" in batches.feeding()
     assert [message.id for message in batches.top_up("two")] == ["a"]
@@ -58,7 +58,7 @@ def test_in_flight_is_what_has_a_prediction_and_no_result(jobs: Jobs, batches: B
     closed_batch(batches, "one", "a", "b")
     assert batches.in_flight("one") == 0
     record = take(jobs, "a")
-    run_together(jobs.redis, jobs.created(record, "prediction-1"))
+    run_together(jobs.redis, jobs.created_step(record, "prediction-1"))
     assert batches.in_flight("one") == 1
     result = BatchResult("a", "prompt a", MODEL, MODEL, True)
     jobs.settle(record, State.SUCCEEDED, result)

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from replibatch.limits import Limiter, Standing, Ticket
-from replibatch.money import to_micro, to_usd
+from replibatch.money import to_micro
 from replibatch.redisdb.scripts import run_together
 from replibatch.settings import Settings
 
@@ -41,12 +41,14 @@ class Account:
 
     def ends(self, attempt: str, cost_usd: float) -> None:
         ticket = Ticket(attempt, 1, 0.0)
-        run_together(self.redis, self.limiter.created(ticket, attempt), self.limiter.released(ticket, cost_usd))
+        run_together(
+            self.redis, self.limiter.created_step(ticket, attempt), self.limiter.released_step(ticket, cost_usd)
+        )
 
     def spent(self) -> tuple[float, float]:
         """This month's, and what is reserved."""
         status = self.limiter.status()
-        return to_usd(status["spent"]), to_usd(status["reserved"])
+        return status.spent_usd, status.reserved_usd
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import threading
 import time
@@ -22,7 +23,7 @@ def test_readers_at_the_limit_keep_it_and_none_is_left_without_for_long(redis_ur
         with connect(redis_url) as redis:
             while time.monotonic() < ends:
                 began = time.monotonic()
-                wait_ms = READ(redis, ["reads"], [round(WINDOW_SECONDS * 1000), LIMIT])
+                wait_ms = READ(redis, [""], [json.dumps({"window_ms": round(WINDOW_SECONDS * 1000), "limit": LIMIT})])
                 if wait_ms:
                     time.sleep(wait_ms / 1000)
                 else:
@@ -44,7 +45,7 @@ def test_readers_at_the_limit_keep_it_and_none_is_left_without_for_long(redis_ur
 
 def test_a_burst_takes_half_of_the_window_at_once(redis_url: str) -> None:
     with connect(redis_url) as redis:
-        waits = [READ(redis, ["reads"], [60_000, LIMIT]) for _ in range(LIMIT)]
+        waits = [READ(redis, [""], [json.dumps({"window_ms": 60_000, "limit": LIMIT})]) for _ in range(LIMIT)]
     assert waits[: LIMIT // 2] == [0] * (LIMIT // 2)
     # The oldest reads leave one window after the end of their bucket, which is a sixtieth of the window (1 s).
     assert 0 < waits[-1] <= math.ceil(61_000 / (LIMIT / 2)), "the other half is spread over the rest of it"

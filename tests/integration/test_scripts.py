@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from replibatch.redisdb.connection import connect
-from replibatch.redisdb.scripts import Script, run_together
+from replibatch.redisdb.scripts import Script, Step, run_together
 
 
 @pytest.fixture
@@ -43,29 +43,29 @@ class TestOne:
 
     def test_the_scripts_of_a_package_are_found(self, redis):
         read = Script("replibatch.limits", "read")
-        assert read(redis, ["reads"], [1000, 1]) == 0
-        assert read(redis, ["reads"], [1000, 1]) > 0
+        assert read(redis, [""], ['{"window_ms": 1000, "limit": 1}']) == 0
+        assert read(redis, [""], ['{"window_ms": 1000, "limit": 1}']) > 0
 
 
 class TestTogether:
     def test_they_answer_in_their_order(self, redis):
-        steps = [(KEEP, ["a"], ["1"]), (READ, ["a"], []), (KEEP, ["b"], ["2"])]
+        steps = [Step(KEEP, ["a"], ["1"]), Step(READ, ["a"], []), Step(KEEP, ["b"], ["2"])]
         assert run_together(redis, *steps) == ["kept 1", "1", "kept 2"]
 
     @pytest.mark.parametrize("known", [[], [KEEP], [READ], [KEEP, READ]], ids=["none", "first", "last", "all"])
     def test_whichever_redis_has_forgotten(self, redis, known):
         for script in known:
             redis.script_load(script.text)
-        assert run_together(redis, (KEEP, ["a"], ["1"]), (READ, ["a"], [])) == ["kept 1", "1"]
+        assert run_together(redis, Step(KEEP, ["a"], ["1"]), Step(READ, ["a"], [])) == ["kept 1", "1"]
 
     def test_one_alone(self, redis):
-        assert run_together(redis, (KEEP, ["a"], ["1"])) == ["kept 1"]
+        assert run_together(redis, Step(KEEP, ["a"], ["1"])) == ["kept 1"]
         redis.script_flush()
-        assert run_together(redis, (READ, ["a"], [])) == ["1"]
+        assert run_together(redis, Step(READ, ["a"], [])) == ["1"]
 
     def test_a_flush_in_between(self, redis):
         for value in ("1", "2", "3"):
-            assert run_together(redis, (KEEP, ["a"], [value]), (READ, ["a"], [])) == [f"kept {value}", value]
+            assert run_together(redis, Step(KEEP, ["a"], [value]), Step(READ, ["a"], [])) == [f"kept {value}", value]
             redis.script_flush()
 
     def test_flushes_at_any_moment(self, redis_url, redis):
@@ -80,7 +80,10 @@ class TestTogether:
             flushed = flushing.submit(flush)
             try:
                 for value in map(str, range(500)):
-                    assert run_together(redis, (KEEP, ["a"], [value]), (READ, ["a"], [])) == [f"kept {value}", value]
+                    assert run_together(redis, Step(KEEP, ["a"], [value]), Step(READ, ["a"], [])) == [
+                        f"kept {value}",
+                        value,
+                    ]
                     assert READ(redis, ["a"], []) == value
             finally:
                 over.set()
@@ -88,10 +91,10 @@ class TestTogether:
 
     def test_they_are_one_transaction(self, redis_url, redis):
         """Nobody sees the first done and the second not."""
-        run_together(redis, (KEEP, ["a"], ["0"]), (KEEP, ["b"], ["0"]))
+        run_together(redis, Step(KEEP, ["a"], ["0"]), Step(KEEP, ["b"], ["0"]))
         executed = []
         with redis.monitor() as monitor:
-            run_together(connect(redis_url), (KEEP, ["a"], ["1"]), (KEEP, ["b"], ["1"]))
+            run_together(connect(redis_url), Step(KEEP, ["a"], ["1"]), Step(KEEP, ["b"], ["1"]))
             while "EXEC" not in executed:
                 executed.append(monitor.next_command()["command"].partition(" ")[0].upper())
         assert executed[executed.index("MULTI") :][:2] == ["MULTI", "EVALSHA"]
@@ -100,4 +103,4 @@ class TestTogether:
     def test_an_error_of_one_is_raised(self, redis):
         redis.script_load(FAIL.text)
         with pytest.raises(ResponseError, match="refused"):
-            run_together(redis, (KEEP, ["a"], ["1"]), (FAIL, [], []))
+            run_together(redis, Step(KEEP, ["a"], ["1"]), Step(FAIL, [], []))

@@ -38,13 +38,13 @@ def join(sandbox: Sandbox, redis_url: str) -> Join:
     @contextmanager
     def joined(reads_per_second: float = 50.0) -> Iterator[Worker]:
         redis = connect(redis_url, longest_block_seconds=LISTEN_SECONDS, patience_seconds=0.1)
-        looks = SharedPolls(redis, "rb:test:", lambda: sandbox.books.in_flight)
-        with Worker(sandbox, reads_per_second, looks) as worker:
-            (before,) = redis.pubsub_numsub("rb:test:looks")
-            looks.start(worker.watcher)
-            wait_for(lambda: redis.pubsub_numsub("rb:test:looks") != [before])
+        polls = SharedPolls(redis, "rb:test:", sandbox.books)
+        with Worker(sandbox, reads_per_second, polls) as worker:
+            (before,) = redis.pubsub_numsub("rb:test:polls")
+            polls.start(worker.watcher)
+            wait_for(lambda: redis.pubsub_numsub("rb:test:polls") != [before])
             yield worker
-            looks.stop()
+            polls.stop()
         redis.close()
 
     return joined
@@ -93,8 +93,8 @@ def test_what_was_passed_on_before_somebody_waited_for_it_is_read_by_them(join):
 def test_a_message_nobody_can_read_keeps_no_later_one_from_being_heard(join, redis_url):
     with join() as reader, join(reads_per_second=0.001) as listener:
         with connect(redis_url) as redis:
-            redis.publish("rb:test:looks", '{"of": "another version"}')
-            wait_for(lambda: redis.pubsub_numsub("rb:test:looks") == [("rb:test:looks", 2)])
+            redis.publish("rb:test:polls", '{"of": "another version"}')
+            wait_for(lambda: redis.pubsub_numsub("rb:test:polls") == [("rb:test:polls", 2)])
         prediction = listener.create()
         listener.watch(prediction, SECONDS)
         reader.keep_in_flight(20, 60, SECONDS)
@@ -102,7 +102,7 @@ def test_a_message_nobody_can_read_keeps_no_later_one_from_being_heard(join, red
         assert listener.own_reads.count <= 2
 
 
-def test_without_redis_each_looks_for_itself(join, redis_server):
+def test_without_redis_each_polls_for_itself(join, redis_server):
     with join() as one, join() as other:
         made = [worker.create_many(5) for worker in (one, other)]
         redis_server.kill()

@@ -16,7 +16,7 @@ from replibatch.errors import AttemptFailure
 from replibatch.execution.uploads import KEPT_SECONDS, Uploads
 from replibatch.redisdb.connection import connect
 from replibatch.replicate_api import ReplicateAPI
-from tests.support.account import TOKEN, account, write
+from tests.support.account import TOKEN, account, create, write
 from tests.support.catalogue import FLUX
 from tests.support.sandbox_caller import wait_for
 
@@ -136,7 +136,7 @@ def test_an_upload_that_outlasts_its_lock_counts(redis, tmp_path):
 def test_a_model_can_read_what_was_uploaded(uploads, api, sandbox, tmp_path):
     image = kept(tmp_path)
     resolved = uploads.with_urls({"prompt": "a fox", "image": image})
-    prediction = api.create(FLUX, resolved, 600)
+    prediction = create(api, FLUX, resolved, 600)
     wait_for(lambda: api.get(prediction.id).is_over)
     assert api.get(prediction.id).status == "succeeded"
 

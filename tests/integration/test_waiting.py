@@ -48,44 +48,46 @@ def ticket(number: int) -> Ticket:
 
 def create(limiter: Limiter, number: int) -> None:
     assert limiter.acquire(ticket(number))[0] == Standing.CLAIMED
-    run_together(limiter.redis, limiter.created(ticket(number), f"p{number}"))
+    run_together(limiter.redis, limiter.created_step(ticket(number), f"p{number}"))
 
 
 def waited_seconds(limiter: Limiter, clock: Clock, seconds: float) -> dict[str, float]:
     """Lets time pass, a heartbeat each second, and says what was waited for meanwhile."""
-    before = limiter.status()["waited_ms"]
+    before = limiter.status().waited_seconds
     for _ in range(round(seconds)):
         clock.now += 1
         limiter.heartbeat({})
-    after = limiter.status()["waited_ms"]
-    changes = {cause: (total - before.get(cause, 0)) / 1000 for cause, total in after.items()}
+    after = limiter.status().waited_seconds
+    changes = {cause: round(total - before.get(cause, 0), 3) for cause, total in after.items()}
     return {cause: change for cause, change in changes.items() if change}
 
 
 def test_the_time_in_the_line_is_counted_by_what_it_waits_for(limiter: Limiter, clock: Clock) -> None:
-    assert "waiting_for" not in limiter.status()
+    assert limiter.status().waiting_for is None
     assert waited_seconds(limiter, clock, 3) == {}
     create(limiter, 1)
     create(limiter, 2)
     for number in (3, 4, 5):
         assert limiter.acquire(ticket(number))[0] == Standing.WAITING
-    assert limiter.status()["waiting_for"] == "slots"
+    assert limiter.status().waiting_for == "slots"
     assert waited_seconds(limiter, clock, 2) == {"slots": 6.0}
 
-    run_together(limiter.redis, limiter.released(ticket(1), 0.0), limiter.released(ticket(2), 0.0))
+    run_together(limiter.redis, limiter.released_step(ticket(1), 0.0), limiter.released_step(ticket(2), 0.0))
     for number in (3, 4):
         assert limiter.claim([ticket(number)])[0] == [Standing.CLAIMED]
         run_together(
-            limiter.redis, limiter.created(ticket(number), f"p{number}"), limiter.released(ticket(number), 0.0)
+            limiter.redis,
+            limiter.created_step(ticket(number), f"p{number}"),
+            limiter.released_step(ticket(number), 0.0),
         )
-    assert limiter.status()["waiting_for"] == "window"
+    assert limiter.status().waiting_for == "window"
     assert waited_seconds(limiter, clock, 4) == {"window": 4.0}
 
 
 def test_a_cooldown_is_a_cause_of_its_own(limiter: Limiter, clock: Clock) -> None:
     assert limiter.acquire(ticket(1))[0] == Standing.CLAIMED
-    run_together(limiter.redis, limiter.throttled(ticket(1), 6.0))
-    assert limiter.status()["waiting_for"] == "cooldown"
+    run_together(limiter.redis, limiter.throttled_step(ticket(1), 6.0))
+    assert limiter.status().waiting_for == "cooldown"
     assert waited_seconds(limiter, clock, 3) == {"cooldown": 3.0}
 
 
@@ -96,7 +98,7 @@ def test_a_silence_is_not_taken_for_waiting(limiter: Limiter, clock: Clock) -> N
     limiter.heartbeat({})
     clock.now += 1000
     limiter.heartbeat({})
-    assert limiter.status()["waited_ms"]["slots"] <= 5000
+    assert limiter.status().waited_seconds["slots"] <= 5
 
 
 def test_who_holds_slots_and_who_waits(limiter: Limiter) -> None:
@@ -111,4 +113,4 @@ def test_reads_of_the_last_minute_are_counted(limiter: Limiter) -> None:
     for _ in range(7):
         reads.wait()
     with_real_time = Limiter(limiter.redis, load(), "another/1/x")
-    assert with_real_time.status()["reads"] == 7
+    assert with_real_time.status().reads == 7

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
+from replibatch.errors import Stop
 from replibatch.limits import Limiter, Standing, Ticket
 from replibatch.limits.limiter import CLAIM_SECONDS
 from replibatch.limits.waiting_room import LISTEN_SECONDS, WaitingRoom
@@ -60,7 +61,7 @@ class Process:
         return int(str(self.redis.hget(f"{self.limiter.prefix}tickets", attempt)).split("\t")[1])
 
     def release(self, attempt: str) -> None:
-        run_together(self.redis, self.limiter.released(Ticket(attempt, 1, 0.0), 0.0))
+        run_together(self.redis, self.limiter.released_step(Ticket(attempt, 1, 0.0), 0.0))
 
     def close(self) -> None:
         self.keeper.drain()
@@ -175,7 +176,7 @@ def test_who_was_turned_away_and_not_told_learns_of_it(start: Start, monkeypatch
     monkeypatch.setattr(
         process.keeper, "_hear", lambda channel, reports: channel.get_message(timeout=0.1)
     )  # and ignores it
-    process.limiter.stop("no credit")
+    process.limiter.stop(Stop("NoCredit", "no credit"))
     process.limiter.pump()
     until(lambda: "next" in process.standings, "it is told")
     assert process.standings["next"] == Standing.STOPPED
@@ -208,8 +209,8 @@ def test_a_claim_refused_in_a_cooldown_keeps_its_place(redis_url: str) -> None:
             limiter.acquire(ticket)[0] for limiter, ticket in zip((here, here, there, there), tickets, strict=True)
         ]
         assert asked == [*[Standing.CLAIMED] * 2, *[Standing.WAITING] * 2]
-        run_together(redis, here.refused(first))  # its slot is handed to the third
-        run_together(redis, here.throttled(second, 1.0))
+        run_together(redis, here.refused_step(first))  # its slot is handed to the third
+        run_together(redis, here.throttled_step(second, 1.0))
         assert there.claim([third])[0] == [Standing.WAITING]
         now += 1.1
         served = []
@@ -220,8 +221,8 @@ def test_a_claim_refused_in_a_cooldown_keeps_its_place(redis_url: str) -> None:
             served.append(attempt)
             ticket = next(ticket for ticket in (second, third, fourth) if ticket.attempt_key == attempt)
             assert limiter.claim([ticket])[0] == [Standing.CLAIMED]
-            run_together(redis, limiter.created(ticket, attempt))
-            run_together(redis, limiter.released(ticket, 0.0))
+            run_together(redis, limiter.created_step(ticket, attempt))
+            run_together(redis, limiter.released_step(ticket, 0.0))
             now += 60.0
         assert served == ["t1", "t2", "t3"]
 
@@ -306,11 +307,11 @@ def drive(
             _, _, attempt, wait = heapq.heappop(posts)
             ticket = tickets[attempt]
             if wait is None:
-                run_together(redis, limiter.created(ticket, attempt))
-                run_together(redis, limiter.released(ticket, 0.0))
+                run_together(redis, limiter.created_step(ticket, attempt))
+                run_together(redis, limiter.released_step(ticket, 0.0))
                 del tickets[attempt]
             else:
-                run_together(redis, limiter.throttled(ticket, None if wait < 0 else wait))
+                run_together(redis, limiter.throttled_step(ticket, None if wait < 0 else wait))
 
 
 @pytest.mark.parametrize("tells", [True, False], ids=["told the wait", "told nothing"])

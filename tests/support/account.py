@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from replibatch.replicate_api import ReplicateAPI
+from replibatch.replicate_api import Prediction, ReplicateAPI
 from tests.support.sandbox_caller import TOKEN, wait_for
 
 
@@ -29,17 +29,25 @@ def account(
     *,
     token: str = TOKEN,
     await_read: Callable[[], None] = lambda: None,
-    may_create: Callable[[], bool] = lambda: True,
     settle_seconds: float = 30.0,
 ) -> Iterator[ReplicateAPI]:
     """A client of the server at `url`, closed in the end."""
-    api = ReplicateAPI(
-        url, SecretStr(token), await_read=await_read, may_create=may_create, settle_seconds=settle_seconds
-    )
+    api = ReplicateAPI(url, SecretStr(token), await_read=await_read, settle_seconds=settle_seconds)
     try:
         yield api
     finally:
         api.close()
+
+
+def create(
+    api: ReplicateAPI,
+    model: str,
+    sent: dict[str, Any],
+    seconds: float = 60,
+    may_send: Callable[[], bool] = lambda: True,
+) -> Prediction:
+    """Create a prediction."""
+    return api.create(model, sent, seconds, may_send=may_send)
 
 
 def ended(api: ReplicateAPI, prediction_id: str) -> str:

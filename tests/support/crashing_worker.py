@@ -26,14 +26,14 @@ from replibatch import execution
 from replibatch.broker import publish as messages
 from replibatch.cli import main
 from replibatch.execution import Done, Next
+from replibatch.execution.attempt import Work
 from replibatch.execution.reconcile import Reconciler
-from replibatch.execution.work import Work
 from replibatch.jobs import Jobs
 from replibatch.limits import Limiter, Standing
 from replibatch.limits.waiting_room import WaitingRoom
 from replibatch.outputs.download import _Download
 from replibatch.polling import Watcher
-from replibatch.replicate_api import ReplicateAPI
+from replibatch.replicate_api import ReplicateAPI, calls
 from replibatch.storage.atomic import Staged
 
 HIT_SECONDS = 60.0
@@ -58,8 +58,34 @@ class Point:
     when: Callable[[tuple[Any, ...], Any], object] = lambda arguments, returned: True
 
 
-def _has_begun(event: str) -> Callable[[tuple[Any, ...], Any], bool]:
-    return lambda arguments, _: str(arguments[1]).endswith(event)
+class Wire:
+    """The events of a create's request and of its reply, as httpcore names them."""
+
+    @staticmethod
+    def before(event: str) -> None:
+        """An event has come, and the product has not seen it."""
+
+    @staticmethod
+    def after(event: str) -> None:
+        """The product has seen it."""
+
+
+def _traced(check: Callable[..., Any]) -> Callable[..., Any]:
+    def checking(may_send: Callable[[], bool]) -> Callable[[str, Any], None]:
+        trace = check(may_send)
+
+        def traced(event: str, info: Any) -> None:
+            Wire.before(event)
+            trace(event, info)
+            Wire.after(event)
+
+        return traced
+
+    return checking
+
+
+def _is(event: str) -> Callable[[tuple[Any, ...], Any], bool]:
+    return lambda arguments, _: str(arguments[0]).endswith(event)
 
 
 def _is_replaced(arguments: tuple[Any, ...], returned: Any) -> bool:
@@ -76,18 +102,10 @@ POINTS = {
         WaitingRoom, "_tell", when=lambda arguments, _: arguments[3] in (Standing.GRANTED, Standing.CLAIMED)
     ),
     "after the grant": Point(WaitingRoom, "acquire", True, lambda _, returned: returned == Standing.CLAIMED),
-    "right before the POST is written": Point(
-        ReplicateAPI, "_check_before_sending", when=_has_begun("send_request_headers.started")
-    ),
-    "the POST half written": Point(
-        ReplicateAPI, "_check_before_sending", True, _has_begun("send_request_body.started")
-    ),
-    "the POST sent": Point(
-        ReplicateAPI, "_check_before_sending", True, _has_begun("receive_response_headers.started")
-    ),
-    "the reply on its way": Point(
-        ReplicateAPI, "_check_before_sending", True, _has_begun("receive_response_body.started")
-    ),
+    "right before the POST is written": Point(Wire, "before", when=_is("send_request_headers.started")),
+    "the POST half written": Point(Wire, "after", when=_is("send_request_body.started")),
+    "the POST sent": Point(Wire, "after", when=_is("receive_response_headers.started")),
+    "the reply on its way": Point(Wire, "after", when=_is("receive_response_body.started")),
     "after the reply, before it is recorded": Point(ReplicateAPI, "create", True),
     "looking for a lost create": Point(Reconciler, "submit", True),
     "waiting for the prediction": Point(Watcher, "watch", True),
@@ -164,6 +182,7 @@ def await_stop(worker: subprocess.Popen[bytes], seconds: float = HIT_SECONDS) ->
 
 
 if __name__ == "__main__":
+    calls.check_before_sending = _traced(calls.check_before_sending)
     point, number, mark, *options = sys.argv[1:]
     arm(POINTS[point], hit_once(signal.Signals[number], Path(mark)))
     sys.argv[1:] = ["worker", *options]

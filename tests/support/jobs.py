@@ -13,8 +13,33 @@ def request(name: str) -> RoutedRequest:
     return RoutedRequest(name, f"prompt {name}", MODEL, MODEL, {}, (), f"{name}.png")
 
 
-def open_batch(batches: Batches, batch: str = "one", *, purse: str = "") -> None:
-    batches.open(batch, max_concurrent=None, priority=BULK, about={"name": batch}, purse=purse)
+def lost_record(name: str, model: str, sent_at: float | None = None) -> Record:
+    """A generation's whose create was sent at a moment, by default just now, and not answered."""
+    return Record(
+        id=name,
+        state="running",
+        fence=1,
+        attempt=1,
+        model=model,
+        request=request(name),
+        attempts=(),
+        sent=None,
+        prediction_id=None,
+        paid_usd=0.0,
+        created_at=None,
+        started_at=sent_at,
+        pause_seconds=0.0,
+        batch="",
+        budget="",
+        index=0,
+        catalog="{}",
+        priority=BULK,
+        canceling=False,
+    )
+
+
+def open_batch(batches: Batches, batch: str = "one", *, budget: str = "") -> None:
+    batches.open(batch, max_concurrent=None, priority=BULK, about={"name": batch}, budget=budget)
 
 
 def append_requests(batches: Batches, requests: dict[str, RoutedRequest], offset: int, batch: str) -> list[str]:

@@ -11,7 +11,7 @@ from replibatch.polling import Watcher
 from replibatch.polling.peers import Peers
 from replibatch.replicate_api import Prediction, ReplicateAPI
 from replibatch.sandbox import Sandbox
-from tests.support.account import Reads, account, inputs
+from tests.support.account import Reads, account, create, inputs
 from tests.support.catalogue import FLUX
 from tests.support.sandbox_caller import wait_for
 
@@ -42,7 +42,7 @@ class Worker:
         self.seen.append(prediction)
 
     def create(self, prompt: str = "a fox", model: str = FLUX) -> Prediction:
-        return self.api.create(model, inputs(prompt), 600)
+        return create(self.api, model, inputs(prompt), 600)
 
     def create_many(self, count: int) -> list[Prediction]:
         with ThreadPoolExecutor(8) as pool:

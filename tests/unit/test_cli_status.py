@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from replibatch.cli.commands.status import picture
-from replibatch.cli.formatting import how_to_go_on
-from replibatch.limits.status import source
+from replibatch.errors import Stop
+from tests.support.account_status import account_status
 
 REPORTS = {"one/1/a": {"pid": 1, "max_concurrent": 9}, "two/2/b": {"max_concurrent": 7}, "three/3/c": {"pid": 3}}
 
@@ -26,14 +26,14 @@ REPORTS = {"one/1/a": {"pid": 1, "max_concurrent": 9}, "two/2/b": {"max_concurre
     ],
 )
 def test_the_source_of_a_limit(stored: Any, reports: Any, limit: str, expected: str) -> None:
-    assert source({"stored": stored, "processes": reports}, limit) == expected
+    assert account_status(stored=stored, processes=reports).source(limit) == expected
 
 
 def test_a_limit_nobody_else_has_set_is_this_process_own() -> None:
-    now = {"stored": {}, "processes": {"one": {"pid": 1, "per_window": 5}}}
+    now = account_status(processes={"one": {"pid": 1, "per_window": 5}})
     own = {"max_concurrent": 7, "per_window": 9}
-    assert source(now, "max_concurrent", own) == "this process"
-    assert source(now, "per_window", own) == "one"
+    assert now.source("max_concurrent", own) == "this process"
+    assert now.source("per_window", own) == "one"
 
 
 SNAPSHOT: dict[str, Any] = {
@@ -90,7 +90,7 @@ def test_what_is_wrong_is_said_and_how_to_go_on() -> None:
         {
             **SNAPSHOT,
             "stopped": "NoCredit: no [b]credit[/b]",
-            "to_go_on": how_to_go_on("NoCredit: no credit"),
+            "to_go_on": Stop("NoCredit", "no credit").to_go_on,
             "cooling_down_seconds": 30.0,
             "budget_usd": 20.0,
             "reserved_usd": 0.5,

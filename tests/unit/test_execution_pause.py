@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from replibatch.execution.attempt import Work
 from replibatch.execution.context import Running
-from replibatch.execution.work import Work
 
 
 def test_a_clock_that_is_set_back_makes_no_pause_longer(monkeypatch: pytest.MonkeyPatch) -> None:

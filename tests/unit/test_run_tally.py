@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 from rich.console import Console
@@ -11,7 +12,9 @@ from rich.console import Console
 from replibatch.cli.formatting import closing, dollars, duration
 from replibatch.cli.run.progress import LiveProgress, item, waiting_for
 from replibatch.cli.run.tally import Tally
+from replibatch.errors import Stop
 from replibatch.requests import Attempt, BatchResult, State
+from tests.support.account_status import account_status
 
 GOOD = Attempt("a/one", "p1", "succeeded", None, None, 2.0, 0.025)
 BAD = Attempt("a/two", "p0", "failed", "sensitive", "E005", 1.0, 0.0)
@@ -127,7 +130,7 @@ def test_the_closing_line_names_only_what_there_was() -> None:
 
 
 NOW = {
-    "cooling_down_ms": 0,
+    "cooling_down_seconds": 0.0,
     "waiting": 9,
     "in_window": 3,
     "per_window": 600,
@@ -143,14 +146,15 @@ NOW = {
         ({}, "9 wait for a slot"),
         ({"waiting": 0}, ""),
         ({"in_window": 600}, "9 wait for the window (600 of 600 used)"),
-        ({"cooling_down_ms": 12_000}, "Replicate asks for a pause: 12 s"),
-        ({"stopped": "NoCredit: no credit"}, "stopped: NoCredit: no credit"),
+        ({"cooling_down_seconds": 12.0}, "Replicate asks for a pause: 12 s"),
+        ({"stop": Stop("NoCredit", "no credit")}, "stopped: NoCredit: no credit"),
         ({"in_flight": 1}, "9 wait"),
         ({"held": "budget"}, "the budget is used up"),
     ],
 )
 def test_what_is_waited_for(change: dict[str, object], said: str) -> None:
-    assert waiting_for({**NOW, **change}) == said
+    held = change.pop("held", "")
+    assert waiting_for(account_status(**{**NOW, **change}), str(held)) == said
 
 
 def console(*, terminal: bool) -> Console:
@@ -160,7 +164,7 @@ def console(*, terminal: bool) -> Console:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_prompt_is_text_whatever_it_holds(terminal: bool) -> None:
     where = console(terminal=terminal)
-    with LiveProgress(Tally(1), lambda: NOW, where) as progress:
+    with LiveProgress(Tally(1), lambda: (account_status(**NOW), ""), where) as progress:
         progress.tell(replace(SUCCESS, prompt="a [red]fox[/] \n on [bold"))
     assert "a [red]fox[/] on [bold" in where.file.getvalue()  # type: ignore[attr-defined]
 
@@ -169,7 +173,7 @@ def test_a_terminal_sees_the_counts_and_what_goes_on() -> None:
     where = console(terminal=True)
     tally = Tally(3)
     tally.add(FALLBACK)
-    with LiveProgress(tally, lambda: NOW, where) as progress:
+    with LiveProgress(tally, lambda: (account_status(**NOW), ""), where) as progress:
         progress.note = "Pausing"
         where.print(progress._picture())
     shown = where.file.getvalue()  # type: ignore[attr-defined]
@@ -177,7 +181,7 @@ def test_a_terminal_sees_the_counts_and_what_goes_on() -> None:
 
 
 def test_a_look_that_fails_ends_nothing() -> None:
-    def look() -> dict[str, object]:
+    def look() -> NoReturn:
         raise ConnectionError
 
     with LiveProgress(Tally(1), look, console(terminal=True)) as progress:

@@ -16,7 +16,8 @@ from replibatch.cli.options import Dollars
 from replibatch.cli.run.progress import LiveProgress
 from replibatch.cli.run.tally import Tally
 from replibatch.jobs.batch_state import BatchState
-from replibatch.jobs.holds import STOPPED
+from replibatch.jobs.holds import stop_of
+from replibatch.limits import AccountStatus
 from replibatch.producer import Batch, Producer
 
 SHOWN = 20
@@ -80,8 +81,8 @@ def watch(batch_id: str) -> None:
         window_seconds=producer.settings.rate_window_seconds,
     )
 
-    def look() -> dict[str, Any]:
-        return {**producer.limiter.status(), "held": producer.batches.held(batch_id)}
+    def look() -> tuple[AccountStatus, str]:
+        return producer.limiter.status(), producer.batches.held(batch_id)
 
     with LiveProgress(tally, look, stderr()) as progress:
         for ended in batch.follow(stop=_is_held, bring_files=False):
@@ -126,12 +127,12 @@ def resume(batch_id: str | None, max_cost: float | None) -> None:
 
 def _resume_account() -> None:
     producer = open_account()
-    stopped = producer.limiter.status().get("stopped")
+    stop = producer.limiter.status().stop
     producer.limiter.resume()
-    held = [each for each, _ in producer.batches.newest(1_000_000) if producer.batches.held(each).startswith(STOPPED)]
+    held = [each for each, _ in producer.batches.newest(1_000_000) if stop_of(producer.batches.held(each))]
     for each in held:
         Batch(producer, each).resume()
-    was = f"it was stopped: {stopped}" if stopped else "it was not stopped"
+    was = f"it was stopped: {stop}" if stop else "it was not stopped"
     click.echo(f"the account goes on ({was}); batches that waited for that: {len(held):,}")
     say_if_no_worker(producer, "`replibatch watch ID`")
 

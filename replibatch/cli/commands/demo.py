@@ -136,7 +136,7 @@ def _close(console: Console, results: list[BatchResult], books: Books, gallery: 
             sum(attempt.outcome == "succeeded" for attempt in own),
             sum(attempt.outcome == "failed" for attempt in own),
         )
-        table.add_row(model, *map(str, counts), dollars(sum(attempt.cost_usd for attempt in own)))
+        table.add_row(model, *map(str, counts), dollars(sum(attempt.cost_usd or 0.0 for attempt in own)))
     console.print()
     console.print(table)
     console.print()

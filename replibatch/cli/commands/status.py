@@ -14,10 +14,9 @@ from rich.text import Text
 
 from replibatch.cli.account import open_account
 from replibatch.cli.consoles import stdout
-from replibatch.cli.formatting import dollars, duration, how_to_go_on
+from replibatch.cli.formatting import dollars, duration
+from replibatch.limits import AccountStatus
 from replibatch.limits.process import explicit_limits
-from replibatch.limits.status import source, workers_of
-from replibatch.money import to_usd
 from replibatch.producer import Producer
 
 LOOK_SECONDS = 1.0
@@ -58,35 +57,34 @@ def snapshot(producer: Producer) -> dict[str, Any]:
     """The fields of `get_global_status`, and what operators want to know beside them."""
     now = producer.limiter.status()
     own = explicit_limits(producer.settings)
-    budget, stopped = now.get("budget"), now.get("stopped")
     return {
         **producer.status(),
         "account": producer.settings.account_key,
-        "sources": {name: source(now, name, own) for name in ("max_concurrent", "per_window", "budget")},
+        "sources": {name: now.source(name, own) for name in ("max_concurrent", "per_window", "budget")},
         "window_seconds": producer.settings.rate_window_seconds,
-        "learned_per_window": now.get("learned_per_window"),
-        "reads_in_minute": now["reads"],
+        "learned_per_window": now.learned_per_window,
+        "reads_in_minute": now.reads,
         "reads_per_minute": producer.settings.reads_per_minute,
-        "budget_usd": None if budget is None else to_usd(budget),
-        "reserved_usd": to_usd(now["reserved"]),
-        "waiting_for": now.get("waiting_for"),
-        "stopped": stopped,
-        "to_go_on": how_to_go_on(stopped) if stopped else None,
-        "throttled": now["throttled"],
+        "budget_usd": now.budget_usd,
+        "reserved_usd": now.reserved_usd,
+        "waiting_for": now.waiting_for,
+        "stopped": str(now.stop) if now.stop else None,
+        "to_go_on": now.stop.to_go_on if now.stop else None,
+        "throttled": now.throttled,
         "workers": _workers(producer, now),
     }
 
 
-def _workers(producer: Producer, now: dict[str, Any]) -> list[dict[str, Any]]:
+def _workers(producer: Producer, now: AccountStatus) -> list[dict[str, Any]]:
     holders = producer.limiter.holders()
     return [
         {
             "name": name,
             "in_flight": holders.get(name, (0, 0))[0],
             "waiting": holders.get(name, (0, 0))[1],
-            "silent_seconds": now["beats_ms"][name] / 1000,
+            "silent_seconds": now.silent_seconds[name],
         }
-        for name in workers_of(now)
+        for name in now.workers
     ]
 
 

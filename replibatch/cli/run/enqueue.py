@@ -14,6 +14,7 @@ from replibatch.cli.run.plan import Item, Plan
 from replibatch.errors import NoSuchWork
 from replibatch.producer import Batch, Producer
 from replibatch.producer.submit import CHUNK, Ask, append_all
+from replibatch.redisdb import keys
 from replibatch.requests import BatchResult, new_id
 
 
@@ -53,7 +54,7 @@ class Enqueuer:
         self._producer = producer
         self._options = options
         self._name = name
-        self._remembered = f"{producer.limiter.prefix}run:{plan.folder.identity}"
+        self._remembered = keys.RUN.at(producer.limiter.prefix, plan.folder.identity)
         self.batch = Batch(producer, new_id(8))
 
     def put_off_earlier(self) -> None:
@@ -74,15 +75,15 @@ class Enqueuer:
         self._producer.redis.pexpire(self._remembered, self._producer.jobs.keep_ms)
 
     def open(self) -> None:
-        """Make the batch, empty. All runs of a list into a folder draw on one purse, also those at once."""
+        """Make the batch, empty. All runs of a list into a folder draw on one budget, also those at once."""
         options = self._options
-        purse = hashlib.sha256(f"{self._folder.identity}/{self._name}".encode()).hexdigest()[:32]
-        self._producer.limiter.fill_purse(purse, options.max_cost_usd, afresh=options.fresh)
+        budget = hashlib.sha256(f"{self._folder.identity}/{self._name}".encode()).hexdigest()[:32]
+        self._producer.limiter.set_budget(budget, options.max_cost_usd, afresh=options.fresh)
         self._producer.batches.open(
             self.batch.id,
             max_concurrent=options.max_concurrent,
             priority=BULK,
-            purse=purse,
+            budget=budget,
             about={"name": self._name, "folder": str(self._folder.path), "root": self._folder.root},
         )
 

@@ -42,6 +42,7 @@ class Estimate:
                 for name, number in survey.by_model.items()
             },
             "cost_usd": round(survey.cost_usd, 6),
+            "unknown_cost": survey.unpriced,
             "strategy": self.strategy,
             "max_concurrent": self.at_once,
             "seconds": round(self.seconds, 1),
@@ -53,7 +54,8 @@ class Estimate:
         before = f" ({survey.made:,} made before)" if survey.made else ""
         if not survey.count:
             return f"Nothing to make{before}."
-        ahead = f"{dollars(survey.cost_usd)}, about {duration(self.seconds)}"
+        unpriced = f" and {count(survey.unpriced, 'item')} of unknown cost" if survey.unpriced else ""
+        ahead = f"{dollars(survey.cost_usd)}{unpriced}, about {duration(self.seconds)}"
         how = f"{self.at_once:,} at a time, strategy {self.strategy}"
         return f"{count(survey.count, 'item')} to make{before}: {ahead}, {how}"
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from replibatch import contents, lists
 from replibatch.catalog import Catalog
+from replibatch.catalog.prices import likely_usd
 from replibatch.cli.run.folder import OutputFolder
 from replibatch.errors import RequestError
 from replibatch.lists import ManifestLine
@@ -64,6 +65,7 @@ class Survey:
         made: items of the list that an earlier run has made.
         by_model: items by the model that is tried first.
         cost_usd: if every item's first attempt succeeds.
+        unpriced: items of models without a price, which are not in it.
         work_seconds: of all predictions together, by what their models usually take.
         longest_seconds: of the slowest.
     """
@@ -73,13 +75,17 @@ class Survey:
     by_model: Counter[str] = field(default_factory=Counter)
     cost_by_model: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     cost_usd: float = 0.0
+    unpriced: int = 0
     work_seconds: float = 0.0
     longest_seconds: float = 0.0
 
     def add(self, item: Item) -> None:
         """Count an item to be made."""
         model = item.routed.model
-        cost_usd = model.cost_usd(item.routed.inputs)
+        cost_usd = likely_usd(model, item.routed.inputs)
+        if cost_usd is None:
+            self.unpriced += 1
+            cost_usd = 0.0
         self.count += 1
         self.by_model[model.name] += 1
         self.cost_by_model[model.name] += cost_usd
@@ -163,10 +169,11 @@ class Plan:
         inputs = located(asked.kwargs or {}, self.catalog, line.folder)
         routed = route(replace(asked, kwargs=inputs), self.catalog)
         routed.check_files()
+        routed = replace(routed, extension_is_free=asked.output_filepath is None)
         same = _key(self.folder.identity, line.id, asked, inputs, routed)
         key = hashlib.sha256(same + times_seen.count(same).to_bytes(8, "big")).digest()[:KEY_BYTES]
         name = asked.output_filepath or made_up_name(
-            index, asked.prompt, key.hex()[:8], routed.model.extension(routed.inputs)
+            index, asked.prompt or "", key.hex()[:8], routed.model.extension(routed.inputs)
         )
         output = self.folder.asked_at(name)
         request = replace(asked, kwargs=inputs, output_filepath=output, request_id=line.id or f"r{key.hex()}")

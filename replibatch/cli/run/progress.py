@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,6 +17,7 @@ from rich.text import Text
 from replibatch.cli.formatting import dollars, duration, outcome
 from replibatch.cli.run.tally import Tally, is_fallback
 from replibatch.jobs.holds import BUDGET
+from replibatch.limits import AccountStatus
 from replibatch.requests import BatchResult
 
 LOOK_SECONDS = 1.0
@@ -30,17 +31,16 @@ class LiveProgress:
 
     Args:
         tally: counted elsewhere.
-        look: the account's state (`Limiter.status`) and why the batch is `held`; asked once a second in a thread of
-            its own.
+        look: the account's state, and why the batch is held; asked once a second in a thread of its own.
         console: from `stderr()`.
     """
 
-    def __init__(self, tally: Tally, look: Callable[[], dict[str, Any]], console: Console) -> None:
+    def __init__(self, tally: Tally, look: Callable[[], tuple[AccountStatus, str]], console: Console) -> None:
         self.tally = tally
         self.note = ""  # what goes on beside the counts, such as a pause
         self._look = look
         self._console = console
-        self._account: dict[str, Any] = {}
+        self._seen: tuple[AccountStatus, str] | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._live: Live | None = None
@@ -79,9 +79,9 @@ class LiveProgress:
         while not self._ended.wait(LOOK_SECONDS if looks else 0):
             looks += 1
             try:
-                self._account = self._look()
+                self._seen = self._look()
             except Exception:  # noqa: BLE001  # what waits for the results finds out, and says so
-                self._account = {}
+                self._seen = None
             if self._live is None and looks % LINE_SECONDS == 0:
                 self.say("  ".join((self._counts(), *filter(None, (self._pace(), self._standing())))))
 
@@ -127,27 +127,27 @@ class LiveProgress:
         return "  ".join(filter(None, (f"{rate:,.0f} a minute" if rate else "", dollars(self.tally.cost_usd))))
 
     def _standing(self) -> str:
-        now = self._account
-        if not now:
+        if not self._seen:
             return ""
-        flight = f"in flight {now['in_flight']} of {now['max_concurrent']}"
-        waits = waiting_for(now)
+        now, held = self._seen
+        flight = f"in flight {now.in_flight} of {now.max_concurrent}"
+        waits = waiting_for(now, held)
         return f"{flight}  {waits}" if waits else flight
 
 
-def waiting_for(now: dict[str, Any]) -> str:
+def waiting_for(now: AccountStatus, held: str = "") -> str:
     """What keeps the next prediction from starting, if something does and something waits."""
-    if now.get("stopped") or now.get("held") == BUDGET:
-        return f"stopped: {now['stopped']}" if now.get("stopped") else "the budget is used up"
-    if now["cooling_down_ms"]:
-        return f"Replicate asks for a pause: {duration(now['cooling_down_ms'] / 1000)}"
-    if not now["waiting"]:
+    if now.stop or held == BUDGET:
+        return f"stopped: {now.stop}" if now.stop else "the budget is used up"
+    if now.cooling_down_seconds:
+        return f"Replicate asks for a pause: {duration(now.cooling_down_seconds)}"
+    if not now.waiting:
         return ""
-    if now["in_window"] >= now["per_window"]:
-        return f"{now['waiting']:,} wait for the window ({now['in_window']} of {now['per_window']} used)"
-    if now["in_flight"] + now["creating"] >= now["max_concurrent"]:
-        return f"{now['waiting']:,} wait for a slot"
-    return f"{now['waiting']:,} wait"
+    if now.in_window >= now.per_window:
+        return f"{now.waiting:,} wait for the window ({now.in_window} of {now.per_window} used)"
+    if now.in_flight + now.creating >= now.max_concurrent:
+        return f"{now.waiting:,} wait for a slot"
+    return f"{now.waiting:,} wait"
 
 
 def item(result: BatchResult, console: Console) -> str:

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Container
 from contextlib import ExitStack
-from typing import Any
 
 import click
 from rich.console import Console
@@ -26,6 +25,7 @@ from replibatch.errors import NoCredit
 from replibatch.gallery.page import write_gallery
 from replibatch.jobs.batch_state import BatchState
 from replibatch.jobs.holds import BUDGET, PAUSED
+from replibatch.limits import AccountStatus
 from replibatch.producer import Producer
 from replibatch.requests import BatchResult
 
@@ -141,9 +141,9 @@ class Runner:
             self._lines_left -= 1
             self._progress.tell(result)
 
-    def _look(self) -> dict[str, Any]:
+    def _look(self) -> tuple[AccountStatus, str]:
         self._producer.present()
-        return {**self._producer.limiter.status(), "held": self._producer.batches.held(self._batch.id)}
+        return self._producer.limiter.status(), self._producer.batches.held(self._batch.id)
 
     def _pause(self) -> None:
         self._paused_at = time.monotonic()

@@ -45,6 +45,7 @@ class Tally:
     failed: int = 0
     canceled: int = 0
     cost_usd: float = 0.0
+    unpriced: int = 0
     by_model: Counter[str] = field(default_factory=Counter)
     clock: Callable[[], float] = time.monotonic
 
@@ -55,7 +56,8 @@ class Tally:
     def add(self, result: BatchResult) -> None:
         """Count one result."""
         self._ends.append(self.clock())
-        self.cost_usd += result.cost_usd
+        self.cost_usd += sum(attempt.cost_usd or 0.0 for attempt in result.attempts)
+        self.unpriced += result.cost_usd is None
         if result.success:
             self.succeeded += 1
             self.fallbacks += is_fallback(result)
@@ -116,5 +118,6 @@ class Tally:
             "canceled": self.canceled,
             "not_started": self.total - self.done,
             "cost_usd": round(self.cost_usd, 6),
+            "unknown_cost": self.unpriced,
             "seconds": round(self.seconds, 3),
         }

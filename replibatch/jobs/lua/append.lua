@@ -6,7 +6,7 @@ local meta = key('batch', call.batch)
 for model, entry in pairs(call.catalog) do redis.call('HSETNX', meta, 'model:' .. model, entry) end
 for number, shape in pairs(call.shapes) do redis.call('HSETNX', meta, 'shape:' .. number, shape) end
 if tonumber(redis.call('HGET', meta, 'total')) == call.offset and #call.entries > 0 then
-  -- Somebody canceled it while more of it was on the way.
+  -- It may have been canceled while more requests were on the way.
   local canceled = redis.call('HEXISTS', meta, 'canceled_at') == 1
   redis.call('RPUSH', key('batch', call.batch, canceled and 'dropped' or 'pending'), unpack(call.entries))
   if canceled then redis.call('HINCRBY', meta, 'canceled', #call.entries) end

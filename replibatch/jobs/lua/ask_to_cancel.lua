@@ -1,5 +1,5 @@
--- Somebody wants a generation canceled. call: id
--- One that is over meanwhile is not: the wish would wait for whoever has the same id made again, days later.
+-- Asks for a generation to be canceled. call: id
+-- Ignored for one that is over: the request would hit the same id when it is made again, days later.
 
 local record = read(call.id)
 if not record or record.result then return 0 end

@@ -1,5 +1,5 @@
--- What waits in a batch, or is still to come, will never start. What is on its way is to be canceled.
--- call: batch, forget (bool: another batch follows what is on its way, and has what waited: not even a list of it is kept)
+-- Requests that wait in a batch, or are still to come, will never start. Those on their way are to be canceled.
+-- call: batch, forget (bool: another batch takes over: no list of the waiting requests is kept)
 -- Returns how many requests waited.
 
 local AT_ONCE = 1000 -- arguments of one command

@@ -6,5 +6,5 @@ for _, id in ipairs(mine) do
   redis.call('HSET', record_key(id), 'process', '')
 end
 redis.call('DEL', custody_key(call.process))
-redis.call('SREM', key('custodians'), call.process)
+redis.call('SREM', key('holders'), call.process)
 return #mine

@@ -1,7 +1,7 @@
 -- A create is about to be sent: what it will be recognised by is in the record before it is.
 -- call: id, process, fence, sent (the fingerprint of its inputs), paused (why a batch is held that its owner has paused)
--- Returns ok; or why nothing must be sent: lost (custody is another's), canceled, or paused: what has begun is brought to
--- its end, over all its attempts.
+-- Returns ok; or why nothing must be sent: lost (custody is another's), canceled, or paused: a generation that has begun goes on
+-- to its end, over all its attempts.
 
 local record = read(call.id)
 if not has(record) then return 'lost' end

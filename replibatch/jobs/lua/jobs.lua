@@ -1,38 +1,10 @@
 -- Who has which generation. This file is the head of every script in this folder.
 --
--- KEYS[1]  the account's prefix; every key below starts with it
--- ARGV[1]  this call's arguments, JSON; `process` and `keep_ms` (how long results are kept) are in all of them
+-- call: `process` and `keep_ms` (how long results are kept) are in all of them
 -- ARGV[2…4]  where the call gives notice: the key and channel, the text, how many seconds it is kept
---
--- gen:<id>             hash    a generation's record: v (VERSION), request, state, attempt (number), model, sent (what its last create
---                              is recognised by), prediction, process, fence, attempts (JSON), booked (what of their
---                              cost a batch has, micro-dollars), paid (for the prediction, which has ended;
---                              micro-dollars), batch, index, purse, priority, result (JSON), followers (batches),
---                              link (JSON). Once settled: state, result, fence, batch, followers, link, and the
---                              request of what may be made again
--- custody:<process>    set     generations a process answers for, publishing or running; custody:- has no process
--- custodians           set     the processes that may have custody of something
--- queued:<priority>    zset    generation -> since when (ms) its message should be in that list of the queue
--- asked                zset    single job that has no result yet -> when (ms) it was asked for
--- canceling            set     generations somebody wants canceled while they run
--- calls                zset    call of an application's own task, with a result -> when (ms) somebody last set out to
---                              publish it
--- prediction:<id>      string  the attempt a prediction belongs to: claimed once
--- batch:<id>           hash    v, total, counters by state, cost, max_concurrent, held, let_go_at (ms), canceled_at, purse,
---                              created, closed, over_at (ms, while it is over), model:<name> (catalogue), shape:<n> (what many of its requests have in common, JSON)
--- batch:<id>:pending   list    requests that wait, "id TAB index TAB n TAB own": a request is its shape and its own fields
--- batch:<id>:dropped   list    what was in it when the batch was canceled
--- batch:<id>:begun     hash    those of both that came back after attempts -> how far they were, JSON
--- batch:<id>:out       set     generations of the batch that are queued or running
--- batch:<id>:finished  stream  id and index of each, as they finish
--- batches              zset    batch -> created at (ms)     batches:feeding  set  batches with pending requests
--- batches:aging        hash    batch that is over, or is so no more -> from where on in its stream the records do not know
--- batches:open         zset    batch -> last appended to (ms): those that nobody has closed
--- purse:<batch>        hash    its budget, kept by the limiter; several batches may share one
--- purse:<name>:batches set     those that share it and are not over
--- counts               hash    what became of all generations, "kind TAB model TAB reason" -> how many (counts.py)
--- counts:<day>         hash    the same of one day (UTC, since the epoch); expires after a week
--- latest               list    the generations that finished last, newest first; a screenful
+-- The keys and their fields are in replibatch/redisdb/keys.py. Of a record's: `sent` is what its last create is
+-- recognised by, `booked` what its batch has of the cost of its attempts, `paid` the cost of the prediction that has
+-- ended, `followers` the batches that wait for it and did not have it made.
 --
 -- A record and a batch say which version made them. A process has nothing to do with those of a later one: a newer will.
 -- Every script is idempotent; every write to a record is fenced. Fences start at the time, so that a generation made
@@ -40,19 +12,10 @@
 
 local VERSION = '1' -- to be raised where an earlier worker could not make sense of a record, or of its models
 
-local PREFIX = KEYS[1]
-local call = cjson.decode(ARGV[1])
-
-local function key(...) return PREFIX .. table.concat({ ... }, ':') end
 local function record_key(id) return key('gen', id) end
 local function custody_key(process) return key('custody', process == '' and '-' or process) end
 
-local now
-do
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-local function whole(value) return string.format('%.0f', value) end
+local now = server_ms()
 
 -- A record as field -> value, nil where there is none.
 local function read(id)
@@ -67,7 +30,7 @@ end
 local function is_of_later_version(made) return tonumber(made.v or VERSION) > tonumber(VERSION) end
 
 -- A record for the caller: its fields, flat, with what time it is now.
-local function told(id)
+local function flat_record(id)
   local flat = redis.call('HGETALL', record_key(id))
   flat[#flat + 1] = 'now'
   flat[#flat + 1] = whole(now)
@@ -82,7 +45,7 @@ end
 
 local function add_to_custody(id, process)
   redis.call('SADD', custody_key(process), id)
-  redis.call('SADD', key('custodians'), process)
+  redis.call('SADD', key('holders'), process)
 end
 
 local function put_in_custody(id, record, process, state)
@@ -136,7 +99,7 @@ local function count(amounts)
   redis.call('PEXPIRE', today, '691200000')
 end
 
--- Counts a finished generation in its batch and tells whoever follows it.
+-- Counts a finished generation in its batch, and wakes those that follow the batch.
 local function finish_in_batch(batch, index, id, state, cost)
   local meta = key('batch', batch)
   redis.call('SREM', key('batch', batch, 'out'), id)
@@ -159,7 +122,7 @@ end
 local AGE_AT_ONCE = 200
 local PARTS = { '', ':pending', ':dropped', ':begun', ':out', ':finished' } -- of a batch
 
--- When the last of a record's batches was over; nil while one of them goes on.
+-- When the last of a record's batches was over; nil while any goes on.
 local function needed_until(batch, followers)
   local latest = 0
   for name in string.gmatch((batch or '') .. '/ ' .. (followers or ''), '([^/ ]+)/') do
@@ -183,7 +146,7 @@ local function age_record(id)
 end
 
 -- Tells the next page of a batch's records that it is over, or goes on after all. Its own keys expire once all know:
--- without them nobody would find the records.
+-- the records are found through them.
 local function age(batch)
   local aging = key('batches', 'aging')
   local from = redis.call('HGET', aging, batch)
@@ -195,20 +158,20 @@ local function age(batch)
     return
   end
   redis.call('HDEL', aging, batch)
-  local meta = redis.call('HMGET', key('batch', batch), 'over_at', 'purse')
+  local meta = redis.call('HMGET', key('batch', batch), 'over_at', 'budget')
   if not meta[1] then return end
   local ends = whole(tonumber(meta[1]) + call.keep_ms)
   if not meta[2] then
-    redis.call('PEXPIREAT', key('purse', batch), ends)
-  elseif redis.call('EXISTS', key('purse', meta[2], 'batches')) == 0 then -- no other draws on it
-    redis.call('PEXPIREAT', key('purse', meta[2]), ends)
+    redis.call('PEXPIREAT', key('budget', batch), ends)
+  elseif redis.call('EXISTS', key('budget', meta[2], 'batches')) == 0 then -- no other draws on it
+    redis.call('PEXPIREAT', key('budget', meta[2]), ends)
   end
   for _, part in ipairs(PARTS) do redis.call('PEXPIREAT', key('batch', batch) .. part, ends) end
 end
 
 -- A batch that is closed and has nothing left expires with its records; one that goes on does not.
 local function expire_if_over(batch)
-  local meta = redis.call('HMGET', key('batch', batch), 'closed', 'total', 'purse', 'over_at', 'succeeded', 'placeholder',
+  local meta = redis.call('HMGET', key('batch', batch), 'closed', 'total', 'budget', 'over_at', 'succeeded', 'placeholder',
     'failed', 'canceled')
   local finished = 0
   for i = 5, 8 do finished = finished + (tonumber(meta[i]) or 0) end
@@ -216,13 +179,13 @@ local function expire_if_over(batch)
   if over and not was_over then
     redis.call('HSET', key('batch', batch), 'over_at', whole(now))
     redis.call('HSET', key('batches', 'aging'), batch, '-')
-    if meta[3] then redis.call('SREM', key('purse', meta[3], 'batches'), batch) end
+    if meta[3] then redis.call('SREM', key('budget', meta[3], 'batches'), batch) end
   elseif was_over and not over then
     redis.call('HDEL', key('batch', batch), 'over_at')
     redis.call('HSET', key('batches', 'aging'), batch, '-')
     for _, part in ipairs(PARTS) do redis.call('PERSIST', key('batch', batch) .. part) end
-    redis.call('PERSIST', key('purse', meta[3] or batch))
-    if meta[3] then redis.call('SADD', key('purse', meta[3], 'batches'), batch) end
+    redis.call('PERSIST', key('budget', meta[3] or batch))
+    if meta[3] then redis.call('SADD', key('budget', meta[3], 'batches'), batch) end
   end
   age(batch)
 end
@@ -267,7 +230,7 @@ local function let_go_on(batch)
   redis.call('HSET', key('batch', batch), 'held', '', 'let_go_at', whole(now))
 end
 
--- Makes room for a generation that is made again: the predictions of its earlier life are nobody's any more.
+-- Makes room for a generation that is made again: the predictions of its earlier life belong to no attempt any more.
 local function clear(id, attempts)
   for _, attempt in ipairs(attempts) do
     if type(attempt.prediction_id) == 'string' then
@@ -283,7 +246,7 @@ local function clear_settled(id, record) clear(id, cjson.decode(record.result).a
 -- Batches that did not have the record made, and need it too: each with the index it has there.
 local function followers_of(record) return string.gmatch(record.followers or '', '([^/ ]+)/(%d+)') end
 
--- One more of them. Those that have expired need it no more.
+-- One more follower; expired ones are dropped.
 local function follow(id, record, batch, index)
   local followers = {}
   for name, at in followers_of(record) do
@@ -323,7 +286,7 @@ end
 -- Moves as many pending requests as may be outstanding into the caller's publishing custody; returns their messages.
 -- call.capacity is how many generations the account can make use of at once.
 local function top_up(batch)
-  local meta = redis.call('HMGET', key('batch', batch), 'max_concurrent', 'held', 'priority', 'purse', 'v')
+  local meta = redis.call('HMGET', key('batch', batch), 'max_concurrent', 'held', 'priority', 'budget', 'v')
   if is_of_later_version({ v = meta[5] or nil }) then return {} end
   local pending, out = key('batch', batch, 'pending'), key('batch', batch, 'out')
   local feeding = key('batches', 'feeding')
@@ -350,7 +313,7 @@ local function top_up(batch)
         'attempt', begun.attempt or '1', 'model', begun.model or model, 'request', request, 'batch', batch, 'index', index,
         'priority', meta[3])
       if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts, 'booked', begun.booked) end
-      if meta[4] then redis.call('HSET', record_key(id), 'purse', meta[4]) end
+      if meta[4] then redis.call('HSET', record_key(id), 'budget', meta[4]) end
       add_to_custody(id, call.process)
       expect_message(id, meta[3])
       redis.call('SADD', out, id)

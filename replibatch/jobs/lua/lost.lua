@@ -3,9 +3,9 @@
 -- Returns the messages.
 --
 -- A list is in the order of publishing. What was published well before the oldest message that is still in it, and
--- has been taken by nobody, is in it no more; where the list is empty, whatever was published well before now.
+-- has not been taken, has left the list; where the list is empty, whatever was published well before now.
 
-local LOOK_AT = 20 -- messages whose generation has been taken by another, or is over, tell nothing
+local LOOK_AT = 20 -- messages of generations taken meanwhile, or over, prove nothing
 
 local function lost_before(priority, list)
   for place = -1, -LOOK_AT, -1 do

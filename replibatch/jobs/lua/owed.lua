@@ -1,4 +1,4 @@
--- Calls of applications' own tasks that whoever settled the generation has not published; the caller does it now.
+-- Calls of applications' own tasks, unpublished since the settle; the caller publishes them now.
 -- call: grace_ms (how long publishing may take), most
 -- Returns the calls.
 

@@ -1,4 +1,4 @@
--- Messages are in the queue now, and in nobody's custody. call: process, ids
+-- Messages are in the queue now, and out of custody. call: process, ids
 -- Returns 1. What a task has taken already stays as it is.
 
 for _, id in ipairs(call.ids) do

@@ -5,13 +5,14 @@
 
 local record = read(call.id)
 if not has(record) then return 0 end
+local attempts, begun, cost = cjson.decode(record.attempts or '[]'), nil, 0
+for _, attempt in ipairs(attempts) do -- a cost that is not known is null
+  cost = cost + math.floor((tonumber(attempt.cost_usd) or 0) * 1000000 + 0.5)
+end
 release(call.id, record)
 redis.call('SREM', key('batch', record.batch, 'out'), call.id)
-local attempts, begun = cjson.decode(record.attempts or '[]'), nil
 clear(call.id, attempts)
-if #attempts > 0 then -- what they cost is spent, whatever becomes of it
-  local cost = 0
-  for _, attempt in ipairs(attempts) do cost = cost + math.floor(attempt.cost_usd * 1000000 + 0.5) end
+if #attempts > 0 then -- their cost is spent in any case
   redis.call('HINCRBY', key('batch', record.batch), 'cost', whole(cost - (tonumber(record.booked) or 0)))
   begun = cjson.encode({
     attempt = record.attempt, model = record.model, attempts = record.attempts, booked = whole(cost),

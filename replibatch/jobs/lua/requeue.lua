@@ -1,4 +1,4 @@
--- A generation in the caller's custody that no thread of it works on goes back to the queue's head, as it is.
+-- A generation in the caller's custody, without a thread that works on it, goes back to the queue's head unchanged.
 -- call: id, process, fence, paid (what its prediction has cost, micro-dollars; 0 before it has ended)
 -- Returns its message, or an empty list.
 

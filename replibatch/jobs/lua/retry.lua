@@ -1,4 +1,4 @@
--- Makes again what has its result and is no success, and what was dropped before it started.
+-- Makes again the results without success, and the requests dropped before they started.
 -- call: batch, finished (list of {mark in the stream, id, index}), dropped (how many, at most), process
 -- Returns {how many are made again, how many are left in the list of the dropped}. The batch is to be fed.
 

@@ -1,6 +1,6 @@
 -- A task that starts takes custody of its generation.
 -- call: id, attempt (the message's), process, taker (a name of this call's own, the same when it is repeated)
--- Returns the record as a flat list; an empty one where the task must step aside: the generation is somebody's,
+-- Returns the record as a flat list; an empty one where the task must step aside: the generation is in custody,
 -- further on, finished, gone, or of a later version.
 
 local record = read(call.id)
@@ -15,7 +15,7 @@ elseif record.state ~= 'running' or record.process ~= call.process or record.tak
 end
 redis.call('HSETNX', record_key(call.id), 'started', whole(now))
 give_notice()
-local taken = told(call.id)
+local taken = flat_record(call.id)
 if redis.call('SISMEMBER', key('canceling'), call.id) == 1 then
   taken[#taken + 1] = 'canceling'
   taken[#taken + 1] = '1'

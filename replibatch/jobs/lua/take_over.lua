@@ -10,11 +10,11 @@ for _, id in ipairs(redis.call('SRANDMEMBER', custody_key(call.dead), call.most)
   elseif not is_of_later_version(record) then
     put_in_custody(id, record, call.process, record.state)
     redis.call('HINCRBY', record_key(id), 'fence', 1)
-    local flat = told(id)
+    local flat = flat_record(id)
     table.insert(flat, 1, id)
     taken[#taken + 1] = flat
   end
 end
-if redis.call('SCARD', custody_key(call.dead)) == 0 then redis.call('SREM', key('custodians'), call.dead) end
+if redis.call('SCARD', custody_key(call.dead)) == 0 then redis.call('SREM', key('holders'), call.dead) end
 if #taken > 0 then count({ taken_over = #taken }) end
 return taken

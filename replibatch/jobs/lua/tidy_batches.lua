@@ -1,4 +1,4 @@
--- Closes batches whose submitter has been silent for so long that it must be gone, forgets those that have expired, and
+-- Closes batches after a long silence of their submitter, forgets those that have expired, and
 -- has the records of those that are over expire with them.
 -- call: quiet_ms
 -- Returns how many were closed. Should the submitter go on after all, appending opens the batch again.

@@ -78,7 +78,7 @@ count_post(not call.created)
 if call.created then
   ticket.prediction = call.prediction
   write_ticket(call.attempt, ticket)
-  -- Listed while its answer was under way, it was taken for nobody's.
+  -- Listed while its answer was under way, it was taken for an orphan.
   local orphan = ticket_of('prediction:' .. call.prediction)
   if orphan then
     free_slot('prediction:' .. call.prediction, orphan)

@@ -29,7 +29,7 @@ end
 local line = redis.call('ZCARD', WAITERS)
 local since = math.min(now - (state.waited_at or now), config.lease_ms)
 if line > 0 and since > 0 then
-  redis.call('HINCRBY', PREFIX .. 'waited', blocked_by(), whole(line * since))
+  redis.call('HINCRBY', key('waited'), blocked_by(), whole(line * since))
 end
 set('waited_at', now)
 

@@ -1,5 +1,5 @@
 -- The limits in force: the operator's; else the lowest any live process was given; else the default.
-local REPORTS, STORED = PREFIX .. 'reports', PREFIX .. 'limits:stored'
+local REPORTS, STORED = key('reports'), key('limits', 'stored')
 
 local function bring_limits_in_force()
   local stored = redis.call('HMGET', STORED, 'max_concurrent', 'per_window', 'budget')

@@ -1,33 +1,18 @@
 -- The account's limits as one state machine. This file is the head of every script in this folder.
 --
--- KEYS[1]  the prefix of the account's keys: one argument, as each costs every call. Behind it:
---   slots          zset  attempt -> hard deadline (ms): predictions that may be in flight
---   granted        zset  attempt -> claim deadline (ms): handed off, not yet claimed by its waiter
---   creating       zset  attempt -> claimed at (ms): POSTs sent, or about to be, and not answered (the intent)
---   window         list  "time:posts:refused", oldest first: answered POSTs by the time of their answer
---   waiters        zset  attempt -> priority and arrival: first come, first served
---   tickets        hash  attempt -> process, fence, price, purse, order, prediction: of every waiter and holder
---   limits         hash  the limits in force, cooldown, what was learned, counters
---   processes      zset  process -> last heartbeat (ms)
---   spend          hash  month (UTC) -> micro-dollars spent; "reserved" -> micro-dollars of the slots
---   reports        hash  process -> JSON of what it says of itself (heartbeat.lua)
---   limits:stored  hash  limits set by an operator: max_concurrent, per_window, budget (micro-dollars)
---   purse:<name>   hash  cap, spent, reserved: the budget of a batch
---   waited         hash  cause -> ms that waiters have waited for it
---   wake:<process> channel of its waiters' news: standing, attempt, fence; "wake" is the channel to all processes
--- ARGV[1]  the limiter's configuration, JSON   ARGV[2]  this call's arguments, JSON
+-- ARGV[2]  the limiter's configuration, JSON; `now_ms` in it takes the place of Redis' clock, for tests
+-- The keys and their fields are in replibatch/redisdb/keys.py.
 --
--- An attempt is its key here, `generation:number`; a prediction nobody answers for is `prediction:<id>`. Times are Redis'
+-- An attempt is its key here, `generation:number`; an orphaned prediction is `prediction:<id>`. Times are Redis'
 -- own, in whole milliseconds. A repeated call changes nothing twice.
 
-local PREFIX = KEYS[1]
-local SLOTS, GRANTED, CREATING = PREFIX .. 'slots', PREFIX .. 'granted', PREFIX .. 'creating'
-local WINDOW, WAITERS, TICKETS = PREFIX .. 'window', PREFIX .. 'waiters', PREFIX .. 'tickets'
-local LIMITS, PROCESSES, SPEND = PREFIX .. 'limits', PREFIX .. 'processes', PREFIX .. 'spend'
-local config, call = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
+local SLOTS, GRANTED, CREATING = key('slots'), key('granted'), key('creating')
+local WINDOW, WAITERS, TICKETS = key('window'), key('waiters'), key('tickets')
+local LIMITS, PROCESSES, SPEND = key('limits'), key('processes'), key('spend')
+local config = cjson.decode(ARGV[2])
 
 local FIELDS = { 'clock', 'max_concurrent', 'per_window', 'budget', 'posts', 'refused', 'arrivals', 'cooldown_until',
-  'ramp', 'learned', 'spaced', 'paced_until', 'good', 'probe_after', 'since_throttled', 'streak', 'stopped',
+  'ramp', 'learned', 'spaced', 'paced_until', 'good', 'probe_after', 'since_throttled', 'streak', 'stopped', 'stop_message',
   'total', 'peak', 'throttled', 'waited_at', 'epoch', 'suspect', 'suspect_since', 'restored', 'restored_refused' }
 local state, dirty = {}, {}
 do
@@ -45,18 +30,11 @@ end
 
 local function number(field) return state[field] or 0 end
 
-local function whole(value) return string.format('%.0f', value) end
-
 -- A clock that stepped back is stood still through: nothing granted for a later time is forgotten early.
 local now
 local clock_before = number('clock')
 do
-  if config.now_ms then
-    now = config.now_ms
-  else
-    local time = redis.call('TIME')
-    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  end
+  now = config.now_ms or server_ms()
   if now > number('clock') then set('clock', now) else now = number('clock') end
 end
 
@@ -74,7 +52,7 @@ local function suspect()
   set('suspect', epoch)
   set('suspect_since', now)
   set('restored', clock_before)
-  redis.call('PUBLISH', PREFIX .. 'wake', 'report')
+  redis.call('PUBLISH', key('wake'), 'report')
 end
 
 local function max_concurrent() return state.max_concurrent or config.max_concurrent end
@@ -109,21 +87,21 @@ end
 local function ticket_of(attempt)
   local packed = redis.call('HGET', TICKETS, attempt)
   if not packed then return nil end
-  local process, fence, price, purse, order, prediction =
+  local process, fence, price, budget, order, prediction =
     string.match(packed, '^([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)$')
-  return { process = process, fence = tonumber(fence), price = tonumber(price), purse = purse, order = tonumber(order),
+  return { process = process, fence = tonumber(fence), price = tonumber(price), budget = budget, order = tonumber(order),
     prediction = prediction }
 end
 
 local function write_ticket(attempt, ticket)
   redis.call('HSET', TICKETS, attempt, table.concat(
-    { ticket.process, whole(ticket.fence), whole(ticket.price), ticket.purse, whole(ticket.order), ticket.prediction }, '\t'))
+    { ticket.process, whole(ticket.fence), whole(ticket.price), ticket.budget, whole(ticket.order), ticket.prediction }, '\t'))
 end
 
 -- A new one, behind all that wait with its priority. 2^42 arrivals are a line as long as ever.
-local function new_ticket(process, fence, price, purse, priority)
+local function new_ticket(process, fence, price, budget, priority)
   set('arrivals', number('arrivals') + 1)
-  return { process = process, fence = fence, price = price, purse = purse,
+  return { process = process, fence = fence, price = price, budget = budget,
     order = priority * 4398046511104 + number('arrivals'), prediction = '' }
 end
 
@@ -154,16 +132,20 @@ local function month()
   return string.format('%04d-%02d', year, number_of_month)
 end
 
-local function purse_key(name) return PREFIX .. 'purse:' .. name end
+local function budget_key(name) return key('budget', name) end
 
+-- A price that is not known (-1) fits no budget at all.
 local function affordable(ticket)
+  if ticket.price < 0 then
+    return not state.budget and (ticket.purse == '' or not redis.call('HGET', purse_key(ticket.purse), 'cap'))
+  end
   if state.budget then
     local taken = redis.call('HMGET', SPEND, month(), 'reserved')
     if (tonumber(taken[1]) or 0) + (tonumber(taken[2]) or 0) + ticket.price > state.budget then return false end
   end
-  if ticket.purse ~= '' then
-    local purse = redis.call('HMGET', purse_key(ticket.purse), 'cap', 'spent', 'reserved')
-    if purse[1] and (tonumber(purse[2]) or 0) + (tonumber(purse[3]) or 0) + ticket.price > tonumber(purse[1]) then
+  if ticket.budget ~= '' then
+    local budget = redis.call('HMGET', budget_key(ticket.budget), 'cap', 'spent', 'reserved')
+    if budget[1] and (tonumber(budget[2]) or 0) + (tonumber(budget[3]) or 0) + ticket.price > tonumber(budget[1]) then
       return false
     end
   end
@@ -171,17 +153,17 @@ local function affordable(ticket)
 end
 
 local function reserve(ticket, sign)
-  if ticket.price == 0 then return end
+  if ticket.price <= 0 then return end
   redis.call('HINCRBY', SPEND, 'reserved', whole(sign * ticket.price))
-  if ticket.purse ~= '' then
-    redis.call('HINCRBY', purse_key(ticket.purse), 'reserved', whole(sign * ticket.price))
+  if ticket.budget ~= '' then
+    redis.call('HINCRBY', budget_key(ticket.budget), 'reserved', whole(sign * ticket.price))
   end
 end
 
 local function spend(ticket, cost)
-  if cost == 0 then return end
+  if cost <= 0 then return end
   redis.call('HINCRBY', SPEND, month(), whole(cost))
-  if ticket.purse ~= '' then redis.call('HINCRBY', purse_key(ticket.purse), 'spent', whole(cost)) end
+  if ticket.budget ~= '' then redis.call('HINCRBY', budget_key(ticket.budget), 'spent', whole(cost)) end
 end
 
 -- The sliding window of answered POSTs. A bucket's time is rounded up, so a POST never leaves early ---------------------
@@ -223,7 +205,7 @@ end
 -- Slots ----------------------------------------------------------------------------------------------------------
 
 local function tell(ticket, attempt, what)
-  redis.call('PUBLISH', PREFIX .. 'wake:' .. ticket.process, table.concat({ what, attempt, whole(ticket.fence) }, '\t'))
+  redis.call('PUBLISH', key('wake', ticket.process), table.concat({ what, attempt, whole(ticket.fence) }, '\t'))
 end
 
 -- Between two creates where a limit was learned. A server that allows no burst counts from one arrival to the next:
@@ -265,7 +247,7 @@ local function back_in_line(attempt, ticket)
   redis.call('ZADD', WAITERS, whole(ticket.order), attempt)
 end
 
--- What time alone frees: hand-offs nobody claimed, and slots past their hard deadline.
+-- What time alone frees: unclaimed hand-offs, and slots past their hard deadline.
 local function sweep()
   for _, attempt in ipairs(redis.call('ZRANGEBYSCORE', GRANTED, '-inf', whole(now))) do
     back_in_line(attempt, ticket_of(attempt))

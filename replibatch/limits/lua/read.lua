@@ -1,19 +1,17 @@
--- One read of the API (anything but a create) in its own sliding window. Half of it may be used at once; what is left
--- then is spread until the oldest reads leave, so that after a burst nobody waits for the rest of a window.
--- KEYS[1]  reads  list  "bucket:reads", oldest first; 60 buckets a window
--- ARGV[1]  window (ms)   ARGV[2]  reads allowed in it
+-- One read of the API (anything but a create) in its own sliding window. Half of the window may be used at once; the rest
+-- is spread until the oldest reads leave, so that no reader waits for a whole window after a burst.
+-- call: window_ms, limit (reads allowed in it); the list `reads` has 60 buckets a window
 -- Returns 0: read now; otherwise the ms to wait before asking again.
 
-local window_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
+local READS, window_ms, limit = key('reads'), call.window_ms, call.limit
 local bucket_ms = math.max(1, math.floor(window_ms / 60))
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = server_ms()
 local bucket = math.ceil(now / bucket_ms) * bucket_ms
 local reads, newest, oldest_leaves = 0, nil, nil
-for _, entry in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+for _, entry in ipairs(redis.call('LRANGE', READS, 0, -1)) do
   local at, count = string.match(entry, '(%d+):(%d+)')
   if tonumber(at) + window_ms <= now then
-    redis.call('LPOP', KEYS[1])
+    redis.call('LPOP', READS)
   else
     oldest_leaves = oldest_leaves or tonumber(at) + window_ms
     reads = reads + tonumber(count)
@@ -28,9 +26,9 @@ if reads > 0 and 2 * reads >= limit then
   if free_at > now then return math.ceil(free_at - now) end
 end
 if newest and newest[1] >= bucket then
-  redis.call('LSET', KEYS[1], -1, string.format('%.0f:%d', newest[1], newest[2] + 1))
+  redis.call('LSET', READS, -1, whole(newest[1]) .. ':' .. newest[2] + 1)
 else
-  redis.call('RPUSH', KEYS[1], string.format('%.0f:1', bucket))
+  redis.call('RPUSH', READS, whole(bucket) .. ':1')
 end
-redis.call('PEXPIRE', KEYS[1], 2 * window_ms)
+redis.call('PEXPIRE', READS, 2 * window_ms)
 return 0

@@ -1,11 +1,11 @@
 -- Trusts the state again: what the processes reported, and what the account's own list has besides.
 -- call: process, is_new (bool: this process has never seen the state of this account), rows (the account's predictions
 --       that run, or were created within a window: a list of {id, whether it runs (1 or 0), age (ms)})
--- Returns {ms to wait for the reports of others before listing again, or -1 when done, ids of the predictions nobody
--- answers for, which now hold a slot as "prediction:<id>" in the caller's name}.
+-- Returns {ms to wait for the reports of others before listing again, or -1 when done, ids of the orphaned
+-- predictions, which now hold a slot as "prediction:<id>" in the caller's name}.
 
 local CLOCKS_APART_MS = 1000 -- the list's ages are by the clocks of others
-local QUIET_MS = 10000 -- nothing runs, and nothing was created for so long: there is nobody to wait for
+local QUIET_MS = 10000 -- after this long with nothing running and nothing created, no report is missing
 
 suspect()
 if is_trusted() then
@@ -35,7 +35,7 @@ for _, row in ipairs(call.rows) do
   if runs and not attempt_of[id] then
     orphans[#orphans + 1] = id
     write_ticket('prediction:' .. id,
-      { process = call.process, fence = 0, price = 0, purse = '', order = 0, prediction = id })
+      { process = call.process, fence = 0, price = 0, budget = '', order = 0, prediction = id })
     redis.call('ZADD', SLOTS, whole(now + config.slot_ms - age), 'prediction:' .. id)
   end
   if age < config.window_ms then posts[#posts + 1] = math.min(now, now - age + CLOCKS_APART_MS) end

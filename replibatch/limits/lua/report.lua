@@ -1,6 +1,6 @@
--- While the state is not trusted, each process says what it holds; rebuild.lua then adds what nobody answers for.
+-- While the state is not trusted, each process reports its holdings; rebuild.lua then adds the orphans.
 -- call: process, snapshot (JSON text from its last heartbeat, or ''), asks (attempts it is asking for in this moment),
---       waits (attempts it waits for), holds (a list of {attempt, fence, price, purse, priority, prediction or ''})
+--       waits (attempts it waits for), holds (a list of {attempt, fence, price, budget, priority, prediction or ''})
 -- Returns 1, or 0 where the state is trusted already.
 --
 -- Of an intent that is there only its answer, or the account's own list, tells the end. An older copy also has what
@@ -21,8 +21,8 @@ if call.snapshot ~= '' then
     end
     set('restored', kept.clock)
     set('restored_refused', tonumber(limits.refused))
-    redis.call('DEL', PREFIX .. 'limits:stored')
-    if #kept.stored > 0 then redis.call('HSET', PREFIX .. 'limits:stored', unpack(kept.stored)) end
+    redis.call('DEL', key('limits', 'stored'))
+    if #kept.stored > 0 then redis.call('HSET', key('limits', 'stored'), unpack(kept.stored)) end
     for i = 1, #kept.spend, 2 do
       if kept.spend[i] ~= 'reserved' then redis.call('HSET', SPEND, kept.spend[i], kept.spend[i + 1]) end
     end
@@ -32,10 +32,10 @@ end
 local knows = {}
 for _, attempt in ipairs(call.asks) do knows[attempt] = 'asks' end
 for _, hold in ipairs(call.holds) do
-  local attempt, fence, price, purse, priority, prediction = unpack(hold)
+  local attempt, fence, price, budget, priority, prediction = unpack(hold)
   local ticket = ticket_of(attempt)
   knows[attempt] = 'holds'
-  ticket = ticket or new_ticket(call.process, fence, price, purse, priority)
+  ticket = ticket or new_ticket(call.process, fence, price, budget, priority)
   if fence >= ticket.fence then
     local where = standing(attempt)
     ticket.process, ticket.fence = call.process, fence

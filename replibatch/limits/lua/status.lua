@@ -2,7 +2,7 @@
 -- Returns JSON.
 
 forget_old_posts()
-bring_limits_in_force() -- with nobody alive no heartbeat does
+bring_limits_in_force() -- no heartbeat does where no process lives
 local alive, beats = {}, {}
 local reports = redis.call('HGETALL', REPORTS)
 for i = 1, #reports, 2 do
@@ -14,10 +14,10 @@ end
 local stored = redis.call('HMGET', STORED, 'max_concurrent', 'per_window', 'budget')
 local money = redis.call('HMGET', SPEND, month(), 'reserved')
 local waited = {}
-local flat = redis.call('HGETALL', PREFIX .. 'waited')
+local flat = redis.call('HGETALL', key('waited'))
 for i = 1, #flat, 2 do waited[flat[i]] = tonumber(flat[i + 1]) end
 local reads = 0
-for _, entry in ipairs(redis.call('LRANGE', PREFIX .. 'reads', 0, -1)) do
+for _, entry in ipairs(redis.call('LRANGE', key('reads'), 0, -1)) do
   local at, count = string.match(entry, '(%d+):(%d+)')
   if tonumber(at) + 60000 > now then reads = reads + tonumber(count) end
 end
@@ -37,7 +37,7 @@ return cjson.encode({
   waited_ms = waited,
   reads = reads,
   cooling_down_ms = math.max(0, number('cooldown_until') - now),
-  stopped = state.stopped or nil,
+  stop = state.stopped and { state.stopped, state.stop_message or '' } or nil,
   spent = tonumber(money[1]) or 0,
   reserved = tonumber(money[2]) or 0,
   total = number('total'),

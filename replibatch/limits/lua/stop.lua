@@ -1,6 +1,9 @@
--- Stops the account: whoever waits is sent away. What it was stopped for before is not mended by that, and stays.
--- call: why
+-- Stops the account and sends its waiters away. An earlier stop stays the reason: a later one does not end it.
+-- call: kind (the error's name), message
 -- Returns ms until asking again is of use, or -1.
 
-if not state.stopped then set('stopped', call.why) end
+if not state.stopped then
+  set('stopped', call.kind)
+  set('stop_message', call.message)
+end
 return pump()

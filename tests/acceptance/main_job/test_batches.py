@@ -244,7 +244,7 @@ def test_a_batch_that_is_read_and_expired_leaves_no_key(
             return {
                 key
                 for key in set(redis.scan_iter()) - before
-                if any(name in key for name in names) or re.search(r":(gen|batch|purse|done|prediction|run):", key)
+                if any(name in key for name in names) or re.search(r":(gen|batch|budget|done|prediction|run):", key)
             } | {name for name in redis.zrange(f"{_prefix(redis)}batches", 0, -1) if name in names}
 
         def keys() -> set[str]:

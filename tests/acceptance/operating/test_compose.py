@@ -201,7 +201,7 @@ def asked(url: str, **options: Any) -> int:
 
 
 def live() -> set[int]:
-    processes = open_producer().limiter.status()["processes"].values()
+    processes = open_producer().limiter.status().processes.values()
     return {report["pid"] for report in processes if "pid" in report}
 
 

@@ -170,7 +170,7 @@ def test_an_account_that_is_stopped(
     sandbox.settings.credit_usd = 0.0
     start_worker("--concurrency", "2")
     enqueue(BatchRequest("a fox", "qwen/qwen-image"))
-    until(lambda: open_producer().limiter.status().get("stopped"), what="the account is stopped")
+    until(lambda: open_producer().limiter.status().stop, what="the account is stopped")
     wrong = examine(code=1)
     assert list(wrong) == ["account"]
     assert "NoCredit" in wrong["account"]["found"] and "add credit" in wrong["account"]["mend"]

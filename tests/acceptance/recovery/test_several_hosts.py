@@ -93,7 +93,7 @@ def limiter() -> Limiter:
 
 def live() -> set[int]:
     """The process ids of the workers that were heard of within a lease."""
-    return {report["pid"] for report in limiter().status()["processes"].values() if "pid" in report}
+    return {report["pid"] for report in limiter().status().processes.values() if "pid" in report}
 
 
 def predictions_of(pid: int) -> int:

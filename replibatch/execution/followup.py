@@ -1,0 +1,143 @@
+"""What follows an attempt that made nothing: another attempt, the batch held, a placeholder, or the end."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from replibatch.broker.publish import HEAD
+from replibatch.errors import (
+    AccountStopped,
+    AddressRefused,
+    AttemptFailure,
+    InputDropped,
+    InvalidInput,
+    NotSaved,
+    OutputErased,
+    PredictionCanceled,
+    PredictionFailed,
+    ReplibatchError,
+    Stop,
+    TokenRefused,
+)
+from replibatch.execution.decide import GiveUp, NextModel, Retry, Wait, decide
+from replibatch.execution.learned import refuses_addresses
+from replibatch.execution.outcomes import Left, Next, Outcome, SteppedAside
+from replibatch.jobs import Message
+from replibatch.jobs.holds import BUDGET, PAUSED, held_by
+from replibatch.limits import Standing
+from replibatch.outputs.save import save_placeholder
+from replibatch.requests import Attempt, State
+
+if TYPE_CHECKING:
+    from replibatch.execution.attempt import Work
+
+THROTTLED_SECONDS = 1.0  # before another try, where a throttled upload named no wait
+
+
+def after(work: Work, failure: AttemptFailure) -> Outcome:
+    """What follows a failed attempt."""
+    failure = _for_a_dropped_input(work, failure) or _for_a_refused_address(work, failure) or failure
+    record, settings = work.record, work.context.settings
+    work.log.info("attempt failed", reason=failure.reason, error=work.cleaned(str(failure)))
+    attempts = work.attempts(failure)
+    own_retries = record.request.max_retries
+    max_retries = settings.max_retries if own_retries is None else own_retries
+    decision = decide(
+        failure,
+        attempts,
+        work.model,
+        work.models,
+        references=len(record.request.references),
+        fallback=record.request.fallback,
+        max_retries=max_retries,
+    )
+    if isinstance(failure, AddressRefused):
+        decision = Retry(0.0)  # once: the next attempt sends no address
+    if isinstance(failure, OutputErased) and settings.regenerate_erased:
+        erased = sum(attempt.reason == OutputErased.reason for attempt in attempts)
+        decision = Retry(0.0) if erased <= max_retries else decision
+    model, pause_seconds = work.model.name, 0.0
+    match decision:
+        case GiveUp():
+            return _give_up(work, failure, attempts)
+        case NextModel():
+            model = decision.model
+        case Retry():
+            pause_seconds = decision.pause_seconds
+        case Wait():
+            pause_seconds = decision.seconds or THROTTLED_SECONDS
+    if not work.context.jobs.advance(record, model, attempts, pause_seconds):
+        return SteppedAside()
+    return Next(Message(record.id, record.attempt + 1, model, HEAD), failure)
+
+
+def stopped(work: Work, stop: AccountStopped) -> Outcome:
+    """Replicate accepts nothing from this worker, or nothing from this account: then the limiter will not either."""
+    if isinstance(stop, TokenRefused):
+        if not work.context.limiter.status().stop:
+            return Left("handed over: Replicate does not accept this worker's token")
+    else:
+        work.context.limiter.stop(Stop.of(stop))
+    return turned_away(work, Standing.STOPPED)
+
+
+def turned_away(work: Work, standing: Standing) -> Outcome:
+    """The limiter will not let it through."""
+    if standing == Standing.WITHDRAWN:
+        work.leave_if_over()
+    if standing not in (Standing.STOPPED, Standing.UNAFFORDABLE):
+        return SteppedAside()
+    if standing == Standing.STOPPED:
+        stop = work.context.limiter.status().stop
+        if stop is None:
+            return Left("the account goes on")  # the takeover thread brings it back
+        why, held, may_be_held = str(stop), held_by(stop), True
+    else:
+        why, held, may_be_held = "not started: it would exceed the budget", BUDGET, not work.record.attempts
+    if work.record.batch and may_be_held:
+        return Left(why, work.context.jobs.put_back_step(work.record, held))
+    return work.settle(State.FAILED, (), work.record.attempts, error=why)
+
+
+def not_sent(work: Work, why: str) -> Outcome:
+    """Nothing must be created any more: its owner has said so, or it is another's, as this process stood still."""
+    if why == "canceled":
+        return work.canceled()
+    if why == "paused":
+        return Left("paused", work.context.jobs.put_back_step(work.record, PAUSED))
+    return SteppedAside()
+
+
+def _for_a_dropped_input(work: Work, failure: AttemptFailure) -> AttemptFailure | None:
+    """The same failure under its cause, where Replicate had dropped a file that was uploaded for the model."""
+    if work.sent_inputs and type(failure) in (PredictionFailed, InvalidInput):
+        with suppress(ReplibatchError):  # whether the file is there could not be asked
+            if work.context.uploads.dropped(work.inputs, work.sent_inputs):
+                return InputDropped(f"an uploaded file was dropped before the model read it: {failure}")
+    return None
+
+
+def _for_a_refused_address(work: Work, failure: AttemptFailure) -> AttemptFailure | None:
+    """The same failure under its cause, where the model does not take addresses of the files API: remember it."""
+    if type(failure) not in (PredictionFailed, InvalidInput) or not refuses_addresses(str(failure)):
+        return None
+    if not work.sent_inputs or not work.context.uploads.has_urls(work.inputs, work.sent_inputs):
+        return None
+    work.context.learned.remember_data_uris(work.model.name)
+    return AddressRefused(f"the model does not take the address of an uploaded file: {failure}")
+
+
+def _give_up(work: Work, failure: AttemptFailure, attempts: list[Attempt]) -> Outcome:
+    """No model is left: a placeholder where one fits, and the chain of reasons."""
+    error = "; ".join(f"{attempt.model}: {attempt.message}" for attempt in attempts)
+    answer_stands = isinstance(failure, InvalidInput | NotSaved | OutputErased | PredictionCanceled)
+    if work.context.settings.placeholder and work.model.kind == "image" and not answer_stands:
+        try:
+            placeholder = save_placeholder(key=work.record.request.output, storage=work.context.storage)
+        except OSError as fault:
+            placeholder = None
+            work.warnings = [*work.warnings, f"the placeholder could not be saved: {fault}"]
+        if placeholder:
+            return work.settle(State.PLACEHOLDER, (placeholder,), attempts, error=error)
+    return work.settle(State.FAILED, (), attempts, error=error)
