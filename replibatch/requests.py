@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from os import PathLike, fspath
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from replibatch import contents
 from replibatch.errors import RequestError
 from replibatch.money import LARGEST_PRICE_USD
 
 DEPTH_LOOKED_AT = 40
+PRIORITIES = ("high", "normal", "low")
+LONGEST_TAG = 64
+LONGEST_URL = 2048
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
 
 
@@ -68,6 +72,16 @@ def _texts_in(value: object, depth: int = 0) -> Iterator[object]:
         yield value
 
 
+def _is_http_url(value: object) -> bool:
+    if not _is_text(value) or len(str(value)) > LONGEST_URL:
+        return False
+    try:
+        parts = urlsplit(str(value))
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
 def _check_price(usd: object) -> None:
     if usd is None:
         return
@@ -86,6 +100,11 @@ class BatchRequest:
         output_filepath: the file to write; None lets replibatch name it.
         kwargs: the model's other inputs; reference images as paths or URLs.
         request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
+        fields: the caller's own data, as JSON has it; comes back with the result, and is never sent to the model.
+        tags: words it is counted under.
+        webhook: an http(s) address that is called with the result, at least once; a worker calls it.
+        priority: `high`, `normal` or `low`, among jobs that wait; None for `normal`, or `low` in a batch.
+        max_retries: tries of one model on passing faults; None leaves it to the batch, or the workers' setting.
         max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
 
     Raises:
@@ -97,6 +116,11 @@ class BatchRequest:
     output_filepath: str | None = None
     kwargs: dict[str, Any] | None = None
     request_id: str | None = None
+    fields: dict[str, Any] | None = None
+    tags: Sequence[str] = ()
+    webhook: str | None = None
+    priority: str | None = None
+    max_retries: int | None = None
     max_price_usd: float | None = None
     idempotent: bool = field(init=False, repr=False, compare=False)
 
@@ -120,9 +144,27 @@ class BatchRequest:
         for name, value in given.items():
             if not all(_can_be_sent(text) for text in (name, *_texts_in(value))):
                 raise RequestError(f"{name!r} is {value!r}; allowed: Unicode text, without half a surrogate pair")
+        if self.fields is not None and not (
+            isinstance(self.fields, dict) and all(isinstance(key, str) for key in self.fields)
+        ):
+            raise RequestError(f"fields is {self.fields!r}; allowed: a dict of your own data by name, or None")
+        self._check_how()
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()
+
+    def _check_how(self) -> None:
+        """Look at what is said of how it is made, apart from the model's inputs."""
+        if isinstance(self.tags, str) or not all(_is_text(tag) and len(tag) <= LONGEST_TAG for tag in self.tags):
+            raise RequestError(f"tags is {self.tags!r}; expected: words of at most {LONGEST_TAG} characters each")
+        self.tags = tuple(self.tags)
+        if self.webhook is not None and not _is_http_url(self.webhook):
+            raise RequestError(f"webhook is {self.webhook!r}; expected: an http:// or https:// address, or None")
+        if self.priority not in (None, *PRIORITIES):
+            raise RequestError(f"priority is {self.priority!r}; expected: 'high', 'normal', 'low' or None")
+        retries = self.max_retries
+        if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 100):
+            raise RequestError(f"max_retries is {retries!r}; expected: a whole number from 0 to 100, or None")
 
 
 @dataclass(frozen=True)
@@ -142,6 +184,10 @@ class RoutedRequest:
         max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
+        fields: the caller's own data, for the result.
+        tags: words it is counted under.
+        webhook: called with the result; empty for none.
+        asked: what an idempotency key stands for, as `identity` tells it; empty without one.
     """
 
     request_id: str
@@ -156,6 +202,10 @@ class RoutedRequest:
     max_retries: int | None = None
     max_price_usd: float | None = None
     extension_is_free: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    webhook: str = ""
+    asked: str = ""
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
         """Its result where nothing was made."""
@@ -169,15 +219,19 @@ class RoutedRequest:
             attempts=attempts,
             cost_usd=total_usd(attempts),
             state=state,
+            fields=self.fields,
         )
 
     def to_json(self) -> dict[str, Any]:
         """A dict for JSON, without defaults."""
-        data = {**vars(self), "references": list(self.references), "warnings": list(self.warnings)}
+        lists = ("references", "warnings", "tags")
+        data = {**vars(self), **{name: list(getattr(self, name)) for name in lists}}
         return {
             key: value
             for key, value in data.items()
-            if value not in ([], {}, None) and not (key == "fallback" and value)
+            if value not in ([], {}, None)
+            if not (key in ("webhook", "asked") and not value)
+            if not (key == "fallback" and value)
             if not (key == "extension_is_free" and not value)
         }
 
@@ -187,6 +241,7 @@ class RoutedRequest:
         values = {"inputs": {}, **data}
         values["references"] = tuple(data.get("references", ()))
         values["warnings"] = tuple(data.get("warnings", ()))
+        values["tags"] = tuple(data.get("tags", ()))
         return cls(**values)
 
 
@@ -273,6 +328,7 @@ class BatchResult:
         placeholder: whether the file is the black image.
         state: the final state.
         inputs: what the last model was given, seed included: enough to make it again.
+        fields: the caller's own data that came with the request.
     """
 
     request_id: str
@@ -289,6 +345,7 @@ class BatchResult:
     placeholder: bool = False
     state: State = State.SUCCEEDED
     inputs: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
 
     @property
     def file_paths(self) -> list[str]:
