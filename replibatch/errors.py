@@ -12,6 +12,7 @@
     │   └── ManifestError                  lines of a list of prompts are malformed
     ├── QueueUnavailable (ConnectionError)  Redis cannot be reached; `.accepted` says what became of the work
     ├── StorageError (OSError)             the storage of outputs and reference images cannot be read or written
+    ├── WebhookRefused (ValueError)        a webhook is not signed with the secret, or is too old
     ├── NoSuchWork (LookupError)           no job or batch of that id
     ├── ResultTimeout (TimeoutError)       a result was not there in the time the caller gave
     ├── AccountStopped                     nothing can be generated for this account at present
@@ -130,6 +131,10 @@ class ManifestError(RequestError):
 
 class StorageError(ReplibatchError, OSError):
     """The storage cannot be read or written; its files stay there."""
+
+
+class WebhookRefused(ReplibatchError, ValueError):
+    """A webhook was not signed with the secret, or is too old."""
 
 
 class NoSuchWork(ReplibatchError, LookupError):

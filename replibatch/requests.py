@@ -163,7 +163,9 @@ class BatchRequest:
         if self.priority not in (None, *PRIORITIES):
             raise RequestError(f"priority is {self.priority!r}; expected: 'high', 'normal', 'low' or None")
         retries = self.max_retries
-        if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 100):
+        if retries is not None and (
+            isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 100
+        ):
             raise RequestError(f"max_retries is {retries!r}; expected: a whole number from 0 to 100, or None")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from redis import Redis
@@ -228,10 +228,13 @@ class Jobs:
 
     def outcome(self, generation_id: str) -> tuple[str, int, BatchResult | None]:
         """A generation's state (empty for an unknown id), attempt number, and result if it has one."""
-        names = ["state", "attempt", "result"]
-        values = cast("list[str | None]", self.redis.hmget(keys.GENERATION.at(self.prefix, generation_id), names))
-        state, attempt, result = values
-        return state or "", int(attempt or 0), read_result(result) if result else None
+        return parse_outcome(self.outcome_read(generation_id)(self.redis))
+
+    def outcome_read(self, generation_id: str) -> Callable[[Any], Any]:
+        """The command that reads it, for a pipeline."""
+        return lambda redis: redis.hmget(
+            keys.GENERATION.at(self.prefix, generation_id), ["state", "attempt", "result"]
+        )
 
     def succeeded(self, ids: Sequence[str]) -> dict[str, BatchResult]:
         """The results of those generations that succeeded, by id."""
@@ -273,6 +276,12 @@ class Jobs:
 
     def _call(self, name: str, notice: Notice | None = None, **call: Any) -> Any:
         return self._step(name, notice, **call).run(self.redis)
+
+
+def parse_outcome(values: Sequence[str | None]) -> tuple[str, int, BatchResult | None]:
+    """An outcome, by the answer to `outcome_read`."""
+    state, attempt, result = values
+    return state or "", int(attempt or 0), read_result(result) if result else None
 
 
 def _readable(generation_id: str, flat: list[str]) -> Record | None:

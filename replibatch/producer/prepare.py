@@ -6,6 +6,7 @@ from pathlib import Path
 
 from replibatch import contents
 from replibatch.catalog import Catalog
+from replibatch.jobs.identity import identity
 from replibatch.producer.files import REMEMBERED, Files, version_of
 from replibatch.requests import BatchRequest, RoutedRequest
 from replibatch.routing import Routed, route
@@ -69,7 +70,11 @@ class Preparer:
             output=self._files.key(name, generation_id),
             fallback=fallback,
             warnings=tuple(routed.warnings),
-            max_retries=max_retries,
+            max_retries=max_retries if request.max_retries is None else request.max_retries,
+            fields=request.fields or {},
+            tags=tuple(request.tags),
+            webhook=request.webhook or "",
+            asked=identity(request) if request.idempotent else "",
             max_price_usd=request.max_price_usd,
             extension_is_free=routed.extension_is_free or request.output_filepath is None,
         )

@@ -80,8 +80,12 @@ QUEUED = Key("queued:{priority}", "zset", "jobs", "members: until taken", "gener
 ASKED = Key("asked", "zset", "jobs", "members: until settled", "single job -> when it was asked for")
 CANCELING = Key("canceling", "set", "jobs", "members: until settled", "generations to be canceled while they run")
 CALLS = Key("calls", "zset", "jobs", "members: until published", "call of an application's task -> last try")
-OVER = Key("over", "channel", "jobs", "-", "a generation that has its result, and its batches: wakes who waits for them")
-WEBHOOKS = Key("webhooks", "zset", "jobs", "members: a day at most", "JSON of an owed webhook -> when it is next tried")
+OVER = Key(
+    "over", "channel", "jobs", "-", "a generation that has its result, and its batches: wakes who waits for them"
+)
+WEBHOOKS = Key(
+    "webhooks", "zset", "jobs", "members: a day at most", "JSON of an owed webhook -> when it is next tried"
+)
 WEBHOOKS_LOST = Key("webhooks:lost", "list", "jobs", LASTING, "the last 20 that were given up, JSON")
 LINKED = Key("linked", "hash", "jobs", LASTING, "an application's queue -> when a task was last sent there")
 PREDICTION = Key("prediction:{id}", "string", "jobs", "25 hours", "the attempt a prediction belongs to: claimed once")
