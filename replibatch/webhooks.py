@@ -34,7 +34,7 @@ def key_of(secret: str) -> bytes:
     """The key in a secret.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is none. A `ValueError`, as settings want it.
     """
     prefix, _, text = secret.partition("_")
     try:

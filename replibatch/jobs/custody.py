@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -195,7 +196,23 @@ class Jobs:
 
     def called(self, call: Call) -> None:
         """Note that it has been published."""
-        self.redis.zrem(keys.CALLS.at(self.prefix), call.owed)
+        with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.zrem(keys.CALLS.at(self.prefix), call.owed)
+            pipeline.hset(keys.LINKED.at(self.prefix), call.link.queue, int(time.time() * 1000))
+            pipeline.execute()
+
+    def linked_queues(self) -> dict[str, tuple[int, float]]:
+        """The applications' queues that tasks were called in: how many messages wait there now, and for how long it
+        has been since the last call, in seconds."""
+        found = cast("dict[str, str]", self.redis.hgetall(keys.LINKED.at(self.prefix)))
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for queue in found:
+                pipeline.llen(queue)
+            lengths = pipeline.execute()
+        return {
+            queue: (length, time.time() - int(at) / 1000)
+            for (queue, at), length in zip(found.items(), lengths, strict=True)
+        }
 
     def oldest_asked(self) -> float:
         """When the oldest single job without a result was asked for, in Unix seconds; infinity if there is none."""

@@ -123,6 +123,10 @@ class OwedWebhooks:
                 pipeline.zadd(self._key, {again.packed(): self._now_ms() + webhook.pause_seconds * 1000})
             pipeline.execute()
 
+    def put_off(self, webhook: Webhook) -> None:
+        """Give one back that was claimed and not tried."""
+        self._redis.zadd(self._key, {webhook.packed(): self._now_ms() + FIRST_PAUSE_SECONDS * 1000}, xx=True)
+
     def failing(self) -> list[Webhook]:
         """Those that have failed at least once and are tried again; a screenful."""
         found: Any = self._redis.zrange(self._key, 0, SHOWN - 1)

@@ -125,7 +125,7 @@ class Batch:
 
     async def aprogress(self) -> Progress:
         """`progress`, for asyncio."""
-        batches, ask = self._producer.batches, self._producer.loop_side.ask
+        batches, ask = self._producer.batches, self._producer.hub.ask
         state = batches.parse_state(self.id, await asyncio.gather(*map(ask, batches.state_reads(self.id))))
         ids = await ask(batches.outstanding_read(self.id))
         states = await asyncio.gather(*(ask(batches.state_read(each)) for each in ids))
@@ -146,18 +146,18 @@ class Batch:
     async def afinished(self) -> AsyncIterator[tuple[int, BatchResult]]:
         """As `finished`, for asyncio."""
         producer = self._producer
-        batches, side = producer.batches, producer.loop_side
+        batches, hub = producer.batches, producer.hub
         if producer.embedded and not producer.has_worker:
             await producer.in_thread(producer.bring_worker)
         mark = "0"
-        with side.waiting_for(self.id) as news:
+        with hub.waiting_for(self.id) as news:
             while True:
                 state = batches.parse_state(
-                    self.id, await asyncio.gather(*map(side.ask, batches.state_reads(self.id)))
+                    self.id, await asyncio.gather(*map(hub.ask, batches.state_reads(self.id)))
                 )
-                streams = await side.ask(batches.finished_read(self.id, mark))
+                streams = await hub.ask(batches.finished_read(self.id, mark))
                 entries = entries_of(streams)
-                results = await asyncio.gather(*map(side.ask, batches.result_reads(entries)))
+                results = await asyncio.gather(*map(hub.ask, batches.result_reads(entries)))
                 for each in parse_finished(entries, results):
                     mark = each.mark
                     result = await self._abrought(producer, each)

@@ -192,7 +192,7 @@ class Job:
 
     async def _outcome_in_loop(self) -> tuple[str, int, BatchResult | None]:
         producer = self._producer
-        return parse_outcome(await producer.loop_side.ask(producer.jobs.outcome_read(self.id)))
+        return parse_outcome(await producer.hub.ask(producer.jobs.outcome_read(self.id)))
 
     async def _awaited(self, producer: Producer, timeout: float | None, caller: Caller) -> BatchResult:
         try:
@@ -205,13 +205,13 @@ class Job:
 
     async def _result_in_loop(self, producer: Producer, caller: Caller) -> BatchResult:
         began = time.monotonic()
-        with producer.loop_side.waiting_for(self.id) as news:
+        with producer.hub.waiting_for(self.id) as news:
             while True:
                 state, _, result = await self._outcome_in_loop()
                 if result:
                     return result
                 self._named(state)
-                if time.monotonic() - began > PATIENCE_SECONDS:
+                if time.monotonic() - began > PATIENCE_SECONDS and producer.may_be_alone:
                     await producer.in_thread(_warn_of_nobody, producer, caller)
                 await news()
 
@@ -229,7 +229,7 @@ def _unknown(job_id: str) -> str:
 
 def _warn_of_nobody(producer: Producer, caller: Caller) -> None:
     with producer.reaching():
-        if producer.workers_seen():
+        if not producer.nobody_answers():
             return
     where = producer.settings.redis_address
     caller.warn([f"no worker answers at {where}; it waits until there is one: `replibatch worker`"])

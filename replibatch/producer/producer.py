@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from replibatch.embedded import EmbeddedWorker
-    from replibatch.producer.loop_side import LoopSide
+    from replibatch.producer.hub import Hub
 
 T = TypeVar("T")
 
@@ -128,10 +128,11 @@ class Producer:
         self._last_beat = float("-inf")
         self._own_worker: EmbeddedWorker | None = None
         self._last_status = float("-inf")
-        self._last_seen_workers = float("-inf")
+        self._looked_for_workers = float("-inf")
         self._storage_checked = float("-inf")
         self._unpublished: list[Message] = []
-        self._loop_sides: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide] = WeakKeyDictionary()
+        self._threads: ThreadPoolExecutor | None = None
+        self._hub: Hub | None = None
         self._closed = False
         _open.add(self)
 
@@ -157,8 +158,10 @@ class Producer:
         self._closed = True
         _open.discard(self)
         self.listener.close()
-        if self._threads_made:
-            self.threads.shutdown(wait=False, cancel_futures=True)
+        if self._hub is not None:
+            self._hub.close()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
         if self._own_worker is not None and not any(each.settings == self.settings for each in list(_open)):
             self._own_worker.stop()
         with suppress(RedisError):
@@ -168,19 +171,16 @@ class Producer:
             self.app.close()
 
     async def aclose(self) -> None:
-        """`close`, without blocking the event loop; the loop's connections as well."""
-        if side := self._loop_sides.pop(asyncio.get_running_loop(), None):
-            await side.close()
+        """`close`, without blocking the event loop."""
         await asyncio.get_running_loop().run_in_executor(None, self.close)
 
-    @cached_property
+    @property
     def threads(self) -> ThreadPoolExecutor:
         """The few threads for what event loops cannot wait for: enqueueing, files."""
-        return ThreadPoolExecutor(THREADS, thread_name_prefix="replibatch")
-
-    @property
-    def _threads_made(self) -> bool:
-        return "threads" in vars(self)
+        with _lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="replibatch")
+            return self._threads
 
     async def in_thread(self, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """The outcome of a call that blocks, made in one of a few threads. A call that has begun is not canceled."""
@@ -188,22 +188,17 @@ class Producer:
         return await loop.run_in_executor(self.threads, partial(call, *arguments, **options))
 
     @property
-    def loop_side(self) -> LoopSide:
-        """The way to the account for the event loop that runs in this thread."""
-        loop = asyncio.get_running_loop()
-        side = self._loop_sides.get(loop)
-        if side is None:
-            # Redis' asyncio is as large as the rest of its client: for those who use it.
-            from replibatch.producer.loop_side import LoopSide  # noqa: PLC0415
-            from replibatch.redisdb.async_connection import connect_async  # noqa: PLC0415
+    def hub(self) -> Hub:
+        """The way to the account for event loops."""
+        # Redis' asyncio is as large as the rest of its client: for those who use it.
+        from replibatch.producer.hub import Hub  # noqa: PLC0415
+        from replibatch.redisdb.async_connection import connect_async  # noqa: PLC0415
 
-            side = self._loop_sides[loop] = LoopSide(
-                partial(connect_async, self.redis_url),
-                self._over_channel,
-                self.settings.redis_address,
-                self._look_for_stop,
-            )
-        return side
+        with _lock:
+            if self._hub is None:
+                connect_now = partial(connect_async, self.redis_url)
+                self._hub = Hub(connect_now, self._over_channel, self.settings.redis_address, self._look_for_stop)
+            return self._hub
 
     async def _look_for_stop(self) -> None:
         await self.in_thread(self.raise_if_stopped)
@@ -359,15 +354,17 @@ class Producer:
             )
         self._token_to_check = False
 
-    def workers_seen(self) -> bool:
-        """Whether a worker of the account answers, or this process brings its own."""
-        now = time.monotonic()
-        if self.embedded or now - self._last_seen_workers < STORAGE_SECONDS:
-            return True
-        if self.limiter.status().workers:
-            self._last_seen_workers = now
-            return True
-        return False
+    @property
+    def may_be_alone(self) -> bool:
+        """Whether it is time to look for workers again."""
+        return not self.embedded and time.monotonic() - self._looked_for_workers > STORAGE_SECONDS
+
+    def nobody_answers(self) -> bool:
+        """Whether a fleet has no worker; it is looked once a minute."""
+        if not self.may_be_alone:
+            return False
+        self._looked_for_workers = time.monotonic()
+        return not self.limiter.status().workers
 
     def id_of(self, request: BatchRequest) -> str | None:
         """The job's id where the caller gave an idempotency key; None lets it be made up."""
