@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from replibatch.broker.cancellation import cancel
 from replibatch.errors import ResultTimeout
 from replibatch.jobs.batch_state import BatchState, Finished
 from replibatch.jobs.batches import RETRIED_AT_ONCE, entries_of, parse_finished
@@ -301,7 +300,7 @@ class Batch:
         with producer.reaching(accepted=None):
             producer.batches.cancel(self.id)
             for generation_id in producer.batches.outstanding(self.id):
-                cancel(producer.app, producer.jobs, generation_id)
+                producer.cancel(generation_id)
 
     def retry_failed(self) -> int:
         """Make again what failed, was canceled or got a placeholder; returns how many."""

@@ -39,7 +39,10 @@ class Files:
 
     Attributes:
         storage: the process's way to it.
+        home: where files with a relative name are brought; None for the working directory.
     """
+
+    home: Path | None = None
 
     def __init__(self, settings: Settings, *, embedded: bool, check_storage: Callable[[], None]) -> None:
         self._absolute = embedded and settings.storage_url is None
@@ -88,7 +91,7 @@ class Files:
     def destination(self, key: str) -> Path:
         """Where on this machine a file is in the end."""
         asked = self._elsewhere.get(key.partition("/")[0])
-        return asked / PurePosixPath(key).name if asked else Path(key).absolute()
+        return asked / PurePosixPath(key).name if asked else (self.home or Path.cwd()) / key
 
     def at_home(self, result: BatchResult, place_in: Callable[[str], Path] | None = None) -> BatchResult:
         """The result with its files on this machine, fetched from the storage where that is another place.

@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import Self, overload
 
-from replibatch.broker.cancellation import cancel
 from replibatch.broker.publish import SINGLE
 from replibatch.errors import NoSuchWork, RequestError, ResultTimeout
 from replibatch.jobs.custody import parse_outcome
@@ -149,7 +148,7 @@ class Job:
         """
         producer = self._producer
         with producer.reaching(accepted=None, job_id=self.id):
-            return cancel(producer.app, producer.jobs, self.id)
+            return producer.cancel(self.id)
 
     async def acancel(self) -> bool:
         """`cancel`, for asyncio."""

@@ -17,6 +17,7 @@ from weakref import WeakSet
 from redis import Redis
 from redis.exceptions import RedisError
 
+from replibatch.broker.cancellation import cancel
 from replibatch.broker.publish import publish
 from replibatch.catalog import Catalog
 from replibatch.errors import ReplibatchError, SettingsError
@@ -112,7 +113,7 @@ class Producer:
         self.embedded = settings.redis_url is None
         self.redis_url = settings.redis_url.get_secret_value() if settings.redis_url else _own_redis(settings)
         self.process = process_name()
-        self.redis: Redis = connect(self.redis_url)
+        self.redis: Redis = self._connect()
         self.limiter = Limiter(self.redis, settings, self.process)
         self.jobs = Jobs(self.redis, settings, self.process)
         self.batches = Batches(self.jobs)
@@ -135,6 +136,9 @@ class Producer:
         self._hub: Hub | None = None
         self._closed = False
         _open.add(self)
+
+    def _connect(self) -> Redis:
+        return connect(self.redis_url)
 
     def here(self) -> Producer:
         """This producer; after a fork, the child's own of the same settings.
@@ -331,6 +335,10 @@ class Producer:
         with _lock:
             del self._unpublished[: len(messages)]
             return LOOK_SECONDS if self._unpublished else None
+
+    def cancel(self, generation_id: str) -> bool:
+        """As `broker.cancellation.cancel`."""
+        return cancel(self.app, self.jobs, generation_id)
 
     def check_token(self) -> None:
         """In a fleet, see that a token given in code belongs to the account that the workers work for.
