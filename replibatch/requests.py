@@ -7,6 +7,7 @@ Redis: checked, routed to a model that can take it, its seed fixed. All are JSON
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -16,12 +17,13 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from replibatch import contents
-from replibatch.errors import RequestError
+from replibatch.errors import RequestError, StorageError
 from replibatch.money import LARGEST_PRICE_USD
 
 DEPTH_LOOKED_AT = 40
 PRIORITIES = ("high", "normal", "low")
 LONGEST_TAG = 64
+CHECKED_WHOLE_BYTES = 16 * 1024**2  # of an output, before any of it is handed on
 LONGEST_URL = 2048
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
 
@@ -293,7 +295,11 @@ class OutputFile:
     size_bytes: int | None = None
 
     def read(self) -> bytes:
-        """The whole file."""
+        """The whole file.
+
+        Raises:
+            StorageError: another was written over it.
+        """
         return b"".join(self)
 
     async def aread(self) -> bytes:
@@ -301,8 +307,32 @@ class OutputFile:
         return await asyncio.to_thread(self.read)
 
     def __iter__(self) -> Iterator[bytes]:
-        """The file in chunks of at most 256 KiB; fits any streaming response."""
-        return contents.chunks(self.path)
+        """The file in chunks of at most 256 KiB; fits any streaming response.
+
+        Raises:
+            StorageError: another was written over it.
+        """
+        return self.verified(contents.chunks(self.path))
+
+    def verified(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Chunks of the file, none of another file of that name: a small one is checked before it is begun, of a
+        large one the end is missing."""
+        if self.sha256 is None:
+            yield from chunks
+            return
+        digest, held = hashlib.sha256(), []
+        is_small = (self.size_bytes or 0) <= CHECKED_WHOLE_BYTES
+        for chunk in chunks:
+            digest.update(chunk)
+            held.append(chunk)
+            if not is_small and len(held) > 1:
+                yield held.pop(0)
+        if digest.hexdigest() != self.sha256:
+            raise StorageError(
+                f"{self.path} is not the file of this result any more, another was written over it; "
+                "expected: an output name of its own for each request, or none"
+            )
+        yield from held
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The same chunks, read in a thread."""

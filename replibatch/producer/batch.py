@@ -96,6 +96,12 @@ class Batch:
         return cls.found(open_producer(), batch_id)
 
     @classmethod
+    async def aget(cls, batch_id: str) -> Self:
+        """`get`, for asyncio."""
+        producer = open_producer()
+        return await producer.in_thread(cls.found, producer, batch_id)
+
+    @classmethod
     def found(cls, producer: Producer, batch_id: str) -> Self:
         """As `get`, of one producer's account."""
         batch = cls(producer, batch_id)

@@ -196,6 +196,16 @@ class Client:
         """As `Job.get`."""
         return Job.found(self._producer, job_id, request_id)
 
+    async def ajob(self, job_id: str | None = None, *, request_id: str | None = None) -> Job:
+        """As `Job.aget`."""
+        producer = self._producer
+        return await producer.in_thread(Job.found, producer, job_id, request_id)
+
+    async def abatch(self, batch_id: str) -> Batch:
+        """As `Batch.aget`."""
+        producer = self._producer
+        return await producer.in_thread(Batch.found, producer, batch_id)
+
     def batch(self, batch_id: str) -> Batch:
         """As `Batch.get`."""
         return Batch.found(self._producer, batch_id)

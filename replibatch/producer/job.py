@@ -61,6 +61,12 @@ class Job:
         return cls.found(open_producer(), job_id, request_id)
 
     @classmethod
+    async def aget(cls, job_id: str | None = None, *, request_id: str | None = None) -> Self:
+        """`get`, for asyncio."""
+        producer = open_producer()
+        return await producer.in_thread(cls.found, producer, job_id, request_id)
+
+    @classmethod
     def found(cls, producer: Producer, job_id: str | None, request_id: str | None) -> Self:
         """As `get`, of one producer's account."""
         if (job_id is None) == (request_id is None):

@@ -324,17 +324,24 @@ class Producer:
             is_first = not self._unpublished
             self._unpublished += messages
         if is_first:
-            from replibatch.redisdb.loop import Loop  # noqa: PLC0415  # loads what a worker has, and is seldom needed
+            threading.Thread(target=self._publish_owed, name="replibatch-publisher", daemon=True).start()
 
-            Loop("replibatch-publisher", self._publish_again, away_seconds=LOOK_SECONDS).start()
+    def _publish_owed(self) -> None:
+        """Publish what could not be: durable in Redis it is by now, and a worker that finds none asks for it too."""
+        from kombu.exceptions import OperationalError  # noqa: PLC0415  # Celery's: loaded with the app
 
-    def _publish_again(self) -> float | None:
-        with _lock:
-            messages = list(self._unpublished)
-        publish(self.app, self.jobs, messages)
-        with _lock:
-            del self._unpublished[: len(messages)]
-            return LOOK_SECONDS if self._unpublished else None
+        while not self._closed:
+            with _lock:
+                messages = list(self._unpublished)
+            if not messages:
+                return
+            try:
+                publish(self.app, self.jobs, messages)
+            except (RedisError, OperationalError):
+                time.sleep(LOOK_SECONDS)
+                continue
+            with _lock:
+                del self._unpublished[: len(messages)]
 
     def cancel(self, generation_id: str) -> bool:
         """As `broker.cancellation.cancel`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 
@@ -27,8 +28,8 @@ def sample(extension: str, *about: str) -> bytes:
         buffer = BytesIO()
         picture.save(buffer, still.still)
         return buffer.getvalue()
-    makers = {"svg": partial(media.svg, digest.hex(), "fake", SIZE), "wav": media.wav, "flac": media.flac}
+    makers: dict[str, Callable[[], bytes]] = {"svg": partial(media.svg, digest.hex(), "fake", SIZE), "wav": media.wav, "flac": media.flac}
     if make := makers.get(extension):
-        return bytes(make())
+        return make()
     # A video's first box, and the digest: enough to be told from others, and by its bytes.
     return b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0\0\0\x28free" + digest

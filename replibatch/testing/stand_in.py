@@ -18,7 +18,18 @@ from replibatch.settings import Settings
 
 TOKEN = "r8_of_the_stand_in"  # noqa: S105  # it goes to this machine alone
 # Of the account: all that a test can see of the tests before it. The limiter's state stays: a worker goes by it.
-PATTERNS = ("gen:*", "batch*", "budget:*", "counts*", "latest", "asked", "canceling", "queued:*", "calls", "webhooks*")
+PATTERNS = (
+    "gen:*",
+    "batch*",
+    "budget:*",
+    "counts*",
+    "latest",
+    "asked",
+    "canceling",
+    "queued:*",
+    "calls",
+    "webhooks*",
+)
 DRAIN_SECONDS = 10.0
 
 
@@ -125,5 +136,3 @@ def _until(condition: Callable[[], Any]) -> None:
     ends = time.monotonic() + DRAIN_SECONDS
     while not condition() and time.monotonic() < ends:
         time.sleep(0.005)
-
-
