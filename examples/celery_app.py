@@ -15,7 +15,9 @@ from celery import Celery
 
 from replibatch import BatchRequest, enqueue
 
-app = Celery("pictures", broker=os.environ.get("CELERY_BROKER_URL") or os.environ["REPLIBATCH_REDIS_URL"], set_as_current=False)
+app = Celery(
+    "pictures", broker=os.environ.get("CELERY_BROKER_URL") or os.environ["REPLIBATCH_REDIS_URL"], set_as_current=False
+)
 app.conf.task_default_queue = "pictures"
 
 

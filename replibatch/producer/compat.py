@@ -56,6 +56,12 @@ async def intelligent_batch_process(
     Raises:
         ValueError: `output_filepath` has another length than `prompts`; nothing was spent.
         RequestError, SettingsError, AccountStopped: as `replicate_model_calling`.
+
+    Example:
+        ```python
+        prompts = ["A quiet harbour", "An orchard in blossom"]
+        paths = asyncio.run(intelligent_batch_process(prompts, "qwen/qwen-image", max_concurrent=8))
+        ```
     """
     if output_filepath is not None and (isinstance(output_filepath, str) or len(output_filepath) != len(prompts)):
         given = "one text" if isinstance(output_filepath, str) else f"{len(output_filepath)} names"

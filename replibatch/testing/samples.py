@@ -28,7 +28,11 @@ def sample(extension: str, *about: str) -> bytes:
         buffer = BytesIO()
         picture.save(buffer, still.still)
         return buffer.getvalue()
-    makers: dict[str, Callable[[], bytes]] = {"svg": partial(media.svg, digest.hex(), "fake", SIZE), "wav": media.wav, "flac": media.flac}
+    makers: dict[str, Callable[[], bytes]] = {
+        "svg": partial(media.svg, digest.hex(), "fake", SIZE),
+        "wav": media.wav,
+        "flac": media.flac,
+    }
     if make := makers.get(extension):
         return make()
     # A video's first box, and the digest: enough to be told from others, and by its bytes.

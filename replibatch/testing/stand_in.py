@@ -116,7 +116,7 @@ class StandIn:
         redis, prefix = producer.redis, producer.jobs.prefix
         producer.limiter.resume()
         found = [key for pattern in PATTERNS for key in redis.scan_iter(prefix + pattern, count=1000)]
-        found += [key for key in redis.scan_iter("celery-task-meta-*", count=1000)]
+        found += list(redis.scan_iter("celery-task-meta-*", count=1000))
         found += list(queue_lists(producer.settings).values())
         redis.delete(*found, f"{prefix}spend", f"{prefix}limits:stored")
 

@@ -80,11 +80,8 @@ def test_a_batch_is_followed_without_a_thread(client: Client) -> None:
     batch = client.enqueue_batch([BatchRequest(f"fox {number}", MODEL) for number in range(20)])
 
     async def main() -> list[BatchResult]:
-        results = []
         threading.Thread(target=_settle_all, args=(client, batch.id)).start()
-        async for result in batch:
-            results.append(result)
-        return results
+        return [result async for result in batch]
 
     assert len(asyncio.run(main())) == 20
 

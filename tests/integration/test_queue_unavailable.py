@@ -1,4 +1,4 @@
-"""Redis that dies in the midst of `enqueue`: the error says what became of the job, and asking again gives one job."""
+"""Redis dies in the midst of `enqueue`: the error says what became of the job, and asking again gives one job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODEL = "qwen/qwen-image"
 @pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.chaos)], ids=["a few", "many"])
 def test_killed_at_random_moments(kills: int, durable_redis: RedisServer, tmp_path: Path) -> None:
     chance = random.Random(7)
-    said: Counter[bool | None | str] = Counter()
+    said: Counter[bool | str | None] = Counter()
     with Client(redis_url=durable_redis.url, storage_url=str(tmp_path)) as client:
         client.enqueue(BatchRequest("the first", MODEL))
         for number in range(kills):
@@ -47,7 +47,6 @@ def test_killed_at_random_moments(kills: int, durable_redis: RedisServer, tmp_pa
             assert again.id == (job_id or again.id) and is_there in (None, again.id)
         _check_that_each_is_published(client, kills)
     assert sum(said.values()) == kills
-    print(dict(said))
 
 
 def _check_that_each_is_published(client: Client, kills: int) -> None:

@@ -1,4 +1,4 @@
-"""Webhooks: owed from the settle on, signed, delivered at least once with the same id, refused for private addresses."""
+"""Webhooks: owed from the settle on, signed, delivered at least once, and to no private address."""
 
 from __future__ import annotations
 
