@@ -25,6 +25,10 @@
     └── AttemptFailure                     one attempt on one model failed; `.verdict` says what follows
         ├── Throttled                      429: nothing was created, the whole account waits
         ├── NotCreated                     a fault that surely created nothing
+        ├── ApiUnreachable                 no answer came, or one that is not Replicate's: nothing was created
+        ├── Unreadable                     Replicate answered with a prediction that cannot be read
+        ├── NotThere                       404: Replicate has no such prediction or file
+        │   └── NoList                     the server has no list of predictions
         ├── MaybeCreated                   the reply was lost: created or not, unknown
         ├── InvalidInput                   422: Replicate refused the input
         ├── ModelMissing                   404: Replicate has no such model
@@ -48,6 +52,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+
+from replibatch.foreign_text import quoted
 
 if TYPE_CHECKING:
     from replibatch.requests import BatchResult
@@ -148,6 +154,9 @@ class ResultTimeout(ReplibatchError, TimeoutError):
 class AccountStopped(ReplibatchError):
     """Nothing can be generated for this account at present; what waits stays resumable."""
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
+
 
 class Stop(NamedTuple):
     """Why an account is stopped, as its state in Redis and its batches keep it.
@@ -243,6 +252,9 @@ class AttemptFailure(ReplibatchError):
     reason: ClassVar[str] = "failed"
     verdict: ClassVar[Verdict] = Verdict.NEXT_MODEL
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
+
 
 class Throttled(AttemptFailure):
     """HTTP 429: nothing was created; the whole account waits.
@@ -267,11 +279,67 @@ class NotCreated(AttemptFailure):
     verdict = Verdict.RETRY
 
 
+class ApiUnreachable(AttemptFailure):
+    """No answer came, or one that is not the API's own: it says nothing of the request. Surely nothing was created.
+
+    Args:
+        message: the cause, in one line.
+        kind: the cause in a word: `host`, `refused`, `timeout`, `tls`, `scheme`, `path`, `proxy`, `redirect`, `page`,
+            `error`, `broken`.
+        is_lasting: whether it cannot pass by itself: a setting is wrong.
+        retry_after_seconds: the wait the answer asked for; None where it asked for none.
+    """
+
+    reason = "unreachable"
+    verdict = Verdict.RETRY
+
+    def __init__(
+        self,
+        message: str,
+        kind: str = "broken",
+        *,
+        is_lasting: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.kind = kind
+        self.is_lasting = is_lasting
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class Unreadable(AttemptFailure):
+    """Replicate answered, with a prediction that cannot be read: it says nothing of any other."""
+
+    reason = "unreadable"
+    verdict = Verdict.RETRY
+
+
+class NotThere(AttemptFailure):
+    """HTTP 404, in Replicate's own words: it has no such prediction or file, or not any more."""
+
+    reason = "not_there"
+
+
+class NoList(NotThere):
+    """The server has no list of the account's predictions: limits hold while Redis keeps its data."""
+
+    reason = "no_list"
+
+
 class MaybeCreated(AttemptFailure):
-    """The reply to a create was lost: the prediction may exist, and be paid for."""
+    """The reply to a create was lost: the prediction may exist, and be paid for.
+
+    Args:
+        message: the cause, in one line.
+        unreachable: the same as an outage of the way there; None where Replicate itself answered with an error.
+    """
 
     reason = "reply lost"
     verdict = Verdict.RECONCILE
+
+    def __init__(self, message: str, unreachable: ApiUnreachable | None = None) -> None:
+        self.unreachable = unreachable
+        super().__init__(message)
 
 
 class InvalidInput(AttemptFailure):

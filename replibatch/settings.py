@@ -8,6 +8,7 @@ gets a token from the environment.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -24,21 +25,40 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from replibatch.errors import SettingsError
+from replibatch.foreign_text import conceal
 from replibatch.webhooks import key_of
 
 REPLICATE_URL = "https://api.replicate.com"
 ENV_FILE = Path(".env")  # in the working directory
 REDIS_SCHEMES = ("redis", "rediss", "sentinel", "unix", "redis+socket")
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}
+METADATA = ("none", "source", "full")
 VISIBLE = re.compile(r"[!-~]+")
 ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _metadata(value: str) -> str:
+    if value not in METADATA:
+        raise ValueError(", ".join(METADATA))
+    return value
 
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an http:// or https:// address")
+    if parts.scheme == "http" and not _is_this_machine(parts.hostname):  # the token could be read on the way
+        raise ValueError("an https:// address; http:// for a server on this machine alone")
     return value.rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    if host.rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
@@ -161,6 +181,20 @@ class Settings(BaseSettings):
         le=3600,
         description="How long the account's list is watched for a create whose reply was lost.",
     )
+    outage_after: int = Field(
+        20,
+        alias="REPLIBATCH_OUTAGE_AFTER",
+        ge=1,
+        le=100_000,
+        description="Attempts of one model in a row that failed alike: then the model is out, and its batches wait.",
+    )
+    longest_pause_seconds: float = Field(
+        300.0,
+        alias="REPLIBATCH_LONGEST_PAUSE_SECONDS",
+        ge=1,
+        le=86_400,
+        description="The longest pause of the account after a 429, whatever wait it asks for; then one is tried.",
+    )
     prediction_timeout_seconds: float = Field(
         1800.0,
         alias="REPLIBATCH_PREDICTION_TIMEOUT_SECONDS",
@@ -201,6 +235,17 @@ class Settings(BaseSettings):
         True,
         alias="REPLIBATCH_PLACEHOLDER",
         description="Write the black 1600x900 image when every model failed.",
+    )
+    local_files: bool = Field(
+        True,
+        alias="REPLIBATCH_LOCAL_FILES",
+        description="Whether a request may name files of this machine; false in a web application.",
+    )
+    metadata: Annotated[str, AfterValidator(_metadata)] = Field(
+        "none",
+        alias="REPLIBATCH_METADATA",
+        description="What is written into finished files, as XMP: `none`; `source` (made by AI, by which model and "
+        "prediction); `full` (prompt, inputs and cost too). A producer's own value goes along with its requests.",
     )
     budget_usd: float | None = Field(
         None,
@@ -263,6 +308,8 @@ def load(**arguments: Any) -> Settings:
     except UnicodeDecodeError as error:
         raise SettingsError(f".env: not UTF-8 text ({error.reason} at byte {error.start})") from None
     _refuse_a_foreign_address(settings, given)
+    if settings.replicate_api_token:
+        conceal(settings.replicate_api_token.get_secret_value())
     return settings
 
 

@@ -62,7 +62,7 @@ BREAKS = {
     ),
     "P3: what was sent is not written down": Break(
         "replibatch/jobs/lua/intend.lua",
-        "redis.call('HSET', record_key(call.id), 'sent', call.sent)\n",
+        "redis.call('HSET', record_key(call.id), 'sent', call.sent, 'sent_at', whole(now))\n",
         "",
         "tests/acceptance/bad_input/test_reference_images.py"
         "::test_a_create_whose_reply_was_lost_is_recognised_though_its_image_was_uploaded_again[kill]",

@@ -1,6 +1,6 @@
 """Locks between processes, on files: the kernel releases a lock when its last holder ends, however it ends.
 
-A lock belongs to the *open file*, so a process that inherits the descriptor holds it too. The files outlive the locks.
+A lock belongs to the *open file*: a process that inherits the descriptor holds it too. The files outlive the locks.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -17,14 +18,17 @@ from replibatch import catalog
 from replibatch.broker.results import ResultBackend
 from replibatch.catalog import Model
 from replibatch.catalog.published import InFolder, InRedis, folder_for
-from replibatch.errors import SettingsError
+from replibatch.errors import NotThere, SettingsError
 from replibatch.execution.credentials import Credentials
+from replibatch.execution.echoes import Echoes
 from replibatch.execution.learned import Learned
+from replibatch.execution.outages import Checks, report_download
 from replibatch.execution.pricing import PriceList, Quote
 from replibatch.execution.rebuild import Rebuild
 from replibatch.execution.reconcile import Reconciler
 from replibatch.execution.uploads import Uploads
 from replibatch.jobs import Batches, Jobs, Record
+from replibatch.jobs.unknown import UnknownCreates
 from replibatch.limits import Limiter, Ticket
 from replibatch.limits.process import process_name
 from replibatch.limits.reads import Reads
@@ -41,7 +45,10 @@ from replibatch.storage.shared import storage_for
 log = structlog.get_logger(__name__)
 
 PATIENCE_SECONDS = 120.0  # a worker waits this long for a Redis that is away
-OVERDUE_SECONDS = 15.0  # past its deadline a prediction is canceled here, should Replicate not have done it
+OVERDUE_SECONDS = 12.0  # past its deadline a prediction is canceled here, should Replicate not have done it
+GRACE_SECONDS = 25.0  # past its deadline a prediction is waited for no longer
+CANCEL_AGAIN_SECONDS = 5.0  # where a cancel did not end it
+CANCELS_AT_ONCE = 16
 BATCHES_KEPT = 256  # in memory, with the models of each
 
 
@@ -123,6 +130,7 @@ class WorkerContext:
             settings.replicate_api_token,
             await_read=Reads(self.redis, settings).wait,
             settle_seconds=settings.settle_seconds,
+            longest_pause_seconds=settings.longest_pause_seconds,
             on_token_refused=self.credentials.refused,
         )
         self._shared_polls = SharedPolls(listener, self.limiter.prefix, self.waiting_room)
@@ -135,13 +143,19 @@ class WorkerContext:
             prediction_timeout_seconds=settings.prediction_timeout_seconds,
             window_seconds=settings.rate_window_seconds,
         )
-        self.reconciler = Reconciler(self.api, self.claim, self.jobs.to_cancel, settings.settle_seconds)
+        self.echoes = Echoes(self.redis, self.limiter.prefix)
+        unknown = UnknownCreates(self.redis, self.limiter.prefix)
+        self.reconciler = Reconciler(self.api, self, self.echoes, unknown, settings.settle_seconds)
         self.storage = storage_for(settings, embedded=embedded)
-        self.downloader = Downloader(settings.replicate_base_url, settings.replicate_api_token)
+        self.downloader = Downloader(
+            settings.replicate_base_url,
+            settings.replicate_api_token,
+            on_trouble=partial(report_download, self.limiter),
+        )
         self.uploads = Uploads(
             self.redis, self.limiter.prefix, self.storage.open_input, self.api.upload, self.api.has_file
         )
-        self.prices = PriceList(catalog.load(settings.catalog), settings.prediction_timeout_seconds)
+        self.prices = PriceList(catalog.built_in_models(settings.catalog), settings.prediction_timeout_seconds)
         folder = InFolder(folder_for(settings.state_dir, settings.replicate_base_url))
         self.learned = Learned(
             self.redis,
@@ -149,7 +163,10 @@ class WorkerContext:
             self.api,
             folder if embedded else InRedis(self.redis, self.limiter.prefix),
         )
+        self._checks = Checks(self)
         self.running: dict[str, Running] = {}
+        self._cancels = ThreadPoolExecutor(CANCELS_AT_ONCE, "cancel")
+        self._ending: set[str] = set()  # predictions that are being canceled
         self.tickets: dict[str, tuple[Ticket, Quote]] = {}
 
     def start(self) -> None:
@@ -159,6 +176,7 @@ class WorkerContext:
         self.watcher.start()
         self._shared_polls.start(self.watcher)
         self.reconciler.start()
+        self._checks.start()
 
     def models_of(self, record: Record) -> dict[str, Model]:
         """The models that a generation may be made by, by name, as they were when it was asked for."""
@@ -179,6 +197,18 @@ class WorkerContext:
         )
         return str(answer)
 
+    def claimed(self, predictions: Sequence[str]) -> set[str]:
+        """Those predictions that belong to attempts of the fleet."""
+        return self.jobs.claimed(predictions)
+
+    def to_cancel(self) -> set[str]:
+        """The generations of this process whose owners want them canceled."""
+        return self.jobs.to_cancel()
+
+    def unanswered_elsewhere(self, own: set[str], older_than_seconds: float) -> int:
+        """How many other creates of the fleet have been without an answer for so long."""
+        return len(set(self.limiter.unanswered(older_than_seconds)) - own)
+
     def not_created(self, ticket: Ticket) -> None:
         """A create surely made nothing: count it, and give its place up."""
         run_together(self.redis, self.limiter.refused_step(ticket), self.limiter.released_step(ticket, 0.0))
@@ -196,6 +226,41 @@ class WorkerContext:
         if not running.superseded:
             del self.running[generation_id]
 
+    def end_soon(self, prediction_id: str, *, overdue: bool, tell: Callable[[Prediction], object]) -> None:
+        """Cancel a prediction at Replicate, in a thread of the cancels; `tell` is called if it is over then.
+
+        Args:
+            prediction_id: the prediction.
+            overdue: it must be over by now: one that Replicate does not know any more is gone.
+            tell: given the prediction as it ended.
+        """
+        if prediction_id not in self._ending:
+            self._ending.add(prediction_id)
+            self._cancels.submit(self._end, prediction_id, tell, overdue=overdue)
+
+    def look_for_end(self, prediction_id: str, model: Model) -> None:
+        """Go on to look for the end of a prediction that no attempt waits for any more: it frees the slot."""
+
+        def on_end(ended: Prediction) -> None:
+            log.info("a prediction has ended late", prediction=ended.id, status=ended.status)
+
+        self.watcher.watch(prediction_id, model.name, model.typical_seconds, on_end)
+
+    def _end(self, prediction_id: str, tell: Callable[[Prediction], object], *, overdue: bool) -> None:
+        try:
+            ended = self.api.cancel(prediction_id)
+            if ended is None or not ended.is_over:  # the answer to a cancel alone proves nothing
+                ended = self.api.get(prediction_id)
+            if ended.is_over:
+                tell(ended)
+        except NotThere:
+            if overdue:
+                tell(Prediction.gone(prediction_id))
+        except Exception as error:  # noqa: BLE001  # it is tried again
+            log.warning("could not cancel", prediction=prediction_id, error=str(error))
+        finally:
+            self._ending.discard(prediction_id)
+
     def free_slots(self, ended: Sequence[Prediction]) -> None:
         """Give back the slots of predictions that are over, all in one round trip, and settle their costs.
 
@@ -205,7 +270,10 @@ class WorkerContext:
         if held:
             run_together(
                 self.redis,
-                *(self.limiter.released_step(ticket, quote.booked_usd(one)) for one, ticket, quote in held),
+                *(
+                    self.limiter.released_step(ticket, quote.booked_usd(one), succeeded=one.status == "succeeded")
+                    for one, ticket, quote in held
+                ),
             )
         for prediction, _, _ in held:
             self.tickets.pop(prediction.id, None)
@@ -224,6 +292,8 @@ class WorkerContext:
     def stop(self) -> None:
         """Hand everything over, take leave, close."""
         self.credentials.stop()
+        self._cancels.shutdown(wait=False, cancel_futures=True)
+        self._checks.stop()
         self._rebuild.stop()
         try:
             self.jobs.give_back()

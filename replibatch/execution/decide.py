@@ -10,6 +10,7 @@ from replibatch.catalog import Model
 from replibatch.errors import AttemptFailure, Throttled, Verdict
 from replibatch.requests import Attempt
 
+USED_UP_NOTHING = (Throttled.reason, "held")  # a 429, an outage
 BACKOFF_SECONDS = 1.0  # before the second try of a model, doubled with each further one …
 LONGEST_BACKOFF_SECONDS = 60.0  # … up to this
 JITTER = 0.25  # the share by which a pause is shorter or longer, so that those who failed together part
@@ -74,7 +75,7 @@ def decide(
             return GiveUp("whether a prediction was created is not known, and none is paid for twice")
         case Verdict.RETRY:
             own = [attempt for attempt in attempts if attempt.model == model.name]
-            tries = sum(attempt.reason != Throttled.reason for attempt in own)  # a 429 uses up none
+            tries = sum(attempt.reason not in USED_UP_NOTHING for attempt in own)
             if tries < max_retries:
                 return Retry(_pause_seconds(tries, attempts[-1]))
     if not fallback:

@@ -20,6 +20,7 @@ from replibatch.errors import (
     Stop,
     TokenRefused,
 )
+from replibatch.execution import outages
 from replibatch.execution.decide import GiveUp, NextModel, Retry, Wait, decide
 from replibatch.execution.learned import refuses_addresses
 from replibatch.execution.outcomes import Left, Next, Outcome, SteppedAside
@@ -41,6 +42,11 @@ def after(work: Work, failure: AttemptFailure) -> Outcome:
     record, settings = work.record, work.context.settings
     work.log.info("attempt failed", reason=failure.reason, error=work.cleaned(str(failure)))
     attempts = work.attempts(failure)
+    if outages.holds_model(work, failure):
+        held = outages.held_attempts(attempts)
+        if not work.context.jobs.advance(record, work.model.name, held, 0.0):
+            return SteppedAside()
+        return Next(Message(record.id, record.attempt + 1, work.model.name, HEAD), failure)
     own_retries = record.request.max_retries
     max_retries = settings.max_retries if own_retries is None else own_retries
     decision = decide(
@@ -134,7 +140,8 @@ def _give_up(work: Work, failure: AttemptFailure, attempts: list[Attempt]) -> Ou
     answer_stands = isinstance(failure, InvalidInput | NotSaved | OutputErased | PredictionCanceled)
     if work.context.settings.placeholder and work.model.kind == "image" and not answer_stands:
         try:
-            placeholder = save_placeholder(key=work.record.request.output, storage=work.context.storage)
+            storage = work.context.storage.within(work.record.request.within)
+            placeholder = save_placeholder(key=work.record.request.output, storage=storage)
         except OSError as fault:
             placeholder = None
             work.warnings = [*work.warnings, f"the placeholder could not be saved: {fault}"]

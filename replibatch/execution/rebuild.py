@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from replibatch.errors import ReplibatchError
+from replibatch.errors import ApiUnreachable, NoList, ReplibatchError
 from replibatch.limits import Limiter, Row
 from replibatch.limits.limiter import SLOT_MARGIN_SECONDS
+from replibatch.limits.outages import READS, Fault
 from replibatch.polling import Watcher
 from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import Prediction, ReplicateAPI
+from replibatch.replicate_api.calls import PATIENT_SECONDS
 
 TROUBLE_SECONDS = 1.0
 USUAL_SECONDS = 10.0  # of an orphan, until the watcher has learned its model's
@@ -49,6 +51,7 @@ class Rebuild:
         self._window_seconds = window_seconds
         self._oldest = timedelta(seconds=max(prediction_timeout_seconds + SLOT_MARGIN_SECONDS, window_seconds))
         self._state_lost = state_lost
+        self._has_failed = False
         self._loop = Loop("rebuild", self._step, wake=state_lost.set, away_seconds=TROUBLE_SECONDS)
 
     def start(self) -> None:
@@ -67,7 +70,13 @@ class Rebuild:
             wait_seconds = self._rebuild()
         except ReplibatchError as error:
             log.warning("could not rebuild the account's state", error=str(error))
+            kind = error.kind if isinstance(error, ApiUnreachable) else "error"
+            self._limiter.report_fault(Fault(READS, kind, str(error)))
+            self._has_failed = True
             return TROUBLE_SECONDS
+        if self._has_failed:
+            self._limiter.report_success(READS)
+            self._has_failed = False
         if wait_seconds is None:
             self._state_lost.clear()  # a heartbeat sets it again, should it be lost anew
         return wait_seconds or 0.0
@@ -86,8 +95,12 @@ class Rebuild:
         return wait_seconds
 
     def _listed(self) -> Iterator[Prediction]:
-        for page in self._api.newest(created_after=self._api.now() - self._oldest):
-            yield from page
+        after = self._api.now() - self._oldest
+        try:
+            for page in self._api.newest(created_after=after, page_seconds=PATIENT_SECONDS):
+                yield from page
+        except NoList as error:
+            log.warning("limits hold only as long as Redis keeps its data", error=str(error))
 
     def _give_back(self, ended: Prediction) -> None:
         self._limiter.release(self._limiter.orphan(ended.id))

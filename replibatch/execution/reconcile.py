@@ -1,34 +1,56 @@
-"""The reconciler: finds out what became of creates whose reply was lost, before anything is paid for again.
+"""The reconciler: finds out what became of creates after their replies were lost, before anything is paid for again.
 
-One thread a process goes through the account's list for all of them at once. A prediction with the same model and
-the same input, made in those minutes and claimed by nobody, is the one: two generations with equal input are
-interchangeable. Not found within the settle time, it was not created.
+One thread a process goes through the account's list for all of them at once, and accounts for every row of the time.
+A row that is equal to a create is its prediction. An unequal one proves nothing: Replicate does not promise that rows
+show a request as it was sent. So a create is absent only when every row of its time is claimed by another attempt, or
+shows another prompt or seed. One row that is left, with one create that can be it, is its prediction. In any other
+case the create is held, listed in `status`, and settled by a person (`replibatch settle`), or by later rows.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Protocol
 
 import structlog
 
-from replibatch.errors import ReplibatchError
+from replibatch.errors import NoList, NotThere, ReplibatchError
+from replibatch.execution.echoes import Echo, Echoes, Likeness, Sent
 from replibatch.jobs import Record
+from replibatch.jobs.unknown import NOT_CREATED, Unknown, UnknownCreates
 from replibatch.limits import Ticket
 from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import Prediction, ReplicateAPI
+from replibatch.replicate_api.calls import PATIENT_SECONDS
 
 POLLS_AT_LEAST = 3
 LAST_POLL_SECONDS = 1.0  # a poll that takes longer is not waited for
 CLOCK_SLACK = timedelta(minutes=5)  # the list's clock is Replicate's
+LATE_SLACK = timedelta(minutes=1)  # after the settle time; rows of later creates are not looked at
+SINGLES = 20  # rows read singly in one poll: an answer to one may show more than the list does
+UNANSWERED_SECONDS = 20.0  # the longest that another create may be without its answer
 
 log = structlog.get_logger(__name__)
+
+
+class Claims(Protocol):
+    """What the records know of predictions and of their owners' wishes."""
+
+    def claim(self, record: Record, ticket: Ticket, prediction_id: str) -> str:
+        """Make a prediction an attempt's; the answer is that of `Jobs.created_step`."""
+
+    def claimed(self, predictions: Sequence[str]) -> set[str]:
+        """Those that belong to attempts."""
+
+    def to_cancel(self) -> set[str]:
+        """The generations of this process whose owners want them canceled."""
+
+    def unanswered_elsewhere(self, own: set[str], older_than_seconds: float) -> int:
+        """How many other creates of the fleet have been without an answer for so long."""
 
 
 @dataclass(eq=False)
@@ -36,16 +58,18 @@ class Lost:
     """A create whose reply was lost.
 
     Attributes:
-        record: the generation's; `started_at` is no later than when the create was sent.
+        record: the generation's.
         ticket: the attempt's.
-        sent: the fingerprint of model and inputs, exactly as they were sent; None where nothing was.
+        sent: the create, as far as it is known.
+        sent_at: no later than when it was sent, on the monotonic clock; None for a moment ago.
         is_open: False once it is known what became of it.
         found: its prediction, claimed for the attempt; None where it surely was not created.
     """
 
     record: Record
     ticket: Ticket
-    sent: str | None
+    sent: Sent
+    sent_at: float | None = None
     is_open: bool = True
     found: Prediction | None = None
 
@@ -56,7 +80,19 @@ class _Search:
     tell: Callable[[], object]
     began: float
     after: datetime
+    before: datetime
     polls: int = 0
+    singles: dict[str, Prediction | None] = field(default_factory=dict)  # read one by one; None: not there
+    held_for: tuple[str, tuple[str, ...]] | None = None
+
+    @property
+    def key(self) -> str:
+        return self.lost.ticket.attempt_key
+
+    def covers(self, row: Prediction) -> bool:
+        """Whether a row may be of this create by its source and time."""
+        at = row.created_at
+        return row.source != "web" and (at is None or self.after <= at <= self.before)
 
 
 class Reconciler:
@@ -64,23 +100,23 @@ class Reconciler:
 
     Args:
         api: the account's API.
-        claim: makes a prediction an attempt's; what it answers is that of `Jobs.created_step`.
-        to_cancel: the generations of this process whose owners want them canceled.
+        claims: the records.
+        echoes: what is known of how rows show requests.
+        unknown: where creates are listed that nothing proves.
         settle_seconds: how long a create may take to show up.
     """
 
     def __init__(
-        self,
-        api: ReplicateAPI,
-        claim: Callable[[Record, Ticket, str], str],
-        to_cancel: Callable[[], set[str]],
-        settle_seconds: float,
+        self, api: ReplicateAPI, claims: Claims, echoes: Echoes, unknown: UnknownCreates, settle_seconds: float
     ) -> None:
         self._api = api
-        self._claim = claim
-        self._to_cancel = to_cancel
+        self._claims = claims
+        self._echoes = echoes
+        self._unknown = unknown
         self._settle_seconds = settle_seconds
         self._pause_seconds = min(2.0, settle_seconds / (POLLS_AT_LEAST + 1))
+        self._unanswered_seconds = min(UNANSWERED_SECONDS, settle_seconds)
+        self._first_seen: dict[str, float] = {}  # rows without an owner
         self._searches: dict[str, _Search] = {}
         self._lock = threading.Lock()
         self._submitted = threading.Event()
@@ -91,23 +127,24 @@ class Reconciler:
         self._loop.start()
 
     def stop(self) -> None:
-        """Stop looking; what is open stays so, for whoever takes over."""
+        """Stop looking; open searches are left to the process that takes over."""
         self._loop.stop(LAST_POLL_SECONDS)
 
     def submit(self, lost: Lost, tell: Callable[[], object]) -> None:
         """Look for a lost create.
 
-        A later search for the same attempt takes the place of an earlier one, whose owner has lost custody since.
+        A later search for the same attempt takes the place of an earlier one, as its owner has lost custody since.
 
         Args:
-            lost: the create; it says itself what became of it.
+            lost: the create; it holds the outcome once there is one.
             tell: called then, from the reconciler's thread.
         """
-        now, sent_at = time.monotonic(), lost.record.started_at
-        age = timedelta(seconds=0.0 if sent_at is None else now - sent_at)
-        search = _Search(lost, tell, now, self._api.now() - age - CLOCK_SLACK)
+        now = time.monotonic()
+        sent_at = self._api.now() - timedelta(seconds=0.0 if lost.sent_at is None else now - lost.sent_at)
+        until = sent_at + timedelta(seconds=self._settle_seconds) + LATE_SLACK
+        search = _Search(lost, tell, now if lost.sent_at is None else lost.sent_at, sent_at - CLOCK_SLACK, until)
         with self._lock:
-            self._searches[lost.ticket.attempt_key] = search
+            self._searches[search.key] = search
             self._submitted.set()
 
     def _step(self) -> float | None:
@@ -118,63 +155,147 @@ class Reconciler:
                 self._submitted.clear()
         if searches and not self._loop.stopping:
             try:
-                self._poll(searches)
+                self._follow_verdicts(searches)
+                self._poll([search for search in searches if search.lost.is_open])
+            except NoList as error:
+                for search in searches:
+                    self._hold(search, (), f"{error}")
             except ReplibatchError as error:  # nothing is paid for again meanwhile
                 log.warning("could not look for lost creates", error=str(error), waiting=len(searches))
         return self._pause_seconds
 
+    def _follow_verdicts(self, searches: Iterable[_Search]) -> None:
+        """Act on what a person has said of held creates."""
+        held = [search for search in searches if search.held_for is not None]
+        verdicts = self._unknown.verdicts() if held else {}
+        for search in held:
+            verdict = verdicts.get(search.lost.record.id)
+            if verdict == NOT_CREATED:
+                self._close(search, None)
+            elif verdict:
+                try:
+                    if not self._claim(search, self._api.get(verdict)):
+                        self._hold(search, (), f"the prediction {verdict} belongs to another attempt")
+                except NotThere:
+                    self._hold(search, (), f"Replicate has no prediction {verdict}")
+
     def _poll(self, searches: list[_Search]) -> None:
+        if not searches:
+            return
         began = time.monotonic()
-        erased: set[str] = set()
-        missing = list(searches)
-        for page in self._api.newest(created_after=min(search.after for search in searches)):
-            for prediction in page:
-                if prediction.source == "web":
-                    continue
-                if prediction.data_removed:
-                    erased.add(prediction.model)
-                found = fingerprint(prediction.model, prediction.input)
-                for search in [search for search in missing if search.lost.sent == found]:
-                    if self._claim(search.lost.record, search.lost.ticket, prediction.id) in ("ok", "gone"):
-                        missing.remove(search)
-                        self._close(search, prediction)
-                        break
-            if not missing:
-                return
-        for search in missing:
+        rows = self._rows(searches)
+        echoes = self._echoes.all()
+        unclaimed = self._unclaimed(rows)
+        for search in searches:
             search.polls += 1
+            for row in unclaimed:
+                if self._likeness(search, row, echoes) == Likeness.EQUAL and self._claim(search, row):
+                    unclaimed.remove(row)
+                    break
+        for search in [each for each in searches if each.lost.is_open]:
             if began - search.began < self._settle_seconds or search.polls < POLLS_AT_LEAST:
                 continue
-            record = search.lost.record
-            if _name(record.model) in erased and record.id not in self._to_cancel():
-                log.warning(
-                    "a lost create may be among predictions already erased; it waits until it is canceled",
-                    attempt=record.attempt_key,
-                )
-                continue
+            self._account(search, searches, unclaimed, echoes, began)
+
+    def _account(
+        self,
+        search: _Search,
+        searches: list[_Search],
+        unclaimed: list[Prediction],
+        echoes: dict[str, Echo],
+        now: float,
+    ) -> None:
+        """Decide about a create that no row is equal to, by the rows that are left."""
+        left = [row for row in unclaimed if search.covers(row) and self._likeness(search, row, echoes)]
+        if not left:
             self._close(search, None)
+            return
+        if any(now - self._first_seen[row.id] < self._unanswered_seconds for row in left):
+            return  # one of them may be of a create that is still waiting for its answer
+        left = self._read_singly(search, left, echoes)
+        if not left:
+            self._close(search, None)
+            return
+        best = max(self._likeness(search, row, echoes) for row in left)
+        picks = [row for row in left if self._likeness(search, row, echoes) == best]
+        rivals = [
+            other
+            for other in searches
+            if other.lost.is_open
+            and other is not search
+            and any(other.covers(row) and self._likeness(other, row, echoes) >= best for row in picks)
+        ]
+        twins = [other for other in rivals if other.lost.sent.fingerprint == search.lost.sent.fingerprint]
+        elsewhere = self._claims.unanswered_elsewhere(set(self._searches), self._unanswered_seconds)
+        is_sure = len(rivals) == len(twins) and (best >= Likeness.LIKELY or not elsewhere)
+        if is_sure and len(picks) <= 1 + len(twins) and self._claim(search, picks[0]):
+            unclaimed.remove(picks[0])
+            return
+        if search.lost.record.id in self._claims.to_cancel() and all(row.is_over for row in left):
+            self._close(search, None)  # its owner has canceled: nothing is made in its place, and nothing runs
+            return
+        others = f", and {len(rivals) + elsewhere} other creates without an answer" if rivals or elsewhere else ""
+        self._hold(search, [row.id for row in picks], f"it may be any of {len(left)} predictions{others}")
+
+    def _rows(self, searches: Sequence[_Search]) -> list[Prediction]:
+        after, before = min(each.after for each in searches), max(each.before for each in searches)
+        bound = before if before < self._api.now() else None
+        rows: dict[str, Prediction] = {}
+        for page in self._api.newest(created_after=after, created_before=bound, page_seconds=PATIENT_SECONDS):
+            rows |= {row.id: row for row in page if row.source != "web"}
+        return list(rows.values())
+
+    def _unclaimed(self, rows: Sequence[Prediction]) -> list[Prediction]:
+        claimed = self._claims.claimed([row.id for row in rows])
+        unclaimed = [row for row in rows if row.id not in claimed]
+        now = time.monotonic()
+        self._first_seen = {row.id: self._first_seen.get(row.id, now) for row in unclaimed}
+        return unclaimed
+
+    def _likeness(self, search: _Search, row: Prediction, echoes: dict[str, Echo]) -> Likeness:
+        if not search.covers(row):
+            return Likeness.OTHER
+        sent = search.lost.sent
+        own = echoes.get(sent.name, Echo())
+        others = echoes.keys() - own.names - {sent.name}
+        single = search.singles.get(row.id)
+        found = sent.likeness(row, own, others)
+        if single is not None and found != Likeness.EQUAL:
+            alone = sent.likeness(single, own, others)
+            found = Likeness.OTHER if Likeness.OTHER in (alone, found) else max(alone, found)
+        return found
+
+    def _read_singly(self, search: _Search, rows: list[Prediction], echoes: dict[str, Echo]) -> list[Prediction]:
+        """Rows that are still possible once each was read by itself, at most so many in one poll."""
+        for row in [row for row in rows if row.id not in search.singles][:SINGLES]:
+            try:
+                search.singles[row.id] = self._api.get(row.id)
+            except NotThere:
+                search.singles[row.id] = None
+        return [row for row in rows if self._likeness(search, row, echoes)]
+
+    def _claim(self, search: _Search, row: Prediction) -> bool:
+        if self._claims.claim(search.lost.record, search.lost.ticket, row.id) not in ("ok", "gone"):
+            return False
+        self._echoes.learn(search.lost.sent, row)
+        self._close(search, row)
+        return True
 
     def _close(self, search: _Search, found: Prediction | None) -> None:
         with self._lock:
-            if self._searches.get(search.lost.ticket.attempt_key) is search:
-                del self._searches[search.lost.ticket.attempt_key]
+            if self._searches.get(search.key) is search:
+                del self._searches[search.key]
+        if search.held_for is not None:
+            self._unknown.forget(search.lost.record.id)
         search.lost.found, search.lost.is_open = found, False
         search.tell()
 
-
-def fingerprint(model: str, inputs: dict[str, Any]) -> str:
-    """What a create is recognised by, equal for equal requests. No version, as the list has none; 1.0 is 1."""
-    canonical = f"{_name(model)} {json.dumps(_plain(inputs), sort_keys=True, separators=(',', ':'))}"
-    return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
-
-
-def _name(model: str) -> str:
-    return model.partition(":")[0]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    def _hold(self, search: _Search, candidates: Sequence[str], why: str) -> None:
+        """List a create that nothing proves, as long as nothing does."""
+        if time.monotonic() - search.began < self._settle_seconds or search.held_for == (why, tuple(candidates)):
+            return
+        record, since = search.lost.record, time.time() - (time.monotonic() - search.began)
+        search.held_for = why, tuple(candidates)
+        unknown = Unknown(record.id, record.model, since, tuple(candidates), why)
+        self._unknown.note(unknown)
+        log.warning("a lost create is held", generation=record.id, why=why, to_settle=unknown.to_settle)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import queue
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,16 +23,16 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from replibatch.broker.publish import call_linked, publish, queue_lists
 from replibatch.execution import metrics
-from replibatch.execution.context import OVERDUE_SECONDS, WorkerContext
+from replibatch.execution.context import CANCEL_AGAIN_SECONDS, GRACE_SECONDS, OVERDUE_SECONDS, WorkerContext
+from replibatch.execution.echoes import Sent
 from replibatch.execution.pricing import Quote
 from replibatch.execution.reconcile import Lost
+from replibatch.execution.secret_inputs import secrets_of
 from replibatch.jobs import Record, capacity_for
 from replibatch.limits import Standing, Ticket
 from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import Prediction
 from replibatch.routing import inputs_for
-
-CANCELS_AT_ONCE = 4
 
 log = structlog.get_logger(__name__)
 
@@ -44,15 +43,7 @@ class _Ended:
 
     record: Record
     prediction: Prediction
-
-
-@dataclass(frozen=True)
-class _Canceled:
-    """A cancel was answered with a prediction, or failed."""
-
-    record: Record
-    prediction_id: str
-    prediction: Prediction | None
+    canceled: bool = False  # seen by the answer to a cancel, not by the watcher
 
 
 class Takeover:
@@ -70,9 +61,7 @@ class Takeover:
         self._orphans: set[str] = set()
         self._rounds_at = 0.0
         self._overdue_at = 0.0
-        self._cancels = ThreadPoolExecutor(CANCELS_AT_ONCE, "cancel")
-        self._being_canceled: set[str] = set()  # predictions
-        self._mail: queue.SimpleQueue[_Ended | _Canceled | Lost | None] = queue.SimpleQueue()
+        self._mail: queue.SimpleQueue[_Ended | Lost | None] = queue.SimpleQueue()
         self._loop = Loop("takeover", self._step, wake=partial(self._mail.put, None), away_seconds=0.0)
 
     def start(self) -> None:
@@ -82,7 +71,6 @@ class Takeover:
     def stop(self) -> None:
         """End; the generations looked after stay in this process's custody, to be given back."""
         self._loop.stop(5)
-        self._cancels.shutdown(wait=False, cancel_futures=True)
 
     def _step(self) -> float:
         """Make the rounds where they are due; else read one mail."""
@@ -97,14 +85,15 @@ class Takeover:
             self._read(mail)
         return 0.0
 
-    def _read(self, mail: _Ended | _Canceled | Lost) -> None:
+    def _read(self, mail: _Ended | Lost) -> None:
         """Act on one mail; if that fails, the generation is let go, and picked up as an orphan."""
         try:
             match mail:
+                case _Ended(canceled=True) if self._looked_after.get(mail.record.id) is not mail.record:
+                    pass  # the watcher saw its end first
                 case _Ended(record, prediction):
+                    self._context.watcher.forget(prediction.id)
                     self._over(record, prediction)
-                case _Canceled():
-                    self._canceled(mail)
                 case Lost(found=None):
                     self._context.not_created(mail.ticket)
                     self._requeue(mail.record)
@@ -160,35 +149,25 @@ class Takeover:
         self._cancel_overdue()
 
     def _cancel_overdue(self) -> None:
-        """Cancel predictions that outlived their deadline at Replicate."""
+        """Cancel predictions that outlived their deadline at Replicate, and let go of those that do not end."""
         if time.monotonic() < self._overdue_at:
             return
-        self._overdue_at = time.monotonic() + OVERDUE_SECONDS
-        oldest = time.monotonic() - self._context.settings.prediction_timeout_seconds - OVERDUE_SECONDS
+        self._overdue_at = time.monotonic() + CANCEL_AGAIN_SECONDS
+        late = time.monotonic() - self._context.settings.prediction_timeout_seconds
         for record in list(self._looked_after.values()):
-            if record.prediction_id and record.created_at and record.created_at < oldest:
+            if not record.prediction_id or not record.created_at or record.created_at > late - OVERDUE_SECONDS:
+                continue
+            if record.created_at > late - GRACE_SECONDS:
                 self._cancel(record, record.prediction_id, overdue=True)
+            else:  # the task that takes it ends the attempt; the slot stays held
+                self._context.look_for_end(record.prediction_id, self._context.models_of(record)[record.model])
+                self._requeue(record)
 
     def _cancel(self, record: Record, prediction_id: str, *, overdue: bool = False) -> None:
-        if prediction_id not in self._being_canceled:
-            self._being_canceled.add(prediction_id)
-            self._cancels.submit(self._cancel_there, record, prediction_id, overdue=overdue)
+        def tell(ended: Prediction) -> None:
+            self._mail.put(_Ended(record, ended, canceled=True))
 
-    def _cancel_there(self, record: Record, prediction_id: str, *, overdue: bool) -> None:
-        """Cancel at Replicate, in a thread of the cancels; what follows is the takeover thread's."""
-        canceled: Prediction | None = None
-        try:
-            canceled = self._context.api.cancel(prediction_id, overdue=overdue)
-        except Exception as failure:  # noqa: BLE001  # the next round tries again
-            log.warning("could not cancel", generation=record.id, error=str(failure))
-        self._mail.put(_Canceled(record, prediction_id, canceled))
-
-    def _canceled(self, mail: _Canceled) -> None:
-        self._being_canceled.discard(mail.prediction_id)
-        is_ours = self._looked_after.get(mail.record.id) is mail.record  # else the watcher saw its end first
-        if mail.prediction and mail.prediction.is_over and is_ours:
-            self._context.watcher.forget(mail.prediction_id)
-            self._over(mail.record, mail.prediction)
+        self._context.end_soon(prediction_id, overdue=overdue, tell=tell)
 
     def _find_orphans(self) -> None:
         """Pick up generations in this process's custody that, in two rounds, it neither works on nor looks after."""
@@ -246,7 +225,11 @@ class Takeover:
 
     def _reconcile(self, record: Record) -> None:
         self._looked_after[record.id] = record
-        lost = Lost(record, self._ticket(record), record.sent)
+        model = self._context.models_of(record)[record.model]
+        inputs, _ = inputs_for(model, record.request)
+        secrets = frozenset(secrets_of(model, inputs))
+        sent = Sent(model.address, inputs, record.sent, secrets)
+        lost = Lost(record, self._ticket(record), sent, record.sent_at or record.started_at)
         self._context.reconciler.submit(lost, tell=partial(self._mail.put, lost))
 
     def _requeue(self, record: Record, *, paid_usd: float = 0.0) -> None:
@@ -263,7 +246,7 @@ class Takeover:
     def _ticket(self, record: Record) -> Ticket:
         """The current attempt's, with its price: a rebuilt state reserves it again."""
         price_usd = self._quote(record).reserved_usd
-        return Ticket(record.attempt_key, record.fence, price_usd, record.budget, record.priority)
+        return Ticket(record.attempt_key, record.fence, price_usd, record.budget, record.priority, record.model)
 
     def _quote(self, record: Record) -> Quote:
         model, request = self._context.models_of(record)[record.model], record.request

@@ -20,7 +20,7 @@ from replibatch.jobs.holds import PAUSED
 from replibatch.jobs.identity import differences
 from replibatch.jobs.links import Call, Link
 from replibatch.jobs.packing import compact, pack_result, read_request, read_result
-from replibatch.jobs.record import Message, Notice, Record, Settled
+from replibatch.jobs.record import Message, Notice, Record, Settled, is_id
 from replibatch.jobs.webhooks import owed_webhook
 from replibatch.money import to_micro
 from replibatch.redisdb import keys
@@ -152,7 +152,7 @@ class Jobs:
             **self._custody(record),
             state=state.value,
             result=pack_result(result),
-            cost=to_micro(sum(attempt.cost_usd or 0.0 for attempt in result.attempts)),
+            cost=to_micro(_known_usd(result)),
             capacity=self.capacity,
             counts=counted(result),
             asked=record.request.asked,
@@ -214,6 +214,13 @@ class Jobs:
             for (queue, at), length in zip(found.items(), lengths, strict=True)
         }
 
+    def claimed(self, predictions: Sequence[str]) -> set[str]:
+        """Those predictions, by id, that belong to attempts of this fleet."""
+        if not predictions:
+            return set()
+        holders = self.redis.mget([keys.PREDICTION.at(self.prefix, each) for each in predictions])
+        return {each for each, holder in zip(predictions, cast("list[str | None]", holders), strict=True) if holder}
+
     def oldest_asked(self) -> float:
         """When the oldest single job without a result was asked for, in Unix seconds; infinity if there is none."""
         oldest = cast("list[tuple[str, float]]", self.redis.zrange(keys.ASKED.at(self.prefix), 0, 0, withscores=True))
@@ -245,13 +252,14 @@ class Jobs:
 
     def outcome(self, generation_id: str) -> tuple[str, int, BatchResult | None]:
         """A generation's state (empty for an unknown id), attempt number, and result if it has one."""
+        if not is_id(generation_id):
+            return "", 0, None
         return parse_outcome(self.outcome_read(generation_id)(self.redis))
 
     def outcome_read(self, generation_id: str) -> Callable[[Any], Any]:
         """The command that reads it, for a pipeline."""
-        return lambda redis: redis.hmget(
-            keys.GENERATION.at(self.prefix, generation_id), ["state", "attempt", "result"]
-        )
+        key = keys.GENERATION.at(self.prefix, generation_id)
+        return lambda redis: redis.hmget(key, ["state", "attempt", "result"])
 
     def succeeded(self, ids: Sequence[str]) -> dict[str, BatchResult]:
         """The results of those generations that succeeded, by id."""
@@ -310,3 +318,10 @@ def _readable(generation_id: str, flat: list[str]) -> Record | None:
 
         structlog.get_logger(__name__).exception("its record cannot be read", generation=generation_id)
         return None
+
+
+def _known_usd(result: BatchResult) -> float:
+    """The cost of a result; of one that is not known whole, the part that is."""
+    if result.cost_usd is not None:
+        return result.cost_usd
+    return sum(attempt.cost_usd or 0.0 for attempt in result.attempts)

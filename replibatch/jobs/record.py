@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -10,6 +11,13 @@ from replibatch.jobs.links import Call
 from replibatch.jobs.packing import read_attempts, read_request
 from replibatch.money import to_usd
 from replibatch.requests import Attempt, RoutedRequest
+
+_ID = re.compile(r"[\w.@-]{1,200}", re.ASCII)
+
+
+def is_id(text: object) -> bool:
+    """Whether it can be the id of a job or a batch: any other would name another key, or another part of one."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 class Message(NamedTuple):
@@ -55,6 +63,7 @@ class Record:
         request: what was asked for.
         attempts: those that are over.
         sent: what the current attempt's last create is recognised by; None where none was about to be sent.
+        sent_at: when that was about to be sent, on this process's monotonic clock.
         prediction_id: of the current attempt, once created.
         paid_usd: what it cost, where it ended while no task had the generation.
         created_at: when that was, on this process's monotonic clock: the clocks of machines may be wrong.
@@ -76,6 +85,7 @@ class Record:
     request: RoutedRequest
     attempts: tuple[Attempt, ...]
     sent: str | None
+    sent_at: float | None
     prediction_id: str | None
     paid_usd: float
     created_at: float | None
@@ -106,6 +116,7 @@ class Record:
             request=read_request(generation_id, fields["request"]),
             attempts=read_attempts(fields.get("attempts", "[]")),
             sent=fields.get("sent"),
+            sent_at=at("sent_at"),
             prediction_id=fields.get("prediction"),
             paid_usd=to_usd(int(fields.get("paid", 0))),
             created_at=at("created"),

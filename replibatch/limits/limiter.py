@@ -16,11 +16,13 @@ from typing import Any, cast
 
 from redis import Redis
 
-from replibatch.errors import Stop
+from replibatch.errors import SettingsError, Stop
+from replibatch.foreign_text import shown
 from replibatch.limits.holdings import Holdings
+from replibatch.limits.outages import Fault
 from replibatch.limits.status import AccountStatus
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
-from replibatch.money import to_micro
+from replibatch.money import LARGEST_USD, to_micro
 from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step, run_together
 from replibatch.settings import Settings
@@ -33,12 +35,27 @@ REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process
 UNKNOWN_PRICE = -1  # to the scripts
 
 _PACKAGE = "replibatch.limits"
+_HEAD = ("state", "outages", "limiter")
 _FILES = {
     **{
-        name: ("limiter", name)
-        for name in ("acquire", "claim", "answer", "release", "adopt", "report", "rebuild", "pump", "stop", "resume")
+        name: (*_HEAD, name)
+        for name in (
+            "acquire",
+            "claim",
+            "answer",
+            "release",
+            "adopt",
+            "report",
+            "rebuild",
+            "pump",
+            "stop",
+            "resume",
+            "fault",
+            "works",
+            "try",
+        )
     },
-    **{name: ("limiter", "blocked", "in_force", name) for name in ("heartbeat", "status")},
+    **{name: (*_HEAD, "blocked", "in_force", name) for name in ("heartbeat", "status")},
 }
 _SCRIPTS = {name: Script(_PACKAGE, *files) for name, files in _FILES.items()}
 
@@ -97,6 +114,7 @@ class Limiter:
                 price=_price(ticket),
                 budget=ticket.budget,
                 priority=ticket.priority,
+                model=ticket.model,
             )
             self.holdings.stands(ticket, Standing(standing))
         return Standing(standing), _seconds(again)
@@ -119,20 +137,57 @@ class Limiter:
         """The POST surely created nothing."""
         return self._noted(self._answer_step(ticket, created=False), lambda: self.holdings.let_go(ticket))
 
+    def held_step(self, ticket: Ticket, fault: Fault) -> Step:
+        """The POST surely created nothing, for a reason that hits all: the attempt keeps its place in the line."""
+        step = self._answer_step(ticket, created=False, requeue=True, fault=fault)
+        return self._noted(step, lambda: self.holdings.let_go(ticket))
+
     def throttled_step(self, ticket: Ticket, retry_after_seconds: float | None) -> Step:
         """The POST was answered with 429: the account cools down, the attempt keeps its place in the line."""
         wait = -1 if retry_after_seconds is None else int(retry_after_seconds * 1000)
         step = self._answer_step(ticket, created=False, requeue=True, throttled=True, retry_after_ms=wait)
         return self._noted(step, lambda: self.holdings.let_go(ticket))
 
-    def released_step(self, ticket: Ticket, cost_usd: float) -> Step:
-        """The prediction is over, or the attempt leaves the line: free its slot, settle its cost."""
-        step = self._step("release", **self._identity(ticket), cost=to_micro(cost_usd))
+    def released_step(self, ticket: Ticket, cost_usd: float, *, succeeded: bool = False) -> Step:
+        """The prediction is over, or the attempt leaves the line: free its slot, settle its cost.
+
+        Args:
+            ticket: the attempt's.
+            cost_usd: what the prediction cost.
+            succeeded: whether it succeeded: then its model works.
+        """
+        step = self._step("release", **self._identity(ticket), cost=to_micro(cost_usd), succeeded=succeeded)
         return self._noted(step, lambda: self.holdings.let_go(ticket))
 
     def release(self, ticket: Ticket, cost_usd: float = 0.0) -> None:
         """Free the slot, or leave the line, now."""
         run_together(self.redis, self.released_step(ticket, cost_usd))
+
+    def report_fault(self, fault: Fault, attempt: str = "") -> bool:
+        """Report a failure that may hit others too.
+
+        Args:
+            fault: what failed.
+            attempt: the attempt that met it, or `try:…` for a save; empty for none.
+
+        Returns:
+            Whether it is an outage now.
+        """
+        is_out, _ = self._call("fault", process=self.process, attempt=attempt, fault=fault.as_call())
+        return bool(is_out)
+
+    def report_success(self, name: str, *, own: bool = False) -> None:
+        """Report that something works: its outage is over, and failures in a row are forgotten.
+
+        Args:
+            name: of the outage.
+            own: whether this says nothing of the failures of another live process.
+        """
+        self._call("works", process=self.process, outage=name, own=own)
+
+    def may_try(self, name: str, who: str) -> float:
+        """Whether `who` (`try:…`) may try what may be out: 0, or the seconds until it should ask again."""
+        return int(self._call("try", outage=name, who=who)) / 1000
 
     def adopt(self, ticket: Ticket, prediction_id: str | None = None) -> Standing:
         """Make this process the owner of an attempt's place, whatever it is."""
@@ -142,11 +197,14 @@ class Limiter:
 
     def heartbeat(self, report: dict[str, Any], *, leaving: bool = False) -> Beat:
         """Say that this process lives, and the limits it was explicitly given."""
-        known, must_report, handed, again, snapshot, *counts = self._call(
+        known, must_report, handed, again, snapshot, max_concurrent, in_flight, outages = self._call(
             "heartbeat", process=self.process, report=json.dumps(report), leaving=leaving
         )
         self._is_new = self._is_new and not snapshot
-        return Beat(bool(known), bool(must_report), list(handed), _seconds(again), str(snapshot), *map(int, counts))
+        return Beat(
+            bool(known), bool(must_report), list(handed), _seconds(again), str(snapshot), int(max_concurrent),
+            int(in_flight), frozenset(outages),
+        )  # fmt: skip
 
     def report(self, snapshot: str, waiting: Iterable[str]) -> None:
         """Say what this process holds, for a state that was lost.
@@ -157,8 +215,8 @@ class Limiter:
         """
         held, asks = self.holdings.begin_report()
         holds = [
-            (ticket.attempt_key, ticket.fence, _price(ticket), ticket.budget, ticket.priority, prediction)
-            for ticket, prediction in held
+            (one.attempt_key, one.fence, _price(one), one.budget, one.priority, prediction, one.model)
+            for one, prediction in held
         ]
         try:
             self._call("report", process=self.process, snapshot=snapshot, asks=asks, waits=list(waiting), holds=holds)
@@ -200,6 +258,12 @@ class Limiter:
         now_ms = seconds * 1000 + microseconds // 1000
         return beat is not None and float(beat) > now_ms - self._config["lease_ms"]
 
+    def unanswered(self, older_than_seconds: float) -> list[str]:
+        """The attempts with a POST that has been without its answer for so long."""
+        seconds, microseconds = self.redis.time()
+        latest = seconds * 1000 + microseconds // 1000 - int(older_than_seconds * 1000)
+        return cast("list[str]", self.redis.zrangebyscore(keys.CREATING.at(self.prefix), "-inf", latest))
+
     def pump(self) -> float | None:
         """Grant what time alone has freed. Returns seconds until asking again helps."""
         return _seconds(self._call("pump"))
@@ -208,13 +272,14 @@ class Limiter:
         """Stop the account: nothing is created until `resume`. What stops it already stays the reason."""
         self._call("stop", kind=why.kind, message=why.message)
 
-    def resume(self, only: str = "") -> None:
+    def resume(self, only: str = "", *, forget: bool = False) -> None:
         """Lift a stop, once the token or the credit is mended.
 
         Args:
             only: a kind of stop: one of any other kind stays.
+            forget: whether to forget as well what is out, and the limits learned from Replicate's refusals.
         """
-        self._call("resume", only=only)
+        self._call("resume", only=only, forget="all" if forget else "")
 
     def status(self) -> AccountStatus:
         """The account at a glance, counted now."""
@@ -235,7 +300,10 @@ class Limiter:
         return {process: (slots, line) for process, (slots, line) in counts.items()}
 
     def store_limits(self, changes: dict[str, int | None]) -> None:
-        """Set, or with None clear, the operator's `max_concurrent`, `per_window` and `budget` (micro-dollars)."""
+        """Set, or with None clear, the operator's `max_concurrent`, `per_window` and `budget` (micro-dollars).
+
+        A changed `per_window` forgets what was learned of it.
+        """
         stored = keys.STORED_LIMITS.at(self.prefix)
         with self.redis.pipeline() as pipeline:
             for name, value in changes.items():
@@ -244,6 +312,8 @@ class Limiter:
                 else:
                     pipeline.hset(stored, name, value)
             pipeline.execute()
+        if "per_window" in changes:
+            self._call("resume", only="", forget="learned")
 
     def set_budget(self, budget: str, cap_usd: float | None, *, afresh: bool = False) -> None:
         """Set what a batch, or those that share a budget, may cost; nothing is granted that could go past that.
@@ -252,7 +322,12 @@ class Limiter:
             budget: its name.
             cap_usd: what may be spent, with what was spent before; None for any amount.
             afresh: forget what was spent before.
+
+        Raises:
+            SettingsError: the cap is no amount of money.
         """
+        if cap_usd is not None:
+            _check_usd("max_cost_usd", cap_usd)
         name = keys.BUDGET.at(self.prefix, budget)
         with self.redis.pipeline(transaction=True) as pipeline:
             if cap_usd is None:
@@ -276,6 +351,7 @@ class Limiter:
         throttled: bool = False,
         retry_after_ms: int = -1,
         prediction: str = "",
+        fault: Fault | None = None,
     ) -> Step:
         return self._step(
             "answer",
@@ -285,6 +361,7 @@ class Limiter:
             throttled=throttled,
             retry_after_ms=retry_after_ms,
             prediction=prediction,
+            fault=fault.as_call() if fault else False,
         )
 
     def _noted(self, step: Step, effect: Callable[[], None]) -> Step:
@@ -304,6 +381,17 @@ class Limiter:
 
     def _call(self, name: str, **call: Any) -> Any:
         return self._step(name, **call).run(self.redis)
+
+
+def _check_usd(name: str, usd: object) -> None:
+    """Refuse what is no amount of money.
+
+    Raises:
+        SettingsError: it is no number of dollars from 0 to a billion.
+    """
+    is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
+    if not (is_number and 0 <= usd <= LARGEST_USD):  # type: ignore[operator]  # a number, by the first half
+        raise SettingsError(f"{name} is {shown(usd)}; allowed: dollars from 0 to {LARGEST_USD:,.0f}")
 
 
 def _price(ticket: Ticket) -> int:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from replibatch.errors import Stop
+from replibatch.limits.outages import Outage
 from replibatch.money import to_usd
 
 
@@ -31,6 +32,7 @@ class AccountStatus:
         reads: requests of the last minute that created nothing.
         cooling_down_seconds: what is left of the pause Replicate asked for.
         stop: why nothing is created until `resume`; None where nothing is stopped.
+        outages: what is out now, and holds work until it works again; `outages_so_far` how many there have been.
         spent_usd: in this calendar month.
         reserved_usd: for what is in flight.
         total: creates so far; `throttled` of those answered with 429.
@@ -53,6 +55,8 @@ class AccountStatus:
     reads: int
     cooling_down_seconds: float
     stop: Stop | None
+    outages: tuple[Outage, ...]
+    outages_so_far: int
     spent_usd: float
     reserved_usd: float
     total: int
@@ -81,6 +85,16 @@ class AccountStatus:
             reads=now["reads"],
             cooling_down_seconds=now["cooling_down_ms"] / 1000,
             stop=Stop(*map(str, stop)) if stop else None,
+            outages=tuple(
+                sorted(
+                    (
+                        Outage(name, kind, str(message), ms / 1000, int(count))
+                        for name, kind, message, ms, count in now["outages"]
+                    ),
+                    key=lambda outage: outage.name,
+                )
+            ),
+            outages_so_far=now["outages_so_far"],
             spent_usd=to_usd(now["spent"]),
             reserved_usd=to_usd(now["reserved"]),
             total=now["total"],

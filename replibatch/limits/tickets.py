@@ -33,6 +33,7 @@ class Ticket:
             grants.
         budget: the batch whose budget it also draws on; empty for none.
         priority: 0 is first.
+        model: what makes it; empty for none in particular.
     """
 
     attempt_key: str
@@ -40,6 +41,7 @@ class Ticket:
     price_usd: float | None
     budget: str = ""
     priority: int = 5
+    model: str = ""
 
 
 class Beat(NamedTuple):
@@ -53,6 +55,7 @@ class Beat(NamedTuple):
         snapshot: to be handed back with a report; empty while the state is not trusted.
         max_concurrent: the limit in force.
         in_flight: how many slots are held, by all processes.
+        outages: the names of what is out, or has failed of late.
     """
 
     known: bool
@@ -62,6 +65,7 @@ class Beat(NamedTuple):
     snapshot: str
     max_concurrent: int
     in_flight: int
+    outages: frozenset[str]
 
 
 class Row(NamedTuple):

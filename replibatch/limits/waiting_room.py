@@ -56,6 +56,7 @@ class WaitingRoom:
         beat_seconds: between two heartbeats.
         max_concurrent: the concurrency limit in force at the last of them.
         in_flight: how many slots all processes held at the last of them.
+        outages: the names of what was out at the last of them, or had failed of late.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class WaitingRoom:
         self._beat_at = float("-inf")
         self._look_at = float("-inf")
         self.max_concurrent = self.in_flight = 0
+        self.outages: frozenset[str] = frozenset()
         self._draining = threading.Event()
         self._channel: PubSub | None = None
         self._reports = 0
@@ -271,7 +273,7 @@ class WaitingRoom:
         sent_at = time.monotonic()
         beat = self._limiter.heartbeat(self._report())
         self.heartbeat.confirm(sent_at)
-        self.max_concurrent, self.in_flight = beat.max_concurrent, beat.in_flight
+        self.max_concurrent, self.in_flight, self.outages = beat.max_concurrent, beat.in_flight, beat.outages
         if self._waiters:
             self._ask_again(beat.again_seconds)
         if beat.must_report:

@@ -77,6 +77,7 @@ class Fleet:
             "created": now.total,
             "throttled": now.throttled,
             "cooldown_seconds": now.cooling_down_seconds,
+            "outages": [outage.to_json() for outage in now.outages],
             "stopped": str(now.stop) if now.stop else None,
             "workers": self._workers(now),
             "left_behind": self._left_behind(now),

@@ -25,11 +25,12 @@ from replibatch.jobs.counts import (
     Table,
     of_kind,
 )
+from replibatch.limits.outages import NAMES
 from replibatch.money import to_usd
 from replibatch.producer import Producer
 from replibatch.redisdb import keys
 
-CAUSES = ("slots", "window", "cooldown", "pacing", "stopped", "rebuild", "claim")
+CAUSES = ("slots", "window", "cooldown", "pacing", "outage", "stopped", "rebuild", "claim")
 LABELS = {GENERATIONS: "outcome", ATTEMPTS: "outcome", FALLBACKS: "reason"}
 HELP = {
     GENERATIONS: "Generations that have their result, by the last model tried and how they ended.",
@@ -85,6 +86,13 @@ class FleetCollector(Collector):
             yield GaugeMetricFamily("replibatch_month_budget_usd", "The month's budget.", now.budget_usd)
         yield CounterMetricFamily("replibatch_creates", "Creates sent to Replicate.", now.total)
         yield CounterMetricFamily("replibatch_throttled", "Creates answered with 429.", now.throttled)
+        out = GaugeMetricFamily(
+            "replibatch_outage_seconds", "Since when this is out, and holds work.", labels=["what"]
+        )
+        for what in {*NAMES, *(outage.name for outage in now.outages)}:
+            out.add_metric([what], next((each.since_seconds for each in now.outages if each.name == what), 0.0))
+        yield out
+        yield CounterMetricFamily("replibatch_outages", "Outages so far.", now.outages_so_far)
         yield self._spent()
         waiting = GaugeMetricFamily("replibatch_waiting", "Attempts in the line, by cause.", labels=["cause"])
         waited = CounterMetricFamily(

@@ -25,6 +25,7 @@ from replibatch.outputs.speed import SLOW_CONNECTIONS, Lanes, Pace, TooSlow
 CONNECTIONS = 60  # downloads under way at a time, besides those that are slow
 TRIES = 5
 REDIRECTS = 5
+FRUITLESS_TRIES = 2  # without a byte: worth telling
 SUSPECT_TRIES = 2  # of what is missing or empty: a file just made may take a moment to be served everywhere
 LONGEST_PAUSE_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
@@ -48,6 +49,7 @@ class Downloader:
             issued the address, and never on after a redirect.
         pause_seconds: before the second try; doubled before each further one.
         own: further servers whose files are fetched wherever they are.
+        on_trouble: called after a second try without a byte, with the cause: others may meet it, too.
     """
 
     def __init__(
@@ -57,10 +59,12 @@ class Downloader:
         *,
         pause_seconds: float = 0.5,
         own: Sequence[str] = (),
+        on_trouble: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._api = httpx.URL(api_url.rstrip("/") + "/v1/")
         self._authorization = authorization
         self._pause_seconds = pause_seconds
+        self._on_trouble = on_trouble
         self._closed = threading.Event()
         self._lanes = Lanes(CONNECTIONS, SLOW_CONNECTIONS, self._closed)
         addresses = Addresses([api_url, *own])
@@ -119,10 +123,12 @@ class Downloader:
                     raise failure(f"{_shown(url)} is not there any more (HTTP {refusal.status_code})") from error
                 if number == TRIES or not (missing or _may_pass(refusal.status_code)):
                     raise NotSaved(f"{_shown(url)} answered HTTP {refusal.status_code}") from error
+                self._tell(number, download, f"HTTP {refusal.status_code}")
                 self._pause(number, refusal.headers.get("Retry-After"))
             except (httpx.TransportError, _Damaged) as error:
                 if number == TRIES or isinstance(error, httpx.UnsupportedProtocol):
                     raise NotSaved(f"{_shown(url)} could not be downloaded: {_words(error)}") from error
+                self._tell(number, download, _words(error))
                 self._pause(number)
             except NoOutput:
                 if number >= SUSPECT_TRIES:
@@ -179,6 +185,10 @@ class Downloader:
         start = self._api.raw_path.decode("ascii")
         return same_server and path.startswith(start) and _FILES.fullmatch(path[len(start) :]) is not None
 
+    def _tell(self, number: int, download: _Download, cause: str) -> None:
+        if number == FRUITLESS_TRIES and not download.has_begun:
+            self._on_trouble(f"{_shown(download.url)}: {cause}")
+
     def _pause(self, number: int, retry_after: str | None = None) -> None:
         seconds = self._pause_seconds * 2 ** (number - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
         if retry_after and retry_after.isdigit():
@@ -203,6 +213,11 @@ class _Download:
         self._total: int | None = None
         self._hash = hashlib.sha256()
         self._position = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a byte of it has come."""
+        return self._position > 0
 
     def start_over(self) -> None:
         if self._position:

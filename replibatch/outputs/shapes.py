@@ -22,7 +22,7 @@ class UrlPart:
 
     Attributes:
         url: its address.
-        is_issued: whether it is declared as a file's, so that the API gave it out; a model may have written any other.
+        is_issued: whether it is declared as a file's, so that the API gave it out; others may be what a model wrote.
     """
 
     url: str

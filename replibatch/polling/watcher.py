@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from replibatch.errors import AccountStopped, AttemptFailure, ReplibatchError, Throttled
+from replibatch.errors import AccountStopped, ApiUnreachable, AttemptFailure, NoList, ReplibatchError, Throttled
 from replibatch.polling.durations import Durations
 from replibatch.polling.pace import SHORTEST_PAUSE_SECONDS, seconds_until_worth_a_poll
 from replibatch.polling.peers import NoPeers, Peers
@@ -32,6 +32,8 @@ SINGLES = 2  # this few of unknown age are asked for singly before a page is tur
 MOST_SINGLES = 20  # in a row, before the others are looked at again
 TROUBLE_SECONDS = 1.0  # until what could not be read is tried again; without the list, all are asked for singly
 STOPPED_SECONDS = 2.0
+MOST_UNANSWERED = 3  # reads in one poll
+NO_LIST_SECONDS = 60.0  # until a server without a list is asked for it again
 LAST_POLL_SECONDS = 1.0  # a poll that takes longer is not waited for
 ELSEWHERE_SECONDS = 0.25  # what another process is about to read is waited for so long
 TICK = timedelta(milliseconds=10)  # `created_before` is turned up by this, lest rounding hides a row
@@ -65,10 +67,17 @@ class Watcher:
         self._page_seconds = float("inf")
         self._list_again_at = 0.0
         self._wake_at = 0.0
+        self.trouble: ApiUnreachable | None = None
+        self.read_at = time.monotonic()
         self._elsewhere_until = float("-inf")  # another process is reading what was worth a look
         self._reads_until = float("-inf")  # the process's share of the reads is used up until then
         self._changed = threading.Condition()
         self._loop = Loop("watcher", self._step, wake=self._look_up, away_seconds=TROUBLE_SECONDS)
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether there is a prediction whose end is awaited."""
+        return bool(self._watched)
 
     def start(self) -> None:
         """Begin to poll."""
@@ -164,6 +173,7 @@ class Watcher:
         return max(SHORTEST_PAUSE_SECONDS, self._reads_until - now, min(now - began, TROUBLE_SECONDS))
 
     def _trouble(self, error: ReplibatchError, seconds: float) -> float:
+        self._note(error)
         log.warning("could not look after predictions", error=str(error), again_in_seconds=seconds)
         return seconds
 
@@ -239,7 +249,8 @@ class Watcher:
         self._ask_for(list(left.values())[:MOST_SINGLES], now)
 
     def _ask_for(self, items: Iterable[Watched], now: float) -> None:
-        """Read each singly."""
+        """Read each singly. One that cannot be read harms its own prediction alone; after several, all must wait."""
+        unanswered = 0
         for item in items:
             try:
                 self._seen([self._api.get(item.id)], now)
@@ -248,6 +259,11 @@ class Watcher:
             except AttemptFailure as error:
                 log.warning("could not read a prediction", prediction=item.id, error=str(error))
                 item.not_before = time.monotonic() + TROUBLE_SECONDS
+                self._note(error)
+                if isinstance(error, ApiUnreachable):
+                    unanswered += 1
+                    if unanswered >= MOST_UNANSWERED or error.kind in ("timeout", "host"):
+                        raise
 
     def _page(self, pages: Iterator[list[Prediction]]) -> list[Prediction] | None:
         """The next page; None where there is none, or it could not be read."""
@@ -257,11 +273,18 @@ class Watcher:
             raise
         except AttemptFailure as error:
             log.warning("could not list predictions", error=str(error))
-            self._list_again_at = time.monotonic() + TROUBLE_SECONDS
+            no_list = isinstance(error, NoList)
+            self._list_again_at = time.monotonic() + (NO_LIST_SECONDS if no_list else TROUBLE_SECONDS)
+            self._note(error)
             return None
+
+    def _note(self, error: ReplibatchError) -> None:
+        if isinstance(error, ApiUnreachable):
+            self.trouble = error
 
     def _seen(self, rows: Iterable[Prediction], now: float) -> None:
         """What a read has shown; `now` is when it began."""
+        self.trouble, self.read_at = None, time.monotonic()
         ended: list[tuple[Watched, Prediction]] = []
         for prediction in rows:
             item = self._watched.get(prediction.id)

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from replibatch.errors import ResultTimeout
@@ -18,6 +17,7 @@ from replibatch.jobs.batches import RETRIED_AT_ONCE, entries_of, parse_finished
 from replibatch.jobs.holds import BUDGET, PAUSED, stop_of
 from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State
+from replibatch.storage.containment import Place
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Batch:
         self,
         *,
         stop: Callable[[BatchState], bool] | None = None,
-        place_in: Callable[[str], Path] | None = None,
+        place_in: Callable[[str], Place] | None = None,
         bring_files: bool = True,
     ) -> Iterator[Ended]:
         """What finishes, as it does.
@@ -269,6 +269,13 @@ class Batch:
         results.update(await self._producer.in_thread(list, self.not_started()))
         return [results[index] for index in sorted(results)]
 
+    def so_far(self) -> Iterator[BatchResult]:
+        """The results there are by now, as they finished, read where they are stored; waits for nothing."""
+        for page in self._producer.batches.pages(self.id):
+            for each in page:
+                if each.result:
+                    yield self._producer.files.in_storage(each.result)
+
     def not_started(self) -> Iterator[tuple[int, BatchResult]]:
         """What never started, as results that say why, each with its place."""
         with self._producer.reaching():
@@ -296,7 +303,7 @@ class Batch:
         with producer.reaching(accepted=None):
             if max_cost_usd is not None:
                 producer.limiter.set_budget(producer.batches.budget(self.id), max_cost_usd)
-            producer.limiter.resume()
+            producer.limiter.resume(forget=True)
             messages = producer.batches.hold(self.id, "")
         producer.publish(messages)
 

@@ -9,6 +9,7 @@ from typing import Self, overload
 from replibatch.broker.publish import SINGLE
 from replibatch.errors import NoSuchWork, RequestError, ResultTimeout
 from replibatch.jobs.custody import parse_outcome
+from replibatch.jobs.record import is_id
 from replibatch.producer.caller import Caller
 from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State
@@ -197,6 +198,8 @@ class Job:
 
     async def _outcome_in_loop(self) -> tuple[str, int, BatchResult | None]:
         producer = self._producer
+        if not is_id(self.id):
+            return "", 0, None
         return parse_outcome(await producer.hub.ask(producer.jobs.outcome_read(self.id)))
 
     async def _awaited(self, producer: Producer, timeout: float | None, caller: Caller) -> BatchResult:

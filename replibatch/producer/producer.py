@@ -120,7 +120,8 @@ class Producer:
         with queue_errors(settings.redis_address):
             self.catalog: Catalog = load_catalog(settings, None if self.embedded else self.redis)
         self.files = Files(settings, embedded=self.embedded, check_storage=self.check_storage)
-        self.prepare = Preparer(self.catalog, self.files)
+        metadata = settings.metadata if "metadata" in settings.model_fields_set else None
+        self.prepare = Preparer(self.catalog, self.files, metadata, local_files=settings.local_files)
         self.listener = Listener(partial(connect, self.redis_url, longest_block_seconds=30.0), self._over_channel)
         self._limits = explicit_limits(settings)
         self._token_to_check = token_given and not self.embedded

@@ -55,11 +55,14 @@ GRANTED = Key("granted", "zset", "limits", LASTING, "attempt -> claim deadline: 
 CREATING = Key("creating", "zset", "limits", LASTING, "attempt -> claimed at: POSTs sent, or about to be, unanswered")
 WINDOW = Key("window", "list", "limits", LASTING, "time:posts:refused, oldest first: answered POSTs")
 WAITERS = Key("waiters", "zset", "limits", LASTING, "attempt -> priority and arrival")
-TICKETS = Key("tickets", "hash", "limits", LASTING, "attempt -> process, fence, price, budget, order, prediction")
+TICKETS = Key(
+    "tickets", "hash", "limits", LASTING, "attempt -> process, fence, price, budget, order, prediction, model"
+)
 LIMITS = Key("limits", "hash", "limits", LASTING, "limits in force, cooldown, what was learned, counters")
 STORED_LIMITS = Key("limits:stored", "hash", "limits", LASTING, "max_concurrent, per_window, budget of `limits set`")
 PROCESSES = Key("processes", "zset", "limits", "members: a day", "process -> last heartbeat")
 REPORTS = Key("reports", "hash", "limits", "fields: with the process", "process -> JSON of its last report")
+OUTAGES = Key("outages", "hash", "limits", "fields: until it works again", "what is out -> JSON: lua/outages.lua")
 SPEND = Key("spend", "hash", "limits", LASTING, "month (UTC) -> spent; reserved -> of all slots")
 BUDGET = Key("budget:{name}", "hash", "limits", WITH_BATCH, "cap, spent, reserved: of a batch, or of several")
 WAITED = Key("waited", "hash", "limits", LASTING, "cause -> ms that attempts have waited for it")
@@ -70,9 +73,9 @@ READS = Key("reads", "list", "limits", "two minutes", "bucket:reads, oldest firs
 # The records: jobs/lua/jobs.lua
 GENERATION = Key(
     "gen:{id}", "hash", "jobs", f"single job: REPLIBATCH_KEEP_DAYS after its end; else {WITH_BATCH}",
-    "v, request, state, attempt, model, sent, prediction, created, process, fence, taker, taken, started, attempts, "
-    "booked, paid, pause, batch, index, budget, priority, catalog, link, followers; settled: state, result, fence, "
-    "batch, followers, link, asked, and request where it failed",
+    "v, request, state, attempt, model, sent, sent_at, prediction, created, process, fence, taker, taken, started, "
+    "attempts, booked, paid, pause, batch, index, budget, priority, catalog, link, followers; settled: state, "
+    "result, fence, batch, followers, link, asked, and request where it failed",
 )  # fmt: skip
 CUSTODY = Key("custody:{process}", "set", "jobs", "until empty", "generations a process answers for; - for none")
 HOLDERS = Key("holders", "set", "jobs", "members: until their custody is empty", "processes with custody")
@@ -89,6 +92,8 @@ WEBHOOKS = Key(
 WEBHOOKS_LOST = Key("webhooks:lost", "list", "jobs", LASTING, "the last 20 that were given up, JSON")
 LINKED = Key("linked", "hash", "jobs", LASTING, "an application's queue -> when a task was last sent there")
 PREDICTION = Key("prediction:{id}", "string", "jobs", "25 hours", "the attempt a prediction belongs to: claimed once")
+UNKNOWN = Key("unknown", "hash", "jobs", "fields: until settled", "generation -> JSON: a create nobody can prove")
+VERDICTS = Key("unknown:verdicts", "hash", "jobs", "fields: until acted on", "generation -> prediction, or -")
 BATCH = Key(
     "batch:{id}", "hash", "jobs", WITH_BATCH,
     "v, total, succeeded, placeholder, failed, canceled, cost, max_concurrent, held, let_go_at, canceled_at, budget, "
@@ -116,6 +121,7 @@ UPLOAD = Key("upload:{name}", "string", "execution", "23 hours", "the address of
 UPLOAD_LOCK = Key("upload:{name}:lock", "string", "execution", "1 minute", "held by who uploads it")
 DATA_URIS = Key("data-uris:{model}", "string", "execution", "30 days", "1: files go to the model as data URIs")
 PUBLISHED = Key("models", "hash", "catalog", LASTING, "model -> JSON of the inputs, outputs and price it publishes")
+ECHOES = Key("echoes", "hash", "execution", "90 days", "model -> JSON: how its rows show requests")
 REMOVING = Key("inputs:removing", "string", "execution", "1 hour", "the process that removed unused reference images")
 
 # Runs of the command line

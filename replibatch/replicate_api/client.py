@@ -21,12 +21,24 @@ from replicate import client as replicate
 
 from replibatch.errors import NotCreated
 from replibatch.http_connections import Connections
-from replibatch.replicate_api.errors import Refusal
+from replibatch.replicate_api.answers import Answer
 
 IDLE_SECONDS = 4
+MOST_BODY_BYTES = 64 * 1024 * 1024  # a page of 100 rows is 3 MB; some models answer with the file itself
+LONGEST_BODY_SECONDS = 60.0
+BODY_SECONDS = "body_seconds"  # an extension of a request: a shorter bound
+_OF_TRANSPORT = ("content-encoding", "content-length", "transfer-encoding")  # of the body as it was sent
 
 # Close hard: bytes that are unsent when a socket is closed are never sent later.
 _LINGER_ZERO = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class Refusal(Exception):
+    """An answer that is not 2xx, whole; raised below the replicate client, whose own error loses the headers."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__(f"HTTP {answer.status}")
 
 
 class Client:
@@ -46,7 +58,7 @@ class Client:
         # The package makes its httpx client at first use; threads that share it would race.
         self._http: httpx.Client = self._client._client
 
-    def request(self, method: str, path: str, **content: Any) -> httpx.Response:
+    def request(self, method: str, path: str, **content: Any) -> Answer:
         """Send one request.
 
         Args:
@@ -54,11 +66,15 @@ class Client:
             path: below the base URL.
             content: `json`, `files`, `headers`, `extensions` of httpx.
 
+        Returns:
+            The answer, read to its end, where its status is 2xx.
+
         Raises:
-            Refusal: the answer has a status of 400 or more.
-            httpx.HTTPError: no answer came.
+            Refusal: any other answer.
+            httpx.HTTPError: no answer came, or it was too large or too slow.
         """
-        return self._client._request(method, path, **content)
+        response = self._client._request(method, path, **content)
+        return Answer(response.status_code, response.headers, response.content, str(response.url))
 
     def now(self) -> datetime:
         """The server's time, never later than it is there; this machine's before its first answer."""
@@ -74,7 +90,7 @@ class Client:
 
 
 class _Transport(httpx.BaseTransport):
-    """Raises refusals whole, below the replicate client and its retry loop, and reads the server's clock.
+    """Reads answers within bounds, and raises refusals below the replicate client and its retry loop.
 
     Attributes:
         heard: the server's time in its latest answer, and when that came on the monotonic clock.
@@ -86,16 +102,37 @@ class _Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         response = self._inner.handle_request(request)
-        if response.status_code >= 400:
-            response.read()
-            raise Refusal(response)
+        content = _read(response, request)
         with suppress(TypeError, ValueError):  # `Date` is whole seconds, rounded down
             date = parsedate_to_datetime(response.headers.get("date") or "")
             self.heard = date.astimezone(UTC), time.monotonic()
-        return response
+        if not 200 <= response.status_code < 300:
+            raise Refusal(Answer(response.status_code, response.headers, content, str(request.url)))
+        headers = {name: value for name, value in response.headers.items() if name not in _OF_TRANSPORT}
+        return httpx.Response(response.status_code, headers=headers, content=content)
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _read(response: httpx.Response, request: httpx.Request) -> bytes:
+    """The whole body, decompressed, within its bounds; a server can send for ever, a byte at a time."""
+    seconds = request.extensions.get(BODY_SECONDS, LONGEST_BODY_SECONDS)
+    ends = time.monotonic() + seconds
+    chunks, size = [], 0
+    try:
+        for chunk in response.iter_bytes():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MOST_BODY_BYTES:
+                raise httpx.ReadError(f"more than {MOST_BODY_BYTES:,} bytes", request=request)
+            if time.monotonic() > ends:
+                raise httpx.ReadTimeout(f"the body not at its end after {seconds:g} s", request=request)
+    except httpx.DecodingError as error:
+        raise httpx.ReadError(f"it cannot be decompressed: {error}", request=request) from error
+    finally:
+        response.close()
+    return b"".join(chunks)
 
 
 def check_before_sending(may_send: Callable[[], bool]) -> Callable[[str, Any], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,13 +18,24 @@ from replibatch.errors import (
     Sensitive,
 )
 
+EARLIEST, LATEST = 2015, 2200  # years of what can be a time
 OVER = frozenset({"succeeded", "failed", "canceled", "aborted"})
 
-# Replicate's own words for failed predictions: E003 high demand, E004 unavailable, PA interrupted,
-# E9828 director fault, E1001 out of memory, E6716 start time-out.
-_SENSITIVE = re.compile(r"E005|flagged as sensitive|\bNSFW\b", re.IGNORECASE)
-_PASSING = re.compile(r"E003|E004|code: PA|E9828|E1001|E6716|please retry|high demand|unavailable", re.IGNORECASE)
-_TIMED_OUT = re.compile(r"timed? ?out", re.IGNORECASE)
+# Words of failed predictions. Moderation, of Replicate's (E005) and of the models it passes on to others.
+_SENSITIVE = re.compile(
+    r"\(E005\)|\bE005\b|flagged as sensitive|\bNSFW\b|moderation|\bmoderated\b|safety (system|filter|checker|policy)"
+    r"|content (policy|filter|flagged|safety)|(prohibited|blocked|unsafe) content|violat\w* (our|the|content|usage)",
+    re.IGNORECASE,
+)
+# E003 high demand, E004 unavailable, PA interrupted, E9828 director fault, E1001 out of memory, E6716 start time-out.
+_PASSING = re.compile(
+    r"\bE003\b|\bE004\b|code: PA\b|\bE9828\b|\bE1001\b|\bE6716\b|please retry|high demand"
+    r"|(service|server|model)( is)?( currently| temporarily)? unavailable|temporarily unavailable",
+    re.IGNORECASE,
+)
+_TIMED_OUT = re.compile(
+    r"\btimed out\b|\btime[- ]?out (after|of|reached|exceeded)|(request|prediction) timeout", re.IGNORECASE
+)
 
 
 ERASED = (
@@ -44,12 +56,13 @@ class Prediction:
     Attributes:
         id: Replicate's id.
         status: `starting`, `processing`, `succeeded`, `failed`, `canceled` or `aborted`.
-        model: `owner/name`; empty where the API leaves it out.
-        input: as the API echoes it; empty once erased.
+        model: `owner/name` as the row shows it; empty where it shows none.
+        version: as the row shows it; empty where it shows none.
+        input: as the row shows it; None where it shows none, or once it is erased.
         output: JSON; null until there is one, and once erased.
         error: the model's words, for a failure.
         source: `api` or `web`.
-        created_at: None where the API leaves it out, as is `completed_at`.
+        created_at: None where the row shows none that can be read, as is `completed_at`.
         completed_at: None as long as it is not over, too.
         metrics: what Replicate has measured, as it tells it.
         data_removed: whether Replicate has erased input and output.
@@ -58,7 +71,8 @@ class Prediction:
     id: str
     status: str
     model: str = ""
-    input: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+    input: dict[str, Any] | None = None
     output: Any = None
     error: str | None = None
     source: str = "api"
@@ -68,20 +82,31 @@ class Prediction:
     metrics: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Read an answer of the API; only `id` and `status` must be there."""
+    def from_json(cls, row: Any) -> Self:
+        """Read a row of the API: `id` and `status` must be there, everything else may be odd or missing.
+
+        Raises:
+            ValueError: it is no prediction.
+        """
+        if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not row["id"]:
+            raise ValueError("no prediction's row")
+        if not isinstance(row.get("status"), str) or not row["status"]:
+            raise ValueError(f"the prediction {row['id'][:60]} has no status")
+        inputs, removed = row.get("input"), row.get("data_removed") is True
+        error, metrics = row.get("error"), row.get("metrics")
         return cls(
-            id=data["id"],
-            status=data["status"],
-            model=data.get("model") or "",
-            input=data.get("input") or {},
-            output=data.get("output"),
-            error=None if data.get("error") is None else str(data["error"]),
-            source=data.get("source") or "api",
-            created_at=_time(data.get("created_at")),
-            completed_at=_time(data.get("completed_at")),
-            data_removed=bool(data.get("data_removed")),
-            metrics=metrics if isinstance(metrics := data.get("metrics"), dict) else {},
+            id=row["id"],
+            status=row["status"].lower(),
+            model=_text(row.get("model")),
+            version=_text(row.get("version")),
+            input=inputs if isinstance(inputs, dict) and not removed else None,
+            output=row.get("output"),
+            error=error if isinstance(error, str) or error is None else json.dumps(error, default=str)[:2000],
+            source=_text(row.get("source")) or "api",
+            created_at=_time(row.get("created_at")),
+            completed_at=_time(row.get("completed_at")),
+            data_removed=removed,
+            metrics=metrics if isinstance(metrics, dict) else {},
         )
 
     @classmethod
@@ -125,9 +150,16 @@ class Prediction:
         return PredictionFailed(words)
 
 
-def _time(text: str | None) -> datetime | None:
-    """A time of the API; one that names no zone is UTC."""
-    if not text:
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _time(text: Any) -> datetime | None:
+    """A time of the API, to the microsecond; one that names no zone is UTC. None for what is no time of this age."""
+    if not isinstance(text, str):
         return None
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    try:
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)) if EARLIEST <= time.year <= LATEST else None
+    except (ValueError, OverflowError):
+        return None

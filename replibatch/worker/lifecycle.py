@@ -20,10 +20,12 @@ from replibatch.execution.cleanup import Cleanup
 from replibatch.execution.context import WorkerContext
 from replibatch.execution.takeover import Takeover
 from replibatch.execution.webhooks import WebhookDelivery
+from replibatch.foreign_text import visible
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.health import Health, check_server, unreachable
 from replibatch.storage.shared import mark, refuse_another
 from replibatch.worker.app import app, is_embedded, redis_url, report, settings
+from replibatch.worker.script_loader import ScriptLoader
 
 HAND_OVER_SECONDS = 2.0  # so long a worker that leaves waits for a Redis that is away …
 CUT_OFF_SECONDS = 1.0  # … and so much longer for a create or a download in progress
@@ -41,6 +43,7 @@ class _Open:
     takeover: Takeover | None = None
     cleanup: Cleanup | None = None
     webhooks: WebhookDelivery | None = None
+    scripts: ScriptLoader | None = None
     exit_code: int = EX_OK
 
 
@@ -65,7 +68,7 @@ def open_worker() -> None:
         if not is_embedded:
             _share_storage(opened)
     except ReplibatchError as error:
-        sys.stderr.write(f"replibatch: {error}\n")
+        sys.stderr.write(f"replibatch: {visible(str(error))}\n")
         sys.exit(EX_USAGE if isinstance(error, SettingsError) else EX_FAILURE)
     if is_accepted:
         opened.credentials.lift_stop()
@@ -80,6 +83,9 @@ def open_worker() -> None:
     _Open.cleanup.start()
     _Open.webhooks = WebhookDelivery(opened.jobs, settings)
     _Open.webhooks.start()
+    if not is_embedded:
+        _Open.scripts = ScriptLoader(opened.redis)
+        _Open.scripts.start()
 
 
 def drain() -> None:
@@ -106,6 +112,8 @@ def close_worker() -> None:
         _Open.cleanup.stop()
         if _Open.webhooks:
             _Open.webhooks.stop()
+        if _Open.scripts:
+            _Open.scripts.stop()
         _Open.takeover.stop()
         _Open.context.stop()
         _Open.context = None

@@ -11,6 +11,7 @@ from tests.histories.state import SHARED, State
 
 LEASE, WINDOW, TIMEOUT = 5.0, 10.0, 5.0
 SLOT_SECONDS = POST_SECONDS + TIMEOUT + SLOT_MARGIN_SECONDS
+PROBE_SECONDS = 60.0
 FIRST_COOLDOWN = 1.0  # at least, where a 429 names no wait
 
 
@@ -46,6 +47,16 @@ class Seen:
 
 
 @dataclass
+class Out:
+    """An outage, as the histories know it: when its next probe may begin, and the probe."""
+
+    probe_at: float
+    pause: float
+    probe: str = ""
+    until: float = 0.0
+
+
+@dataclass
 class Books:
     """What happened.
 
@@ -53,6 +64,7 @@ class Books:
         now: the latest time Redis' clock has shown.
         configured: the default limits; `stored` the operator's; `reports` what each process was given.
         stopped: why nothing is granted; empty where it is.
+        outages: what is out, by name.
         limits: those in force: as of the last heartbeat of anybody.
         beats: when each process was last heard of.
         answers: when each POST was answered, with its prediction; refused ones have none.
@@ -73,6 +85,7 @@ class Books:
     cooldown_until: float = 0.0
     gentle: int | None = None
     stopped: str = ""
+    outages: dict[str, Out] = field(default_factory=dict)
     settled: int = 0
     shared_settled: int = 0
 
@@ -121,18 +134,46 @@ class Books:
         self.cooldown_until = max(self.cooldown_until, self.now + (retry_after or FIRST_COOLDOWN))
         self.gentle = 1
 
+    def needs(self, seen: Seen) -> list[Out]:
+        """What it needs and is out."""
+        names = ("api", "storage", f"model:{seen.ticket.model}")
+        return [self.outages[name] for name in names if name in self.outages]
+
+    def is_held(self, seen: Seen) -> bool:
+        """Whether it needs what is out, and must not be its next probe yet."""
+        attempt = seen.ticket.attempt_key
+        return any(out.probe != attempt and (self.now < out.probe_at or self.probes(out)) for out in self.needs(seen))
+
+    def probes(self, out: Out) -> bool:
+        """Whether an outage's probe is under way."""
+        probe = self.attempts.get(out.probe)
+        return bool(probe and probe.state != "waiting" and self.now < out.until)
+
+    def failed(self, name: str, pause: float) -> None:
+        out = self.outages.setdefault(name, Out(self.now, pause))
+        if not self.probes(out):
+            if self.now >= out.probe_at:
+                out.probe_at = self.now + pause
+            out.probe = ""
+
     def granted(self, attempt: str) -> None:
         """A hand-off, or a grant to the caller itself: every limit must allow it, and its turn must have come."""
         seen = self.attempts[attempt]
         assert not self.silent(seen.process), "nothing is granted to who may be dead"
         assert not self.stopped and self.now >= self.cooldown_until, "nothing is granted in a stop or a cooldown"
+        assert not self.is_held(seen), "nothing that needs what is out is granted, but one probe"
         for rival in self.attempts.values():
             if (
                 rival.state == "waiting"
                 and not self.silent(rival.process)
+                and not self.is_held(rival)
                 and not (seen.place_lost or rival.place_lost)
             ):
                 assert seen.turn <= rival.turn, "first come, first served"
+        for name, out in self.outages.items():
+            if out in self.needs(seen):
+                out.probe = attempt
+                out.until = self.now + (SLOT_SECONDS if name.startswith("model:") else PROBE_SECONDS)
         seen.state, seen.granted_at = "granted", self.now
         states = [seen.state for seen in self.attempts.values()]
         open_posts = states.count("granted") + states.count("claimed")
@@ -190,7 +231,9 @@ class Books:
             and open_posts + int(state.limits.get("posts", 0)) < self.limits["per_window"]
             and open_posts < int(state.limits.get("ramp", open_posts + 1))
         )
-        assert not free or all(self.silent(self.attempts[a].process) for a in self.having("waiting")), "an idle slot"
+        assert not free or all(
+            self.silent(self.attempts[a].process) or self.is_held(self.attempts[a]) for a in self.having("waiting")
+        ), "an idle slot"
 
     def agree_with(self, state: State, processes: list[str]) -> None:
         """Books and Redis tell the same, but for the waiters a dead process left in an older copy."""

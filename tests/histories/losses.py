@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from redis import Redis
 
 from replibatch.limits.limiter import CLAIM_SECONDS
 from replibatch.limits.tickets import Row, Standing
-from tests.histories.books import SLOT_SECONDS, WINDOW, Seen
+from tests.histories.books import SLOT_SECONDS, WINDOW, Out, Seen
 from tests.histories.machine import Machine
 from tests.histories.state import State
 
@@ -26,6 +27,7 @@ class Copy:
     reports: dict[str, dict[str, int]]
     shared_cap: int | None
     shared_settled: int
+    outages: dict[str, Out]
 
 
 class LossyMachine(Machine):
@@ -38,7 +40,14 @@ class LossyMachine(Machine):
     def the_replica_falls_behind(self) -> None:
         keys = {key: self.raw.dump(key) for key in self.raw.scan_iter()}
         books = self.books
-        self.copy = Copy(keys, dict(books.beats), dict(books.reports), books.shared_cap, books.shared_settled)
+        self.copy = Copy(
+            keys,
+            dict(books.beats),
+            dict(books.reports),
+            books.shared_cap,
+            books.shared_settled,
+            deepcopy(books.outages),
+        )
 
     @rule(lags=st.booleans())
     def the_server_restarts(self, lags: bool) -> None:
@@ -54,6 +63,7 @@ class LossyMachine(Machine):
         self.everybody_beats()
         self.redis.flushdb()
         self.books.shared_cap, self.books.shared_settled = None, 0  # with the batch it is of
+        self.books.outages = {}
         self.come_back(dead, listed, {}, {}, lags=lags)
 
     @precondition(lambda self: self.copy)
@@ -67,6 +77,7 @@ class LossyMachine(Machine):
             self.raw.restore(key, 0, value)
         self.redis.hset(self.limiter.prefix + "limits", "epoch", "run of another server")
         self.books.shared_cap, self.books.shared_settled = self.copy.shared_cap, self.copy.shared_settled
+        self.books.outages = deepcopy(self.copy.outages)
         self.come_back(dead, listed, self.copy.beats, self.copy.reports)
 
     def come_back(

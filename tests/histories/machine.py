@@ -7,6 +7,7 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from replibatch.errors import Stop
 from replibatch.limits.limiter import CLAIM_SECONDS
+from replibatch.limits.outages import Fault
 from replibatch.limits.tickets import Standing, Ticket
 from replibatch.money import to_micro, to_usd
 from replibatch.redisdb.scripts import run_together
@@ -26,12 +27,18 @@ class Machine(World):
         for who in crowd:
             self.acquire(who, 1, 3, SHARED)
 
-    @rule(who=WHO, price=st.integers(0, 5), priority=st.sampled_from([0, 3, 6]), shared=st.sampled_from(["", SHARED]))
-    def acquire(self, who: int, price: int, priority: int, shared: str) -> None:
+    @rule(
+        who=WHO,
+        price=st.integers(0, 5),
+        priority=st.sampled_from([0, 3, 6]),
+        shared=st.sampled_from(["", SHARED]),
+        model=st.sampled_from(["", "m"]),
+    )
+    def acquire(self, who: int, price: int, priority: int, shared: str, model: str = "") -> None:
         process = self.processes[who]
         if self.books.silent(process):
             self.beat(who)
-        ticket = Ticket(f"g{next(self.ids)}:1", 1, to_usd(price), shared, priority)
+        ticket = Ticket(f"g{next(self.ids)}:1", 1, to_usd(price), shared, priority, model)
         affordable = self.books.affords(ticket)
 
         def effect(answer: tuple[Standing, float | None]) -> None:
@@ -68,7 +75,8 @@ class Machine(World):
             del self.books.attempts[attempt]
         else:
             lapsed = self.books.now >= seen.granted_at + CLAIM_SECONDS
-            assert lapsed or self.books.now < self.books.cooldown_until, f"a hand-off is claimed, not {standing}"
+            may_wait = lapsed or self.books.now < self.books.cooldown_until or self.books.needs(seen)
+            assert may_wait, f"a hand-off is claimed, not {standing}"
             seen.state = "waiting"
 
     @precondition(lambda self: self.books.having("claimed"))
@@ -82,6 +90,7 @@ class Machine(World):
         def effect() -> None:
             seen.state = "created"
             self.books.answered(seen.prediction)
+            self.books.outages.pop("api", None)
             self.books.attempts.pop(f"prediction:{seen.prediction}", None)  # it was listed before its answer came
 
         self.step(lambda: self.gate_of(attempt).created_step(seen.ticket, seen.prediction), effect)
@@ -111,6 +120,7 @@ class Machine(World):
 
         def effect() -> None:
             self.books.throttled(retry_after)
+            self.books.outages.pop("api", None)
             seen.state = "waiting"
 
         self.step(lambda: self.gates[seen.process].throttled_step(seen.ticket, retry_after), effect)
@@ -126,9 +136,15 @@ class Machine(World):
 
         def effect() -> None:
             self.books.settle(seen, cost)
+            out = self.books.outages.get(f"model:{seen.ticket.model}")
+            if not failed:
+                self.books.outages.pop(f"model:{seen.ticket.model}", None)
+            elif out and out.probe == attempt:
+                out.probe_at = max(out.probe_at, self.books.now + 0.5)
             del self.books.attempts[attempt]
 
-        self.step(lambda: self.gates[seen.process].released_step(seen.ticket, to_usd(cost)), effect)
+        limiter = self.gates[seen.process]
+        self.step(lambda: limiter.released_step(seen.ticket, to_usd(cost), succeeded=not failed), effect)
 
     @precondition(lambda self: self.books.having("waiting"))
     @rule(data=st.data())
@@ -164,6 +180,35 @@ class Machine(World):
             if attempt in self.books.having("granted"):
                 self.claim(attempt)
 
+    # -- what hits everybody -------------------------------------------------------------------------------------
+
+    @rule(name=st.sampled_from(["api", "storage", "model:m"]), pause=st.sampled_from([0.5, 4.0]))
+    def report_fault(self, name: str, pause: float) -> None:
+        fault = Fault(name, "refused", "no", pause_seconds=pause)
+        self.call_once(lambda: self.limiter.report_fault(fault), lambda: self.books.failed(name, pause))
+
+    @precondition(lambda self: self.books.having("claimed"))
+    @rule(data=st.data(), pause=st.sampled_from([0.5, 4.0]))
+    def hold_one(self, data: st.DataObject, pause: float) -> None:
+        self.hold(self.pick(data, "claimed"), pause)
+
+    def hold(self, attempt: str, pause: float = 0.5) -> None:
+        """Its create met what is out: it waits again, at its place."""
+        seen = self.books.attempts[attempt]
+        fault = Fault("api", "refused", "no", pause_seconds=pause)
+
+        def effect() -> None:
+            self.books.answered()
+            seen.state = "waiting"
+            self.books.failed("api", pause)
+
+        self.step(lambda: self.gates[seen.process].held_step(seen.ticket, fault), effect)
+
+    @precondition(lambda self: self.books.outages)
+    @rule(name=st.sampled_from(["api", "storage", "model:m"]))
+    def report_success(self, name: str) -> None:
+        self.call(lambda: self.limiter.report_success(name), lambda _: self.books.outages.pop(name, None))
+
     # -- custody moves ------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.books.attempts)
@@ -181,7 +226,7 @@ class Machine(World):
             self.beat(heir)
         if attempt not in self.books.attempts:
             return
-        seen.ticket = Ticket(attempt, stale.fence + 1, stale.price_usd, stale.budget, stale.priority)
+        seen.ticket = Ticket(attempt, stale.fence + 1, stale.price_usd, stale.budget, stale.priority, stale.model)
         seen.process = process
         if how == "adopt" or seen.state == "created":
             prediction = seen.prediction if seen.state == "created" else None
@@ -244,6 +289,7 @@ class Machine(World):
         assert status.creating == len(self.state.creating) + len(self.state.granted)
         assert to_micro(status.spent_usd) + to_micro(status.reserved_usd) == self.books.taken()
         assert (str(status.stop) if status.stop else "") == self.books.stopped
+        assert {outage.name for outage in status.outages} == self.books.outages.keys()
 
     def teardown(self) -> None:
         if hasattr(self, "state"):
@@ -256,6 +302,8 @@ class Machine(World):
         self.limiter.set_budget(SHARED, 1.0)
         self.everybody_beats()
         self.stop_or_resume(lift=True)
+        for name in list(self.books.outages):
+            self.report_success(name)
         for _ in range(100 * (len(self.books.attempts) + 3)):
             for attempt in self.books.having("granted"):
                 self.claim(attempt)

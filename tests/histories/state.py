@@ -50,8 +50,8 @@ class State:
 
     def ticket_of(self, attempt: str) -> tuple[Ticket, str]:
         """The attempt's ticket, and its process."""
-        process, fence, price, shared, order, _ = self.tickets[attempt].split("\t")
-        return Ticket(attempt, int(fence), to_usd(int(price)), shared, int(order) // 2**42), process
+        process, fence, price, shared, order, _, model = self.tickets[attempt].split("\t")
+        return Ticket(attempt, int(fence), to_usd(int(price)), shared, int(order) // 2**42, model), process
 
     def price_of(self, attempt: str) -> int:
         return to_micro(self.ticket_of(attempt)[0].price_usd)

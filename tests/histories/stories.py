@@ -306,7 +306,90 @@ def what_was_claimed_in_an_older_copy_is_claimed_again_by_now(machine: LossyMach
     machine.everybody_beats()
 
 
+def one_probe_at_a_time_while_the_api_is_out(machine: LossyMachine) -> None:
+    machine.begin(configured={"max_concurrent": 4, "per_window": 6}, budget=None, cap=None)
+    for _ in range(3):
+        machine.acquire(0, 1, 3, "")
+    for attempt in ("g1:1", "g2:1", "g3:1"):
+        machine.hold(attempt, 0.5)
+    assert not machine.books.having("claimed") + machine.books.having("granted")
+    for again in (True, False):
+        machine.wait(0.3, False)
+        machine.wait(0.3, False)
+        under_way = machine.books.having("claimed") + machine.books.having("granted")
+        assert under_way == ["g1:1"]
+        for attempt in machine.books.having("granted"):
+            machine.claim(attempt)
+        if again:
+            machine.hold("g1:1", 0.5)
+    machine.created("g1:1")
+    assert not machine.books.outages
+
+
+def a_probe_without_an_outcome_is_given_up(machine: LossyMachine) -> None:
+    machine.begin(configured={"max_concurrent": 4, "per_window": 6}, budget=None, cap=None)
+    machine.report_fault("storage", 0.5)
+    machine.acquire(0, 1, 3, "")
+    machine.acquire(1, 1, 3, "")
+    for _ in range(40):
+        machine.wait(2.0, True)
+        machine.everybody_beats()
+        for attempt in machine.books.having("granted"):
+            machine.claim(attempt)
+    assert machine.books.having("claimed") == ["g1:1", "g2:1"]
+
+
+def a_model_that_is_out_stalls_no_other(machine: LossyMachine) -> None:
+    machine.begin(configured={"max_concurrent": 2, "per_window": 6}, budget=None, cap=None)
+    machine.report_fault("model:m", 4.0)
+    machine.acquire(0, 1, 3, "", "m")
+    machine.acquire(0, 1, 3, "", "")
+    assert machine.books.having("claimed") == ["g2:1"]
+    machine.wait(4.5, True)
+    machine.everybody_beats()
+    for attempt in machine.books.having("granted"):
+        machine.claim(attempt)
+    machine.acquire(0, 1, 3, "", "m")
+    machine.created("g1:1")
+    machine.release("g1:1", failed=True)
+    assert machine.books.having("waiting") == ["g3:1"], "the failure is reported before the next probe"
+    machine.report_fault("model:m", 0.5)
+    machine.wait(1.0, False)
+    for attempt in machine.books.having("granted"):
+        machine.claim(attempt)
+    machine.created("g3:1")
+    machine.release("g3:1")
+    assert not machine.books.outages
+
+
+def an_outage_comes_between_a_hand_off_and_its_claim(machine: LossyMachine) -> None:
+    machine.begin(configured=FEW, budget=None, cap=None)
+    machine.acquire(0, 0, 3, "")
+    machine.acquire(1, 0, 3, "")
+    machine.created("g1:1")
+    machine.release("g1:1")
+    machine.report_fault("storage", 4.0)
+    machine.claim("g2:1")
+    assert machine.books.having("waiting") == ["g2:1"]
+
+
+def a_429_ends_the_outage_of_the_api(machine: LossyMachine) -> None:
+    machine.begin(configured=FEW, budget=None, cap=None)
+    machine.acquire(0, 0, 3, "")
+    machine.hold("g1:1", 0.5)
+    machine.wait(1.0, False)
+    for attempt in machine.books.having("granted"):
+        machine.claim(attempt)
+    machine.throttled("g1:1", 0.5)
+    assert not machine.books.outages
+
+
 STORIES: tuple[Story, ...] = (
+    one_probe_at_a_time_while_the_api_is_out,
+    a_probe_without_an_outcome_is_given_up,
+    a_model_that_is_out_stalls_no_other,
+    an_outage_comes_between_a_hand_off_and_its_claim,
+    a_429_ends_the_outage_of_the_api,
     the_next_in_line_is_served_while_the_first_is_silent,
     what_nobody_claims_goes_to_the_next,
     who_left_is_handed_nothing,

@@ -6,11 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from replibatch.errors import (
-    AttemptFailure,
-    OutputErased,
-    Throttled,
-)
+from replibatch.errors import ApiUnreachable, AttemptFailure, NotThere, Throttled
+from replibatch.replicate_api import client
+from replibatch.sandbox.odd_rows import ODD_ROWS
 from tests.support.account import Reads, account, create, ended, inputs, write
 from tests.support.catalogue import FLUX, QWEN
 from tests.support.odd_server import OddServer, answer
@@ -83,18 +81,37 @@ class TestReads:
             b"/under/v1/predictions?cursor=x",
         ]
 
-    def test_one_that_replicate_does_not_know_is_gone_once_it_must_be_over(self, api):
-        with pytest.raises(AttemptFailure, match="404"):
-            api.cancel("unknown")
-        gone = api.cancel("unknown", overdue=True)
-        assert gone.is_over and gone.charged(0.5) == 0.5 and isinstance(gone.failure(), OutputErased)
+    def test_a_cancel_that_is_not_known_says_nothing_and_a_read_does(self, api):
+        assert api.cancel("unknown") is None
+        with pytest.raises(NotThere):
+            api.get("unknown")
 
-    def test_what_a_gateway_says_of_it_tells_nothing(self):
+    def test_a_gateways_words_say_nothing_of_it(self):
         with OddServer(answer(404, "<html>not found</html>")) as server, account(server.url) as api:
-            with pytest.raises(AttemptFailure, match="404"):
-                api.cancel("a", overdue=True)
-            with pytest.raises(AttemptFailure, match="404"):
-                api.has_file(f"{server.url}/v1/files/a")
+            file = f"{server.url}/v1/files/a"
+            for call in (lambda: api.cancel("a"), lambda: api.get("a"), lambda: api.has_file(file)):
+                with pytest.raises(ApiUnreachable, match="404"):
+                    call()
+
+    @pytest.mark.parametrize("kind", ODD_ROWS)
+    def test_a_row_that_cannot_be_read_harms_no_other(self, kind):
+        row = {"id": "odd", "status": "succeeded", "created_at": "2026-11-20T12:00:00Z", "output": "x"}
+        odd = ODD_ROWS[kind](row)
+        good = '{"id": "%s", "status": "succeeded", "created_at": "2026-11-20T12:00:00.123456789Z", "output": "]}"}'
+        page = f'{{"next": null, "results": [{good % "a"}, {odd}, {good % "b"}], "previous": null}}'
+        with OddServer(answer(200, page)) as server, account(server.url) as api:
+            (rows,) = api.newest()
+        assert [row.id for row in rows if row.id != "odd"] == ["a", "b"]
+        assert all(row.output == "]}" for row in rows if row.id != "odd")
+
+    def test_a_body_without_an_end_is_not_read_for_ever(self, monkeypatch):
+        monkeypatch.setattr(client, "MOST_BODY_BYTES", 1000)
+        with (
+            OddServer(answer(200, "[" * 5000)) as server,
+            account(server.url) as api,
+            pytest.raises(ApiUnreachable, match="1,000 bytes"),
+        ):
+            api.account()
 
     @pytest.mark.parametrize("marker", ["aborted", "canceled", "failed"])
     def test_every_end_is_told(self, api, marker):
@@ -110,7 +127,7 @@ class TestReads:
 
     def test_an_upload_that_is_too_large_or_refused_is_one_failure(self, sandbox, api, tmp_path):
         sandbox.settings.max_upload_bytes = 10
-        with pytest.raises(AttemptFailure, match="HTTP 413"):
+        with pytest.raises(AttemptFailure, match="less than"):
             api.upload(write(tmp_path, "a.png", b"x" * 11), "a.png")
         sandbox.settings.reads_per_minute = 0
         with pytest.raises(Throttled):

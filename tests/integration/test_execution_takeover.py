@@ -16,7 +16,8 @@ from replibatch.broker.publish import SINGLE
 from replibatch.broker.results import ResultBackend
 from replibatch.catalog import load as load_catalog
 from replibatch.execution.context import Running, WorkerContext
-from replibatch.execution.reconcile import Lost, Reconciler, fingerprint
+from replibatch.execution.echoes import fingerprint
+from replibatch.execution.reconcile import Lost, Reconciler
 from replibatch.execution.takeover import Takeover
 from replibatch.jobs import Jobs, Record
 from replibatch.limits import Limiter, Standing, Ticket
@@ -127,10 +128,10 @@ def test_a_cancel_that_replicate_is_slow_to_answer_holds_up_no_takeover(
     call.sandbox.settings.latency_seconds = 600.0
     cancel_there, asked, answer_now = context.api.cancel, threading.Event(), threading.Event()
 
-    def slow(prediction_id: str, *, overdue: bool) -> Prediction:
+    def slow(prediction_id: str) -> Prediction | None:
         asked.set()
         assert answer_now.wait(2 * SECONDS)
-        return cancel_there(prediction_id, overdue=overdue)
+        return cancel_there(prediction_id)
 
     monkeypatch.setattr(context.api, "cancel", slow)
     leave_behind("canceled", prediction=call.create("a fox")["id"])

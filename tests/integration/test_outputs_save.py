@@ -90,7 +90,7 @@ def test_a_still_of_another_format_becomes_what_its_name_says(
     [
         (MP4, "fox.jpg", "MP4"),
         (image("PNG"), "clip.mp4", "PNG"),
-        (b"<svg></svg>", "fox.png", "of an unknown format"),
+        (b"<svg></svg>", "fox.png", "SVG"),
         (image("PNG"), "fox.heic", "PNG"),
     ],
 )

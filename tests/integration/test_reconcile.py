@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import fakeredis
 import pytest
 
 from replibatch.errors import MaybeCreated
-from replibatch.execution.reconcile import Lost, Reconciler, fingerprint
+from replibatch.execution.echoes import Echoes, Sent, fingerprint
+from replibatch.execution.reconcile import Lost, Reconciler
 from replibatch.jobs import Record
+from replibatch.jobs.unknown import UnknownCreates
 from replibatch.limits import Ticket
 from replibatch.replicate_api import ReplicateAPI
 from replibatch.sandbox import clock
+from replibatch.sandbox.echoes import ECHOES
 from tests.support.account import account, create, inputs
 from tests.support.catalogue import FLUX, QWEN
 from tests.support.jobs import lost_record
@@ -36,6 +40,7 @@ class Claims:
         self.absent: list[str] = []
         self.fenced: list[Record | str] = []
         self.canceling: set[str] = set()
+        self.elsewhere = 0
         self._lock = threading.Lock()
 
     def claim(self, record: Record, ticket: Ticket, prediction_id: str) -> str:
@@ -45,11 +50,19 @@ class Claims:
             owner = self.owners.setdefault(prediction_id, ticket.attempt_key)
             return "ok" if owner == ticket.attempt_key else "twin"
 
+    def claimed(self, predictions: Sequence[str]) -> set[str]:
+        return set(predictions) & self.owners.keys()
+
     def to_cancel(self) -> set[str]:
         return self.canceling
 
+    def unanswered_elsewhere(self, own: set[str], older_than_seconds: float) -> int:
+        return self.elsewhere
+
     def lost(self, key: str, sent: dict[str, Any], model: str = FLUX, *, sent_at: float | None = None) -> Lost:
-        return Lost(lost_record(key, model, sent_at), Ticket(f"{key}:1", 1, 0.0), fingerprint(model, sent))
+        at = time.monotonic() if sent_at is None else sent_at
+        create = Sent(model, sent, fingerprint(model, sent))
+        return Lost(lost_record(key, model, at), Ticket(f"{key}:1", 1, 0.0), create, at)
 
     def look_for(self, reconciler: Reconciler, lost: Lost) -> None:
         def settled() -> None:
@@ -75,10 +88,12 @@ def claims() -> Claims:
 
 @contextmanager
 def running(api: ReplicateAPI, claims: Claims, settle_seconds: float = SETTLE_SECONDS) -> Iterator[Reconciler]:
-    reconciler = Reconciler(api, claims.claim, claims.to_cancel, settle_seconds)
-    reconciler.start()
-    yield reconciler
-    reconciler.stop()
+    with fakeredis.FakeRedis(decode_responses=True) as redis:
+        claims.unknown = UnknownCreates(redis, "rb:test:")
+        reconciler = Reconciler(api, claims, Echoes(redis, "rb:test:"), claims.unknown, settle_seconds)
+        reconciler.start()
+        yield reconciler
+        reconciler.stop()
 
 
 @pytest.fixture
@@ -141,10 +156,10 @@ class TestFound:
         assert list(claims.found) == ["good"]
         assert claims.absent == ["fenced"]
 
-    def test_another_model_or_another_input_is_another(self, sandbox, api, reconciler, claims):
-        create(api, QWEN, inputs("a fox"), 600)
+    def test_another_prompt_or_another_seed_is_another(self, sandbox, api, reconciler, claims):
+        create(api, FLUX, inputs("a wolf", seed=1), 600)
         create(api, FLUX, inputs("a fox", seed=2), 600)
-        claims.look_for(reconciler, claims.lost("a", inputs("a fox")))
+        claims.look_for(reconciler, claims.lost("a", inputs("a fox", seed=1)))
         wait_for(lambda: claims.settled == 1)
         assert claims.absent == ["a"]
 
@@ -220,30 +235,114 @@ class TestAbsent:
                 wait_for(lambda fresh=fresh: fresh.settled == 1)  # type: ignore[misc]
             assert fresh.found == found
 
-    def test_not_where_it_may_be_among_rows_that_are_erased(self, sandbox, api, reconciler, claims):
+    def test_not_where_it_may_be_among_rows_that_are_erased(self, sandbox, api, claims):
         sandbox.settings.erase_after_seconds = 0.0
-        create(api, FLUX, inputs("any"), 600)
+        for _ in range(3):
+            create(api, FLUX, inputs("any"), 600)
         wait_for(lambda: sandbox.books.in_flight == 0)
-        began = time.monotonic()
-        claims.look_for(reconciler, claims.lost("same", inputs("p"), FLUX))
-        claims.look_for(reconciler, claims.lost("versioned", inputs("p"), f"{FLUX}:abc"))
-        claims.look_for(reconciler, claims.lost("other", inputs("p"), QWEN))
-        wait_for(lambda: time.monotonic() - began > 2.5 * SETTLE_SECONDS)
-        assert claims.absent == ["other"], "no other model's rows are in its way"
-        assert not claims.found
-        claims.canceling.add("canceled")
-        claims.look_for(reconciler, claims.lost("canceled", inputs("p"), FLUX))
-        wait_for(lambda: "canceled" in claims.absent)
-        assert "same" not in claims.absent
+        with running(api, claims) as reconciler:
+            claims.look_for(reconciler, claims.lost("same", inputs("p")))
+            claims.look_for(reconciler, claims.lost("versioned", inputs("p"), f"{FLUX}:abc"))
+            wait_for(lambda: {each.id for each in claims.unknown.all()} == {"same", "versioned"})
+            assert not claims.settled
+            claims.canceling.add("same")
+            wait_for(lambda: claims.absent == ["same"])
+
+
+class TestAccounting:
+    """A create that no row is equal to: by the rows that are left."""
+
+    @pytest.mark.parametrize("echo", ECHOES)
+    def test_the_one_row_that_is_left_is_its(self, sandbox, api, reconciler, claims, echo):
+        sandbox.settings.fault_rates = {echo: 1.0}
+        theirs = create(api, FLUX, inputs("a wolf", seed=1), 600)
+        claims.owners[theirs.id] = "somebody"
+        sent = inputs("  a fox [[drop-after]]", seed=7, guidance=3.0, go_fast=True)
+        lose(api, sent)
+        claims.look_for(reconciler, claims.lost("a", sent))
+        wait_for(lambda: claims.settled == 1)
+        assert list(claims.found) == ["a"] and not claims.unknown.all()
+
+    @pytest.mark.parametrize("echo", ECHOES)
+    def test_it_is_absent_where_each_row_is_anothers(self, sandbox, api, reconciler, claims, echo):
+        sandbox.settings.fault_rates = {echo: 1.0}
+        theirs = create(api, FLUX, inputs("a fox", seed=1), 600)
+        claims.owners[theirs.id] = "somebody"
+        claims.look_for(reconciler, claims.lost("a", inputs("a fox", seed=2)))
+        wait_for(lambda: claims.settled == 1)
+        assert claims.absent == ["a"]
+
+    def test_one_that_shows_its_prompt_is_taken_before_one_that_shows_nothing(self, sandbox, api, reconciler, claims):
+        sandbox.settings.fault_rates = {"echo-no-input": 1.0}
+        lose(api, inputs("a wolf [[drop-after]]"))
+        sandbox.settings.fault_rates = {"echo-alias": 1.0}
+        lose(api, inputs("a fox [[drop-after]]"))
+        sandbox.settings.fault_rates = {}
+        for name in ("wolf", "fox"):
+            claims.look_for(reconciler, claims.lost(name, inputs(f"a {name} [[drop-after]]")))
+        wait_for(lambda: claims.settled == 2)
+        found = {
+            name: sandbox.books.bill(FLUX, inputs(f"a {name} [[drop-after]]")).prediction_ids[0]
+            for name in ("wolf", "fox")
+        }
+        assert claims.found == found
+
+    def test_several_that_show_nothing_are_held_and_listed(self, sandbox, api, reconciler, claims):
+        sandbox.settings.fault_rates = {"echo-no-input": 1.0}
+        for name in ("wolf", "fox"):
+            lose(api, inputs(f"a {name} [[drop-after]]"))
+            claims.look_for(reconciler, claims.lost(name, inputs(f"a {name} [[drop-after]]")))
+        wait_for(lambda: len(claims.unknown.all()) == 2)
+        assert not claims.settled
+        held = claims.unknown.all()[0]
+        assert len(held.candidates) == 2 and held.to_settle.startswith(f"replibatch settle {held.id} --created")
+
+    def test_a_person_settles_one_and_the_other_follows(self, sandbox, api, reconciler, claims):
+        self.test_several_that_show_nothing_are_held_and_listed(sandbox, api, reconciler, claims)
+        fox = sandbox.books.bill(FLUX, inputs("a fox [[drop-after]]")).prediction_ids[0]
+        assert claims.unknown.settle("fox", fox)
+        wait_for(lambda: claims.settled == 2)
+        wolf = sandbox.books.bill(FLUX, inputs("a wolf [[drop-after]]")).prediction_ids[0]
+        assert claims.found == {"fox": fox, "wolf": wolf}
+        assert not claims.unknown.all() and not claims.unknown.verdicts()
+
+    def test_a_person_says_that_it_was_not_created(self, sandbox, api, reconciler, claims):
+        self.test_several_that_show_nothing_are_held_and_listed(sandbox, api, reconciler, claims)
+        assert claims.unknown.settle("fox", None)
+        wait_for(lambda: claims.absent == ["fox"])
+        assert not claims.unknown.settle("nobody", None)
+
+    def test_one_that_another_process_may_have_lost_is_held(self, sandbox, api, reconciler, claims):
+        sandbox.settings.fault_rates = {"echo-no-input": 1.0}
+        claims.elsewhere = 1
+        lose(api, inputs("a fox [[drop-after]]"))
+        claims.look_for(reconciler, claims.lost("a", inputs("a fox [[drop-after]]")))
+        wait_for(lambda: len(claims.unknown.all()) == 1)
+        claims.elsewhere = 0
+        wait_for(lambda: list(claims.found) == ["a"])
+
+    def test_a_server_without_a_list_proves_nothing(self, claims):
+        gone = answer(404, '{"detail": "The requested resource could not be found.", "status": 404}')
+        with OddServer(gone) as server, account(server.url) as api, running(api, claims) as reconciler:
+            claims.look_for(reconciler, claims.lost("a", inputs("p")))
+            wait_for(lambda: len(claims.unknown.all()) == 1)
+            assert not claims.settled
+
+    def test_a_server_that_ignores_the_bounds_is_not_read_to_its_beginning(self, sandbox, api, reconciler, claims):
+        sandbox.settings.drop_filter_on_pages = sandbox.settings.endless_pages = True
+        sandbox.settings.list_page_rows = 5
+        for number in range(12):
+            claims.owners[create(api, QWEN, inputs(f"p{number}"), 600).id] = "somebody"
+        claims.look_for(reconciler, claims.lost("a", inputs("a fox")))
+        wait_for(lambda: claims.settled == 1)
+        assert claims.absent == ["a"] and sandbox.books.reads_by_kind["list"] < 40
 
 
 class TestThread:
     def test_it_stops_at_once_and_leaves_what_is_unsettled(self, api, claims):
-        reconciler = Reconciler(api, claims.claim, claims.to_cancel, 3600)
-        reconciler.start()
-        claims.look_for(reconciler, claims.lost("a", inputs("p")))
-        began = time.monotonic()
-        reconciler.stop()
+        with running(api, claims, 3600) as reconciler:
+            claims.look_for(reconciler, claims.lost("a", inputs("p")))
+            began = time.monotonic()
         assert time.monotonic() - began < 5
         assert not claims.settled
 

@@ -214,15 +214,17 @@ def test_a_claim_refused_in_a_cooldown_keeps_its_place(redis_url: str) -> None:
         assert there.claim([third])[0] == [Standing.WAITING]
         now += 1.1
         served = []
-        for _ in range(3):
+        while len(served) < 3:
             here.heartbeat({}), there.heartbeat({})
-            (handed,) = [(limiter, attempt) for limiter in (here, there) for attempt in limiter.heartbeat({}).handed]
-            limiter, attempt = handed  # one at a time, after a cooldown
-            served.append(attempt)
-            ticket = next(ticket for ticket in (second, third, fourth) if ticket.attempt_key == attempt)
-            assert limiter.claim([ticket])[0] == [Standing.CLAIMED]
-            run_together(redis, limiter.created_step(ticket, attempt))
-            run_together(redis, limiter.released_step(ticket, 0.0))
+            handed = [(limiter, attempt) for limiter in (here, there) for attempt in limiter.heartbeat({}).handed]
+            assert len(handed) == 1 or served, "one at a time, after a cooldown"
+            for limiter, attempt in handed:
+                served.append(attempt)
+                ticket = next(ticket for ticket in (second, third, fourth) if ticket.attempt_key == attempt)
+                if limiter.claim([ticket])[0] == [Standing.WAITING]:
+                    raise AssertionError(attempt)
+                run_together(redis, limiter.created_step(ticket, attempt))
+                run_together(redis, limiter.released_step(ticket, 0.0))
             now += 60.0
         assert served == ["t1", "t2", "t3"]
 
@@ -329,6 +331,41 @@ def test_a_true_limit_below_the_configured_one_is_learned(
     refused = [at for at in server.refused if at > begin]
     assert len(refused) < 0.01 * len(later)
     assert len(later) > 0.85 * limit * (minutes - 1), "and nearly all of it is used"
+
+
+class Spurious(Server):
+    """One that refuses a few creates for no reason, and has a limit of 600 a minute besides."""
+
+    def __init__(self, at: float, wait: float, refusals: int = 1) -> None:
+        super().__init__(600, 60.0)
+        self.at, self.wait, self.left = at, wait, refusals
+
+    def post(self, now: float) -> float | None:
+        if self.left and now >= 1_700_000_000.0 + self.at:
+            self.left -= 1
+            self.refused.append(now)
+            return self.wait
+        return super().post(now)
+
+
+@pytest.mark.parametrize("wait", [-1.0, 1.0, 3.0, 9.0], ids=["told nothing", "1 s", "3 s", "9 s"])
+@pytest.mark.parametrize("at", [0.0, 1.0, 70.0], ids=["at the start", "early", "in the midst"])
+def test_one_refusal_for_no_reason_costs_seconds(redis_url: str, at: float, wait: float) -> None:
+    server = Spurious(at, wait)
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        drive(redis, server, at + 190.0, configured=600)
+    second_minute = [each for each in server.admitted if 60.0 <= each - server.refused[0] < 120.0]
+    assert len(second_minute) >= 0.95 * 600
+    assert len(server.refused) <= 3
+
+
+def test_a_burst_of_refusals_for_no_reason_is_no_limit(redis_url: str) -> None:
+    server = Spurious(2.0, 1.0, refusals=40)
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        drive(redis, server, 900.0, configured=600)
+    assert sum(each > 1_700_000_840.0 for each in server.admitted) >= 0.95 * 600, (
+        "the last minute is at the full rate"
+    )
 
 
 def test_a_limit_that_was_raised_is_found_again(redis_url: str) -> None:

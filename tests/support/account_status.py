@@ -24,6 +24,8 @@ def account_status(**changes: Any) -> AccountStatus:
         "reads": 0,
         "cooling_down_seconds": 0.0,
         "stop": None,
+        "outages": (),
+        "outages_so_far": 0,
         "spent_usd": 0.0,
         "reserved_usd": 0.0,
         "total": 0,

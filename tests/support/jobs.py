@@ -24,6 +24,7 @@ def lost_record(name: str, model: str, sent_at: float | None = None) -> Record:
         request=request(name),
         attempts=(),
         sent=None,
+        sent_at=sent_at,
         prediction_id=None,
         paid_usd=0.0,
         created_at=None,

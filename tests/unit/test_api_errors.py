@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -10,23 +11,26 @@ import httpx
 import pytest
 
 from replibatch.errors import (
+    ApiUnreachable,
     AttemptFailure,
     InvalidInput,
     MaybeCreated,
     ModelMissing,
     NoCredit,
-    NotCreated,
+    NotThere,
     Throttled,
     TokenRefused,
     Verdict,
 )
-from replibatch.replicate_api.errors import Malformed, Refusal, of_create, of_read, wait_asked_for
+from replibatch.replicate_api import causes
+from replibatch.replicate_api.answers import Answer, of_create, of_read, wait_asked_for
+
+URL = "https://api.replicate.com"
 
 
-def refusal(status: int, body: Any = None, headers: dict[str, str] | None = None) -> Refusal:
-    if isinstance(body, str):
-        return Refusal(httpx.Response(status, text=body, headers=headers))
-    return Refusal(httpx.Response(status, json=body, headers=headers))
+def refusal(status: int, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+    content = body if isinstance(body, str) else json.dumps(body)
+    return Answer(status, {name.lower(): value for name, value in (headers or {}).items()}, content.encode())
 
 
 class TestWait:
@@ -37,6 +41,12 @@ class TestWait:
             ("Request was throttled. Expected available in 12 seconds.", 12),
             ("Request was throttled. Your rate limit resets in ~30s.", 30),
             ("Rate limit resets in 0.5s", 0.5),
+            ("Your rate limit resets in ~2m.", 120),
+            ("Your rate limit resets in ~1h30m.", 5400),
+            ("Expected available in 2 minutes and 5 seconds.", 125),
+            ("Expected available in 1 day.", 86_400),
+            ("Expected available in 250 ms.", 0.25),
+            ("Expected available in a moment.", None),
             ("Request was throttled.", None),
         ],
     )
@@ -47,9 +57,10 @@ class TestWait:
         body = {"detail": "Your rate limit resets in ~30s.", "retry_after": 5}
         assert wait_asked_for(refusal(429, body)) == 5
 
-    @pytest.mark.parametrize(("value", "seconds"), [("7", 7), ("0", 0), ("-3", 0), ("1.5", 1.5)])
+    @pytest.mark.parametrize(("value", "seconds"), [("7", 7), ("0", 0), ("-3", 5), ("1.5", 1.5)])
     def test_in_the_header_before_all(self, value, seconds):
-        assert wait_asked_for(refusal(429, {"retry_after": 5}, {"Retry-After": value})) == seconds
+        body = {"detail": "Request was throttled.", "retry_after": 5}
+        assert wait_asked_for(refusal(429, body, {"Retry-After": value})) == seconds
 
     def test_as_a_date_by_the_servers_own_clock(self):
         its_time = datetime(2020, 1, 1, tzinfo=UTC)
@@ -63,11 +74,11 @@ class TestWait:
         answer = refusal(429, {"detail": "resets in ~3s"}, {"Retry-After": value})
         assert wait_asked_for(answer) == 3
 
-    @pytest.mark.parametrize("body", ["<html>busy</html>", "", [1], {"retry_after": None}, {"detail": {"a": 1}}])
-    def test_a_body_of_any_shape_names_none(self, body):
-        failure = of_create(refusal(429, body))
-        assert isinstance(failure, Throttled)
-        assert failure.retry_after_seconds is None
+    @pytest.mark.parametrize("body", ["<html>busy</html>", "", [1], {"retry_after": 9}, {"detail": {"a": 1}}])
+    def test_another_servers_429_is_no_throttle(self, body):
+        failure = of_create(refusal(429, body, {"Retry-After": "4"}))
+        assert isinstance(failure, ApiUnreachable)
+        assert failure.retry_after_seconds == 4
 
 
 class TestCreate:
@@ -79,17 +90,23 @@ class TestCreate:
             (refusal(404, {"detail": "no", "status": 404}), ModelMissing),
             (refusal(422, {"detail": "no"}), InvalidInput),
             (refusal(400, {"detail": "no"}), InvalidInput),
-            (refusal(413, "<html>"), InvalidInput),
-            (refusal(408, "<html>"), NotCreated),
+            (refusal(413, {"detail": "no", "status": 413}), InvalidInput),
+            (refusal(413, "<html>"), ApiUnreachable),
+            (refusal(408, "<html>"), ApiUnreachable),
+            (refusal(408, {"detail": "no", "status": 408}), ApiUnreachable),
+            (refusal(404, {"detail": "Not Found"}), ApiUnreachable),
+            (refusal(403, {"detail": "no", "status": 403}), InvalidInput),
+            (refusal(403, {"message": "Forbidden"}), ApiUnreachable),
             (refusal(429, {"detail": "no"}), Throttled),
             (refusal(500, {"detail": "no"}), MaybeCreated),
             (refusal(502, "<html>"), MaybeCreated),
             (refusal(503, "<html>"), MaybeCreated),
             (refusal(599, ""), MaybeCreated),
-            (Malformed(httpx.Response(200, text="<html>")), MaybeCreated),
-            (httpx.ConnectError("refused"), NotCreated),
-            (httpx.ConnectTimeout(""), NotCreated),
-            (httpx.PoolTimeout(""), NotCreated),
+            (refusal(200, "<html>"), MaybeCreated),
+            (httpx.ConnectError("refused"), ApiUnreachable),
+            (httpx.ConnectTimeout(""), ApiUnreachable),
+            (httpx.PoolTimeout(""), ApiUnreachable),
+            (httpx.UnsupportedProtocol("x"), ApiUnreachable),
             (httpx.ReadTimeout(""), MaybeCreated),
             (httpx.WriteTimeout(""), MaybeCreated),
             (httpx.ReadError(""), MaybeCreated),
@@ -100,7 +117,7 @@ class TestCreate:
         ids=repr,
     )
     def test_only_what_surely_created_nothing_is_not_reconciled(self, answer, kind):
-        failure = of_create(answer)
+        failure = of_create(answer) if isinstance(answer, Answer) else causes.of_create(answer, URL)
         assert type(failure) is kind
         assert "\n" not in str(failure)
         if isinstance(failure, AttemptFailure):
@@ -127,15 +144,18 @@ class TestRead:
     @pytest.mark.parametrize(
         ("answer", "kind"),
         [
-            (refusal(401, {}), TokenRefused),
+            (refusal(401, {"title": "Unauthenticated", "detail": "no"}), TokenRefused),
+            (refusal(401, {}), ApiUnreachable),
             (refusal(429, {"detail": "resets in ~2s"}), Throttled),
-            (refusal(404, {}), AttemptFailure),
-            (refusal(503, "<html>"), AttemptFailure),
-            (Malformed(httpx.Response(200, text="<html>")), NotCreated),
-            (httpx.ReadTimeout(""), NotCreated),
-            (httpx.RemoteProtocolError(""), NotCreated),
+            (refusal(404, {"detail": "no", "status": 404}), NotThere),
+            (refusal(404, {}), ApiUnreachable),
+            (refusal(503, "<html>"), ApiUnreachable),
+            (refusal(200, "<html>"), ApiUnreachable),
+            (httpx.ReadTimeout(""), ApiUnreachable),
+            (httpx.RemoteProtocolError(""), ApiUnreachable),
         ],
         ids=repr,
     )
     def test_a_failed_read_leaves_nothing_to_reconcile(self, answer, kind):
-        assert type(of_read(answer)) is kind
+        failure = of_read(answer) if isinstance(answer, Answer) else causes.of_read(answer, URL)
+        assert type(failure) is kind

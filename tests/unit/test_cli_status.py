@@ -56,6 +56,7 @@ SNAPSHOT: dict[str, Any] = {
     "budget_usd": None,
     "learned_per_window": None,
     "stopped": None,
+    "outages": [],
     "to_go_on": None,
     "workers": [{"name": "one/1/a", "in_flight": 12, "waiting": 88, "silent_seconds": 0.31}],
     "sources": {"max_concurrent": "limits set", "per_window": "default", "budget": "default"},

@@ -39,8 +39,8 @@ def run(on_sandbox: bool, **arguments: Any) -> None:
     FILE has a prompt a line (.txt), or a header (.csv) or an object a line (.jsonl) with `prompt` and, where wanted,
     `model`, `output`, `id` and any input of the model; `-` is standard input.
 
-    The same command again goes on where the last one ended: what succeeded is not made again, what is in flight is
-    not paid for again. Ctrl-C pauses.
+    The same command again goes on where the last one ended: finished items are not made again, and
+    running predictions are not paid for again. Ctrl-C pauses.
 
     \b
     Exit codes: 0 every item succeeded, 1 some did not, 2 a mistake found before anything was spent,

@@ -28,6 +28,7 @@ CAUSES = {
     "cooldown": "for the pause Replicate asked for",
     "pacing": "their turn: Replicate lets fewer through than configured",
     "stopped": "for the account to go on",
+    "outage": "until what is out works again",
     "rebuild": "until what is in flight is known again",
 }  # what the first in line waits for, by `waiting_for`
 
@@ -36,7 +37,7 @@ CAUSES = {
 @click.option("--watch", is_flag=True, help="Keep it on the screen, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="For machines; with --watch, an object a line.")
 def status(watch: bool, as_json: bool) -> None:
-    """Show the account: its limits and where they come from, what is in flight, who works, what was spent."""
+    """Show the account: limits and their sources, work in flight, workers, spend."""
     producer = open_account()
     if as_json:
         click.echo(json.dumps(snapshot(producer)))
@@ -71,6 +72,7 @@ def snapshot(producer: Producer) -> dict[str, Any]:
         "reserved_usd": now.reserved_usd,
         "waiting_for": now.waiting_for,
         "stopped": str(now.stop) if now.stop else None,
+        "outages": [outage.to_json() for outage in now.outages],
         "to_go_on": now.stop.to_go_on if now.stop else None,
         "throttled": now.throttled,
         "webhooks_failing": [
@@ -101,7 +103,7 @@ def picture(now: dict[str, Any]) -> RenderableType:
 
 
 def _limits(now: dict[str, Any]) -> Table:
-    """What is used of each limit, and who set it."""
+    """The use of each limit, and who set it."""
     sources, learned, budget = now["sources"], now["learned_per_window"], now["budget_usd"]
     rows = (
         (
@@ -145,6 +147,8 @@ def _facts(now: dict[str, Any]) -> Table:
     if failing := now["webhooks_failing"]:
         last = failing[-1]
         facts.append(("webhooks", f"{len(failing):,} fail, one to {last['host']}: {last['error']}"))
+    for outage in now["outages"]:
+        facts += [("out", f"{outage['what']}: {outage['message']}"), ("to go on", outage["to_go_on"])]
     if now["stopped"]:
         facts += [("stopped", now["stopped"]), ("to go on", now["to_go_on"])]
     grid = Table.grid(padding=(0, 2, 0, 0))

@@ -28,7 +28,7 @@ def submit(
     with planned_for(load(), file, **planned) as plan, plan.folder.made(fresh=fresh) as made:
         survey = plan.survey(made)
         if not survey.count:
-            raise Failure(f"nothing to submit: {plan.folder.path} has all of it")
+            raise Failure(f"nothing to submit: {plan.folder.path} has every item")
         producer = open_account()
         click.echo(estimate(survey, producer, max_concurrent).headline(), err=True)
         options = Options(max_concurrent, max_cost, not no_fallback, fresh)

@@ -18,6 +18,7 @@ from replibatch.cli.formatting import dollars, duration, outcome
 from replibatch.cli.run.tally import Tally, is_fallback
 from replibatch.jobs.holds import BUDGET
 from replibatch.limits import AccountStatus
+from replibatch.limits.outages import Outage
 from replibatch.requests import BatchResult
 
 LOOK_SECONDS = 1.0
@@ -41,6 +42,7 @@ class LiveProgress:
         self._look = look
         self._console = console
         self._seen: tuple[AccountStatus, str] | None = None
+        self._outages: dict[str, Outage] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._live: Live | None = None
@@ -82,8 +84,20 @@ class LiveProgress:
                 self._seen = self._look()
             except Exception:  # noqa: BLE001  # what waits for the results finds out, and says so
                 self._seen = None
+            self._say_outages()
             if self._live is None and looks % LINE_SECONDS == 0:
                 self.say("  ".join((self._counts(), *filter(None, (self._pace(), self._standing())))))
+
+    def _say_outages(self) -> None:
+        """A line when something that everything waits for is out, and when it works again."""
+        if not self._seen:
+            return
+        now = {outage.name: outage for outage in self._seen[0].outages}
+        for name in now.keys() - self._outages.keys():
+            self.say(f"[yellow]{escape(str(now[name]))}[/]\n  {escape(now[name].to_go_on)}")
+        for name in self._outages.keys() - now.keys():
+            self.say(f"[yellow]over: {escape(self._outages[name].what)}[/]")
+        self._outages = now
 
     def _picture(self) -> RenderableType:
         """What the terminal shows: a bar, the pace, the account; exceptional outcomes only if there are any."""
@@ -139,6 +153,8 @@ def waiting_for(now: AccountStatus, held: str = "") -> str:
     """What keeps the next prediction from starting, if something does and something waits."""
     if now.stop or held == BUDGET:
         return f"stopped: {now.stop}" if now.stop else "the budget is used up"
+    if now.outages:
+        return "; ".join(outage.what for outage in now.outages)
     if now.cooling_down_seconds:
         return f"Replicate asks for a pause: {duration(now.cooling_down_seconds)}"
     if not now.waiting:

@@ -3,17 +3,22 @@
 const view = { grid: false, columns: "", rows: "prompt", sort: "number", group: "", state: "", model: "", words: [], favourites: false };
 const columnHeads = () => (view.grid ? AXES.get(view.columns).values : []);
 
-/* what is searched: made once, when first needed */
-let texts = null;
+/* what is searched, made once, when first needed: texts wherever a word is in them, numbers (seeds!) only as a whole */
+const searchable = [];
 function searched(item) {
-  texts ||= [];
-  texts[item.place] ??= [item.prompt, item.id, item.asked, item.model, ...item.files.map((file) => nameOf(file.address)),
-    ...[...item.inputs, ...item.fields].map(([name, given]) => `${name}=${shortened(given, 400)} ${shortened(given, 400)}`)].join("\n").toLowerCase();
-  return texts[item.place];
+  if (searchable[item.place]) return searchable[item.place];
+  const told = [...item.inputs, ...item.fields], numbers = told.filter(([, given]) => typeof given === "number");
+  searchable[item.place] = {
+    text: [item.prompt, item.id, item.asked, item.model, ...item.files.map((file) => nameOf(file.address)),
+      ...told.filter(([, given]) => typeof given !== "number").map(([name, given]) => `${name}=${shortened(given, 400)}`)].join("\n").toLowerCase(),
+    whole: new Set(numbers.flatMap(([name, given]) => [String(given), `${name}=${given}`.toLowerCase()])),
+  };
+  return searchable[item.place];
 }
+const hasWord = (item, word) => searched(item).text.includes(word) || searched(item).whole.has(word);
 
 const passes = (item) => (!view.state || item.state === view.state) && (!view.model || item.model === view.model || item.asked === view.model)
-  && (!view.favourites || favourites.has(item)) && view.words.every((word) => searched(item).includes(word));
+  && (!view.favourites || favourites.has(item)) && view.words.every((word) => hasWord(item, word));
 
 const SORTS = {
   number: ["List order", null],

@@ -8,7 +8,7 @@ if not has(record) then
   return record and record.state == 'publishing' and record.process == call.process
     and tonumber(record.attempt) == call.attempt and 1 or 0
 end
-redis.call('HDEL', record_key(call.id), 'sent', 'prediction', 'created', 'paid')
+redis.call('HDEL', record_key(call.id), 'sent', 'sent_at', 'prediction', 'created', 'paid')
 redis.call('HSET', record_key(call.id), 'attempt', whole(call.attempt), 'model', call.model,
   'attempts', call.attempts, 'pause', whole(call.pause_ms))
 publish_at_head(call.id, record)

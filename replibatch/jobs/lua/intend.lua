@@ -10,5 +10,5 @@ if record.batch and tonumber(record.attempt) == 1
   and redis.call('HGET', key('batch', record.batch), 'held') == call.paused then
   return 'paused'
 end
-redis.call('HSET', record_key(call.id), 'sent', call.sent)
+redis.call('HSET', record_key(call.id), 'sent', call.sent, 'sent_at', whole(now))
 return 'ok'

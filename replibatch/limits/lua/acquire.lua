@@ -1,5 +1,5 @@
 -- Asks for a slot and a place in the window, both or neither.
--- call: attempt, process, fence, price (micro-dollars), budget ('' for none), priority (0 first)
+-- call: attempt, process, fence, price (micro-dollars), budget ('' for none), priority (0 first), model
 -- Returns {standing, ms until asking again is of use or -1}; standing: claimed (POST now), waiting,
 -- created (it has its prediction), unsettled, stopped, unaffordable, fenced (a later owner has it), unknown (the
 -- caller's own heartbeat is too old to be granted anything).
@@ -14,7 +14,7 @@ if ticket then
   ticket.process, ticket.fence = call.process, call.fence
 else
   if state.stopped then return { 'stopped', -1 } end
-  ticket = new_ticket(call.process, call.fence, call.price, call.budget, call.priority)
+  ticket = new_ticket(call.process, call.fence, call.price, call.budget, call.priority, call.model)
   if not affordable(ticket) then return { 'unaffordable', -1 } end
   redis.call('ZADD', WAITERS, whole(ticket.order), call.attempt)
 end

@@ -1,16 +1,27 @@
 -- A POST was answered: it moves from the intents to the window.
 -- call: attempt, process, fence, created (bool), prediction (its id, or ''), requeue (bool: wait again, at the same
---       place), throttled (bool), retry_after_ms (-1: the reply named none)
+--       place), throttled (bool), retry_after_ms (-1: the reply named none), fault (as in `report_fault`, or
+--       false)
 -- Returns {whether this call was the one that counted it (1 or 0), ms until asking again is of use or -1}.
 --
--- A server whose limit is lower than the one in force is learned from its refusals. The first one tells it: what was
--- accepted within the last window. From then on creates are spaced evenly, and a limit refused again is one too many.
--- An account with little credit has 6 a minute and no burst at all, so no less than that is assumed (or what the wait
--- it is told amounts to); where the spacing itself is refused, the pause between two creates begins with the answer of the first. After `probe_after` creates
--- without a refusal twice as many are tried, for as long as all of a window go through; a probe that fails
--- falls back to what held, and the next is twice as far away: never more than one refusal in 150 creates.
+-- A server whose limit is lower than the configured one is learned from its refusals, as far as they are evidence:
+--
+-- state      fields set            a create goes through              a refusal (after the cooldown of the last one)
+-- free       -                     -                                  -> on trial; ceiling: accepted in the window
+-- on trial   ceiling (testing)     beyond the ceiling two at a time;   -> learned: the accepted creates of the window
+--                                  a quarter beyond it -> free
+-- learned    learned, probe_after, evenly spaced; after probe_after   -> learned, one less
+--            since_throttled       of them -> probing
+-- probing    … and good            after a window of them -> learned  -> learned: good; the next probe is put off
+--                                  twice as much; at the limit -> free
+--
+-- So one refusal costs its own pause and a second or two. An account with little credit has 6 a minute and no burst at
+-- all, so no less than that is assumed (or the wait it names); where even spaced creates are refused (`spaced`), the
+-- pause between two creates begins with the answer of the first. Much evidence is
+-- probed against after 150 creates, little after 10. `resume`, `limits set` and `limits clear` forget all of it.
 
 local FIRST_PROBE, LAST_PROBE = 150, 9600
+local LITTLE_EVIDENCE = 10 -- creates before the first probe, where few were accepted before the refusal
 local LITTLE_CREDIT_MS = 10000
 
 local ticket = ticket_of(call.attempt)
@@ -18,26 +29,37 @@ if not owns(ticket) or not redis.call('ZSCORE', CREATING, call.attempt) then ret
 
 local function accepted() return number('posts') - number('refused') end
 
+local function end_trial()
+  for _, field in ipairs({ 'ceiling', 'ceiling_until', 'testing' }) do set(field, nil) end
+end
+
 local function learn()
   set('since_throttled', 0)
+  if now > number('ceiling_until') then end_trial() end
   if now < number('cooldown_until') then return end -- of the same burst
   set('streak', number('streak') + 1)
   local least = math.max(1, math.floor(config.window_ms / LITTLE_CREDIT_MS))
   local guess = math.max(accepted(), least)
   if state.good then
     guess = math.max(state.good, math.min(guess, state.learned - 1))
-    set('probe_after', math.min(LAST_PROBE, 2 * number('probe_after')))
+    set('probe_after', math.min(LAST_PROBE, number('probe_after') * (state.probe_after < FIRST_PROBE and 8 or 2)))
     set('good', nil)
   elseif state.learned then
+    if 2 * accepted() < state.learned then return end -- refused for another reason than this limit
     local may_be_spacing = not state.spaced and state.learned <= 2 * least
     guess = math.max(1, math.min(guess, may_be_spacing and state.learned or state.learned - 1))
     if may_be_spacing then set('spaced', 1) end
+  elseif not state.ceiling then
+    set('ceiling', accepted()) -- one refusal is too little evidence
+    set('ceiling_until', now + math.max(0, call.retry_after_ms) + 2 * config.window_ms)
+    return
   else
+    end_trial()
     if accepted() <= least then
       set('spaced', 1)
       if call.retry_after_ms > 0 then guess = math.max(guess, math.floor(config.window_ms / call.retry_after_ms)) end
     end
-    set('probe_after', FIRST_PROBE)
+    set('probe_after', accepted() < FIRST_PROBE and LITTLE_EVIDENCE or FIRST_PROBE)
   end
   if guess < (state.per_window or config.per_window) then set('learned', guess) end
 end
@@ -53,7 +75,12 @@ end
 local function carry_on()
   local limit = state.per_window or config.per_window
   set('streak', nil)
-  if state.ramp then set('ramp', state.ramp < limit and state.ramp * 2 or nil) end
+  if state.ceiling and now < number('cooldown_until') then set('ceiling', math.max(state.ceiling, accepted())) end
+  if state.ceiling and (now > number('ceiling_until') or accepted() > 1.25 * state.ceiling + 10) then end_trial() end
+  if state.ramp then
+    local wider = state.testing and math.min(2, state.ramp * 2) or state.ramp * 2
+    set('ramp', state.ramp < limit and wider or nil)
+  end
   if not state.learned then return end
   if now < number('cooldown_until') then
     set('learned', math.max(state.learned, accepted())) -- of the same burst, answered after the refusal
@@ -84,6 +111,8 @@ if call.created then
     free_slot('prediction:' .. call.prediction, orphan)
     drop('prediction:' .. call.prediction)
   end
+  set('last_created', now)
+  report_success('api')
   carry_on()
 elseif call.requeue then
   back_in_line(call.attempt, ticket)
@@ -91,7 +120,9 @@ else
   free_slot(call.attempt, ticket)
   drop(call.attempt)
 end
+if call.fault then report_fault(call.fault, call.attempt, call.process) end
 if call.throttled then
+  report_success('api')
   set('throttled', number('throttled') + 1)
   learn()
   cool_down()

@@ -3,7 +3,7 @@
 -- Returns {whether the process was alive to the others until now (1 or 0), whether it must report (1 or 0: the state is
 -- not trusted), what it may not have heard of: hand-offs, and what was claimed for it; ms until asking again is of use
 -- or -1, the snapshot: what to hand back with a report should the state be lost, the concurrency limit in force, how many
--- predictions of all processes may be in flight}.
+-- predictions of all processes may be in flight, the names of what is out or has failed of late}.
 
 local known = is_alive(call.process) and 1 or 0
 if call.leaving then
@@ -41,4 +41,4 @@ local snapshot = cjson.encode({
   spend = redis.call('HGETALL', SPEND),
 })
 return { known, is_trusted() and 0 or 1, handed, again, is_trusted() and snapshot or '', max_concurrent(),
-  redis.call('ZCARD', SLOTS) }
+  redis.call('ZCARD', SLOTS), names_of_outages() }

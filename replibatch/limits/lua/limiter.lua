@@ -1,107 +1,24 @@
--- The account's limits as one state machine. This file is the head of every script in this folder.
---
--- ARGV[2]  the limiter's configuration, JSON; `now_ms` in it takes the place of Redis' clock, for tests
--- The keys and their fields are in replibatch/redisdb/keys.py.
---
--- An attempt is its key here, `generation:number`; an orphaned prediction is `prediction:<id>`. Times are Redis'
--- own, in whole milliseconds. A repeated call changes nothing twice.
-
-local SLOTS, GRANTED, CREATING = key('slots'), key('granted'), key('creating')
-local WINDOW, WAITERS, TICKETS = key('window'), key('waiters'), key('tickets')
-local LIMITS, PROCESSES, SPEND = key('limits'), key('processes'), key('spend')
-local config = cjson.decode(ARGV[2])
-
-local FIELDS = { 'clock', 'max_concurrent', 'per_window', 'budget', 'posts', 'refused', 'arrivals', 'cooldown_until',
-  'ramp', 'learned', 'spaced', 'paced_until', 'good', 'probe_after', 'since_throttled', 'streak', 'stopped', 'stop_message',
-  'total', 'peak', 'throttled', 'waited_at', 'epoch', 'suspect', 'suspect_since', 'restored', 'restored_refused' }
-local state, dirty = {}, {}
-do
-  local values = redis.call('HMGET', LIMITS, unpack(FIELDS))
-  for i, field in ipairs(FIELDS) do
-    local value = values[i]
-    state[field] = value and (tonumber(value) or value) or nil
-  end
-end
-
-local function set(field, value)
-  state[field] = value
-  dirty[field] = true
-end
-
-local function number(field) return state[field] or 0 end
-
--- A clock that stepped back is stood still through: nothing granted for a later time is forgotten early.
-local now
-local clock_before = number('clock')
-do
-  now = config.now_ms or server_ms()
-  if now > number('clock') then set('clock', now) else now = number('clock') end
-end
-
--- The state is trusted as long as it is there and the same server process keeps it. Lost (a flush, a restart without
--- data), or another's (a restart, a failover to an older copy), it grants nothing until it is rebuilt: report.lua.
-local function server()
-  local info = redis.pcall('INFO', 'server')
-  return 'run ' .. (type(info) == 'string' and string.match(info, 'run_id:(%x+)') or '')
-end
-local epoch = server()
-local function is_trusted() return state.epoch == epoch end
-
-local function suspect()
-  if is_trusted() or state.suspect == epoch then return end
-  set('suspect', epoch)
-  set('suspect_since', now)
-  set('restored', clock_before)
-  redis.call('PUBLISH', key('wake'), 'report')
-end
-
-local function max_concurrent() return state.max_concurrent or config.max_concurrent end
-local function per_window()
-  local limit = state.per_window or config.per_window
-  return state.learned and math.min(limit, state.learned) or limit
-end
-
-local function forget_what_was_learned()
-  for _, field in ipairs({ 'learned', 'spaced', 'paced_until', 'good', 'probe_after', 'since_throttled' }) do
-    set(field, nil)
-  end
-end
-
-local function save()
-  local changes = {}
-  for field in pairs(dirty) do
-    local value = state[field]
-    if value == nil then
-      redis.call('HDEL', LIMITS, field)
-    else
-      changes[#changes + 1] = field
-      changes[#changes + 1] = type(value) == 'number' and whole(value) or value
-    end
-  end
-  if #changes > 0 then redis.call('HSET', LIMITS, unpack(changes)) end
-  dirty = {}
-end
-
 -- Tickets ------------------------------------------------------------------------------------------------------
 
 local function ticket_of(attempt)
   local packed = redis.call('HGET', TICKETS, attempt)
   if not packed then return nil end
-  local process, fence, price, budget, order, prediction =
-    string.match(packed, '^([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)$')
+  local process, fence, price, budget, order, prediction, model =
+    string.match(packed, '^([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)$')
   return { process = process, fence = tonumber(fence), price = tonumber(price), budget = budget, order = tonumber(order),
-    prediction = prediction }
+    prediction = prediction, model = model }
 end
 
 local function write_ticket(attempt, ticket)
   redis.call('HSET', TICKETS, attempt, table.concat(
-    { ticket.process, whole(ticket.fence), whole(ticket.price), ticket.budget, whole(ticket.order), ticket.prediction }, '\t'))
+    { ticket.process, whole(ticket.fence), whole(ticket.price), ticket.budget, whole(ticket.order), ticket.prediction,
+      ticket.model }, '\t'))
 end
 
 -- A new one, behind all that wait with its priority. 2^42 arrivals are a line as long as ever.
-local function new_ticket(process, fence, price, budget, priority)
+local function new_ticket(process, fence, price, budget, priority, model)
   set('arrivals', number('arrivals') + 1)
-  return { process = process, fence = fence, price = price, budget = budget,
+  return { process = process, fence = fence, price = price, budget = budget, model = model,
     order = priority * 4398046511104 + number('arrivals'), prediction = '' }
 end
 
@@ -202,6 +119,11 @@ local function count_post(was_refused, at)
   if was_refused then set('refused', number('refused') + 1) end
 end
 
+-- After one refusal the accepted creates of that window are a ceiling, on trial: what goes beyond goes by ones and twos. `answer.lua` tells how the trial ends.
+local function is_beyond_ceiling()
+  return state.ceiling and redis.call('ZCARD', GRANTED) + redis.call('ZCARD', CREATING) + number('posts') >= state.ceiling
+end
+
 -- Slots ----------------------------------------------------------------------------------------------------------
 
 local function tell(ticket, attempt, what)
@@ -218,6 +140,7 @@ local function grant(attempt, ticket)
   redis.call('ZADD', GRANTED, whole(now + config.claim_ms), attempt)
   reserve(ticket, 1)
   if state.learned then set('paced_until', now + interval() + (state.spaced and config.post_ms or 0)) end
+  probe_with(attempt, ticket)
   local busy = redis.call('ZCARD', SLOTS)
   if busy > number('peak') then set('peak', busy) end
 end
@@ -275,7 +198,7 @@ local function claim(attempt, ticket)
     drop(attempt)
     return 'stopped'
   end
-  if now < number('cooldown_until') or not is_trusted() then
+  if now < number('cooldown_until') or not is_trusted() or is_out(attempt, ticket) then
     back_in_line(attempt, ticket)
     return 'waiting'
   end
@@ -309,12 +232,19 @@ local function pump()
       passed_over = passed_over + 1
     elseif not affordable(ticket) then
       turn_away(head, ticket, 'unaffordable')
+    elseif is_out(head, ticket) then
+      at(next_probe(ticket))
+      passed_over = passed_over + 1
     else
       local open = redis.call('ZCARD', GRANTED) + redis.call('ZCARD', CREATING)
       if now < number('cooldown_until') then at(number('cooldown_until')) break end
       if state.learned and now < number('paced_until') then at(number('paced_until')) break end
       if redis.call('ZCARD', SLOTS) >= max_concurrent() then break end
       if open + number('posts') >= per_window() then at(posts_leave) break end
+      if is_beyond_ceiling() and not state.testing then
+        set('testing', 1)
+        set('ramp', 1)
+      end
       if state.ramp and open >= state.ramp then break end
       grant(head, ticket)
       local is_awake = ticket.process == call.process

@@ -35,7 +35,7 @@ for _, row in ipairs(call.rows) do
   if runs and not attempt_of[id] then
     orphans[#orphans + 1] = id
     write_ticket('prediction:' .. id,
-      { process = call.process, fence = 0, price = 0, budget = '', order = 0, prediction = id })
+      { process = call.process, fence = 0, price = 0, budget = '', order = 0, prediction = id, model = '' })
     redis.call('ZADD', SLOTS, whole(now + config.slot_ms - age), 'prediction:' .. id)
   end
   if age < config.window_ms then posts[#posts + 1] = math.min(now, now - age + CLOCKS_APART_MS) end

@@ -1,5 +1,5 @@
 -- A prediction is over, or an attempt gives its place up: the slot goes to the next in line, the cost is settled.
--- call: attempt, process, fence, cost (micro-dollars)
+-- call: attempt, process, fence, cost (micro-dollars), succeeded (bool: its prediction did)
 -- Returns {whether this call freed it (1 or 0), ms until asking again is of use or -1}.
 
 local ticket = ticket_of(call.attempt)
@@ -7,6 +7,7 @@ if not owns(ticket) then return { 0, pump() } end
 if redis.call('ZSCORE', SLOTS, call.attempt) then
   free_slot(call.attempt, ticket)
   spend(ticket, call.cost)
+  if call.succeeded then report_success('model:' .. ticket.model) else put_off_probe(call.attempt, ticket) end
 end
 drop(call.attempt)
 return { 1, pump() }

@@ -1,6 +1,7 @@
 -- While the state is not trusted, each process reports its holdings; rebuild.lua then adds the orphans.
 -- call: process, snapshot (JSON text from its last heartbeat, or ''), asks (attempts it is asking for in this moment),
---       waits (attempts it waits for), holds (a list of {attempt, fence, price, budget, priority, prediction or ''})
+--       waits (attempts it waits for), holds (a list of {attempt, fence, price, budget, priority, prediction or '',
+--       model})
 -- Returns 1, or 0 where the state is trusted already.
 --
 -- Of an intent that is there only its answer, or the account's own list, tells the end. An older copy also has what
@@ -32,10 +33,10 @@ end
 local knows = {}
 for _, attempt in ipairs(call.asks) do knows[attempt] = 'asks' end
 for _, hold in ipairs(call.holds) do
-  local attempt, fence, price, budget, priority, prediction = unpack(hold)
+  local attempt, fence, price, budget, priority, prediction, model = unpack(hold)
   local ticket = ticket_of(attempt)
   knows[attempt] = 'holds'
-  ticket = ticket or new_ticket(call.process, fence, price, budget, priority)
+  ticket = ticket or new_ticket(call.process, fence, price, budget, priority, model)
   if fence >= ticket.fence then
     local where = standing(attempt)
     ticket.process, ticket.fence = call.process, fence

@@ -1,11 +1,14 @@
--- Lifts a stop: the operator has mended the token or the credit, so what was learned of the account holds no more.
--- call: only (lift no stop but one of this kind; '' for any)
+-- Lifts a stop: the operator has mended the token or the credit.
+-- call: only (lift no stop but one of this kind; '' for any), forget (what besides: '', 'learned' for the limits learned from
+--       refusals, 'all' for what is out, too)
 -- Returns ms until asking again is of use, or -1.
 
-if state.stopped and (call.only == '' or state.stopped == call.only) then
+local is_lifted = state.stopped and (call.only == '' or state.stopped == call.only) and call.forget ~= 'learned'
+if is_lifted then
   set('stopped', nil)
   set('stop_message', nil)
   set('cooldown_until', nil)
-  forget_what_was_learned()
 end
+if is_lifted or call.forget ~= '' then forget_what_was_learned() end
+if call.forget == 'all' then forget_outages() end
 return pump()

@@ -21,6 +21,19 @@ for _, entry in ipairs(redis.call('LRANGE', key('reads'), 0, -1)) do
   local at, count = string.match(entry, '(%d+):(%d+)')
   if tonumber(at) + 60000 > now then reads = reads + tonumber(count) end
 end
+local out = {}
+for name, outage in pairs(outages) do
+  if outage.is_out then
+    out[#out + 1] = { name, outage.kind, outage.message, now - outage.since, outage.count }
+  end
+end
+local SLOW_MS = 4000 -- a create without an answer for so long is shown
+local oldest = redis.call('ZRANGE', CREATING, 0, 0, 'WITHSCORES')[2]
+local waited_for = oldest and now - tonumber(oldest) or 0
+if waited_for > SLOW_MS and not outages.api and now - (state.last_created or 0) > SLOW_MS then
+  local count = redis.call('ZCARD', CREATING)
+  out[#out + 1] = { 'api', 'waiting', 'no answer yet to ' .. count .. (count == 1 and ' create' or ' creates'), waited_for, count }
+end
 local creating = redis.call('ZCARD', CREATING) + redis.call('ZCARD', GRANTED)
 save()
 return cjson.encode({
@@ -38,6 +51,8 @@ return cjson.encode({
   reads = reads,
   cooling_down_ms = math.max(0, number('cooldown_until') - now),
   stop = state.stopped and { state.stopped, state.stop_message or '' } or nil,
+  outages = out,
+  outages_so_far = number('outages_so_far'),
   spent = tonumber(money[1]) or 0,
   reserved = tonumber(money[2]) or 0,
   total = number('total'),

@@ -6,7 +6,7 @@
   const REMEMBERED = 120; // looks, for the little curves and the time left
   const CAUSES = {
     slots: "for a free slot", window: "for room in the window", cooldown: "for the pause to end",
-    pacing: "for Replicate's pace", stopped: "the account is stopped", rebuild: "the limits are being rebuilt",
+    pacing: "for Replicate's pace", stopped: "the account is stopped", outage: "until what is out works again", rebuild: "the limits are being rebuilt",
     claim: "about to start",
   };
   const root = document.getElementById("rb");
@@ -93,6 +93,9 @@
 
   function showNotices(now) {
     const notices = [];
+    for (const outage of now.outages) {
+      notices.push(["bad", "Out", `${outage.what}: ${outage.message} (${outage.to_go_on})`]);
+    }
     if (now.stopped) {
       notices.push(["bad", "Stopped", `${now.stopped}. Mend it, then start a worker or run the batch again.`]);
     }

@@ -1,0 +1,104 @@
+"""What attempts need and cannot have for now: the same words for it wherever it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+API = "api"  # creates have no answer from Replicate
+READS = "reads"  # reads have none: shown, and holds nothing
+STORAGE = "storage"
+OUTPUTS = "outputs"  # Replicate's host of output files
+NAMES = (API, READS, STORAGE, OUTPUTS)  # and `model:<name>`
+_MODEL = "model:"
+
+_WHAT = {
+    API: "Replicate's API takes no creates",
+    READS: "Replicate's API answers no reads",
+    STORAGE: "the storage cannot be written",
+    OUTPUTS: "outputs cannot be downloaded",
+}
+_THEN = {
+    API: "one create at a time is tried; the rest goes on with the first that is answered",
+    READS: "what is in flight is seen to end once it answers",
+    STORAGE: "what is made is kept at Replicate for an hour, and saved once it can be written",
+    OUTPUTS: "what is made is kept at Replicate for an hour, and fetched once it answers",
+}
+
+
+def of_model(model: str) -> str:
+    """The outage of a model, by name."""
+    return f"{_MODEL}{model}"
+
+
+class Fault(NamedTuple):
+    """A failure that speaks for an outage.
+
+    Attributes:
+        name: of the outage.
+        kind: failures in a row count together while they are of one kind.
+        message: one line for people.
+        after: how many in a row make an outage.
+        pause_seconds: before the next probe; 0 for a pause that grows from half a second to four.
+    """
+
+    name: str
+    kind: str
+    message: str
+    after: int = 1
+    pause_seconds: float = 0.0
+
+    def as_call(self) -> dict[str, Any]:
+        """For the limiter's scripts."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "message": self.message[:300],
+            "after": self.after,
+            "pause_ms": int(self.pause_seconds * 1000),
+        }
+
+
+@dataclass(frozen=True)
+class Outage:
+    """One that holds work now.
+
+    Attributes:
+        name: one of `NAMES`, or `model:<name>`.
+        kind: of its failures.
+        message: of the last one.
+        since_seconds: how long ago it began.
+        failures: in a row.
+    """
+
+    name: str
+    kind: str
+    message: str
+    since_seconds: float
+    failures: int
+
+    @property
+    def what(self) -> str:
+        """What is out, for people."""
+        model = self.name.removeprefix(_MODEL)
+        return _WHAT.get(self.name) or f"the model {model} is out ({self.failures:,} failures in a row)"
+
+    @property
+    def to_go_on(self) -> str:
+        """What happens next, and how to hurry it."""
+        then = _THEN.get(self.name, "one item at a time is tried on it; the rest goes on with its first success")
+        return f"{then}; `replibatch resume` tries all at once"
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.message}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For `status --json` and Flower."""
+        return {
+            "name": self.name,
+            "what": self.what,
+            "message": self.message,
+            "since_seconds": round(self.since_seconds, 1),
+            "failures": self.failures,
+            "to_go_on": self.to_go_on,
+        }
