@@ -12,23 +12,18 @@ from typing import Any, Self
 from replibatch.broker.publish import queue_lists
 from replibatch.producer.client import Client
 from replibatch.producer.producer import Producer, making
+from replibatch.redisdb import keys
 from replibatch.sandbox import Sandbox, SandboxSettings
 from replibatch.sandbox.books import Books
 from replibatch.settings import Settings
 
 TOKEN = "r8_of_the_stand_in"  # noqa: S105  # it goes to this machine alone
-# Of the account: all that a test can see of the tests before it. The limiter's state stays: a worker goes by it.
-PATTERNS = (
-    "gen:*",
-    "batch*",
-    "budget:*",
-    "counts*",
-    "latest",
-    "asked",
-    "canceling",
-    "queued:*",
-    "calls",
-    "webhooks*",
+# Of the account: all that a test can see of the tests before it. What limits and workers go by stays.
+FORGOTTEN = (
+    *(keys.GENERATION, keys.BATCH, keys.PENDING, keys.DROPPED, keys.BEGUN, keys.OUT, keys.FINISHED, keys.BATCHES),
+    *(keys.FEEDING, keys.OPEN, keys.AGING, keys.BUDGET, keys.SHARERS, keys.COUNTS, keys.COUNTS_OF_DAY, keys.LATEST),
+    *(keys.ASKED, keys.CANCELING, keys.QUEUED, keys.CALLS, keys.WEBHOOKS, keys.WEBHOOKS_LOST, keys.SPEND),
+    keys.STORED_LIMITS,
 )
 DRAIN_SECONDS = 10.0
 
@@ -108,17 +103,19 @@ class StandIn:
 
     def _running(self) -> list[str]:
         jobs = self._inner.jobs
-        ids = [key.rpartition(":")[2] for key in jobs.redis.scan_iter(f"{jobs.prefix}gen:*", count=1000)]
+        pattern = keys.GENERATION.at(jobs.prefix, "*")
+        ids = [key.rpartition(":")[2] for key in jobs.redis.scan_iter(pattern, count=1000)]
         return [each for each in ids if jobs.outcome(each)[2] is None]
 
     def _forget(self) -> None:
         producer = self._inner
         redis, prefix = producer.redis, producer.jobs.prefix
         producer.limiter.resume()
-        found = [key for pattern in PATTERNS for key in redis.scan_iter(prefix + pattern, count=1000)]
+        names = redis.scan_iter(f"{prefix}*", count=1000)
+        found = [name for name in names if keys.key_of(name, prefix) in FORGOTTEN]
         found += list(redis.scan_iter("celery-task-meta-*", count=1000))
         found += list(queue_lists(producer.settings).values())
-        redis.delete(*found, f"{prefix}spend", f"{prefix}limits:stored")
+        redis.delete(*found)
 
     @property
     def _inner(self) -> Producer:
