@@ -13,8 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from replibatch.cli.account import open_account
+from replibatch.cli.checkup import host_of
 from replibatch.cli.consoles import stdout
 from replibatch.cli.formatting import dollars, duration
+from replibatch.jobs.webhooks import OwedWebhooks
 from replibatch.limits import AccountStatus
 from replibatch.limits.process import explicit_limits
 from replibatch.producer import Producer
@@ -73,6 +75,10 @@ def snapshot(producer: Producer) -> dict[str, Any]:
         "outages": [outage.to_json() for outage in now.outages],
         "to_go_on": now.stop.to_go_on if now.stop else None,
         "throttled": now.throttled,
+        "webhooks_failing": [
+            {"job": each.job, "host": host_of(each.url), "tries": each.tries, "error": each.error}
+            for each in OwedWebhooks(producer.redis, producer.jobs.prefix).failing()
+        ],
         "workers": _workers(producer, now),
     }
 
@@ -138,6 +144,9 @@ def _facts(now: dict[str, Any]) -> Table:
     ]
     if now["cooling_down_seconds"]:
         facts.append(("pause", f"Replicate asked for {duration(now['cooling_down_seconds'])} more"))
+    if failing := now["webhooks_failing"]:
+        last = failing[-1]
+        facts.append(("webhooks", f"{len(failing):,} fail, one to {last['host']}: {last['error']}"))
     for outage in now["outages"]:
         facts += [("out", f"{outage['what']}: {outage['message']}"), ("to go on", outage["to_go_on"])]
     if now["stopped"]:

@@ -63,9 +63,8 @@ def test_a_worker_survives_what_is_no_message_and_commands_that_would_stop_it(
         redis.publish("/0.celery.pidbox", "not json")
         redis.publish("/0.celery.pidbox", '{"a": 1}')
     control = make_app(load(), fleet).control
-    for command, arguments in REMOTE:
-        if command == "cancel_consumer":
-            arguments = {"queue": lists[0]}
+    for command, given in REMOTE:
+        arguments = {"queue": lists[0]} if command == "cancel_consumer" else given
         answers = control.broadcast(command, arguments=arguments, reply=True, timeout=5, limit=1)
         assert answers, command
         assert all("refused" in str(answer) for reply in answers for answer in reply.values()), (command, answers)
