@@ -1,7 +1,6 @@
 """A TCP relay from this host's loopback to another host, run by name: `python -m tests.support.relay PORT HOST PORT`.
 
-An API address with plain http has to be on this machine: in a network namespace this stands for the TLS that a real one
-has.
+An API address with plain http has to be on this machine: in a network namespace this stands for TLS.
 """
 
 from __future__ import annotations
