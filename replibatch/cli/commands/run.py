@@ -10,6 +10,7 @@ import click
 
 from replibatch.cli.account import open_account
 from replibatch.cli.consoles import stderr
+from replibatch.cli.found_files import name_found_files
 from replibatch.cli.options import shared
 from replibatch.cli.run.catalog_changes import tell_changes
 from replibatch.cli.run.enqueue import Enqueuer, Options
@@ -74,6 +75,7 @@ def _run(
 ) -> int:
     if not dry_run and settings.redis_url is None and settings.replicate_api_token is None:
         raise SettingsError(NO_ACCOUNT)
+    name_found_files(settings)
     tell_changes(settings)
     with planned_for(settings, file, **planned) as plan, plan.folder.made(fresh=fresh) as made:
         console = stderr()
