@@ -240,7 +240,7 @@ class ApiUnreachable(AttemptFailure):
     Args:
         message: the cause, in one line.
         kind: the cause in a word: `host`, `refused`, `timeout`, `tls`, `scheme`, `path`, `proxy`, `redirect`, `page`,
-            `error`, `broken`.
+            `not_found`, `error`, `broken`.
         is_lasting: whether it cannot pass by itself: a setting is wrong.
         retry_after_seconds: the wait the answer asked for; None where it asked for none.
     """

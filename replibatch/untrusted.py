@@ -22,9 +22,7 @@ LARGEST_NUMBER = 2**53  # past that, JSON means another number to every reader
 OF_THE_MACHINE = re.compile(r"\s*(file:|env:)", re.IGNORECASE)  # what stands for a file or a secret of the fleet
 
 
-def arguments(
-    data: Any, *, models: Collection[str], folder: str | None, namespace: str | None
-) -> dict[str, Any]:
+def arguments(data: Any, *, models: Collection[str], folder: str | None, namespace: str | None) -> dict[str, Any]:
     """The arguments of a `BatchRequest` from what somebody sent.
 
     Args:

@@ -12,7 +12,6 @@ from replibatch.jobs.packing import read_attempts, read_request
 from replibatch.money import to_usd
 from replibatch.requests import Attempt, RoutedRequest
 
-
 _ID = re.compile(r"[\w.@-]{1,200}", re.ASCII)
 
 

@@ -15,7 +15,16 @@ def fleet(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ids_that_name_other_keys(fleet: None) -> None:
     batch = enqueue_batch([BatchRequest("a fox", "qwen/qwen-image")])
-    for odd in (f"{batch.id}:finished", f"{batch.id}:pending", f"{batch.id}:out", "", "\x1b[2J", "x" * 10**6, "*", "a b"):
+    for odd in (
+        f"{batch.id}:finished",
+        f"{batch.id}:pending",
+        f"{batch.id}:out",
+        "",
+        "\x1b[2J",
+        "x" * 10**6,
+        "*",
+        "a b",
+    ):
         with pytest.raises(NoSuchWork) as refused:
             Batch.get(odd)
         assert len(str(refused.value)) < 500 and "\x1b" not in str(refused.value)

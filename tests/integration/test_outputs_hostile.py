@@ -62,9 +62,7 @@ def test_nothing_is_fetched_from_a_private_address(inner: FileServer, downloader
     assert inner.requests == []
 
 
-def test_a_redirect_leads_to_none_either(
-    server: FileServer, inner: FileServer, downloader: Downloader
-) -> None:
+def test_a_redirect_leads_to_none_either(server: FileServer, inner: FileServer, downloader: Downloader) -> None:
     with pytest.raises(NotSaved, match="public address"):
         downloader.fetch(server.serve("/fox.png", redirect(f"{inner.url}/secret")), Sink())
     assert inner.requests == []

@@ -21,13 +21,12 @@ def serve(port: int, host: str, host_port: int) -> None:
 
 
 def _relay(near: socket.socket, address: tuple[str, int]) -> None:
-    with contextlib.suppress(OSError), near:
-        with socket.create_connection(address, timeout=10) as far:
-            far.settimeout(None)
-            back = threading.Thread(target=_pump, args=(far, near), daemon=True)
-            back.start()
-            _pump(near, far)
-            back.join()
+    with contextlib.suppress(OSError), near, socket.create_connection(address, timeout=10) as far:
+        far.settimeout(None)
+        back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+        back.start()
+        _pump(near, far)
+        back.join()
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

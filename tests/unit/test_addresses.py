@@ -31,9 +31,7 @@ def test_private_addresses_are_refused(address: str) -> None:
         Addresses([API]).address_of(httpx.URL(f"http://{host}/x"), is_proxied=False)
 
 
-@pytest.mark.parametrize(
-    "address", ["1.1.1.1", "151.101.1.1", "2606:4700::1111", "64:ff9b::101:101"]
-)
+@pytest.mark.parametrize("address", ["1.1.1.1", "151.101.1.1", "2606:4700::1111", "64:ff9b::101:101"])
 def test_public_ones_are_not(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
 

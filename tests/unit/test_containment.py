@@ -19,7 +19,9 @@ from replibatch.storage.containment import Place, open_to_append
 from replibatch.storage.folder import Folder
 from replibatch.storage.names import refuse_settings, safe_key
 
-NAMES = st.sampled_from(["a", "b", "link", "up", "..", ".", "", "loop", "file", "é", "\u202e", "x" * 300, "\0", "/", "~"])
+NAMES = st.sampled_from(
+    ["a", "b", "link", "up", "..", ".", "", "loop", "file", "é", "\u202e", "x" * 300, "\0", "/", "~"]
+)
 KEYS = st.one_of(st.lists(NAMES, max_size=6).map("/".join), st.text(max_size=40))
 
 

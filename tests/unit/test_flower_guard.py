@@ -12,6 +12,8 @@ def test_own_names(host: str) -> None:
     assert is_own_name(host)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:5555", "localhost.evil.example", "", "127.0.0.1.nip.io"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:5555", "localhost.evil.example", "", "127.0.0.1.nip.io"]
+)
 def test_names_of_others(host: str) -> None:
     assert not is_own_name(host)

@@ -120,7 +120,9 @@ def test_an_animation_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", ["LARGEST_PIXELS", "LARGEST_FILE_BYTES"])
-def test_an_image_beyond_the_limit_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+def test_an_image_beyond_the_limit_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
     picture(tmp_path / "big.png", formats.PNG)
     monkeypatch.setattr(limits, limit, 50)
     with pytest.raises(NotConverted, match="too many"):

@@ -83,7 +83,14 @@ def test_flower_answers_no_page_of_another_site(fleet: str, sandbox: Sandbox, tm
     environment = {"FLOWER_BASIC_AUTH": password} if password else {}
     server = FlowerServer(tmp_path, environment) if password else FlowerServer(tmp_path, {}, without_password=True)
     try:
-        for path in ("/replibatch", "/replibatch/fleet.json", "/api/workers", "/tasks", "/metrics", "/static/css/x.css"):
+        for path in (
+            "/replibatch",
+            "/replibatch/fleet.json",
+            "/api/workers",
+            "/tasks",
+            "/metrics",
+            "/static/css/x.css",
+        ):
             rebound = server.client.get(path, headers={"Host": "evil.example:5555"})
             assert password or rebound.status_code == 403, path
         for path in ("/api/worker/shutdown/x", "/api/task/revoke/x", "/api/worker/queue/cancel-consumer/x"):
