@@ -116,7 +116,9 @@ class Settings(BaseSettings):
         None, alias="REPLICATE_API_TOKEN", description="The account's token; only workers need it."
     )
     replicate_base_url: Annotated[str, AfterValidator(_http_url)] = Field(
-        REPLICATE_URL, alias="REPLICATE_BASE_URL", description="Another server of the same API; plain http on this machine alone."
+        REPLICATE_URL,
+        alias="REPLICATE_BASE_URL",
+        description="Another server of the same API; plain http on this machine alone.",
     )
     global_max_concurrent: int = Field(
         60,

@@ -14,7 +14,9 @@ MODEL = "qwen/qwen-image"
 
 
 def acts(text: str) -> bool:
-    return any(ord(each) < 32 and each not in "\n\t" or 0x7F <= ord(each) < 0xA0 or each == "\u202e" for each in text)
+    return any(
+        (ord(each) < 32 and each not in "\n\t") or 0x7F <= ord(each) < 0xA0 or each == "\u202e" for each in text
+    )
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +43,9 @@ def test_prompts_of_a_run(as_json: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [{"prompt": "a", "model": f"a/{ACTS}"}, {"prompt": "a", "output": f"{ACTS}.png"}], ids=["model", "output"]
+    "line",
+    [{"prompt": "a", "model": f"a/{ACTS}"}, {"prompt": "a", "output": f"{ACTS}.png"}],
+    ids=["model", "output"],
 )
 def test_mistakes_of_a_list(line: dict[str, str]) -> None:
     Path("list.jsonl").write_text(json.dumps(line) + "\n")
@@ -51,7 +55,13 @@ def test_mistakes_of_a_list(line: dict[str, str]) -> None:
 
 
 ODD = (
-    *(b"[" * 5000, b'{"key": [], "success": 1, "file_paths": 5}', b"\xff\xfe\x00", b"null", b'{"index": ' + b"9" * 5000),
+    *(
+        b"[" * 5000,
+        b'{"key": [], "success": 1, "file_paths": 5}',
+        b"\xff\xfe\x00",
+        b"null",
+        b'{"index": ' + b"9" * 5000,
+    ),
     b'{"key": "00", "success": true, "file_paths": [null]}',
     b'{"key": "zz", "success": true, "file_paths": ["a\\u0000"]}',
 )
