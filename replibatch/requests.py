@@ -125,7 +125,6 @@ class BatchRequest:
         priority: `high`, `normal` or `low`, among jobs that wait; None for `normal`, or `low` in a batch.
         max_retries: tries of one model on passing faults; None leaves it to the batch, or the workers' setting.
         max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
-        fields: the caller's own data, as JSON has it; comes back with the result, and is never sent to the model.
         within: the folder that the file must be in; no link below it is followed out of it. None for any place.
         local_files: whether inputs may name files of this machine.
 
@@ -144,7 +143,6 @@ class BatchRequest:
     priority: str | None = None
     max_retries: int | None = None
     max_price_usd: float | None = None
-    fields: dict[str, Any] | None = None
     within: str | None = field(default=None, kw_only=True, repr=False)
     local_files: bool = field(default=True, kw_only=True, repr=False)
     idempotent: bool = field(init=False, repr=False, compare=False)
@@ -184,10 +182,6 @@ class BatchRequest:
 
     def _check_how(self) -> None:
         """Look at what is said of how it is made, apart from the model's inputs."""
-        if self.fields is not None and not (
-            isinstance(self.fields, dict) and all(isinstance(key, str) for key in self.fields)
-        ):
-            raise RequestError(f"fields is {shown(self.fields)}; allowed: a dict of your own data by name, or None")
         if isinstance(self.tags, str) or not all(_is_text(tag) and len(tag) <= LONGEST_TAG for tag in self.tags):
             raise RequestError(f"tags is {self.tags!r}; expected: words of at most {LONGEST_TAG} characters each")
         self.tags = tuple(self.tags)
@@ -248,7 +242,6 @@ class RoutedRequest:
         within: in embedded mode, the folder that no link leads out of; empty where the output may be anywhere.
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
-        fields: the caller's own data, for the result.
         tags: words it is counted under.
         webhook: called with the result; empty for none.
         asked: what an idempotency key stands for, as `identity` tells it; empty without one.
@@ -268,7 +261,6 @@ class RoutedRequest:
     fields: dict[str, Any] = field(default_factory=dict)
     max_price_usd: float | None = None
     extension_is_free: bool = False
-    fields: dict[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     webhook: str = ""
     asked: str = ""
