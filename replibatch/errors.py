@@ -9,7 +9,7 @@
     │   ├── ReferenceImageError            a reference image is missing, empty, not an image, or one too many
     │   ├── OutputPathError                a file cannot be written where the request asks for it
     │   ├── IdempotencyConflict            the same request_id stands for another request already
-    │   └── ManifestError                  lines of a list of prompts are malformed
+    │   └── ListError                      a list of prompts is not understood
     ├── QueueUnavailable (ConnectionError)  Redis cannot be reached; `.accepted` says what became of the work
     ├── StorageError (OSError)             the storage of outputs and reference images cannot be read or written
     ├── WebhookRefused (ValueError)        a webhook is not signed with the secret, or is too old
@@ -121,18 +121,16 @@ class QueueUnavailable(ReplibatchError, ConnectionError):
         super().__init__(message)
 
 
-class ManifestError(RequestError):
-    """Lines of a list of prompts are malformed; `problems` has one `(line number, reason)` for each.
+class ListError(RequestError):
+    """A list of prompts is not understood; `mistakes` has a line for each kind of mistake.
 
     Args:
-        source: the manifest's name, as the user gave it.
-        problems: every mistake found, in line order; line numbers count from 1.
+        mistakes: for people: the list, the line, how many more there are, what is wrong and what to type.
     """
 
-    def __init__(self, source: str, problems: list[tuple[int, str]]) -> None:
-        self.source = source
-        self.problems = problems
-        super().__init__("\n".join(f"{source}, line {number}: {reason}" for number, reason in problems))
+    def __init__(self, mistakes: list[str]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(mistakes))
 
 
 class StorageError(ReplibatchError, OSError):

@@ -95,6 +95,12 @@ def _is_number_that_travels(value: object) -> bool:
     return not isinstance(value, int) or abs(value) < LARGEST_WHOLE
 
 
+def _check_fields(given: object) -> None:
+    is_named = isinstance(given, dict) and all(isinstance(key, str) for key in given)
+    if given is not None and not is_named:
+        raise RequestError(f"fields is {shown(given)}; allowed: a dict of your own data by name, or None")
+
+
 def _check_price(usd: object) -> None:
     if usd is None:
         return
@@ -169,16 +175,13 @@ class BatchRequest:
         self._check_how()
         if isinstance(self.within, PathLike):
             self.within = fspath(self.within)
+        _check_fields(self.fields)
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()
 
     def _check_how(self) -> None:
         """Look at what is said of how it is made, apart from the model's inputs."""
-        if self.fields is not None and not (
-            isinstance(self.fields, dict) and all(isinstance(key, str) for key in self.fields)
-        ):
-            raise RequestError(f"fields is {shown(self.fields)}; allowed: a dict of your own data by name, or None")
         if isinstance(self.tags, str) or not all(_is_text(tag) and len(tag) <= LONGEST_TAG for tag in self.tags):
             raise RequestError(f"tags is {self.tags!r}; expected: words of at most {LONGEST_TAG} characters each")
         self.tags = tuple(self.tags)
@@ -235,10 +238,10 @@ class RoutedRequest:
         fallback: whether another model may stand in.
         warnings: what routing changed or dropped, for people.
         max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
+        fields: the caller's own data, for the result.
         within: in embedded mode, the folder that no link leads out of; empty where the output may be anywhere.
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
-        fields: the caller's own data, for the result.
         tags: words it is counted under.
         webhook: called with the result; empty for none.
         asked: what an idempotency key stands for, as `identity` tells it; empty without one.
@@ -255,9 +258,9 @@ class RoutedRequest:
     fallback: bool = True
     warnings: tuple[str, ...] = ()
     max_retries: int | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
     max_price_usd: float | None = None
     extension_is_free: bool = False
-    fields: dict[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     webhook: str = ""
     asked: str = ""

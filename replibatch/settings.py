@@ -267,6 +267,13 @@ class Settings(BaseSettings):
         alias="REPLIBATCH_WEBHOOK_PRIVATE",
         description="Webhooks may go to addresses of private networks and of this machine.",
     )
+    confirm_usd: float = Field(
+        10.0,
+        alias="REPLIBATCH_CONFIRM_USD",
+        ge=0,
+        le=1e9,
+        description="On a terminal, a list estimated above this asks before it starts; --yes answers.",
+    )
 
     @property
     def redis_address(self) -> str:

@@ -212,6 +212,7 @@ class Work:
             placeholder=state == State.PLACEHOLDER,
             state=state,
             inputs=self.inputs,
+            fields=request.fields,
         )
         notice = context.results.ended(record.id, result, in_batch=bool(record.batch))
         settled = context.jobs.settle(record, state, result, notice)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from replibatch.errors import RequestError
 from replibatch.producer.batch import Batch
+from replibatch.producer.caller import Caller
 from replibatch.producer.producer import Producer, open_producer
 from replibatch.producer.submit import check_max_concurrent, submit
 from replibatch.requests import BatchRequest, BatchResult, State
@@ -173,7 +174,8 @@ class IntelligentBatchProcessor:
             return []
         producer = self._open(**self._arguments)
         bound = max_concurrent or self._max_concurrent
-        batch = await producer.in_thread(self._submit, producer, list(requests), bound, folder)
+        caller = Caller()
+        batch = await producer.in_thread(self._submit, producer, list(requests), bound, folder, caller)
         results: dict[int, BatchResult] = {}
         async for index, result in batch.afinished():
             results[index] = result
@@ -187,7 +189,9 @@ class IntelligentBatchProcessor:
                 self._tell(len(results), len(requests), results[index])
         return [results[index] for index in range(len(requests))]
 
-    def _submit(self, producer: Producer, requests: list[BatchRequest], max_concurrent: int, folder: str) -> Batch:
+    def _submit(
+        self, producer: Producer, requests: list[BatchRequest], max_concurrent: int, folder: str, caller: Caller
+    ) -> Batch:
         producer.bring_worker()
         producer.check_storage()
         return submit(
@@ -198,6 +202,7 @@ class IntelligentBatchProcessor:
             fallback=self._fallback,
             max_retries=self._max_retries,
             folder=folder,
+            caller=caller,
         )
 
     def _tell(self, done: int, total: int, result: BatchResult) -> None:

@@ -26,6 +26,7 @@ from replibatch.jobs import Batches, Jobs, Link, Message, capacity_for
 from replibatch.limits import Limiter
 from replibatch.limits.outages import Outage
 from replibatch.limits.process import explicit_limits, process_name
+from replibatch.producer.caller import Caller
 from replibatch.producer.files import Files
 from replibatch.producer.listener import Listener
 from replibatch.producer.prepare import Preparer
@@ -282,7 +283,7 @@ class Producer:
         generation_id = self.id_of(request) or new_id()
         with self.reaching():
             self.check_token()
-            prepared = self.prepare(request, generation_id, 0, fallback=fallback)
+            prepared = self.prepare(request, generation_id, 0, fallback=fallback, caller=Caller())
             self.present()
         self.record(generation_id, prepared, link=link, priority=priority)
         return generation_id

@@ -16,6 +16,7 @@ from replibatch.foreign_text import shown
 from replibatch.jobs import Packer, PendingEntry
 from replibatch.jobs.identity import differences
 from replibatch.producer.batch import Batch
+from replibatch.producer.caller import Caller
 from replibatch.producer.producer import Producer
 from replibatch.requests import BatchRequest, RoutedRequest, new_id
 from replibatch.routing import Routed
@@ -60,6 +61,7 @@ def submit(
     fallback: bool = True,
     max_retries: int | None = None,
     folder: str = "",
+    caller: Caller | None = None,
 ) -> Batch:
     """Enqueue a batch; returns when all of it is durable in Redis. Its first requests are under way by then.
 
@@ -71,14 +73,16 @@ def submit(
         fallback: whether other models may stand in.
         max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
         folder: where files with no name of their own go.
+        caller: warned of inputs that are left out; None for the one of this call.
 
     Raises:
         RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
         QueueUnavailable: Redis cannot be reached.
     """
+    caller = caller or Caller()
     if isinstance(requests, Sequence):
         for request in requests:  # all of it, before any of it is paid for
-            producer.prepare.check(request)
+            producer.prepare.check(request, fallback=fallback, caller=caller)
     batch = Batch(producer, new_id(8))
     with producer.reaching():
         producer.check_token()
@@ -89,7 +93,7 @@ def submit(
         Ask(index, producer.id_of(request) or f"{batch.id}-{index}", request)
         for index, request in enumerate(requests)
     )
-    append_all(batch, producer, asks, fallback=fallback, max_retries=max_retries, folder=folder)
+    append_all(batch, producer, asks, fallback=fallback, max_retries=max_retries, folder=folder, caller=caller)
     return batch
 
 
@@ -101,6 +105,7 @@ def append_all(
     fallback: bool = True,
     max_retries: int | None = None,
     folder: str = "",
+    caller: Caller | None = None,
 ) -> None:
     """Append requests to a batch that is open and empty, start the first of them, and close the batch.
 
@@ -126,6 +131,7 @@ def append_all(
                     fallback=fallback,
                     max_retries=max_retries,
                     folder=folder,
+                    caller=caller,
                 )
                 if prepared.asked:
                     keyed[ask.id] = prepared
