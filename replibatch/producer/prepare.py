@@ -7,6 +7,7 @@ from pathlib import Path
 from replibatch import contents
 from replibatch.catalog import Catalog
 from replibatch.errors import ReferenceImageError
+from replibatch.jobs.identity import identity
 from replibatch.producer.files import REMEMBERED, Files, version_of
 from replibatch.producer.local_files import ADDRESSES, refuse_local_files
 from replibatch.requests import BatchRequest, RoutedRequest, texts_in
@@ -78,7 +79,11 @@ class Preparer:
             output=self._files.key(name, generation_id, within=request.within),
             fallback=fallback,
             warnings=tuple(routed.warnings),
-            max_retries=max_retries,
+            max_retries=max_retries if request.max_retries is None else request.max_retries,
+            fields=request.fields or {},
+            tags=tuple(request.tags),
+            webhook=request.webhook or "",
+            asked=identity(request) if request.idempotent else "",
             max_price_usd=request.max_price_usd,
             extension_is_free=routed.extension_is_free or request.output_filepath is None,
             within=self._files.within(request.within),
