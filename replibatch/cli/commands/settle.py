@@ -16,8 +16,8 @@ from replibatch.jobs.unknown import UnknownCreates
 def settle(generation_id: str, prediction: str | None, not_created: bool) -> None:
     """Say what became of a create after its reply was lost.
 
-    `status` lists those that nothing proves, with the predictions that may be it. Replicate's own page shows the input
-    of each. A worker acts on it within seconds.
+    `status` lists those that nothing proves, with the predictions that may be it. Replicate's own page shows each
+    input. A worker acts on it within seconds.
     """
     if (prediction is None) != not_created:
         raise Failure("give either --created PREDICTION or --not-created", MISUSED)
