@@ -8,8 +8,11 @@
     │   ├── UnsupportedModel               the model is in no catalogue
     │   ├── ReferenceImageError            a reference image is missing, empty, not an image, or one too many
     │   ├── OutputPathError                a file cannot be written where the request asks for it
+    │   ├── IdempotencyConflict            the same request_id stands for another request already
     │   └── ManifestError                  lines of a list of prompts are malformed
+    ├── QueueUnavailable (ConnectionError)  Redis cannot be reached; `.accepted` says what became of the work
     ├── StorageError (OSError)             the storage of outputs and reference images cannot be read or written
+    ├── WebhookRefused (ValueError)        a webhook is not signed with the secret, or is too old
     ├── NoSuchWork (LookupError)           no job or batch of that id
     ├── ResultTimeout (TimeoutError)       a result was not there in the time the caller gave
     ├── AccountStopped                     nothing can be generated for this account at present
@@ -37,7 +40,7 @@
         ├── Sensitive                      the input or the output was flagged as sensitive
         ├── PredictionFailed               the model failed
         ├── PredictionTimedOut             not finished in the time it was given
-        ├── PredictionCanceled             canceled at Replicate, by somebody else
+        ├── PredictionCanceled             canceled at Replicate, not by its owner here
         ├── NoOutput                       succeeded, yet with nothing that could be saved
         ├── NotSaved                       succeeded and paid for, but the file could not be brought home
         └── OutputErased                   Replicate erased the output before it was saved
@@ -50,6 +53,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
+from replibatch.foreign_text import quoted
+
 if TYPE_CHECKING:
     from replibatch.requests import BatchResult
 
@@ -58,8 +63,12 @@ class ReplibatchError(Exception):
     """Base of every error replibatch raises. The message is one line for people."""
 
 
+class ReplibatchWarning(UserWarning):
+    """Something of a request will not be as it was written; said at the call, before anything is spent."""
+
+
 class SettingsError(ReplibatchError, ValueError):
-    """A setting, or the set-up, is not usable; the message names it, what was found and what is allowed."""
+    """A setting, or the set-up, is not usable; the message names it, the value found and the allowed ones."""
 
 
 class RequestError(ReplibatchError, ValueError):
@@ -78,6 +87,40 @@ class OutputPathError(RequestError):
     """A file cannot be written where the request asks for it."""
 
 
+class IdempotencyConflict(RequestError):
+    """The same `request_id` stands for another request already; `differs` names what is not the same.
+
+    Args:
+        request_id: the caller's.
+        differs: `prompt`, `model_name`, `output_filepath`, or an input's name.
+    """
+
+    def __init__(self, request_id: str, differs: tuple[str, ...]) -> None:
+        self.request_id = request_id
+        self.differs = differs
+        super().__init__(
+            f"request_id {request_id!r} stands for another request, with another {' and '.join(differs)}; "
+            "expected: the same request again, or a request_id of its own"
+        )
+
+
+class QueueUnavailable(ReplibatchError, ConnectionError):
+    """Redis cannot be reached, or refuses to write.
+
+    Args:
+        message: one line for people.
+        accepted: what became of the work that was to be accepted. True: it is in the queue, and made once Redis
+            is back. False: it is not. None: not known; asking again with the same `request_id` gives one job.
+            For a call that accepts nothing, False.
+        job_id: the job's, where there is one.
+    """
+
+    def __init__(self, message: str, accepted: bool | None = False, job_id: str | None = None) -> None:
+        self.accepted = accepted
+        self.job_id = job_id
+        super().__init__(message)
+
+
 class ManifestError(RequestError):
     """Lines of a list of prompts are malformed; `problems` has one `(line number, reason)` for each.
 
@@ -93,7 +136,11 @@ class ManifestError(RequestError):
 
 
 class StorageError(ReplibatchError, OSError):
-    """The storage cannot be read or written; what is in it stays there."""
+    """The storage cannot be read or written; its files stay there."""
+
+
+class WebhookRefused(ReplibatchError, ValueError):
+    """A webhook was not signed with the secret, or is too old."""
 
 
 class NoSuchWork(ReplibatchError, LookupError):
@@ -106,6 +153,9 @@ class ResultTimeout(ReplibatchError, TimeoutError):
 
 class AccountStopped(ReplibatchError):
     """Nothing can be generated for this account at present; what waits stays resumable."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
 
 
 class Stop(NamedTuple):
@@ -201,6 +251,9 @@ class AttemptFailure(ReplibatchError):
 
     reason: ClassVar[str] = "failed"
     verdict: ClassVar[Verdict] = Verdict.NEXT_MODEL
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
 
 
 class Throttled(AttemptFailure):
@@ -381,7 +434,7 @@ class PredictionTimedOut(AttemptFailure):
 
 
 class PredictionCanceled(AttemptFailure):
-    """Canceled at Replicate by somebody else than its owner here."""
+    """Canceled at Replicate, and not by its owner here."""
 
     reason = "canceled"
 

@@ -1,24 +1,34 @@
-"""What is asked for and what comes back: requests, attempts, results, and the states between.
+"""Requests, attempts, results, and the states between.
 
 `BatchRequest` and `BatchResult` are what callers hold. A `RoutedRequest` is a request as it travels through
-Redis: checked, routed to a model that can take it, its seed fixed. All of them are JSON, nothing else.
+Redis: checked, routed to a model that can take it, its seed fixed. All are JSON, nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import math
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from os import PathLike, fspath
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from replibatch import contents
-from replibatch.errors import RequestError
+from replibatch.errors import RequestError, StorageError
+from replibatch.foreign_text import shown
 from replibatch.money import LARGEST_PRICE_USD
+from replibatch.untrusted import arguments
 
 DEPTH_LOOKED_AT = 40
+PRIORITIES = ("high", "normal", "low")
+LONGEST_TAG = 64
+CHECKED_WHOLE_BYTES = 16 * 1024**2  # of an output, before any of it is handed on
+LONGEST_URL = 2048
+LARGEST_WHOLE = 10**20  # seeds have up to 64 bits
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
 
 
@@ -59,13 +69,30 @@ def _can_be_sent(value: object) -> bool:
     return True
 
 
-def _texts_in(value: object, depth: int = 0) -> Iterator[object]:
+def texts_in(value: object, depth: int = 0) -> Iterator[object]:
     """What lists and objects within an input hold; deeper than anything that is sent it is looked at no more."""
     if isinstance(value, list | tuple | dict) and depth < DEPTH_LOOKED_AT:
         for each in (*value, *value.values()) if isinstance(value, dict) else value:
-            yield from _texts_in(each, depth + 1)
+            yield from texts_in(each, depth + 1)
     else:
         yield value
+
+
+def _is_http_url(value: object) -> bool:
+    if not _is_text(value) or len(str(value)) > LONGEST_URL:
+        return False
+    try:
+        parts = urlsplit(str(value))
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def _is_number_that_travels(value: object) -> bool:
+    """Whether every reader of JSON takes it for the same number; anything else than a number does."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or abs(value) < LARGEST_WHOLE
 
 
 def _check_price(usd: object) -> None:
@@ -73,7 +100,7 @@ def _check_price(usd: object) -> None:
         return
     is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
     if not is_number or not 0 <= usd <= LARGEST_PRICE_USD:  # type: ignore[operator]  # a number, by the first half
-        raise RequestError(f"max_price_usd is {usd!r}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
+        raise RequestError(f"max_price_usd is {shown(usd)}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
 
 
 @dataclass
@@ -81,48 +108,116 @@ class BatchRequest:
     """One generation to make.
 
     Args:
-        prompt: the text, not empty; None for a model that takes none.
+        prompt: the text; empty, or None, for a model that needs none.
         model_name: `owner/name`, from the catalogue.
         output_filepath: the file to write; None lets replibatch name it.
         kwargs: the model's other inputs; reference images as paths or URLs.
         request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
+        fields: the caller's own data, as JSON has it; comes back with the result, and is never sent to the model.
+        tags: words it is counted under.
+        webhook: an http(s) address that is called with the result, at least once; a worker calls it.
+        priority: `high`, `normal` or `low`, among jobs that wait; None for `normal`, or `low` in a batch.
+        max_retries: tries of one model on passing faults; None leaves it to the batch, or the workers' setting.
         max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
+        within: the folder that the file must be in; no link below it is followed out of it. None for any place.
+        local_files: whether inputs may name files of this machine.
 
     Raises:
         RequestError: a field of the wrong type, or a text that is empty or not Unicode.
     """
 
-    prompt: str | None
+    prompt: str
     model_name: str
     output_filepath: str | None = None
     kwargs: dict[str, Any] | None = None
     request_id: str | None = None
+    fields: dict[str, Any] | None = None
+    tags: Sequence[str] = ()
+    webhook: str | None = None
+    priority: str | None = None
+    max_retries: int | None = None
     max_price_usd: float | None = None
+    within: str | None = field(default=None, kw_only=True, repr=False)
+    local_files: bool = field(default=True, kw_only=True, repr=False)
     idempotent: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.idempotent = self.request_id is not None
         if isinstance(self.output_filepath, PathLike):
             self.output_filepath = fspath(self.output_filepath)
-        if self.prompt is not None and not _is_text(self.prompt):
-            raise RequestError(f"prompt is {self.prompt!r}; allowed: a text that is not empty")
+        if self.prompt is None:
+            self.prompt = ""  # callers may have no type checker
+        if self.prompt != "" and not _is_text(self.prompt):
+            raise RequestError(f"prompt is {shown(self.prompt)}; allowed: a text that is not empty")
         if not _is_text(self.model_name):
             allowed = "a model's name, as in 'qwen/qwen-image'"
-            raise RequestError(f"model_name is {self.model_name!r}; allowed: {allowed}")
+            raise RequestError(f"model_name is {shown(self.model_name)}; allowed: {allowed}")
         _check_price(self.max_price_usd)
         optional = {"output_filepath": self.output_filepath, "request_id": self.request_id}
         for name, text in optional.items():
             if text is not None and not _is_text(text):
-                raise RequestError(f"{name} is {text!r}; allowed: a text that is not empty, or None")
+                raise RequestError(f"{name} is {shown(text)}; allowed: a text that is not empty, or None")
         given: Any = {} if self.kwargs is None else self.kwargs
         if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-            raise RequestError(f"kwargs is {given!r}; allowed: a dict of the model's inputs by name")
+            raise RequestError(f"kwargs is {shown(given)}; allowed: a dict of the model's inputs by name")
         for name, value in given.items():
-            if not all(_can_be_sent(text) for text in (name, *_texts_in(value))):
-                raise RequestError(f"{name!r} is {value!r}; allowed: Unicode text, without half a surrogate pair")
+            if not all(_can_be_sent(text) for text in (name, *texts_in(value))):
+                allowed = "Unicode text, without half a surrogate pair"
+                raise RequestError(f"{shown(name)} is {shown(value)}; allowed: {allowed}")
+            if not all(_is_number_that_travels(number) for number in texts_in(value)):
+                raise RequestError(f"{shown(name)} is {shown(value)}; allowed: finite numbers of at most 20 digits")
+        self._check_how()
+        if isinstance(self.within, PathLike):
+            self.within = fspath(self.within)
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()
+
+    def _check_how(self) -> None:
+        """Look at what is said of how it is made, apart from the model's inputs."""
+        if self.fields is not None and not (
+            isinstance(self.fields, dict) and all(isinstance(key, str) for key in self.fields)
+        ):
+            raise RequestError(f"fields is {shown(self.fields)}; allowed: a dict of your own data by name, or None")
+        if isinstance(self.tags, str) or not all(_is_text(tag) and len(tag) <= LONGEST_TAG for tag in self.tags):
+            raise RequestError(f"tags is {self.tags!r}; expected: words of at most {LONGEST_TAG} characters each")
+        self.tags = tuple(self.tags)
+        if self.webhook is not None and not _is_http_url(self.webhook):
+            raise RequestError(f"webhook is {self.webhook!r}; expected: an http:// or https:// address, or None")
+        if self.priority not in (None, *PRIORITIES):
+            raise RequestError(f"priority is {self.priority!r}; expected: 'high', 'normal', 'low' or None")
+        retries = self.max_retries
+        if retries is not None and (
+            isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 100
+        ):
+            raise RequestError(f"max_retries is {retries!r}; expected: a whole number from 0 to 100, or None")
+
+    @classmethod
+    def untrusted(
+        cls,
+        data: Mapping[str, Any],
+        *,
+        models: Collection[str],
+        folder: str | PathLike[str] | None = None,
+        namespace: str | None = None,
+    ) -> Self:
+        """A request of what a web user sent, such as a decoded JSON body.
+
+        It names no file of this machine, no secret, no kept reference (`file:`); its output stays in the folder; its
+        sizes are bounded.
+
+        Args:
+            data: `prompt`, `model_name`, `kwargs`, `output_filepath`, `request_id`; anything else is refused.
+            models: the models that may be named.
+            folder: where the file goes: no name in the request leads out of it. None for a name that is made up.
+            namespace: tells users apart, such as their id: the same `request_id` of two of them is two jobs.
+
+        Raises:
+            RequestError: it is not what a web user may ask for; says what.
+        """
+        return cls(
+            **arguments(data, models=models, folder=None if folder is None else fspath(folder), namespace=namespace)
+        )
 
 
 @dataclass(frozen=True)
@@ -140,8 +235,14 @@ class RoutedRequest:
         fallback: whether another model may stand in.
         warnings: what routing changed or dropped, for people.
         max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
+        within: in embedded mode, the folder that no link leads out of; empty where the output may be anywhere.
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
+        fields: the caller's own data, for the result.
+        tags: words it is counted under.
+        webhook: called with the result; empty for none.
+        asked: what an idempotency key stands for, as `identity` tells it; empty without one.
+        metadata: what is written into its files; None leaves it to the worker's setting.
     """
 
     request_id: str
@@ -156,9 +257,15 @@ class RoutedRequest:
     max_retries: int | None = None
     max_price_usd: float | None = None
     extension_is_free: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    webhook: str = ""
+    asked: str = ""
+    within: str = ""
+    metadata: str | None = None
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
-        """The result of it where nothing was made."""
+        """Its result where nothing was made."""
         return BatchResult(
             request_id=self.request_id,
             prompt=self.prompt,
@@ -169,16 +276,18 @@ class RoutedRequest:
             attempts=attempts,
             cost_usd=total_usd(attempts),
             state=state,
+            fields=self.fields,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A dict for JSON, without what has its default."""
-        data = {**vars(self), "references": list(self.references), "warnings": list(self.warnings)}
+        """A dict for JSON, without defaults."""
+        lists = ("references", "warnings", "tags")
+        data = {**vars(self), **{name: list(getattr(self, name)) for name in lists}}
         return {
             key: value
             for key, value in data.items()
             if value not in ([], {}, None) and not (key == "fallback" and value)
-            if not (key == "extension_is_free" and not value)
+            if value or key not in ("extension_is_free", "within", "webhook", "asked")
         }
 
     @classmethod
@@ -187,6 +296,7 @@ class RoutedRequest:
         values = {"inputs": {}, **data}
         values["references"] = tuple(data.get("references", ()))
         values["warnings"] = tuple(data.get("warnings", ()))
+        values["tags"] = tuple(data.get("tags", ()))
         return cls(**values)
 
 
@@ -236,7 +346,11 @@ class OutputFile:
     size_bytes: int | None = None
 
     def read(self) -> bytes:
-        """The whole file."""
+        """The whole file.
+
+        Raises:
+            StorageError: another was written over it.
+        """
         return b"".join(self)
 
     async def aread(self) -> bytes:
@@ -244,8 +358,32 @@ class OutputFile:
         return await asyncio.to_thread(self.read)
 
     def __iter__(self) -> Iterator[bytes]:
-        """The file in chunks of at most 256 KiB; fits any streaming response."""
-        return contents.chunks(self.path)
+        """The file in chunks of at most 256 KiB; fits any streaming response.
+
+        Raises:
+            StorageError: another was written over it.
+        """
+        return self.verified(contents.chunks(self.path))
+
+    def verified(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Chunks of the file, none of another file of that name: a small one is checked before it is begun, of a
+        large one the end is missing."""
+        if self.sha256 is None:
+            yield from chunks
+            return
+        digest, held = hashlib.sha256(), []
+        is_small = (self.size_bytes or 0) <= CHECKED_WHOLE_BYTES
+        for chunk in chunks:
+            digest.update(chunk)
+            held.append(chunk)
+            if not is_small and len(held) > 1:
+                yield held.pop(0)
+        if digest.hexdigest() != self.sha256:
+            raise StorageError(
+                f"{self.path} is not the file of this result any more, another was written over it; "
+                "expected: an output name of its own for each request, or none"
+            )
+        yield from held
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The same chunks, read in a thread."""
@@ -262,7 +400,7 @@ class BatchResult:
         request_id: the request's.
         prompt: the request's.
         model_name: the model asked for.
-        model_used: the model whose file this is; None where there is none.
+        model_used: the model that made the file; None where there is none.
         success: whether a model made the file. A placeholder is not a success.
         files: what was written, the placeholder included.
         error: why there is no success, in one line for people.
@@ -273,6 +411,7 @@ class BatchResult:
         placeholder: whether the file is the black image.
         state: the final state.
         inputs: what the last model was given, seed included: enough to make it again.
+        fields: the caller's own data that came with the request.
     """
 
     request_id: str
@@ -289,11 +428,19 @@ class BatchResult:
     placeholder: bool = False
     state: State = State.SUCCEEDED
     inputs: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
 
     @property
     def file_paths(self) -> list[str]:
         """The paths of `files`."""
         return [file.path for file in self.files]
+
+    @property
+    def known_cost_usd(self) -> float:
+        """What of `cost_usd` is known."""
+        if self.cost_usd is not None:
+            return self.cost_usd
+        return round(sum(attempt.cost_usd or 0.0 for attempt in self.attempts), 6)
 
     def to_json(self) -> dict[str, Any]:
         """A dict for JSON: a line of `results.jsonl`."""

@@ -23,12 +23,12 @@ from replibatch.settings import Settings
 PARENT_DESCRIPTOR = "REPLIBATCH_PARENT_FD"  # set in the child alone: the pipe that ends with its parent
 DEFAULT_CONCURRENCY = 100
 EX_USAGE = 2  # of a worker that found a setting that cannot be used
-STOP_SECONDS = 10.0  # for handing over what is in flight
+STOP_SECONDS = 10.0  # to hand over running predictions
 ORPHAN_STOP_SECONDS = 30.0  # the same with no parent to wait for it
 LOGS_KEPT = 20
 
 _started: set[EmbeddedWorker] = set()
-_workers: dict[Settings, EmbeddedWorker] = {}  # those of them that `ensure_worker` hands out
+_workers: dict[Settings, EmbeddedWorker] = {}  # the ones that `ensure_worker` hands out
 _starts = itertools.count(1)
 
 
@@ -89,7 +89,7 @@ class EmbeddedWorker:
             raise ReplibatchError(f"the embedded worker ended ({how}); its last words in {self.log}: {words}")
 
     def ask_to_stop(self) -> None:
-        """SIGTERM: it starts nothing more and hands over what is in flight."""
+        """SIGTERM: it starts nothing more and hands over running predictions."""
         self._stopped = self._stopped or self.alive()
         self._process.terminate()
 
@@ -153,7 +153,7 @@ def ensure_worker(settings: Settings, concurrency: int = DEFAULT_CONCURRENCY) ->
 
 
 def stop_workers(timeout_seconds: float = STOP_SECONDS) -> None:
-    """Stop every worker that this process started, all of them at once."""
+    """Stop every worker that this process started, all at once."""
     with process_lock:
         workers = list(_started)
         _workers.clear()
@@ -178,13 +178,13 @@ def _end_with_parent(descriptor: int) -> None:
             pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(ORPHAN_STOP_SECONDS)
-    os._exit(1)  # nobody is left to kill a worker that cannot stop, and it would keep Redis running
+    os._exit(1)  # no parent is left to kill a worker that cannot stop, and it would keep Redis running
 
 
 def _environment(settings: Settings, redis_url: str) -> dict[str, str]:
     """This process's environment, with the settings as they are here.
 
-    Only what was given is passed on: a default must not look to the fleet like a limit that somebody asked for.
+    Only what was given is passed on: a default must not look to the fleet like a limit set on purpose.
     """
     fields = {name: str(field.alias) for name, field in Settings.model_fields.items()}
     environment = {name: value for name, value in os.environ.items() if name not in fields.values()}

@@ -13,7 +13,7 @@ from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelManagedConnection
 
 from replibatch.errors import SettingsError
 
@@ -59,6 +59,20 @@ class _Tries(Retry):
             return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
 
         return super().call_with_retry(do, fail, may_be_over, *more, **options)
+
+
+class _Primary(SentinelManagedConnection):
+    """A connection that asks the sentinels for the primary each time it is made.
+
+    redis-py's own asks them for a new command only: one that was under way when the primary died is tried again at
+    the dead address, for as long as there is patience.
+    """
+
+    def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:
+        if retry_socket_connect:  # in the midst of a command
+            self.connect()  # type: ignore[no-untyped-call]
+        else:  # called by `connect`, with the address that the sentinels gave
+            super().connect_check_health(check_health, retry_socket_connect)
 
 
 def connect(
@@ -170,6 +184,7 @@ def _by_sentinel(address: SentinelAddress, options: dict[str, object]) -> Redis:
         password=address.password or None,
         db=address.database,
         socket_keepalive=True,
+        connection_class=_Primary,
         **options,
     )
     return client

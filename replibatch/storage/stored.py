@@ -10,7 +10,7 @@ from replibatch.storage.storage import Storage
 
 
 class StoredFile(OutputFile):
-    """An `OutputFile` whose `path` is its key in the storage, and whose bytes come from there."""
+    """An `OutputFile` with its key in the storage as `path` and its bytes from there."""
 
     @classmethod
     def of(cls, file: OutputFile, storage: Storage) -> Self:
@@ -22,4 +22,4 @@ class StoredFile(OutputFile):
     def __iter__(self) -> Iterator[bytes]:
         """The file in chunks, as they come from the storage."""
         storage: Storage = self.__dict__["_storage"]
-        return storage.chunks(self.path)
+        return self.verified(storage.chunks(self.path))
