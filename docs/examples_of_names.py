@@ -141,9 +141,9 @@ except UnsupportedModel as error:
 except WebhookRefused as error:
     print(error)
 """,
-    "ManifestError": """try:
-    raise ManifestError("list.csv", [(3, "prompt is empty")])
-except ManifestError as error:
-    print(error.problems)
+    "ListError": """try:
+    raise ListError(["list.csv, line 3: prompt is empty"])
+except ListError as error:
+    print(error.mistakes)
 """,
 }
