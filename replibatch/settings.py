@@ -152,6 +152,13 @@ class Settings(BaseSettings):
         le=3600,
         description="How long the account's list is watched for a create whose reply was lost.",
     )
+    redis_connections: int = Field(
+        6,
+        alias="REPLIBATCH_REDIS_CONNECTIONS",
+        ge=3,
+        le=10_000,
+        description="Connections to Redis that a process uses at once; with its messages it has about twice as many.",
+    )
     outage_after: int = Field(
         20,
         alias="REPLIBATCH_OUTAGE_AFTER",

@@ -36,7 +36,7 @@ from replibatch.limits.waiting_room import LISTEN_SECONDS, WaitingRoom
 from replibatch.outputs.download import Downloader
 from replibatch.polling import Watcher
 from replibatch.polling.shared_polls import SharedPolls
-from replibatch.redisdb.connection import connect
+from replibatch.redisdb.connection import Patience, connect
 from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction, ReplicateAPI
 from replibatch.settings import Settings
@@ -113,7 +113,11 @@ class WorkerContext:
         self.settings = settings
         self.process = process_name()
         self.out_of_patience = threading.Event()
-        self.redis = connect(redis_url, patience_seconds=PATIENCE_SECONDS, out_of_patience=self.out_of_patience)
+        self.redis = connect(
+            redis_url,
+            patience=Patience(PATIENCE_SECONDS, self.out_of_patience),
+            most_connections=settings.redis_connections,
+        )
         self.limiter = Limiter(self.redis, settings, self.process)
         self.jobs = Jobs(self.redis, settings, self.process)
         self.batches = Batches(self.jobs)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MOST_THREADS = 1000  # of a worker brought along: a limit above is for several workers
 STORAGE_SECONDS = 60.0  # how often a process looks whether it shares the workers' storage
 LOOK_SECONDS = 1.0  # how often a waiting caller looks whether the account was stopped
+WAITING_CONNECTIONS = 20  # each thread that waits for a result uses one
 
 _producers: dict[tuple[int, Settings], Producer] = {}
 _lock = threading.RLock()
@@ -76,7 +77,10 @@ class Producer:
             )
         self.redis_url = settings.redis_url.get_secret_value() if settings.redis_url else _own_redis(settings)
         self.process = process_name()
-        self.redis: Redis = connect(self.redis_url)
+        given = (
+            settings.redis_connections if "redis_connections" in settings.model_fields_set else WAITING_CONNECTIONS
+        )
+        self.redis: Redis = connect(self.redis_url, most_connections=given)
         self.limiter = Limiter(self.redis, settings, self.process)
         self.jobs = Jobs(self.redis, settings, self.process)
         self.batches = Batches(self.jobs)
