@@ -150,12 +150,17 @@ class Batch:
         self._producer.bring_worker()
         files = self._producer.files
         mark = "0"
+        made: set[int] = set()  # a failover to an older copy of Redis may tell of a success once more
         while True:
             state = self._producer.batches.state(self.id)
             block_seconds = 0.0 if state.is_over else LOOK_SECONDS
             found = self._producer.batches.finished(self.id, mark, block_seconds)
             for each in found:
                 mark = each.mark
+                if each.index in made:
+                    continue
+                if each.result and each.result.success:
+                    made.add(each.index)
                 if result := each.result:
                     told = files.at_home(result, place_in) if bring_files else files.in_storage(result)
                     yield Ended(each.id, each.index, told)

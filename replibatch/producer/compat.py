@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from replibatch.errors import RequestError
+from replibatch.producer.batch import Batch
 from replibatch.producer.producer import open_producer
 from replibatch.producer.submit import check_max_concurrent, submit
 from replibatch.requests import BatchRequest, BatchResult, State
 from replibatch.settings import load
+
+log = logging.getLogger("replibatch")
 
 ProgressCallback = Callable[[int, int, BatchResult], object]
 
@@ -147,12 +152,23 @@ class IntelligentBatchProcessor:
         check_max_concurrent(max_concurrent)
         if not requests:
             return []
-        return await asyncio.to_thread(
-            self._run, list(requests), max_concurrent or self._max_concurrent, folder, asyncio.get_running_loop()
-        )
+        leaving = Leaving()
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.to_thread(
+                self._run, list(requests), max_concurrent or self._max_concurrent, folder, loop, leaving
+            )
+        except asyncio.CancelledError:  # a time-out, or Ctrl-C: the thread would go on, and pay
+            leaving.leave()
+            raise
 
     def _run(
-        self, requests: list[BatchRequest], max_concurrent: int, folder: str, loop: asyncio.AbstractEventLoop
+        self,
+        requests: list[BatchRequest],
+        max_concurrent: int,
+        folder: str,
+        loop: asyncio.AbstractEventLoop,
+        leaving: Leaving,
     ) -> list[BatchResult]:
         producer = open_producer(**self._arguments)
         producer.bring_worker()
@@ -166,17 +182,50 @@ class IntelligentBatchProcessor:
             max_retries=self._max_retries,
             folder=folder,
         )
+        leaving.arrive(batch)
         results: dict[int, BatchResult] = {}
         dropped = ((index, _dropped(request)) for index, request in enumerate(requests) if index not in results)
-        for index, result in itertools.chain(batch.finished(), batch.not_started(), dropped):
+        finished = batch.finished(stop=lambda _: leaving.has_left)
+        for index, result in itertools.chain(finished, batch.not_started(), dropped):
+            if leaving.has_left:
+                break
             results[index] = result
             self._tell(loop, len(results), len(requests), result)
-        return [results[index] for index in range(len(requests))]
+        return [results[index] for index in range(len(requests)) if index in results]
 
     def _tell(self, loop: asyncio.AbstractEventLoop, done: int, total: int, result: BatchResult) -> None:
         """Call the callback in the caller's own thread."""
         if self._progress_callback is not None:
             loop.call_soon_threadsafe(self._progress_callback, done, total, result)
+
+
+class Leaving:
+    """How a call that waits for a batch ends before the batch does."""
+
+    def __init__(self) -> None:
+        self.has_left = False
+        self._batch: Batch | None = None
+        self._lock = threading.Lock()
+
+    def arrive(self, batch: Batch) -> None:
+        """The batch is there; where its caller has left meanwhile, nothing new of it starts."""
+        with self._lock:
+            self._batch = batch
+            if self.has_left:
+                _pause(batch)
+
+    def leave(self) -> None:
+        """The caller has left: nothing new of the batch starts."""
+        with self._lock:
+            self.has_left = True
+            if self._batch:
+                _pause(self._batch)
+
+
+def _pause(batch: Batch) -> None:
+    batch.pause()
+    words = "batch %s is paused: what is in flight is finished; Batch.get(%r).resume(), or `replibatch resume %s`"
+    log.warning(words, batch.id, batch.id, batch.id)
 
 
 def _dropped(request: BatchRequest) -> BatchResult:

@@ -95,7 +95,13 @@ def replicate_model_calling(
     producer = open_producer()
     producer.bring_worker()
     producer.check_storage()
-    result = Job(producer, producer.enqueue(request, priority=SINGLE)).result()
+    job = Job(producer, producer.enqueue(request, priority=SINGLE))
+    try:
+        result = job.result()
+    except KeyboardInterrupt:
+        if job.status() == State.PENDING:  # else it is paid for, and finished
+            job.cancel()
+        raise
     if not result.success:
         raise _failure(result)
     return result.file_paths

@@ -21,7 +21,7 @@ from replibatch.limits.process import explicit_limits, process_name
 from replibatch.producer.files import Files
 from replibatch.producer.prepare import Preparer
 from replibatch.producer.published_inputs import load_catalog
-from replibatch.redisdb.connection import connect
+from replibatch.redisdb.connection import Patience, connect
 from replibatch.requests import BatchRequest, new_id
 from replibatch.settings import Settings, load
 from replibatch.storage.shared import refuse_another
@@ -77,10 +77,13 @@ class Producer:
             )
         self.redis_url = settings.redis_url.get_secret_value() if settings.redis_url else _own_redis(settings)
         self.process = process_name()
-        given = (
-            settings.redis_connections if "redis_connections" in settings.model_fields_set else WAITING_CONNECTIONS
+        is_given = "redis_connections" in settings.model_fields_set
+        self.patience = Patience()
+        self.redis: Redis = connect(
+            self.redis_url,
+            patience=self.patience,
+            most_connections=settings.redis_connections if is_given else WAITING_CONNECTIONS,
         )
-        self.redis: Redis = connect(self.redis_url, most_connections=given)
         self.limiter = Limiter(self.redis, settings, self.process)
         self.jobs = Jobs(self.redis, settings, self.process)
         self.batches = Batches(self.jobs)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from replibatch.broker.publish import BULK
 from replibatch.errors import SettingsError
 from replibatch.jobs import Packer, PendingEntry
@@ -122,11 +124,13 @@ def append_all(
             producer.present()
             producer.publish(producer.batches.append(batch.id, appended, entries, packer.fresh(), catalog))
             appended += len(entries)
+    except RedisError:  # what was accepted stays so; the batch is closed once the submitter has been silent for long
+        raise
     except BaseException:
         batch.cancel()
-        raise
-    finally:
         producer.batches.close(batch.id)
+        raise
+    producer.batches.close(batch.id)
 
 
 def _chunks(asks: Iterable[Ask]) -> Iterator[list[Ask]]:

@@ -90,7 +90,7 @@ VERDICTS = Key("unknown:verdicts", "hash", "jobs", "fields: until acted on", "ge
 BATCH = Key(
     "batch:{id}", "hash", "jobs", WITH_BATCH,
     "v, total, succeeded, placeholder, failed, canceled, cost, max_concurrent, held, let_go_at, canceled_at, budget, "
-    "priority, about, created, closed, over_at, model:<name> (catalogue), shape:<n> (shared by requests)",
+    "priority, about, follower, created, closed, over_at, model:<name> (catalogue), shape:<n> (shared by requests)",
 )  # fmt: skip
 PENDING = Key("batch:{id}:pending", "list", "jobs", WITH_BATCH, "id, index, shape, own fields: requests that wait")
 DROPPED = Key("batch:{id}:dropped", "list", "jobs", WITH_BATCH, "the same: those a cancel kept from starting")

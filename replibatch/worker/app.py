@@ -42,6 +42,7 @@ def make_worker_app(settings: Settings, redis_url: str) -> Celery:
 
 settings = load()
 redis_url = settings.redis_url.get_secret_value() if settings.redis_url else embedded.attach(settings)
-is_embedded = settings.redis_url is None or embedded.PARENT_DESCRIPTOR in os.environ
+is_own = embedded.PARENT_DESCRIPTOR in os.environ  # of one command, or one script
+is_embedded = settings.redis_url is None or is_own
 report = {"host": socket.gethostname(), "pid": os.getpid(), **explicit_limits(settings)}
 app = make_worker_app(settings, redis_url)

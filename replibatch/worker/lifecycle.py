@@ -22,7 +22,7 @@ from replibatch.execution.takeover import Takeover
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.health import Health, check_server, unreachable
 from replibatch.storage.shared import mark, refuse_another
-from replibatch.worker.app import app, is_embedded, redis_url, report, settings
+from replibatch.worker.app import app, is_embedded, is_own, redis_url, report, settings
 
 HAND_OVER_SECONDS = 2.0  # so long a worker that leaves waits for a Redis that is away …
 CUT_OFF_SECONDS = 1.0  # … and so much longer for a create or a download in progress
@@ -53,7 +53,13 @@ def open_worker() -> None:
     """Check Redis and token, then begin. A fault in them ends the worker before it takes any work."""
     try:
         opened = WorkerContext(
-            settings, redis_url, ResultBackend(app), embedded=is_embedded, report=report, leave=_leave
+            settings,
+            redis_url,
+            ResultBackend(app),
+            embedded=is_embedded,
+            own_lists=is_own,
+            report=report,
+            leave=_leave,
         )
         _await_redis(opened.redis)
         _warn_of_lost_writes(opened.redis)

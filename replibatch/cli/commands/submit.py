@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from redis.exceptions import RedisError
 
 from replibatch.cli.account import open_account, say_if_no_worker
 from replibatch.cli.errors import Failure
@@ -13,6 +14,18 @@ from replibatch.cli.run.enqueue import Enqueuer, Options
 from replibatch.cli.run.estimate import estimate
 from replibatch.cli.run.plan import name_of, planned_for
 from replibatch.settings import load
+
+PATIENCE_SECONDS = 60.0  # with a Redis that is away
+
+
+def _half_way(enqueuer: Enqueuer, total: int, error: RedisError) -> str:
+    """What to say where Redis went away, or refused, before all was accepted."""
+    batch = enqueuer.batch.id
+    return (
+        f"Redis: {error}\n"
+        f"about {enqueuer.appended:,} of {total:,} items were accepted, as batch {batch}, and workers make them\n"
+        f"go on: the same command again; go back: `replibatch cancel {batch}`"
+    )
 
 
 @click.command()
@@ -33,7 +46,11 @@ def submit(
         click.echo(estimate(survey, producer, max_concurrent).headline(), err=True)
         options = Options(max_concurrent, max_cost, not no_fallback, fresh)
         enqueuer = Enqueuer(plan, producer, options, name_of(file))
-        enqueuer.open()
-        enqueuer.append(made)
+        enqueuer.open(follows=False)
+        producer.patience.seconds = PATIENCE_SECONDS
+        try:
+            enqueuer.append(made)
+        except RedisError as error:
+            raise Failure(_half_way(enqueuer, survey.count, error)) from None
         click.echo(enqueuer.batch.id)
         say_if_no_worker(producer, f"`replibatch watch {enqueuer.batch.id}`")
