@@ -24,6 +24,7 @@ REFUSALS = (
     "NOREPLICAS",
     "CLUSTERDOWN",
     "TRYAGAIN",
+    "UNBLOCKED",
 )
 _WORDS = (
     "max number of clients",
