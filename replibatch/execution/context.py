@@ -133,7 +133,12 @@ class WorkerContext:
         listener = connect(redis_url, longest_block_seconds=LISTEN_SECONDS)
         state_lost = threading.Event()
         self.waiting_room = WaitingRoom(
-            self.limiter, listener, settings.lease_seconds, report=report.copy, recover=state_lost.set
+            self.limiter,
+            listener,
+            settings.lease_seconds,
+            report=report.copy,
+            recover=state_lost.set,
+            recall=self._recall_records,
         )
         self.credentials = Credentials(self.limiter, report, leave)
         self.api = ReplicateAPI(
@@ -198,6 +203,11 @@ class WorkerContext:
             self._models_of_batch.cache_clear()
             models = self._models_of_batch(record.batch)
         return models
+
+    def _recall_records(self) -> None:
+        """An older copy of the records may have taken over: tell it how far this process's generations are."""
+        if count := self.jobs.recall():
+            log.warning("an older copy of Redis took over; it is told what it did not know", generations=count)
 
     def wants(self, batch: str) -> bool:
         """Whether this worker may start more of a batch: in a command's own worker, only what a command follows."""
