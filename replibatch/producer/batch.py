@@ -150,15 +150,18 @@ class Batch:
         self._producer.bring_worker()
         files = self._producer.files
         mark = "0"
-        made: set[int] = set()  # a failover to an older copy of Redis may tell of a success once more
+        made: set[int] = set()  # a failover to an older copy of Redis may tell of a success once more …
+        seen: set[int] = set()  # … and of others before the mark
+        has_looked_again = False
         while True:
             state = self._producer.batches.state(self.id)
             block_seconds = 0.0 if state.is_over else LOOK_SECONDS
             found = self._producer.batches.finished(self.id, mark, block_seconds)
             for each in found:
                 mark = each.mark
-                if each.index in made:
+                if each.index in made or (has_looked_again and each.index in seen):
                     continue
+                seen.add(each.index)
                 if each.result and each.result.success:
                     made.add(each.index)
                 if result := each.result:
@@ -167,6 +170,9 @@ class Batch:
                 elif gone := self.gone(each):
                     yield Ended(each.id, each.index, gone)
             if found:
+                continue
+            if state.is_over and not has_looked_again and len(seen) < state.ended:
+                mark, has_looked_again = "0", True
                 continue
             if state.is_over or self._is_stuck(state) or (stop and stop(state)):
                 return

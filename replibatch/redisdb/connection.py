@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -29,6 +31,7 @@ SENTINEL_PORT = 26379
 PAUSE_SECONDS = 0.5  # the longest between two tries of a call
 SHORTEST_PAUSE_SECONDS = 0.02
 LEAST_TRIES = 3
+WATCH_SECONDS = 0.3  # between two questions to the sentinels who the primary is
 
 
 class Patience:
@@ -219,4 +222,19 @@ def _by_sentinel(address: SentinelAddress, options: dict[str, object], most_conn
         socket_keepalive=True,
         **options,
     )
+    threading.Thread(
+        target=_watch_primary, args=[weakref.ref(client.connection_pool)], name="sentinel", daemon=True
+    ).start()
     return client
+
+
+def _watch_primary(pool_of: Callable[[], Any]) -> None:
+    """Leave a primary as soon as the sentinels have another.
+
+    For some ten seconds after an orderly failover the old one would still take writes, and they would be lost.
+    """
+    while (pool := pool_of()) is not None:
+        with suppress(RedisError):
+            pool.get_master_address()  # closes the idle connections to any other
+        del pool
+        time.sleep(WATCH_SECONDS)
