@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
@@ -58,3 +61,27 @@ def newest(session: nox.Session) -> None:
     session.install("-q", "-e", ".[test,docs]")
     session.install("-q", "--upgrade", *NEWEST)
     session.run("pytest", "-q", "-n", "4", "--dist", "worksteal")
+
+
+@nox.session(python=PYTHONS)
+def servers(session: nox.Session) -> None:
+    """The tests that stand on a Redis, against every server found; folders with more of them stand after `--`."""
+    _install(session)
+    session.run("python", "-m", "tests.servers", *session.posargs, "--", "-n", "2", "--dist", "worksteal")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Wheel and sdist, built and checked, into `dist/`; the wheel's demo, its licences and its bill of materials."""
+    session.install("-q", "build", "twine", "cyclonedx-bom")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", "dist")
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    here, fresh = Path.cwd(), Path(session.create_tmp()).resolve() / "fresh"
+    session.run("python", "-m", "venv", "--clear", str(fresh))
+    python = str(fresh / "bin" / "python")
+    (wheel,) = (here / "dist").glob("*.whl")
+    session.run(python, "-m", "pip", "install", "-q", "-c", "constraints.txt", str(wheel), external=True)
+    session.run(python, "-P", "-m", "replibatch", "demo", "-o", str(fresh / "demo"), external=True)
+    session.run(python, "-m", "tests.licences", external=True)
+    session.run("cyclonedx-py", "environment", python, "--output-file", "dist/sbom.cdx.json")

@@ -2,8 +2,8 @@
 
     python examples/showcase.py [FOLDER]
 
-Writes FOLDER/<model>/<style>.jpg (FOLDER is `showcase` unless given), results.jsonl and gallery.html. At Replicate's
-prices it costs $2.53.
+Writes FOLDER/<model>/<style>.jpg (FOLDER is `showcase` unless given), results.jsonl and gallery.html: a row a style,
+a column a model. At Replicate's prices it costs $2.53.
 """
 
 import asyncio
@@ -64,7 +64,8 @@ async def main(folder):
         )
         results = await processor.process_intelligent_batch(asked)
         for index, result in enumerate(results):
-            lines.write(json.dumps({"index": index, **result.to_json()}) + "\n")
+            style = Path(asked[index].output_filepath).stem
+            lines.write(json.dumps({"index": index, **result.to_json(), "fields": {"style": style}}) + "\n")
     write_gallery(folder / "results.jsonl", folder / "gallery.html", "17 styles by 4 models")
 
     made = sum(result.success for result in results)

@@ -37,7 +37,7 @@
         ├── Sensitive                      the input or the output was flagged as sensitive
         ├── PredictionFailed               the model failed
         ├── PredictionTimedOut             not finished in the time it was given
-        ├── PredictionCanceled             canceled at Replicate, by somebody else
+        ├── PredictionCanceled             canceled at Replicate, not by its owner here
         ├── NoOutput                       succeeded, yet with nothing that could be saved
         ├── NotSaved                       succeeded and paid for, but the file could not be brought home
         └── OutputErased                   Replicate erased the output before it was saved
@@ -50,6 +50,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
+from replibatch.foreign_text import quoted
+
 if TYPE_CHECKING:
     from replibatch.requests import BatchResult
 
@@ -59,7 +61,7 @@ class ReplibatchError(Exception):
 
 
 class SettingsError(ReplibatchError, ValueError):
-    """A setting, or the set-up, is not usable; the message names it, what was found and what is allowed."""
+    """A setting, or the set-up, is not usable; the message names it, the value found and the allowed ones."""
 
 
 class RequestError(ReplibatchError, ValueError):
@@ -93,7 +95,7 @@ class ManifestError(RequestError):
 
 
 class StorageError(ReplibatchError, OSError):
-    """The storage cannot be read or written; what is in it stays there."""
+    """The storage cannot be read or written; its files stay there."""
 
 
 class NoSuchWork(ReplibatchError, LookupError):
@@ -106,6 +108,9 @@ class ResultTimeout(ReplibatchError, TimeoutError):
 
 class AccountStopped(ReplibatchError):
     """Nothing can be generated for this account at present; what waits stays resumable."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
 
 
 class Stop(NamedTuple):
@@ -202,6 +207,9 @@ class AttemptFailure(ReplibatchError):
     reason: ClassVar[str] = "failed"
     verdict: ClassVar[Verdict] = Verdict.NEXT_MODEL
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
+
 
 class Throttled(AttemptFailure):
     """HTTP 429: nothing was created; the whole account waits.
@@ -232,7 +240,7 @@ class ApiUnreachable(AttemptFailure):
     Args:
         message: the cause, in one line.
         kind: the cause in a word: `host`, `refused`, `timeout`, `tls`, `scheme`, `path`, `proxy`, `redirect`, `page`,
-            `error`, `broken`.
+            `not_found`, `error`, `broken`.
         is_lasting: whether it cannot pass by itself: a setting is wrong.
         retry_after_seconds: the wait the answer asked for; None where it asked for none.
     """
@@ -381,7 +389,7 @@ class PredictionTimedOut(AttemptFailure):
 
 
 class PredictionCanceled(AttemptFailure):
-    """Canceled at Replicate by somebody else than its owner here."""
+    """Canceled at Replicate, and not by its owner here."""
 
     reason = "canceled"
 

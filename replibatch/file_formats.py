@@ -113,31 +113,14 @@ _BRANDS = {
 _RIFF = {b"WEBP": WEBP, b"WAVE": WAV, b"AVI ": AVI}
 _OBJ_LINE = re.compile(rb"(mtllib|usemtl|o|g|s|v|vn|vt|f)[ \t]\S")
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
-_SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
+_SVG = re.compile(rb"<svg[\s>/]", re.IGNORECASE)
 
 
 def recognise(path: Path) -> Format | None:
     """The format of a file by its bytes; None for any other."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    if head[:4] == b"RIFF" and head[8:12] in _RIFF:
-        return _RIFF[head[8:12]]
-    if head[:4] == b"FORM" and head[8:11] == b"AIF":
-        return AIFF
-    if head[4:8] == b"ftyp":
-        return _BRANDS.get(head[8:12], MP4)
-    if head[:4] == b"\x1aE\xdf\xa3":
-        return MATROSKA if b"matroska" in head[:64] else WEBM
-    if head[:2] == b"BM" and head[6:10] == bytes(4):
-        return BMP
-    if head[257:262] == b"ustar":
-        return TAR
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06 in (2, 4):
-        return MP3
-    if head[:2] in (b"\xff\xf1", b"\xff\xf9"):
-        return AAC
-    found = next((found for magic, found in _MAGIC if head.startswith(magic)), None)
-    return found or _text_format(path, head)
+    return _container(head) or _stream(head) or _by_magic(head) or _text_format(path, head)
 
 
 def extension_of(name: str) -> str:
@@ -146,7 +129,7 @@ def extension_of(name: str) -> str:
 
 
 def agrees(name: str, found: Format | None) -> bool:
-    """Whether a file is what its name promises; an unknown extension, or none, fits what is not recognised."""
+    """Whether a file has the format its name promises; an unknown extension, or none, fits unrecognised bytes."""
     extension = extension_of(name)
     if found is None:
         return extension not in KNOWN_EXTENSIONS
@@ -155,17 +138,41 @@ def agrees(name: str, found: Format | None) -> bool:
     return not extension or extension in found.extensions
 
 
+def _container(head: bytes) -> Format | None:
+    """A format that is told by what is in a container of several."""
+    if head[:4] == b"RIFF":
+        return _RIFF.get(head[8:12])
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], MP4)
+    if head[:4] == b"\x1aE\xdf\xa3":
+        return MATROSKA if b"matroska" in head[:64] else WEBM
+    return AIFF if head[:4] == b"FORM" and head[8:11] == b"AIF" else None
+
+
+def _stream(head: bytes) -> Format | None:
+    """Sound that begins with its first frame: MPEG audio of the layers 2 and 3, or AAC."""
+    if len(head) < 2 or head[0] != 0xFF:
+        return None
+    if head[1] & 0xE0 == 0xE0 and head[1] & 0x06 in (2, 4):
+        return MP3
+    return AAC if head[1] in (0xF1, 0xF9) else None
+
+
+def _by_magic(head: bytes) -> Format | None:
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return BMP
+    if head[257:262] == b"ustar":
+        return TAR
+    return next((found for magic, found in _MAGIC if head.startswith(magic)), None)
+
+
 def _text_format(path: Path, head: bytes) -> Format | None:
     """What a file is that begins like none of the binary ones: some kind of text, or None."""
     if not head or not _is_text(head):
         return None
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if _HTML.match(start):
-        return HTML
-    if start[:1] == b"<" and _SVG.search(head):
-        return SVG
-    if start.startswith(b"<?xml"):
-        return XML
+    if start[:1] == b"<":
+        return _markup(start)
     if start[:1] in (b"{", b"["):
         return _json_format(path) or TEXT
     lines = [line for line in start.splitlines() if line.strip() and not line.startswith(b"#")]
@@ -173,6 +180,14 @@ def _text_format(path: Path, head: bytes) -> Format | None:
     if whole and all(_OBJ_LINE.match(line) for line in whole) and any(line[:2] == b"v " for line in whole):
         return OBJ
     return TEXT
+
+
+def _markup(start: bytes) -> Format:
+    if _HTML.match(start):
+        return HTML
+    if _SVG.search(start):
+        return SVG
+    return XML if start.startswith(b"<?xml") else TEXT
 
 
 def _json_format(path: Path) -> Format | None:

@@ -1,4 +1,4 @@
-"""Money as Redis keeps it: in whole micro-dollars, whose sums are exact."""
+"""Money as Redis keeps it: in whole micro-dollars: sums are exact."""
 
 from __future__ import annotations
 

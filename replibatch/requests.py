@@ -1,14 +1,15 @@
-"""What is asked for and what comes back: requests, attempts, results, and the states between.
+"""Requests, attempts, results, and the states between.
 
 `BatchRequest` and `BatchResult` are what callers hold. A `RoutedRequest` is a request as it travels through
-Redis: checked, routed to a model that can take it, its seed fixed. All of them are JSON, nothing else.
+Redis: checked, routed to a model that can take it, its seed fixed. All are JSON, nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from os import PathLike, fspath
@@ -16,9 +17,12 @@ from typing import Any, Self
 
 from replibatch import contents
 from replibatch.errors import RequestError
+from replibatch.foreign_text import shown
 from replibatch.money import LARGEST_PRICE_USD
+from replibatch.untrusted import arguments
 
 DEPTH_LOOKED_AT = 40
+LARGEST_WHOLE = 10**20  # seeds have up to 64 bits
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
 
 
@@ -59,13 +63,20 @@ def _can_be_sent(value: object) -> bool:
     return True
 
 
-def _texts_in(value: object, depth: int = 0) -> Iterator[object]:
+def texts_in(value: object, depth: int = 0) -> Iterator[object]:
     """What lists and objects within an input hold; deeper than anything that is sent it is looked at no more."""
     if isinstance(value, list | tuple | dict) and depth < DEPTH_LOOKED_AT:
         for each in (*value, *value.values()) if isinstance(value, dict) else value:
-            yield from _texts_in(each, depth + 1)
+            yield from texts_in(each, depth + 1)
     else:
         yield value
+
+
+def _is_number_that_travels(value: object) -> bool:
+    """Whether every reader of JSON takes it for the same number; anything else than a number does."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or abs(value) < LARGEST_WHOLE
 
 
 def _check_price(usd: object) -> None:
@@ -73,7 +84,7 @@ def _check_price(usd: object) -> None:
         return
     is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
     if not is_number or not 0 <= usd <= LARGEST_PRICE_USD:  # type: ignore[operator]  # a number, by the first half
-        raise RequestError(f"max_price_usd is {usd!r}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
+        raise RequestError(f"max_price_usd is {shown(usd)}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
 
 
 @dataclass
@@ -81,48 +92,86 @@ class BatchRequest:
     """One generation to make.
 
     Args:
-        prompt: the text, not empty; None for a model that takes none.
+        prompt: the text; empty, or None, for a model that needs none.
         model_name: `owner/name`, from the catalogue.
         output_filepath: the file to write; None lets replibatch name it.
         kwargs: the model's other inputs; reference images as paths or URLs.
         request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
         max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
+        within: the folder that the file must be in; no link below it is followed out of it. None for any place.
+        local_files: whether inputs may name files of this machine.
 
     Raises:
         RequestError: a field of the wrong type, or a text that is empty or not Unicode.
     """
 
-    prompt: str | None
+    prompt: str
     model_name: str
     output_filepath: str | None = None
     kwargs: dict[str, Any] | None = None
     request_id: str | None = None
     max_price_usd: float | None = None
+    within: str | None = field(default=None, kw_only=True, repr=False)
+    local_files: bool = field(default=True, kw_only=True, repr=False)
     idempotent: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.idempotent = self.request_id is not None
         if isinstance(self.output_filepath, PathLike):
             self.output_filepath = fspath(self.output_filepath)
-        if self.prompt is not None and not _is_text(self.prompt):
-            raise RequestError(f"prompt is {self.prompt!r}; allowed: a text that is not empty")
+        if self.prompt is None:
+            self.prompt = ""  # callers may have no type checker
+        if self.prompt != "" and not _is_text(self.prompt):
+            raise RequestError(f"prompt is {shown(self.prompt)}; allowed: a text that is not empty")
         if not _is_text(self.model_name):
             allowed = "a model's name, as in 'qwen/qwen-image'"
-            raise RequestError(f"model_name is {self.model_name!r}; allowed: {allowed}")
+            raise RequestError(f"model_name is {shown(self.model_name)}; allowed: {allowed}")
         _check_price(self.max_price_usd)
         optional = {"output_filepath": self.output_filepath, "request_id": self.request_id}
         for name, text in optional.items():
             if text is not None and not _is_text(text):
-                raise RequestError(f"{name} is {text!r}; allowed: a text that is not empty, or None")
+                raise RequestError(f"{name} is {shown(text)}; allowed: a text that is not empty, or None")
         given: Any = {} if self.kwargs is None else self.kwargs
         if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-            raise RequestError(f"kwargs is {given!r}; allowed: a dict of the model's inputs by name")
+            raise RequestError(f"kwargs is {shown(given)}; allowed: a dict of the model's inputs by name")
         for name, value in given.items():
-            if not all(_can_be_sent(text) for text in (name, *_texts_in(value))):
-                raise RequestError(f"{name!r} is {value!r}; allowed: Unicode text, without half a surrogate pair")
+            if not all(_can_be_sent(text) for text in (name, *texts_in(value))):
+                allowed = "Unicode text, without half a surrogate pair"
+                raise RequestError(f"{shown(name)} is {shown(value)}; allowed: {allowed}")
+            if not all(_is_number_that_travels(number) for number in texts_in(value)):
+                raise RequestError(f"{shown(name)} is {shown(value)}; allowed: finite numbers of at most 20 digits")
+        if isinstance(self.within, PathLike):
+            self.within = fspath(self.within)
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()
+
+    @classmethod
+    def untrusted(
+        cls,
+        data: Mapping[str, Any],
+        *,
+        models: Collection[str],
+        folder: str | PathLike[str] | None = None,
+        namespace: str | None = None,
+    ) -> Self:
+        """A request of what a web user sent, such as a decoded JSON body.
+
+        It names no file of this machine, no secret, no kept reference (`file:`); its output stays in the folder; its
+        sizes are bounded.
+
+        Args:
+            data: `prompt`, `model_name`, `kwargs`, `output_filepath`, `request_id`; anything else is refused.
+            models: the models that may be named.
+            folder: where the file goes: no name in the request leads out of it. None for a name that is made up.
+            namespace: tells users apart, such as their id: the same `request_id` of two of them is two jobs.
+
+        Raises:
+            RequestError: it is not what a web user may ask for; says what.
+        """
+        return cls(
+            **arguments(data, models=models, folder=None if folder is None else fspath(folder), namespace=namespace)
+        )
 
 
 @dataclass(frozen=True)
@@ -140,8 +189,10 @@ class RoutedRequest:
         fallback: whether another model may stand in.
         warnings: what routing changed or dropped, for people.
         max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
+        within: in embedded mode, the folder that no link leads out of; empty where the output may be anywhere.
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
+        metadata: what is written into its files; None leaves it to the worker's setting.
     """
 
     request_id: str
@@ -156,9 +207,11 @@ class RoutedRequest:
     max_retries: int | None = None
     max_price_usd: float | None = None
     extension_is_free: bool = False
+    within: str = ""
+    metadata: str | None = None
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
-        """The result of it where nothing was made."""
+        """Its result where nothing was made."""
         return BatchResult(
             request_id=self.request_id,
             prompt=self.prompt,
@@ -172,13 +225,13 @@ class RoutedRequest:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A dict for JSON, without what has its default."""
+        """A dict for JSON, without defaults."""
         data = {**vars(self), "references": list(self.references), "warnings": list(self.warnings)}
         return {
             key: value
             for key, value in data.items()
             if value not in ([], {}, None) and not (key == "fallback" and value)
-            if not (key == "extension_is_free" and not value)
+            if value or key not in ("extension_is_free", "within")
         }
 
     @classmethod
@@ -262,7 +315,7 @@ class BatchResult:
         request_id: the request's.
         prompt: the request's.
         model_name: the model asked for.
-        model_used: the model whose file this is; None where there is none.
+        model_used: the model that made the file; None where there is none.
         success: whether a model made the file. A placeholder is not a success.
         files: what was written, the placeholder included.
         error: why there is no success, in one line for people.

@@ -8,6 +8,7 @@ gets a token from the environment.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -24,20 +25,39 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from replibatch.errors import SettingsError
+from replibatch.foreign_text import conceal
 
 REPLICATE_URL = "https://api.replicate.com"
 ENV_FILE = Path(".env")  # in the working directory
 REDIS_SCHEMES = ("redis", "rediss", "sentinel", "unix", "redis+socket")
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}
+METADATA = ("none", "source", "full")
 VISIBLE = re.compile(r"[!-~]+")
 ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _metadata(value: str) -> str:
+    if value not in METADATA:
+        raise ValueError(", ".join(METADATA))
+    return value
 
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an http:// or https:// address")
+    if parts.scheme == "http" and not _is_this_machine(parts.hostname):  # the token could be read on the way
+        raise ValueError("an https:// address; http:// for a server on this machine alone")
     return value.rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    if host.rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
@@ -96,7 +116,9 @@ class Settings(BaseSettings):
         None, alias="REPLICATE_API_TOKEN", description="The account's token; only workers need it."
     )
     replicate_base_url: Annotated[str, AfterValidator(_http_url)] = Field(
-        REPLICATE_URL, alias="REPLICATE_BASE_URL", description="Another server of the same API."
+        REPLICATE_URL,
+        alias="REPLICATE_BASE_URL",
+        description="Another server of the same API; plain http on this machine alone.",
     )
     global_max_concurrent: int = Field(
         60,
@@ -214,6 +236,17 @@ class Settings(BaseSettings):
         alias="REPLIBATCH_PLACEHOLDER",
         description="Write the black 1600x900 image when every model failed.",
     )
+    local_files: bool = Field(
+        True,
+        alias="REPLIBATCH_LOCAL_FILES",
+        description="Whether a request may name files of this machine; false in a web application.",
+    )
+    metadata: Annotated[str, AfterValidator(_metadata)] = Field(
+        "none",
+        alias="REPLIBATCH_METADATA",
+        description="What is written into finished files, as XMP: `none`; `source` (made by AI, by which model and "
+        "prediction); `full` (prompt, inputs and cost too). A producer's own value goes along with its requests.",
+    )
     budget_usd: float | None = Field(
         None,
         alias="REPLIBATCH_BUDGET_USD",
@@ -254,7 +287,7 @@ def load(**arguments: Any) -> Settings:
         **arguments: values by field name (`global_max_concurrent=10`); None counts as not given.
 
     Raises:
-        SettingsError: naming the variable, what was found (never a secret) and what is allowed.
+        SettingsError: naming the variable, the value (never a secret) and the allowed values.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
@@ -264,6 +297,8 @@ def load(**arguments: Any) -> Settings:
     except UnicodeDecodeError as error:
         raise SettingsError(f".env: not UTF-8 text ({error.reason} at byte {error.start})") from None
     _refuse_a_foreign_address(settings, given)
+    if settings.replicate_api_token:
+        conceal(settings.replicate_api_token.get_secret_value())
     return settings
 
 
@@ -273,6 +308,13 @@ def _env_file() -> dict[str, str]:
         return {}
     values = dotenv_values(ENV_FILE, interpolate=False, encoding="utf-8")
     return {name.upper(): value for name, value in values.items() if value}
+
+
+def taken_from_env_file() -> list[str]:
+    """The variables whose values are those of `.env`, in its order."""
+    own = {name.upper() for name, value in os.environ.items() if value}
+    known = {field.alias for field in Settings.model_fields.values()}
+    return [name for name in _env_file() if name in known and name not in own]
 
 
 def _refuse_a_foreign_address(settings: Settings, given: Mapping[str, Any]) -> None:
@@ -340,7 +382,7 @@ def _is_secret(field: FieldInfo) -> bool:
 
 
 def _allowed(problem: ErrorDetails, field: FieldInfo) -> str:
-    """What is allowed, in words: those of the validators above, or by the field's type and bounds."""
+    """The allowed values in words: from the validators above, or from the field's type and bounds."""
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     types = (field.annotation, *get_args(field.annotation))

@@ -28,7 +28,6 @@ REFERENCE_IMAGES = "reference_images"
 MODEL_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?|deployment:[\w.-]+/[\w.-]+")
 PAGE = re.compile(r"(?:https?://)?(?:www\.)?replicate\.com/([\w.-]+/[\w.-]+)(?:[/?#].*)?")
 LIKENESS = 0.6  # of names, as difflib measures it
-PROMPT = {"type": "string", "required": True}
 PRICE_KEYS = ("price_usd", "price_unit", "prices", "input_token_usd", "amount_param", "most_units")
 # What pydantic's words leave unclear to the writer of a TOML file.
 UNION_MEMBERS = ("int", "float", "str")
@@ -147,6 +146,25 @@ def built_in_names() -> frozenset[str]:
     return frozenset(name for name in _built_in() if name != REFERENCE_IMAGES)
 
 
+def built_in_models(user_toml: Path | None = None) -> dict[str, Model]:
+    """The built-in models with what the user's file changes of them, and none of its own; edges are not followed.
+
+    Args:
+        user_toml: as for `load`.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    tables, source = _built_in(), BUILT_IN
+    if user_toml is None and USER_FILE.is_file():
+        user_toml = USER_FILE
+    if user_toml is not None:
+        source = str(user_toml)
+        changed = {name: table for name, table in _read(user_toml).items() if name in tables}
+        tables = _laid_over(tables, changed, source, lambda _: {})
+    return {name: _model(name, tables[name], source) for name in built_in_names()}
+
+
 @cache
 def _built_in() -> Tables:
     return tomllib.loads(resources.files("replibatch.catalog").joinpath(BUILT_IN).read_text("utf-8"))
@@ -218,8 +236,6 @@ def _model(name: str, table: Tables, source: str) -> Model:
     if "name" in table:
         raise SettingsError(f"{source}: {name}: unknown key 'name'; a model is named by its table")
     reference_max = {"reference_max": 1} if "reference_param" in table else {}
-    if name in _built_in() and isinstance(table.get("inputs"), dict) and "prompt" not in table["inputs"]:
-        table = {**table, "inputs": {"prompt": PROMPT, **table["inputs"]}}
     try:
         return Model.from_json({"inputs": {}, **reference_max, **table, "name": name})
     except ValidationError as error:

@@ -164,17 +164,20 @@ class InputSpec:
             return ", ".join(_text(value) for value in self.enum)
         if self.type == "array":
             return f"a list, each of its elements {KINDS[self.items]}"
+        return f"{KINDS[self.type]}{self._bounds(with_reference)}"
+
+    def _bounds(self, with_reference: bool) -> str:
         highest = self._highest(with_reference)
         beside = " with a reference image" if highest != self.maximum else ""
         match (self.minimum, highest):
             case (None, None):
-                return KINDS[self.type]
+                return ""
             case (low, None):
-                return f"{KINDS[self.type]} of at least {low}"
+                return f" of at least {low}"
             case (None, high):
-                return f"{KINDS[self.type]} of at most {high}{beside}"
+                return f" of at most {high}{beside}"
             case (low, high):
-                return f"{KINDS[self.type]} from {low} to {high}{beside}"
+                return f" from {low} to {high}{beside}"
 
 
 def _text(value: Any) -> str:

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from replibatch.catalog.inputs import InputSpec
 from replibatch.catalog.prices import (
+    DURATIONS,
     LONGEST_SECONDS,
     Price,
     PriceUnit,
@@ -165,12 +166,12 @@ class Model:
             self.inputs[name].coerce(value)
 
     def _check_price(self) -> None:
-        if self.price_unit == "second" and self.inputs_known and not self.amount_param and not self.most_units:
-            duration = self.inputs.get("duration")
-            if self._is_priced and "duration" in self.inputs and not _has_a_bound(duration):
+        if self.price_unit == "second" and self._is_priced and self.inputs_known and not self.most_units:
+            names = (self.amount_param,) if self.amount_param else DURATIONS
+            if not any(_has_a_bound(self.inputs.get(name)) for name in names):
                 raise ValueError(
-                    "price_unit is 'second'; allowed: only with an input 'duration' that has a default, a maximum or "
-                    "an enum, with amount_param or with most_units"
+                    "price_unit is 'second'; allowed: only with an input 'duration', or an amount_param, that has a "
+                    "default, a maximum or an enum; or with most_units"
                 )
         for price in self.prices:
             for name in price.when:

@@ -83,13 +83,11 @@ def at_most_usd(model: Model, inputs: Mapping[str, Any], longest_seconds: float 
     Raises:
         RequestError: an amount is negative, not finite, or comes to more than any prediction may cost.
     """
-    rates = [*_rates(model, inputs)]
-    if not rates or None in rates:
+    rate = _highest_rate(model, inputs)
+    units = _units(model, inputs, longest_seconds) if rate else 0.0
+    if rate is None or units is None:
         return None
-    units = _units(model, inputs, longest_seconds)
-    if units is None:
-        return None
-    usd = max(rate for rate in rates if rate is not None) * units + _for_input_tokens(model, inputs)
+    usd = rate * units + _for_input_tokens(model, inputs)
     if not math.isfinite(usd) or usd > LARGEST_PRICE_USD:
         raise RequestError(f"{model.name}: it could cost ${usd:,.0f}; allowed: at most ${LARGEST_PRICE_USD:,.0f}")
     return math.ceil(usd * MICRO - 1e-3) / MICRO
@@ -116,11 +114,11 @@ def settled_usd(model: Model, inputs: Mapping[str, Any], ended: Ended, reserved_
     """
     if not _is_charged(model, ended):
         return 0.0
-    rates = [rate for rate in _rates(model, inputs) if rate is not None]
-    units = _units_made(model, ended)
-    if not rates or units is None:
+    rate = _highest_rate(model, inputs)
+    units = _units_made(model, ended) if rate else 0.0
+    if rate is None or units is None:
         return reserved_usd
-    usd = max(rates) * units
+    usd = rate * units
     if model.price_unit == "token":
         read = _metric(ended, "input_token_count")
         if read is None:
@@ -138,11 +136,13 @@ def _is_charged(model: Model, ended: Ended) -> bool:
     return ended.status == "failed" and model.is_deployment and model.price_unit == "gpu_second"
 
 
-def _rates(model: Model, inputs: Mapping[str, Any]) -> Iterator[float | None]:
-    """Every price of a unit that may hold for these inputs; None where none of the known ones may hold.
+def _highest_rate(model: Model, inputs: Mapping[str, Any]) -> float | None:
+    """The highest price of a unit that may hold for these inputs; None where none is known."""
+    return max(_rates(model, inputs), default=None)
 
-    An input that is left out, and whose default is not known, may have any value.
-    """
+
+def _rates(model: Model, inputs: Mapping[str, Any]) -> Iterator[float]:
+    """Every price that may hold: an input that is left out, and whose default is not known, may have any value."""
     for price in model.prices:
         holds = [_holds(model, inputs, name, wanted) for name, wanted in price.when.items()]
         if False in holds:
@@ -150,7 +150,8 @@ def _rates(model: Model, inputs: Mapping[str, Any]) -> Iterator[float | None]:
         yield price.usd
         if None not in holds:
             return
-    yield model.price_usd
+    if model.price_usd is not None:
+        yield model.price_usd
 
 
 def _holds(model: Model, inputs: Mapping[str, Any], name: str, wanted: Any) -> bool | None:
@@ -257,7 +258,7 @@ def _input_rate(model: Model, inputs: Mapping[str, Any]) -> float:
     """What a token of the input costs: its own price, or that of any token."""
     if model.input_token_usd is not None:
         return model.input_token_usd
-    return max((rate for rate in _rates(model, inputs) if rate is not None), default=0.0)
+    return _highest_rate(model, inputs) or 0.0
 
 
 def _texts(value: Any) -> Iterator[str]:

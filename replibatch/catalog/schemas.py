@@ -128,14 +128,14 @@ def _has_null(schema: Schema) -> bool:
     )
 
 
-def _table(schema: Any, schemas: Schema) -> Table:
+def _table(schema: Any, schemas: Schema, depth: int = 0) -> Table:
     """One input as a table."""
-    resolved = _resolved(schema, schemas)
+    resolved = _resolved(schema, schemas) if depth < MOST_REFERENCES else {}
     alternatives = _alternatives(resolved, schemas)
     if not alternatives:
-        alternatives = [{**resolved, "type": kind} for kind in _list_of(resolved.get("types"))]
+        alternatives = [{**resolved, "type": kind, "types": None} for kind in _list_of(resolved.get("types"))]
     if len(alternatives) > 1:
-        tables = [_fitting("", _table({**each, "default": None}, schemas)) for each in alternatives]
+        tables = [_fitting("", _table({**each, "default": None}, schemas, depth + 1)) for each in alternatives]
         table: Table = {"type": "any"}
         if {"type": "any"} not in tables:
             table["any_of"] = tables

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -36,42 +37,14 @@ def fit(kind: str, value: Any) -> Any:
     Raises:
         ValueError: it is none.
     """
-    match kind:
-        case "boolean":
-            return _boolean(value)
-        case "integer" | "number":
-            return _number(value, whole=kind == "integer")
-        case "object":
-            return _object(value)
-        case "any":
-            return checked_json(value)
-        case "array":
-            return checked_json(listed(value))
-        case "uri" if isinstance(value, os.PathLike):
-            return os.fspath(value)
-        case "secret" if not (isinstance(value, str) and ENVIRONMENT_NAME.fullmatch(value)):
-            raise ValueError
-    if isinstance(value, str):
-        return value
-    raise ValueError
+    return _FITTING[kind](value)
 
 
 def is_exactly(kind: str, value: Any) -> bool:
     """Whether a value is of a kind as it stands: nothing of it has to be read as something else."""
-    match kind:
-        case "boolean":
-            return isinstance(value, bool)
-        case "integer":
-            return isinstance(value, int) and not isinstance(value, bool)
-        case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        case "object":
-            return isinstance(value, dict)
-        case "array":
-            return isinstance(value, list | tuple)
-        case "any":
-            return True
-    return isinstance(value, str)
+    if isinstance(value, bool) or kind == "any":
+        return kind in ("boolean", "any")
+    return isinstance(value, _TYPES.get(kind, str)) and not (isinstance(value, float) and not math.isfinite(value))
 
 
 def listed(value: Any) -> list[Any]:
@@ -140,3 +113,39 @@ def _object(value: Any) -> dict[str, Any]:
         raise ValueError
     found: dict[str, Any] = checked_json(value)
     return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError
+
+
+def _place(value: Any) -> str:
+    return os.fspath(value) if isinstance(value, os.PathLike) else _text(value)
+
+
+def _secret(value: Any) -> str:
+    if ENVIRONMENT_NAME.fullmatch(_text(value)):
+        return str(value)
+    raise ValueError
+
+
+_TYPES: dict[str, Any] = {
+    "boolean": bool,
+    "integer": int,
+    "number": int | float,
+    "object": dict,
+    "array": list | tuple,
+}
+_FITTING: dict[str, Callable[[Any], Any]] = {
+    "string": _text,
+    "integer": lambda value: _number(value, whole=True),
+    "number": lambda value: _number(value, whole=False),
+    "boolean": _boolean,
+    "uri": _place,
+    "secret": _secret,
+    "array": lambda value: checked_json(listed(value)),
+    "object": _object,
+    "any": checked_json,
+}

@@ -40,7 +40,7 @@ def _answering(producer: Producer) -> Producer:
 
 
 def say_if_no_worker(producer: Producer, embedded_hint: str = "") -> None:
-    """Tell who will do the work where nobody is there to do it.
+    """Say which command starts a worker where none is running.
 
     Args:
         producer: the process's.

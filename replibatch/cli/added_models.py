@@ -111,7 +111,7 @@ def _differences(model: Model, published: Published) -> Iterator[str]:
     if model.version and published.version and model.version != published.version:
         yield f"has a new version, {published.version}; `replibatch models add {model.name} --replace` pins it"
     if model.version is None and published.is_official is False:
-        yield f"is not official (any more): it runs by its version alone; `replibatch models add {model.name} --replace`"
+        yield f"is not official: it runs by its version alone; `replibatch models add {model.name} --replace` pins it"
     if published.inputs is None:
         yield published.problem or "publishes no schema"
         return

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from replibatch import __version__
 from replibatch.cli.errors import explained
+from replibatch.cli.guarded_streams import guarded
 
 
 class Entry(NamedTuple):
@@ -32,9 +33,10 @@ COMMANDS = {
     "submit": Entry("submit", "Enqueue every item of a list and return."),
     "watch": Entry("batches", "Follow a batch until it is over, or held."),
     "results": Entry("results", "Show the results of a batch, or bring its files here."),
+    "show": Entry("show", "Show what made a file."),
     "pause": Entry("batches", "Start nothing new of a batch."),
     "resume": Entry("batches", "Go on with a batch that was paused or held, or with a stopped account."),
-    "cancel": Entry("batches", "Cancel a batch: what waits, and what is in flight."),
+    "cancel": Entry("batches", "Cancel a batch: its waiting items and its running predictions."),
     "retry": Entry("batches", "Make again what failed in a batch."),
     "batches": Entry("batches", "List the batches, the newest first."),
     "status": Entry("status", "Show the account: limits, work under way, spend."),
@@ -70,7 +72,7 @@ class Commands(click.Group):
         return [*(CompletionItem(name, help=COMMANDS[name].help) for name in names), *options]
 
     def invoke(self, ctx: click.Context) -> Any:
-        with explained(), warnings.catch_warnings():
+        with guarded(), explained(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
             return super().invoke(ctx)
 

@@ -1,4 +1,4 @@
-"""Work beside the main thread, whose failure is the main thread's."""
+"""Work beside the main thread; its failure is raised in the main thread."""
 
 from __future__ import annotations
 

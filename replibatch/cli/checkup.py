@@ -42,7 +42,7 @@ def examine(settings: Settings) -> list[Finding]:
     try:
         findings.append(check_clock(redis))
         now = limiter.status()
-    except RedisError as error:  # it answers a PING, and not what a worker asks of it
+    except RedisError as error:  # it answers a PING, but not a worker's calls
         return [*findings, unreachable(error, settings.redis_address)]
     return [*findings, check_account(settings, now), *check_outages(now), check_workers(settings, now)]
 
@@ -65,7 +65,7 @@ def _reach(settings: Settings, findings: list[Finding]) -> Redis | None:
     try:
         redis.ping()
         findings.append(_reached(settings, address))
-        findings += check_server(redis)
+        findings += check_server(redis, is_shared=settings.redis_url is not None)
     except RedisError as error:
         findings.append(unreachable(error, address))
         return None
@@ -82,7 +82,7 @@ def _reached(settings: Settings, address: str) -> Finding:
 
 
 def check_token(settings: Settings, redis: Redis | None) -> Finding:
-    """Ask Replicate whose account the token is.
+    """Ask Replicate which account the token belongs to.
 
     Args:
         settings: the token, and the server to ask.
@@ -141,7 +141,7 @@ def check_clock(redis: Redis) -> Finding:
 
 
 def judge_clock(ahead_seconds: float) -> Finding:
-    """What to think of a Redis whose clock is that far ahead of this machine's."""
+    """The finding on a Redis clock so far ahead of this machine's."""
     if abs(ahead_seconds) > LARGEST_SKEW_SECONDS:
         found = f"Redis' clock is {abs(ahead_seconds):,.0f} s {'ahead of' if ahead_seconds > 0 else 'behind'} ours"
         return Finding("clock", Health.WRONG, found, "have both machines keep their time with NTP")
@@ -183,6 +183,6 @@ def check_workers(settings: Settings, now: AccountStatus) -> Finding:
 
 
 def _of_error(subject: str, error: SettingsError) -> Finding:
-    """A `SettingsError` names what was found, then what is allowed."""
+    """A `SettingsError` names the value found, then the allowed ones."""
     found, _, allowed = str(error).partition("; allowed: ")
     return Finding(subject, Health.WRONG, found, f"allowed: {allowed}" if allowed else "")

@@ -1,4 +1,4 @@
-"""A `.env` file, changed in place: what is not to be changed stays as it is, letter for letter."""
+"""A `.env` file, changed in place: all other lines stay as they are, letter for letter."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class EnvFile:
         """Set these, readable by its owner alone; the file appears whole or stays as it was.
 
         Raises:
-            Failure: a value cannot be told in a `.env` file.
+            Failure: a `.env` file cannot hold a value.
         """
         text = changed(self._text, changes)
         told = _values(text)

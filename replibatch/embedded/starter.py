@@ -22,7 +22,7 @@ from replibatch.errors import SettingsError
 
 KEEPER = Path(__file__).with_name("keeper.py")  # scripts: what they import is not for this process
 SUBSTITUTE = Path(__file__).with_name("substitute.py")
-ORPHAN_SECONDS = 5.0  # for a server whose keeper was killed, to end by itself
+ORPHAN_SECONDS = 5.0  # for a server to end after its keeper was killed
 LARGEST_LOG_BYTES = 1_000_000
 
 
@@ -42,17 +42,17 @@ class Address:
 
 
 def own_folder(state_dir: Path) -> Path:
-    """The folder of the embedded server, made if it is not there; nobody but its owner can enter it.
+    """The folder of the embedded server, made if missing; only its owner can enter it.
 
     Raises:
-        SettingsError: it cannot be made, or belongs to somebody else.
+        SettingsError: it cannot be made, or another user owns it.
     """
     folder = state_dir.expanduser().resolve() / "embedded"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise PermissionError(0, "it belongs to somebody else")
+            raise PermissionError(0, "another user owns it")
         if stat.S_IMODE(found.st_mode) != 0o700:
             folder.chmod(0o700)
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -146,7 +146,7 @@ def _lock_server(folder: Path) -> int:
     for ending in (signal.SIGTERM, signal.SIGKILL):
         if (descriptor := locks.try_lock(path)) is not None:
             return descriptor
-        with suppress(ValueError, ProcessLookupError, PermissionError):  # written by nobody yet, or long gone
+        with suppress(ValueError, ProcessLookupError, PermissionError):  # not written yet, or long gone
             os.kill(int(path.read_text("ascii")), ending)
         with suppress(TimeoutError):
             return locks.lock(path, timeout_seconds=ORPHAN_SECONDS)

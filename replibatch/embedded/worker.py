@@ -17,17 +17,18 @@ from pydantic import SecretStr
 
 from replibatch.embedded.attachment import Attachment, attachment, process_lock
 from replibatch.embedded.starter import last_words
-from replibatch.errors import ReplibatchError
+from replibatch.errors import ReplibatchError, SettingsError
 from replibatch.settings import Settings
 
 PARENT_DESCRIPTOR = "REPLIBATCH_PARENT_FD"  # set in the child alone: the pipe that ends with its parent
 DEFAULT_CONCURRENCY = 100
-STOP_SECONDS = 10.0  # for handing over what is in flight
+EX_USAGE = 2  # of a worker that found a setting that cannot be used
+STOP_SECONDS = 10.0  # to hand over running predictions
 ORPHAN_STOP_SECONDS = 30.0  # the same with no parent to wait for it
 LOGS_KEPT = 20
 
 _started: set[EmbeddedWorker] = set()
-_workers: dict[Settings, EmbeddedWorker] = {}  # those of them that `ensure_worker` hands out
+_workers: dict[Settings, EmbeddedWorker] = {}  # the ones that `ensure_worker` hands out
 _starts = itertools.count(1)
 
 
@@ -77,16 +78,18 @@ class EmbeddedWorker:
         """Do nothing while it runs, or was stopped.
 
         Raises:
+            SettingsError: it found a setting that cannot be used.
             ReplibatchError: it died; quotes its last words.
         """
         if not self._stopped and (code := self._process.poll()) is not None:
+            words = last_words(self.log)
+            if code == EX_USAGE:
+                raise SettingsError(words.rpartition("replibatch: ")[2])
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            raise ReplibatchError(
-                f"the embedded worker ended ({how}); its last words in {self.log}: {last_words(self.log)}"
-            )
+            raise ReplibatchError(f"the embedded worker ended ({how}); its last words in {self.log}: {words}")
 
     def ask_to_stop(self) -> None:
-        """SIGTERM: it starts nothing more and hands over what is in flight."""
+        """SIGTERM: it starts nothing more and hands over running predictions."""
         self._stopped = self._stopped or self.alive()
         self._process.terminate()
 
@@ -150,7 +153,7 @@ def ensure_worker(settings: Settings, concurrency: int = DEFAULT_CONCURRENCY) ->
 
 
 def stop_workers(timeout_seconds: float = STOP_SECONDS) -> None:
-    """Stop every worker that this process started, all of them at once."""
+    """Stop every worker that this process started, all at once."""
     with process_lock:
         workers = list(_started)
         _workers.clear()
@@ -175,13 +178,13 @@ def _end_with_parent(descriptor: int) -> None:
             pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(ORPHAN_STOP_SECONDS)
-    os._exit(1)  # nobody is left to kill a worker that cannot stop, and it would keep Redis running
+    os._exit(1)  # no parent is left to kill a worker that cannot stop, and it would keep Redis running
 
 
 def _environment(settings: Settings, redis_url: str) -> dict[str, str]:
     """This process's environment, with the settings as they are here.
 
-    Only what was given is passed on: a default must not look to the fleet like a limit that somebody asked for.
+    Only what was given is passed on: a default must not look to the fleet like a limit set on purpose.
     """
     fields = {name: str(field.alias) for name, field in Settings.model_fields.items()}
     environment = {name: value for name, value in os.environ.items() if name not in fields.values()}

@@ -171,7 +171,7 @@ class WorkerContext:
         self.uploads = Uploads(
             self.redis, self.limiter.prefix, self.storage.open_input, self.api.upload, self.api.has_file
         )
-        self.prices = PriceList(catalog.load(settings.catalog), settings.prediction_timeout_seconds)
+        self.prices = PriceList(catalog.built_in_models(settings.catalog), settings.prediction_timeout_seconds)
         folder = InFolder(folder_for(settings.state_dir, settings.replicate_base_url))
         self.learned = Learned(
             self.redis,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from replibatch.catalog import Catalog, Model, built_in_names
+from replibatch.catalog import Model
 from replibatch.catalog.prices import Ended, at_most_usd, settled_usd
 from replibatch.errors import OverPrice, RequestError
 from replibatch.replicate_api import Prediction
@@ -61,12 +62,12 @@ class PriceList:
     """The prices of one worker: a request brings its own, and may not go below these for a built-in model.
 
     Args:
-        catalog: the worker's own.
+        floor: the built-in models as this worker has them.
         longest_seconds: after which a prediction is ended.
     """
 
-    def __init__(self, catalog: Catalog, longest_seconds: float) -> None:
-        self._floor = {name: catalog.models[name] for name in built_in_names()}
+    def __init__(self, floor: Mapping[str, Model], longest_seconds: float) -> None:
+        self._floor = floor
         self._longest_seconds = longest_seconds
 
     def quote(self, model: Model, inputs: dict[str, Any], max_price_usd: float | None) -> Quote:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from replibatch.gallery.results_lines import Line
 
 LONGEST_VALUE = 4_000  # characters of an input; a reference image may be a data: URI
 LONGEST_PROMPT = 20_000
+HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 WHOLE, REPLACED = 1, 2  # flags of an item
 
 
@@ -36,7 +38,7 @@ class Packed:
             files: of each file its address and the name of its thumbnail, or an empty one.
         """
         result = line.result
-        prompt, whole = _cut(result.prompt, LONGEST_PROMPT)
+        prompt, whole = _cut(result.prompt or "", LONGEST_PROMPT)
         inputs, inputs_whole = self._pairs({name: v for name, v in result.inputs.items() if name != "prompt"})
         fields, fields_whole = self._pairs(line.own_fields)
         flags = WHOLE * (whole and inputs_whole and fields_whole) + REPLACED * (len(files) < len(result.files))
@@ -98,6 +100,6 @@ def _cut(value: Any, most: int) -> tuple[Any, bool]:
 def as_script(data: dict[str, Any]) -> str:
     """The data as a script that a page from the disk can load: JSON in one text is parsed fastest."""
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-    text = text.encode("utf-8", "replace").decode("utf-8")
+    text = HALF_A_CHARACTER.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return f"window.replibatchGallery = JSON.parse('{escaped}');\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import os
 from collections import Counter
@@ -56,15 +55,16 @@ def write_gallery(
         totals.cost_usd = round(totals.cost_usd + totals.earlier["cost_usd"], 6)
     _leave_out_missing(packed, thumbnails.make(keep_going))
     data = {
-        "gallery": _identity(packed),
+        "gallery": lines.first_key.hex(),
         "folder": quote(folder.name),
         "aspect": thumbnails.aspect(),
         "totals": vars(totals),
         "values": packed.values,
         "items": packed.items,
     }
+    page = _page(title, folder.name)
     _write(folder / "data.js", as_script(data))
-    _write(destination, _page(title, folder.name))
+    _write(destination, page)
 
 
 def files_folder(page: Path) -> Path:
@@ -125,12 +125,6 @@ def _leave_out_missing(packed: Packed, there: set[str]) -> None:
         for file in item[9]:
             if file[1] not in there:
                 file[1] = ""
-
-
-def _identity(packed: Packed) -> str:
-    """What a browser keeps this page's favourites under: the same however often it is written, and wherever it is."""
-    first = packed.values[packed.items[0][1]] if packed.items else ""
-    return hashlib.sha256(str(first).encode()).hexdigest()[:16]
 
 
 def _page(title: str, folder: str) -> str:

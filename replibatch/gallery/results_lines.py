@@ -1,4 +1,4 @@
-"""`results.jsonl` as a page shows it: the newest result of each item, in the order of the list, and the whole bill."""
+"""`results.jsonl` as a page shows it: the newest result of each item, in the list's order, and the whole bill."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ class ResultLines:
 
     Attributes:
         earlier_count: results that a newer one of the same item stands for.
+        first_key: of the file's first line, which stays the same however long it grows.
 
     Raises:
         OSError: it cannot be read.
@@ -68,6 +69,7 @@ class ResultLines:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.earlier_count = 0
+        self.first_key = b""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -111,6 +113,7 @@ class ResultLines:
                 offset += len(raw)
 
     def _note(self, line: Line, offset: int, sequence: int) -> None:
+        self.first_key = self.first_key or line.key
         if (earlier := self._newest.get(line.key)) is not None:
             self._supersede(line, earlier)
         place = self._indexes.get(line.key)

@@ -6,10 +6,12 @@ import hashlib
 import os
 import re
 import statistics
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -21,8 +23,9 @@ LONGEST_EDGE = 448  # pixels
 QUALITY = 78
 AT_ONCE = 2  # pictures decoded at a time
 MEASURED = 60  # pictures that tell the shape of all
+EXTENSION = "thumb"  # browsers look at the bytes; whoever gathers the pictures of a folder does not take these
 
-_NAME = re.compile(r"[0-9a-f]{24}\.jpg")
+_NAME = re.compile(rf"[0-9a-f]{{24}}\.{EXTENSION}")
 
 
 class Thumbnails:
@@ -36,7 +39,7 @@ class Thumbnails:
         self._folder = folder
         self._wanted: dict[str, Path] = {}
         with suppress(FileNotFoundError):
-            self._there = {name.removesuffix(".jpg") for name in os.listdir(folder) if _NAME.fullmatch(name)}
+            self._there = {each.stem for each in folder.iterdir() if _NAME.fullmatch(each.name)}
             return
         self._there = set()
 
@@ -69,11 +72,9 @@ class Thumbnails:
         missing = {name: picture for name, picture in self._wanted.items() if name not in self._there}
         if missing:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with ThreadPoolExecutor(AT_ONCE, "thumbnails") as pool:
-                done = pool.map(lambda each: keep_going() and self._make(*each), missing.items())
-                self._there.update(name for name, made in zip(missing, done, strict=True) if made)
+            self._make_all(missing, keep_going)
         for name in self._there - self._wanted.keys():
-            (self._folder / f"{name}.jpg").unlink(missing_ok=True)
+            (self._folder / f"{name}.{EXTENSION}").unlink(missing_ok=True)
         self._there &= self._wanted.keys()
         return self._there
 
@@ -82,9 +83,23 @@ class Thumbnails:
         found = []
         names = sorted(self._there)
         for name in names[:: max(1, len(names) // MEASURED)]:
-            with suppress(*DAMAGED), Image.open(self._folder / f"{name}.jpg") as image:
+            with suppress(*DAMAGED), Image.open(self._folder / f"{name}.{EXTENSION}") as image:
                 found.append(image.width / image.height)
         return round(statistics.median(found), 3) if found else 1.0
+
+    def _make_all(self, missing: dict[str, Path], keep_going: Callable[[], bool]) -> None:
+        stopped = threading.Event()
+
+        def make(each: tuple[str, Path]) -> bool:
+            return not stopped.is_set() and keep_going() and self._make(*each)
+
+        with ThreadPoolExecutor(AT_ONCE, "thumbnails") as pool:
+            try:
+                done = pool.map(make, missing.items())
+                self._there.update(name for name, made in zip(missing, done, strict=True) if made)
+            except BaseException:
+                stopped.set()  # Ctrl-C: the pool waits for no more than is under way
+                raise
 
     def _make(self, name: str, picture: Path) -> bool:
         """Make one; False where it cannot be made, and the page shows the picture itself."""
@@ -92,14 +107,14 @@ class Thumbnails:
         try:
             small = thumbnail(picture, LONGEST_EDGE)
             small.save(partial, "JPEG", quality=QUALITY)
-            partial.replace(self._folder / f"{name}.jpg")
+            partial.replace(self._folder / f"{name}.{EXTENSION}")
         except (*DAMAGED, Image.DecompressionBombError):
             partial.unlink(missing_ok=True)
             return False
         return True
 
 
-def thumbnail(picture: Path, longest_edge: int) -> Image.Image:
+def thumbnail(picture: Path | BinaryIO, longest_edge: int) -> Image.Image:
     """A picture, made small, on white where it is transparent.
 
     Args:

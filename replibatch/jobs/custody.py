@@ -19,7 +19,7 @@ from replibatch.jobs.holds import PAUSED
 from replibatch.jobs.links import Call, Link
 from replibatch.jobs.packing import compact, pack_result, read_result
 from replibatch.jobs.recollection import Recollection
-from replibatch.jobs.record import Message, Notice, Record, Settled
+from replibatch.jobs.record import Message, Notice, Record, Settled, is_id
 from replibatch.money import to_micro
 from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step
@@ -145,7 +145,7 @@ class Jobs:
             **self._custody(record),
             state=state.value,
             result=pack_result(result),
-            cost=to_micro(sum(attempt.cost_usd or 0.0 for attempt in result.attempts)),
+            cost=to_micro(_known_usd(result)),
             capacity=self.capacity,
             counts=counted(result),
         )
@@ -250,6 +250,8 @@ class Jobs:
 
     def outcome(self, generation_id: str) -> tuple[str, int, BatchResult | None]:
         """A generation's state (empty for an unknown id), attempt number, and result if it has one."""
+        if not is_id(generation_id):
+            return "", 0, None
         names = ["state", "attempt", "result"]
         values = cast("list[str | None]", self.redis.hmget(keys.GENERATION.at(self.prefix, generation_id), names))
         state, attempt, result = values
@@ -318,3 +320,10 @@ def _readable(generation_id: str, flat: list[str]) -> Record | None:
 
         structlog.get_logger(__name__).exception("its record cannot be read", generation=generation_id)
         return None
+
+
+def _known_usd(result: BatchResult) -> float:
+    """The cost of a result; of one that is not known whole, the part that is."""
+    if result.cost_usd is not None:
+        return result.cost_usd
+    return sum(attempt.cost_usd or 0.0 for attempt in result.attempts)

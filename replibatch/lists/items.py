@@ -161,7 +161,7 @@ def _line(
     model = given.pop("model", default_model)
     if model is None:
         raise RequestError("no model; name one with -m, or in a column 'model'")
-    prompt, output = given.pop("prompt", None), given.pop("output", None)
+    prompt, output = given.pop("prompt", ""), given.pop("output", None)
     for name, value in (("prompt", prompt), ("model", model), ("output", output), ("id", item)):
         if value is not None and not isinstance(value, str):
             raise RequestError(f"{name} is {value!r}; allowed: text")

@@ -60,7 +60,7 @@ def read_options(arguments: Sequence[str]) -> None:
     """Read Flower's options with our defaults below them, and warn of a door that stands open.
 
     Raises:
-        SettingsError: one of them is not usable.
+        SettingsError: an option is not usable.
     """
     options.address, options.max_tasks, options.tasks_columns = ADDRESS, TASKS_KEPT, COLUMNS
     options.logging = "warning"
@@ -84,7 +84,7 @@ def read_options(arguments: Sequence[str]) -> None:
             )
     if not _is_local() and not options.basic_auth and not options.auth:
         log.warning(
-            f"Flower listens on {options.address or 'every address'} without authentication: whoever reaches port "
+            f"Flower listens on {options.address or 'every address'} without authentication: anyone who reaches port "
             f"{options.port} sees prompts and pictures. Set FLOWER_BASIC_AUTH=user:password, "
             f"or FLOWER_ADDRESS={ADDRESS}",
         )
@@ -105,7 +105,7 @@ def _check_variable(name: str) -> None:
 
 
 def _is_local() -> bool:
-    """Whether nobody but this machine can reach it."""
+    """Whether only this machine can reach it."""
     if options.unix_socket or options.address == "localhost":
         return True
     try:
@@ -118,7 +118,7 @@ def serve(app: Celery, arguments: Sequence[str]) -> None:
     """Run Flower.
 
     Raises:
-        SettingsError: it cannot listen where it is told to.
+        SettingsError: it cannot listen at the given address.
     """
     logging.getLogger("flower.inspector").setLevel(logging.ERROR)  # it warns each time no worker answers
     try:

@@ -93,7 +93,7 @@ class FleetMetrics(Metrics):
 
 
 class RevokeCancels(ControlHandler):
-    """Revoke means cancel: it holds whether or not a worker is there to hear of it, and frees the slot."""
+    """Revoke means cancel: it works with or without a running worker, and frees the slot."""
 
     def initialize(self, producer: Producer) -> None:
         self._producer = producer
@@ -110,7 +110,7 @@ class RevokeCancels(ControlHandler):
 
 
 def routes(producer: Producer, thumbnails: Thumbnails) -> list[URLSpec]:
-    """What is added in front of Flower's own routes."""
+    """The routes in front of Flower's own."""
     fleet = Fleet(producer)
     return [
         URLSpec(r"/replibatch", FleetPage, name="replibatch"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,13 +13,18 @@ from urllib.parse import urlsplit
 from replibatch import contents
 from replibatch.errors import NoOutput, NotSaved, OutputPathError, WrongOutput
 from replibatch.file_formats import HINTED, STILLS, TEXT, Format, agrees, extension_of, recognise
-from replibatch.outputs.download import Downloader
+from replibatch.outputs.download import LARGEST_BYTES, Downloader
+from replibatch.outputs.embedded import NotEmbedded
 from replibatch.outputs.images import NotConverted, convert
 from replibatch.outputs.placeholder import placeholder
+from replibatch.outputs.provenance import Provenance, embed
 from replibatch.outputs.shapes import DataPart, Declared, Part, TextPart, UrlPart, parts
 from replibatch.requests import OutputFile
 from replibatch.storage.names import numbered
 from replibatch.storage.storage import Stage, Storage
+
+LARGEST_STILL_BYTES = 256 * 1024**2
+LARGEST_OUTPUT_BYTES = 16 * 1024**3  # all files of one output together
 
 # Kinds of which a page or a text is none, with the formats that are written as text all the same.
 MADE_OF_TEXT = {"image": ("SVG",), "video": (), "audio": (), "3d": ("glTF", "text")}
@@ -33,6 +38,7 @@ def save(
     downloader: Downloader,
     declared: Declared | None = None,
     extension_is_free: bool = False,
+    provenance: Provenance | None = None,
 ) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
     """Save what a prediction made, replacing files of the same names. Doing it again makes the same files.
 
@@ -45,6 +51,7 @@ def save(
         downloader: of this process.
         declared: what the model is said to make; None for nothing.
         extension_is_free: whether the extension was made up: then it is what the bytes are, and nothing is converted.
+        provenance: to be written into the files; None leaves them as they came.
 
     Returns:
         The files, and warnings about those whose bytes are not what their extension says.
@@ -67,6 +74,8 @@ def save(
             named = zip(made.found, numbered(key, len(made.found)), strict=True)
             finish = _Finisher(new_stage, downloader, declared.kind, extension_is_free=extension_is_free)
             finished = [finish(part, name) for part, name in named]
+            if provenance:
+                finished = [_told(each, provenance, new_stage) for each in finished]
             if made.beside:
                 finished.append(_labels(made.beside, key, [each.file.path for each in finished], new_stage))
         except OutputPathError as error:
@@ -132,11 +141,15 @@ class _Finisher:
         self._downloader = downloader
         self._kind = kind
         self._extension_is_free = extension_is_free
+        self._left_bytes = LARGEST_OUTPUT_BYTES
 
     def __call__(self, part: Part, name: str) -> _Finished:
         """Bring one part into staging, in the format that its name promises where that can be."""
         stage = self._new_stage(name)
-        sha256 = _bring(part, stage.path, self._downloader)
+        is_still = extension_of(name) in STILLS and self._kind in ("image", "")
+        largest_bytes = min(LARGEST_STILL_BYTES if is_still else LARGEST_BYTES, self._left_bytes)
+        sha256 = _bring(part, stage.path, self._downloader, largest_bytes)
+        self._left_bytes -= stage.path.stat().st_size
         made = recognise(stage.path)
         warning = None
         self._refuse_what_it_cannot_be(name, made)
@@ -166,11 +179,12 @@ class _Finisher:
         if promised and made and made.still:
             converted = self._new_stage(name)
             try:
-                convert(stage.path, converted.path, promised)
+                lost = convert(stage.path, converted.path, promised)
             except NotConverted as reason:
                 warning += f": {reason}"
             else:
-                return converted, contents.sha256(converted.path), None
+                said = f"{name}: converted from {made.name}, without its {', '.join(lost)}" if lost else None
+                return converted, contents.sha256(converted.path), said
         return stage, sha256, warning
 
 
@@ -207,17 +221,34 @@ def _labels(
     return _Finished(stage, OutputFile(name, None, hashlib.sha256(text).hexdigest(), len(text)), None)
 
 
+def _told(finished: _Finished, provenance: Provenance, new_stage: Callable[[str], Stage]) -> _Finished:
+    """The same file with its provenance written into it; where that cannot be, as it was, with the reason."""
+    file = finished.file
+    stage = new_stage(file.path)
+    try:
+        embed(finished.stage.path, stage.path, provenance)
+    except NotEmbedded as reason:
+        made = recognise(finished.stage.path)
+        warning = f"{file.path}: its provenance is not written into it: {reason}" if made else None
+        return replace(finished, warning="; ".join(filter(None, (finished.warning, warning))) or None)
+    size = stage.path.stat().st_size
+    told = replace(file, sha256=contents.sha256(stage.path), size_bytes=size)
+    return replace(finished, stage=stage, file=told)
+
+
 def _kind(part: Part, made: Format | None) -> str:
     if made:
         return made.name
     return "text" if isinstance(part, TextPart) else "of an unknown format"
 
 
-def _bring(part: Part, path: Path, downloader: Downloader) -> str:
+def _bring(part: Part, path: Path, downloader: Downloader, largest_bytes: int) -> str:
     """Write a part's bytes; returns their hash."""
     with path.open("xb") as file:
         if isinstance(part, UrlPart):
-            return downloader.fetch(part.url, file, missing_is_erased=True)
+            return downloader.fetch(
+                part.url, file, missing_is_erased=True, is_issued=part.is_issued, largest_bytes=largest_bytes
+            )
         digest = hashlib.sha256()
         for chunk in part.chunks() if isinstance(part, DataPart) else [part.text.encode(errors="replace")]:
             digest.update(chunk)

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from replibatch.broker.cancellation import cancel
@@ -18,6 +17,7 @@ from replibatch.jobs.batches import RETRIED_AT_ONCE
 from replibatch.jobs.holds import BUDGET, PAUSED, stop_of
 from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State
+from replibatch.storage.containment import Place
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Batch:
         self,
         *,
         stop: Callable[[BatchState], bool] | None = None,
-        place_in: Callable[[str], Path] | None = None,
+        place_in: Callable[[str], Place] | None = None,
         bring_files: bool = True,
     ) -> Iterator[Ended]:
         """What finishes, as it does.
@@ -216,6 +216,13 @@ class Batch:
     async def aresults(self, timeout: float | None = None) -> list[BatchResult]:
         """`results`, without blocking the event loop."""
         return await asyncio.to_thread(self.results, timeout)
+
+    def so_far(self) -> Iterator[BatchResult]:
+        """The results there are by now, as they finished, read where they are stored; waits for nothing."""
+        for page in self._producer.batches.pages(self.id):
+            for each in page:
+                if each.result:
+                    yield self._producer.files.in_storage(each.result)
 
     def not_started(self) -> Iterator[tuple[int, BatchResult]]:
         """What never started, as results that say why, each with its place."""

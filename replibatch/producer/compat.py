@@ -232,7 +232,7 @@ def _dropped(request: BatchRequest) -> BatchResult:
     """What there is to tell of a request that was dropped from its batch, where not even a list of those is kept."""
     return BatchResult(
         request_id=str(request.request_id),
-        prompt=request.prompt or "",
+        prompt=request.prompt,
         model_name=request.model_name,
         model_used=None,
         success=False,

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from replibatch import contents
 from replibatch.catalog import Catalog
+from replibatch.errors import ReferenceImageError
 from replibatch.producer.files import REMEMBERED, Files, version_of
-from replibatch.requests import BatchRequest, RoutedRequest
+from replibatch.producer.local_files import ADDRESSES, refuse_local_files
+from replibatch.requests import BatchRequest, RoutedRequest, texts_in
 from replibatch.routing import Routed, route
-from replibatch.routing.references import is_local
+from replibatch.routing.references import KEPT, is_local
 from replibatch.storage.names import made_up_name
 
 
@@ -19,10 +21,16 @@ class Preparer:
     Args:
         catalog: the models.
         files: the process's.
+        local_files: whether requests may name files of this machine.
+        metadata: what workers write into the files; None leaves it to their own setting.
     """
 
-    def __init__(self, catalog: Catalog, files: Files) -> None:
+    def __init__(
+        self, catalog: Catalog, files: Files, metadata: str | None = None, *, local_files: bool = True
+    ) -> None:
+        self.metadata = metadata
         self._catalog = catalog
+        self._local_files = local_files
         self._files = files
         self._checked: set[contents.Version | None] = set()
 
@@ -51,27 +59,30 @@ class Preparer:
         Raises:
             RequestError: it cannot be done as asked; nothing was spent.
         """
+        _refuse_references(request)
         routed = routed or self.check(request)
         if places := routed.places:
             routed = routed.with_files({place: self._files.carried(place) for place in places})
         name = request.output_filepath
         if name is None:
             extension = routed.model.extension(routed.inputs)
-            name = made_up_name(index, request.prompt or "", generation_id, extension)
-            name = str(Path(folder) / name) if folder else name
+            name = made_up_name(index, request.prompt, generation_id, extension)
+            name = str(Path(request.within or folder) / name) if request.within or folder else name
         return RoutedRequest(
             request_id=str(request.request_id),
-            prompt=request.prompt or "",
+            prompt=request.prompt,
             asked_model=request.model_name,
             model=routed.model.name,
             inputs=routed.inputs,
             references=tuple(routed.references),
-            output=self._files.key(name, generation_id),
+            output=self._files.key(name, generation_id, within=request.within),
             fallback=fallback,
             warnings=tuple(routed.warnings),
             max_retries=max_retries,
             max_price_usd=request.max_price_usd,
             extension_is_free=routed.extension_is_free or request.output_filepath is None,
+            within=self._files.within(request.within),
+            metadata=self.metadata,
         )
 
     def check(self, request: BatchRequest) -> Routed:
@@ -80,7 +91,11 @@ class Preparer:
         Raises:
             RequestError: it cannot be done as asked.
         """
+        if not (request.local_files and self._local_files):
+            refuse_local_files(request, self._catalog)
         routed = route(request, self._catalog)
+        if routed.files and not (request.local_files and self._local_files):
+            raise ReferenceImageError(f"an input names a file of this machine; expected: {ADDRESSES}")
         versions = {version_of(place) for place in routed.places if is_local(place) or place.startswith("data:")}
         if not versions <= self._checked:
             routed.check_files()
@@ -88,3 +103,14 @@ class Preparer:
                 self._checked.clear()
             self._checked |= versions
         return routed
+
+
+def _refuse_references(request: BatchRequest) -> None:
+    """What replibatch makes of a file is its own to make: as a text, it would be another caller's file.
+
+    Raises:
+        ReferenceImageError: an input is one.
+    """
+    for name, value in (("prompt", request.prompt), *(request.kwargs or {}).items()):
+        if any(isinstance(text, str) and KEPT.fullmatch(text.strip()) for text in texts_in(value)):
+            raise ReferenceImageError(f"{name} is a reference to a kept file; allowed: a path, {ADDRESSES}")

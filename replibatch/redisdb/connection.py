@@ -16,7 +16,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelManagedConnection
 
 from replibatch.errors import SettingsError
 from replibatch.redisdb.refusals import Pool, SentinelPool, connection_class
@@ -101,6 +101,20 @@ class _Tries(Retry):
             return super().call_with_retry(do, fail, may_be_over, *more, **options)
         except _OutOfPatience:
             raise last[0] from None
+
+
+class _Primary(SentinelManagedConnection):
+    """A connection that asks the sentinels for the primary each time it is made.
+
+    redis-py's own asks them for a new command only: one that was under way when the primary died is tried again at
+    the dead address, for as long as there is patience.
+    """
+
+    def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:
+        if retry_socket_connect:  # in the midst of a command
+            self.connect()  # type: ignore[no-untyped-call]
+        else:  # called by `connect`, with the address that the sentinels gave
+            super().connect_check_health(check_health, retry_socket_connect)
 
 
 def connect(
@@ -220,6 +234,7 @@ def _by_sentinel(address: SentinelAddress, options: dict[str, object], most_conn
         password=address.password or None,
         db=address.database,
         socket_keepalive=True,
+        connection_class=_Primary,
         **options,
     )
     threading.Thread(

@@ -41,7 +41,10 @@ def inputs_for(model: Model, request: RoutedRequest, *, safety_off: bool = False
     warnings = []
     for name in [name for name in given if name in REFERENCE_NAMES and model.input(name) is None]:
         images = given[name] if isinstance(given[name], list) else [given[name]]
-        if len(references) + len(images) <= model.reference_max:  # an image to start from is an image to go by
+        are_places = all(isinstance(image, str) for image in images)  # whatever was sent to a model not known
+        if (
+            are_places and len(references) + len(images) <= model.reference_max
+        ):  # an image to start from is an image to go by
             references += images
             del given[name]
             warnings.append(f"{name!r} is sent to {model.name} as {model.reference_param!r}")
@@ -58,10 +61,10 @@ def inputs_for(model: Model, request: RoutedRequest, *, safety_off: bool = False
     ask_for_format(model, inputs, request.output)
     if references and model.reference_param:
         inputs[model.reference_param] = references if model.reference_is_list else references[0]
-    if model.seed_param and seed is not None:
-        inputs.setdefault(model.seed_param, seed)
     if safety_off:
-        inputs = {**model.safety_off, **inputs}
+        inputs |= {name: value for name, value in model.safety_off.items() if name not in inputs}
+    if model.seed_param and (own := inputs.pop(model.seed_param, seed)) is not None:
+        inputs[model.seed_param] = own  # last, given or made up: what is made again is the same to the byte
     return inputs, [*warnings, *left_out]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from replibatch import contents
 from replibatch.data_uris import decoded
 from replibatch.errors import ReferenceImageError
 from replibatch.requests import OutputFile
@@ -52,6 +53,8 @@ def _place(name: str, value: Any, folder: Path) -> str:
         if value.partition(",")[2]:
             return value
         raise ReferenceImageError(f"{name} is {shown(value)!r}, a data URI without data")
+    if KEPT.fullmatch(value):
+        return value
     if not (scheme := _SCHEME.match(value)):
         return os.path.abspath(folder / value)  # noqa: PTH100  # `resolve` would follow links
     address = urlsplit(value)
@@ -122,7 +125,7 @@ def _opened(place: str | Path) -> Iterator[BinaryIO | None]:
             content: BinaryIO = BytesIO(b"".join(decoded(place)))
         except ValueError as error:
             raise ReferenceImageError(f"{shown(place)}: a malformed data URI ({error})") from None
-    elif isinstance(place, str) and _SCHEME.match(place):
+    elif isinstance(place, str) and (_SCHEME.match(place) or KEPT.fullmatch(place)):
         yield None
         return
     else:
@@ -142,7 +145,7 @@ def _opened_path(path: Path) -> BinaryIO:
     if path.is_dir():
         raise ReferenceImageError(f"{path}: a folder; allowed: a file")
     try:
-        return path.open("rb")
+        return contents.opened(path)
     except FileNotFoundError:
         raise ReferenceImageError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:

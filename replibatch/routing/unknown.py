@@ -16,7 +16,7 @@ SECRET_NAME = re.compile(
 )
 
 
-def said_of(model: Model, prompt: str | None) -> list[str]:
+def said_of(model: Model, prompt: str) -> list[str]:
     """What to say of a model before it is run: that its inputs are not known, or that it has none for the prompt."""
     if not model.inputs_known:
         return [f"{model.name}: its inputs are not known; they are sent as they are"]

@@ -16,7 +16,7 @@ def write_input(path: Path, content: Iterable[bytes], extension: str) -> str:
     Args:
         path: the file.
         content: its bytes.
-        extension: for what is not recognised by its bytes.
+        extension: for unrecognised bytes.
     """
     digest = hashlib.sha256()
     with path.open("xb") as copy:

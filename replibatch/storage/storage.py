@@ -9,6 +9,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from replibatch.errors import SettingsError
+from replibatch.storage.containment import Place
 from replibatch.storage.folder import Folder
 
 UNTESTED = ("gs", "az", "azure", "abfs", "abfss")  # what else obstore speaks
@@ -46,8 +47,15 @@ class Storage(Protocol):
 
     where: str
 
+    def within(self, folder: str) -> Storage:
+        """The same, with absolute keys below that folder alone, and no link on the way from there followed.
+
+        Args:
+            folder: empty for wherever keys lead.
+        """
+
     def staging(self, key: str) -> AbstractContextManager[Stage]:
-        """A place to write an output's content, to be committed; what is not committed is gone at the end.
+        """A place to write an output's content, to be committed; without a commit it is gone at the end.
 
         Raises:
             OutputPathError: the key's place is outside the storage, or a folder.
@@ -61,7 +69,7 @@ class Storage(Protocol):
             FileNotFoundError: it is not there.
         """
 
-    def fetch(self, key: str, destination: Path) -> None:
+    def fetch(self, key: str, destination: Path | Place) -> None:
         """Bring a stored output to `destination` on this machine, whole or not at all.
 
         Raises:
@@ -73,7 +81,7 @@ class Storage(Protocol):
 
         Args:
             content: its bytes.
-            extension: for what is not recognised by its bytes.
+            extension: for unrecognised bytes.
 
         Returns:
             `file:<sha256>.<extension>`.

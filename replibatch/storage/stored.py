@@ -10,7 +10,7 @@ from replibatch.storage.storage import Storage
 
 
 class StoredFile(OutputFile):
-    """An `OutputFile` whose `path` is its key in the storage, and whose bytes come from there."""
+    """An `OutputFile` with its key in the storage as `path` and its bytes from there."""
 
     @classmethod
     def of(cls, file: OutputFile, storage: Storage) -> Self:

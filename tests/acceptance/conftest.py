@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from redis import Redis
 
+from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.support.browser import browser, page
 from tests.support.commands import quick_models, start
@@ -75,7 +75,7 @@ def start_worker(fleet: str, tmp_path: Path) -> Iterator[Callable[..., subproces
 
 
 def _processes(redis_url: str) -> set[str]:
-    with Redis.from_url(redis_url, decode_responses=True) as redis:
+    with connect(redis_url) as redis:
         return {name for key in redis.scan_iter("rb:*:reports") for name in redis.hkeys(key)}
 
 

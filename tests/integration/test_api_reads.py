@@ -106,9 +106,12 @@ class TestReads:
 
     def test_a_body_without_an_end_is_not_read_for_ever(self, monkeypatch):
         monkeypatch.setattr(client, "MOST_BODY_BYTES", 1000)
-        with OddServer(answer(200, "[" * 5000)) as server, account(server.url) as api:
-            with pytest.raises(ApiUnreachable, match="1,000 bytes"):
-                api.account()
+        with (
+            OddServer(answer(200, "[" * 5000)) as server,
+            account(server.url) as api,
+            pytest.raises(ApiUnreachable, match="1,000 bytes"),
+        ):
+            api.account()
 
     @pytest.mark.parametrize("marker", ["aborted", "canceled", "failed"])
     def test_every_end_is_told(self, api, marker):

@@ -32,8 +32,8 @@ def server() -> Iterator[FileServer]:
 
 
 @pytest.fixture(scope="module")
-def downloader() -> Iterator[Downloader]:
-    downloader = Downloader("http://127.0.0.1:9", None, pause_seconds=0.001)
+def downloader(server: FileServer) -> Iterator[Downloader]:
+    downloader = Downloader(server.url, None, pause_seconds=0.001)
     yield downloader
     downloader.close()
 
@@ -90,7 +90,7 @@ def test_a_still_of_another_format_becomes_what_its_name_says(
     [
         (MP4, "fox.jpg", "MP4"),
         (image("PNG"), "clip.mp4", "PNG"),
-        (b"<svg></svg>", "fox.png", "of an unknown format"),
+        (b"<svg></svg>", "fox.png", "SVG"),
         (image("PNG"), "fox.heic", "PNG"),
     ],
 )

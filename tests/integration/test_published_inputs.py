@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +11,9 @@ import pytest
 
 import replibatch
 from replibatch import catalog
+from replibatch.catalog.published import FRESH_SECONDS
 from replibatch.errors import SettingsError
-from replibatch.producer.published_inputs import FRESH_SECONDS, load_catalog
+from replibatch.producer.published_inputs import load_catalog
 from replibatch.sandbox import Sandbox, SandboxSettings
 from replibatch.settings import load
 
@@ -75,15 +76,18 @@ def test_it_is_asked_once_a_day_and_an_old_answer_is_better_than_none(
     assert published.books.reads_by_kind["model"] == 1
     (kept,) = load().state_dir.rglob("schemas/*/*.json")
     assert "r8_of_the_tests" not in kept.read_text()
-    old = time.time() - FRESH_SECONDS - 60
-    os.utime(kept, (old, old))
+    _make_old(kept)
     load_catalog(load())
     assert published.books.reads_by_kind["model"] == 2
-    os.utime(kept, (old, old))
+    _make_old(kept)
     published.stop()
     assert "style" in load_catalog(load()).get("me/painter").inputs
     monkeypatch.delenv("REPLICATE_API_TOKEN")
     assert "style" in load_catalog(load()).get("me/painter").inputs
+
+
+def _make_old(kept: Path) -> None:
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"read_at": time.time() - FRESH_SECONDS - 60}))
 
 
 @pytest.mark.parametrize("why", ["no token", "no such model", "no server"])
@@ -96,7 +100,8 @@ def test_where_it_cannot_be_asked_the_toml_alone_holds(
         monkeypatch.delenv("REPLICATE_API_TOKEN")
     if why == "no server":
         published.stop()
-    assert set(load_catalog(load()).get(name).inputs) == {"prompt", "steps"}
+    model = load_catalog(load()).get(name)
+    assert set(model.inputs) == {"prompt", "steps"} and not model.inputs_known
 
 
 def test_built_in_models_are_not_asked_for(published: Sandbox) -> None:

@@ -14,6 +14,7 @@ from redis import Redis
 
 import replibatch
 from replibatch import BatchRequest, BatchResult, Job
+from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox
 from tests.support.waiting import until
 
@@ -48,7 +49,7 @@ def is_recorded(redis_url: str, job: Job) -> bool:
 
 def check_nothing_left(redis_url: str) -> None:
     """The account's keys that are there only while there is work are gone."""
-    with Redis.from_url(redis_url, decode_responses=True) as redis:
+    with connect(redis_url) as redis:
         until(lambda: leftovers(redis) == [], 10, f"nothing is left: {leftovers(redis)}")
 
 

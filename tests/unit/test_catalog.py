@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_built_in_models(
     ("name", "inputs", "price_usd"),
     [
         (FLUX, {"num_outputs": 4}, 0.1),
-        (NANO, {"num_outputs": 4}, 0.039),
+        (NANO, {"num_outputs": 4}, 4 * 0.039),  # it has no such input; should it ever come to be sent, it is paid for
         (VEO, {"duration": 4}, 3.32),
         (KLING, {"duration": 10}, 2.8),
     ],
@@ -83,10 +84,38 @@ def test_price_of_a_prediction(catalog: Catalog, name: str, inputs: dict[str, An
 def test_unsupported_model_names_the_supported(catalog: Catalog) -> None:
     with pytest.raises(errors.UnsupportedModel) as caught:
         catalog.get("x/y")
-    assert str(caught.value) == (
+    message = str(caught.value)
+    assert message.startswith(
         "Model 'x/y' is not supported. Please use one of the supported models: "
-        f"{FLUX}, {KONTEXT}, {ULTRA}, {QWEN}, {IMAGEN}, {NANO}, {VEO}, {KLING}"
+        f"{FLUX}, {KONTEXT}, {ULTRA}, {QWEN}, {IMAGEN}, {NANO}, {VEO}, {KLING}, "
     )
+    assert message.endswith("; `replibatch models add x/y` adds it")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("nano-banana", NANO),
+        ("google/nano-bananna", NANO),
+        ("https://replicate.com/google/nano-banana", NANO),
+        ("replicate.com/qwen/qwen-image?input=python", QWEN),
+        ("Qwen-Image", QWEN),
+        ("flux-dev:5c7d5dc6", FLUX),
+    ],
+)
+def test_the_nearest_name_is_said(catalog: Catalog, name: str, meant: str) -> None:
+    with pytest.raises(errors.UnsupportedModel, match=f"did you mean {meant}\\?"):
+        catalog.get(name)
+
+
+def test_every_entry_is_complete(catalog: Catalog) -> None:
+    for model in catalog.models.values():
+        assert re.search(r"https://\S+.* (November 2026|read 2026-11-\d\d)$", model.source), model.name
+        assert model.cost_usd({}) is not None, f"{model.name}: the price of a call without inputs is not known"
+        assert model.specialization and model.inputs and model.typical_seconds
+        assert any(spec.required for spec in model.inputs.values()), model.name
+        assert model.kind in ("image", "video", "audio")
+    assert len(catalog.models) >= 17
 
 
 def test_subset_holds_all_that_routing_and_fallbacks_reach(catalog: Catalog) -> None:
@@ -211,17 +240,31 @@ def test_byte_order_mark_is_tolerated() -> None:
 @pytest.mark.parametrize(
     ("added", "said"),
     [
-        ('kind = "movie"', "me/mine: kind is 'movie'; allowed: 'image', 'video', 'audio' or 'text'"),
+        ('kind = "movie"', "me/mine: kind is 'movie'; allowed: 'image', 'video', 'audio', 'text', '3d' or 'file'"),
         ('price_usd = "0.1"', "me/mine: price_usd is '0.1'; allowed: a number"),
         ("price_usd = -1", "me/mine: price_usd is -1; allowed: greater than or equal to 0"),
         ("price_usd = nan", "me/mine: price_usd is nan; allowed: a finite number"),
-        ('price_unit = "hour"', "me/mine: price_unit is 'hour'; allowed: 'image', 'call' or 'second'"),
-        ('price_unit = "second"', "me/mine: price_unit is 'second'; allowed: only with an input 'duration'"),
-        ("prise_usd = 1", "me/mine: unknown key 'prise_usd'; allowed: kind, price_usd"),
+        (
+            'price_unit = "hour"',
+            "me/mine: price_unit is 'hour'; allowed: 'image', 'call', 'second', 'gpu_second', 'm",
+        ),
+        (
+            'price_unit = "second"\ninputs_known = true',
+            "me/mine: price_unit is 'second'; allowed: only with an input 'duration'",
+        ),
+        ("price_usd = 10001", "me/mine: price_usd is 10001; allowed: less than or equal to 10000"),
+        ("prices = [{ usd = -1 }]", "me/mine: prices.0.usd is -1; allowed: greater than or equal to 0"),
+        ("prices = [{ if = {} }]", "me/mine: unknown key 'prices.0.if'; allowed: usd, when"),
+        ('prompt_param = "text"\ninputs_known = true', "me/mine: prompt_param is 'text'; allowed: prompt"),
+        ('version = "a b"', "me/mine: version is 'a b'"),
+        ("prise_usd = 1", "me/mine: unknown key 'prise_usd'; allowed: kind, inputs, price_usd"),
         ('name = "x"', "me/mine: unknown key 'name'"),
         ("typical_seconds = 0", "me/mine: typical_seconds is 0; allowed: greater than 0"),
         ("reference_max = 1", "me/mine: reference_max is 1; allowed: only with a reference_param"),
-        ('reference_param = "image"', "me/mine: reference_param is 'image'; allowed: an input that takes files"),
+        (
+            'reference_param = "image"\ninputs_known = true',
+            "me/mine: reference_param is 'image'; allowed: an input that takes files",
+        ),
         (
             'reference_param = "a"\ninputs.a = "uri"\nreference_max = 2',
             "me/mine: reference_max is 2; allowed: 1, as a is",
@@ -269,9 +312,9 @@ def test_mistakes_name_model_key_found_and_allowed(added: str, said: str) -> Non
         ("[qwen/qwen-image]\nprice_usd = 1", "a model's name goes in quotes"),
         ('["qwen-image"]\nprice_usd = 1', "'qwen-image' is no model; allowed: tables named"),
         ("price_usd = 1", "'price_usd' is no model; allowed: tables named"),
-        ('["me/mine"]\nkind = "image"', "me/mine: price_usd is missing"),
-        ('[reference_images]\none = "x/y"', f"reference_images.one is 'x/y'; allowed: {KONTEXT}, {ULTRA}, {NANO}"),
-        (f'[reference_images]\nseveral = "{KONTEXT}"', f"reference_images.several is '{KONTEXT}'; allowed: {NANO}"),
+        ('["me/mine"]\nkind = 5', "me/mine: kind is 5; allowed: 'image'"),
+        ('[reference_images]\none = "x/y"', f"reference_images.one is 'x/y'; allowed: {KONTEXT}, {ULTRA}, {NANO}, "),
+        (f'[reference_images]\nseveral = "{KONTEXT}"', f"reference_images.several is '{KONTEXT}'; allowed: {NANO}, "),
         ('[reference_images]\ntwo = "x/y"', "reference_images has 'two'; allowed: one, several"),
     ],
 )

@@ -35,8 +35,8 @@ def test_each_imported_package_is_declared() -> None:
     declared = {re.split(r"[^\w.-]", each)[0].lower() for each in listed}
     homes = packages_distributions()
     missing = {
-        name: homes.get(name, ["not installed"])
+        name: homes.get(name, [name])
         for name in _imported()
-        if not {home.lower().replace("_", "-") for home in homes.get(name, [])} & (declared | PARTS)
+        if not {home.lower().replace("_", "-") for home in homes.get(name, [name])} & (declared | PARTS)
     }
     assert missing == {}

@@ -2,15 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from PIL import Image
 
 from replibatch.gallery import page as gallery
-from replibatch.gallery.page import write_gallery
+from replibatch.gallery.page import files_folder, write_gallery
 from replibatch.requests import Attempt, BatchResult, OutputFile, State
 from tests.support.catalogue import FLUX, NANO, QWEN
 
@@ -37,46 +39,73 @@ def line(index: int, of: BatchResult) -> str:
 
 
 class Page(HTMLParser):
-    """The page as a browser takes it apart."""
+    """The page as a browser takes it apart, with its data."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
-        self.text = text
-        self.scripts: dict[str | None, str] = {}
+        self.text = path.read_text(encoding="utf-8")
+        self.scripts: list[str] = []
         self.links: list[str] = []
         self.title = ""
-        self._inside: tuple[str, str | None] = ("", None)
-        self.feed(text)
+        self._inside = ""
+        self.feed(self.text)
+        script = (files_folder(path) / "data.js").read_text(encoding="utf-8")
+        literal = script.removeprefix("window.replibatchGallery = JSON.parse('").removesuffix("');\n")
+        self.data = json.loads(re.sub(r"\\([\\'])", r"\1", literal))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        self._inside = (tag, given.get("id"))
+        self._inside = tag
         self.links += [str(given[name]) for name in ("src", "href") if name in given]
 
     def handle_endtag(self, tag: str) -> None:
-        self._inside = ("", None)
+        self._inside = ""
 
     def handle_data(self, data: str) -> None:
-        tag, id_ = self._inside
-        if tag == "script":
-            self.scripts[id_] = self.scripts.get(id_, "") + data
-        elif tag == "title":
+        if self._inside == "script":
+            self.scripts.append(data)
+        elif self._inside == "title":
             self.title += data
 
     @property
     def items(self) -> list[dict[str, Any]]:
-        return json.loads(self.scripts["items"])
+        """As the page decodes them."""
+        value = self.data["values"]
+
+        def pairs(places: list[int]) -> dict[str, Any]:
+            return {value[places[at]]: value[places[at + 1]] for at in range(0, len(places), 2)}
+
+        return [
+            {
+                "number": number,
+                "id": value[id_],
+                "prompt": value[prompt],
+                "model": value[model],
+                "asked": value[asked],
+                "state": value[state],
+                "cost": cost,
+                "files": [address for address, _ in found],
+                "thumbnails": [name for _, name in found],
+                "reasons": [value[reason] for _, _, reason, *_ in attempts],
+                "inputs": pairs(inputs),
+                "fields": pairs(fields),
+                "flags": flags,
+            }
+            for number, _, id_, prompt, asked, model, state, cost, _, found, _, _, attempts, inputs, fields, flags in (  # noqa: E501
+                self.data["items"]
+            )
+        ]
 
     @property
     def totals(self) -> dict[str, Any]:
-        return json.loads(self.scripts["totals"])
+        return self.data["totals"]
 
 
 def page_of(folder: Path, lines: str, *, title: str = "Foxes", destination: str = "gallery.html") -> Page:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.jsonl").write_text(lines)
     write_gallery(folder / "results.jsonl", folder / destination, title)
-    return Page((folder / destination).read_text(encoding="utf-8"))
+    return Page(folder / destination)
 
 
 def test_the_newest_line_of_a_request_counts_in_the_order_of_the_batch(tmp_path: Path) -> None:
@@ -121,7 +150,7 @@ def test_states_in_the_page_s_words(tmp_path: Path) -> None:
     states = [item["state"] for item in page.items]
     assert states == ["succeeded", "succeeded", "succeeded", "fallback", "placeholder", "failed", "canceled"]
     assert page.totals["states"] == {state: states.count(state) for state in states}
-    assert [each["reason"] for each in page.items[3]["attempts"]] == ["sensitive", None]
+    assert page.items[3]["reasons"] == ["sensitive", None]
 
 
 def test_totals(tmp_path: Path) -> None:
@@ -155,9 +184,9 @@ def test_no_text_breaks_out(tmp_path: Path, nasty: str) -> None:
     inputs = {"style": nasty, nasty: 1}
     page = page_of(tmp_path, line(0, result("a", prompt=nasty, error=nasty, inputs=inputs)))
     assert page.items[0]["prompt"] == nasty
-    assert page.items[0]["inputs"][nasty] == "1"
-    assert set(page.scripts) == {"items", "totals", None}
-    assert "alert" not in page.scripts[None]
+    assert page.items[0]["inputs"][nasty] == 1
+    assert len(page.scripts) == 1
+    assert "alert(" not in page.text
 
 
 @pytest.mark.parametrize("title", ["Foxes & <b>wolves</b>", "</title><script>alert(1)</script>", "{{items}}"])
@@ -165,13 +194,13 @@ def test_no_title_breaks_out(tmp_path: Path, title: str) -> None:
     page = page_of(tmp_path, line(0, result("a")), title=title)
     assert page.title == title
     assert len(page.items) == 1
-    assert set(page.scripts) == {"items", "totals", None}
+    assert len(page.scripts) == 1
 
 
 def test_nothing_comes_from_the_network(tmp_path: Path) -> None:
     files = (OutputFile(str(tmp_path / "1.png"), url="https://replicate.delivery/1.png"),)
     page = page_of(tmp_path, line(0, result("a", files=files)))
-    assert page.links == ["data:,"]
+    assert page.links == ["data:,", "gallery_files/data.js"]
     assert not re.search(r"https?:|//[a-z]|@import|url\(", page.text)
     assert "default-src 'none'" in page.text
 
@@ -179,9 +208,10 @@ def test_nothing_comes_from_the_network(tmp_path: Path) -> None:
 def test_long_inputs_are_shortened_and_the_prompt_is_not_repeated(tmp_path: Path) -> None:
     inputs = {"prompt": "a fox", "image": "data:image/png;base64," + "A" * 10_000, "seed": 7, "size": [1, 2]}
     (item,) = page_of(tmp_path, line(0, result("a", inputs=inputs))).items
-    assert item["inputs"]["seed"] == "7"
-    assert item["inputs"]["size"] == "[1, 2]"
-    assert len(item["inputs"]["image"]) <= gallery.LONGEST_INPUT + 1
+    assert item["inputs"]["seed"] == 7
+    assert item["inputs"]["size"] == [1, 2]
+    assert len(item["inputs"]["image"]) < 300
+    assert not item["flags"] & 1  # it is not whole, and the page exports none that is not
     assert "prompt" not in item["inputs"]
 
 
@@ -207,10 +237,109 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     def fail(name: str) -> str:
         raise OSError(f"no {name}")
 
-    monkeypatch.setattr(gallery, "_part", fail)
-    with pytest.raises(OSError, match="no gallery"):
+    monkeypatch.setattr(gallery, "_asset", fail)
+    with pytest.raises(OSError, match="no page"):
         page_of(tmp_path, line(0, result("b")))
     assert (tmp_path / "gallery.html").read_text() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["gallery.html", "results.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gallery.html", "gallery_files", "results.jsonl"]
     with pytest.raises(FileNotFoundError):
         write_gallery(tmp_path / "none.jsonl", tmp_path / "gallery.html", "Foxes")
+
+
+def keyed(index: int, key: str, of: BatchResult, **more: Any) -> str:
+    return json.dumps({**of.to_json(), "index": index, "key": key, **more}) + "\n"
+
+
+def paid(prediction_id: str, cost_usd: float, reason: str | None = None) -> Attempt:
+    return Attempt(FLUX, prediction_id, "failed" if reason else "succeeded", reason, reason, 1.0, cost_usd)
+
+
+def test_two_items_of_one_id_are_two(tmp_path: Path) -> None:
+    """A line made by two models, and two lists in one folder that both count from 1."""
+    lines = keyed(0, "aa", result("1")) + keyed(1, "bb", result("1", model_name=QWEN, model_used=QWEN))
+    lines += keyed(0, "cc", result("1", prompt="a heron"))
+    page = page_of(tmp_path, lines)
+    assert [(item["id"], item["model"], item["prompt"]) for item in page.items] == [
+        ("1", FLUX, "a fox"),
+        ("1", FLUX, "a heron"),
+        ("1", QWEN, "a fox"),
+    ]
+    assert page.totals["count"] == 3
+    assert page.totals["cost_usd"] == 0.075
+
+
+def test_the_bill_has_what_earlier_results_of_an_item_cost(tmp_path: Path) -> None:
+    first = result("1", attempts=(paid("p1", 0.025),))
+    again = result("1", attempts=(paid("p2", 0.04),), cost_usd=0.04)
+    page = page_of(tmp_path, keyed(0, "aa", first) + keyed(0, "aa", again))
+    assert page.totals["count"] == 1
+    assert page.totals["cost_usd"] == 0.065
+    assert page.totals["earlier"] == {"count": 1, "cost_usd": 0.025}
+
+
+def test_what_a_newer_result_tells_of_an_earlier_one_is_counted_once(tmp_path: Path) -> None:
+    failed = result("1", success=False, model_used=None, state=State.FAILED, attempts=(paid("p1", 0.02, "x"),))
+    failed = replace(failed, cost_usd=0.02)
+    retried = result("1", attempts=(paid("p1", 0.02, "x"), paid("p2", 0.03)), cost_usd=0.05)
+    other = result("1", attempts=(paid("p3", 0.01),), cost_usd=0.01)
+    lines = keyed(0, "aa", failed) + keyed(0, "aa", other) + keyed(0, "aa", retried) + keyed(0, "aa", retried)
+    page = page_of(tmp_path, lines)
+    assert page.totals["cost_usd"] == 0.06
+    assert page.totals["earlier"]["count"] == 2
+
+
+def test_a_file_that_a_later_item_has_replaced_is_not_shown_as_the_earlier_one_s(tmp_path: Path) -> None:
+    same = (OutputFile("1.png"),)
+    lines = keyed(0, "aa", result("1", files=same)) + keyed(0, "bb", result("1", prompt="a heron", files=same))
+    fox, heron = page_of(tmp_path, lines).items
+    assert (fox["files"], fox["flags"] & 2) == ([], 2)
+    assert heron["files"] == ["1.png"]
+
+
+def test_fields_and_unknown_costs(tmp_path: Path) -> None:
+    data = json.loads(keyed(0, "aa", result("1"), fields={"style": "ink", "score": 3}))
+    unknown = {**data, "key": "bb", "cost_usd": None, "index": 1}
+    page = page_of(tmp_path, json.dumps(data) + "\n" + json.dumps(unknown) + "\n")
+    assert page.items[0]["fields"] == {"style": "ink", "score": 3}
+    assert page.items[1]["cost"] is None
+    assert (page.totals["cost_usd"], page.totals["unknown_costs"]) == (0.025, 1)
+
+
+def picture(path: Path, size: tuple[int, int] = (1200, 800), colour: str = "red") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def test_thumbnails_are_small_and_made_once(tmp_path: Path) -> None:
+    picture(tmp_path / "1.png")
+    lines = line(0, result("a", files=(OutputFile("1.png"), OutputFile("gone.png"), OutputFile("clip.mp4"))))
+    (item,) = page_of(tmp_path, lines).items
+    first, gone, clip = item["thumbnails"]
+    assert (bool(first), gone, clip) == (True, "", "")
+    made = tmp_path / "gallery_files" / f"{first}.thumb"
+    with Image.open(made) as image:
+        assert image.size == (448, 299)
+    before = made.stat().st_mtime_ns
+    assert page_of(tmp_path, lines).data["aspect"] == pytest.approx(1.5, abs=0.01)
+    assert made.stat().st_mtime_ns == before
+
+    picture(tmp_path / "1.png", colour="blue")  # another picture of the same name
+    page_of(tmp_path, lines)
+    assert not made.exists()
+    assert len(list((tmp_path / "gallery_files").glob("*.thumb"))) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(20)])
+def test_what_is_no_picture_has_no_thumbnail(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "1.png").write_bytes(content)
+    page = page_of(tmp_path, line(0, result("a", files=(OutputFile("1.png"),))))
+    assert page.items[0]["files"] == ["1.png"]
+    assert page.items[0]["thumbnails"] == [""]
+    assert [path.name for path in (tmp_path / "gallery_files").iterdir()] == ["data.js"]
+
+
+def test_favourites_stay_with_a_page_that_grows(tmp_path: Path) -> None:
+    first = page_of(tmp_path, line(0, result("a"))).data["gallery"]
+    assert page_of(tmp_path, line(1, result("a")) + line(0, result("b"))).data["gallery"] == first
+    assert page_of(tmp_path, line(0, result("other"))).data["gallery"] != first

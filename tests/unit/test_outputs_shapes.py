@@ -37,7 +37,7 @@ RED = "data:image/gif;base64,R0lGODdhAQABAIAAAP8AAAAAACwAAAAAAQABAAACAkQBADs="
     ],
 )
 def test_parts(output: object, expected: list[object]) -> None:
-    assert parts(output) == expected
+    assert parts(output).found == expected
 
 
 @pytest.mark.parametrize("output", [None, "", "  \n", [], [None, ""], {}, {"image": None}, [[], {}]])

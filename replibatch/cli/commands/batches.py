@@ -32,7 +32,7 @@ def _open(batch_id: str) -> tuple[Producer, Batch]:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
-@click.option("--all", "everything", is_flag=True, help=f"All of them, not only the newest {SHOWN}.")
+@click.option("--all", "everything", is_flag=True, help=f"All batches, not only the newest {SHOWN}.")
 def batches(as_json: bool, everything: bool) -> None:
     """List the batches, the newest first."""
     jobs = open_account().batches
@@ -101,7 +101,7 @@ def watch(batch_id: str) -> None:
 @click.command()
 @batch_id
 def pause(batch_id: str) -> None:
-    """Start nothing new of a batch; what is in flight is finished."""
+    """Start nothing new of a batch; running predictions are finished."""
     _, batch = _open(batch_id)
     batch.pause()
     now = batch.progress()
@@ -143,7 +143,7 @@ def _resume_account() -> None:
 @click.command()
 @batch_id
 def cancel(batch_id: str) -> None:
-    """Cancel a batch: what waits, and at Replicate what is in flight."""
+    """Cancel a batch: its waiting items, and its running predictions at Replicate."""
     _, batch = _open(batch_id)
     before = batch.progress()
     batch.cancel()

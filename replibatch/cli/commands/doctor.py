@@ -1,4 +1,4 @@
-"""`replibatch doctor`: is everything in order, and how to mend what is not."""
+"""`replibatch doctor`: is everything in order, and how to fix the rest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from replibatch.settings import load
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def doctor(as_json: bool) -> None:
-    """Check Redis, token, storage, clock and workers, and say how to mend what is wrong.
+    """Check Redis, token, storage, clock and workers, and say how to fix each fault.
 
     Nothing is created and nothing is spent. Exit codes: 0 all is well, 1 something is wrong.
     """

@@ -25,9 +25,9 @@ class Question:
     Attributes:
         variable: its name.
         option: of the command line, without dashes.
-        text: what people are told.
+        text: the question.
         unset: what holds while it is not set.
-        secret: whether what is set is never shown; `hidden` also while it is typed.
+        secret: whether a value is never shown; `hidden` also while it is typed.
     """
 
     variable: str
@@ -70,7 +70,7 @@ def init(non_interactive: bool, overwrite: bool, **options: str | None) -> None:
     check(given)
     if not non_interactive:
         if not sys.stdin.isatty():
-            raise Failure("nobody is there to ask; allowed: --non-interactive, with --token and the like", MISUSED)
+            raise Failure("no terminal to ask on; expected: --non-interactive, with --token and the like", MISUSED)
         given |= _answers(file, [each for each in QUESTIONS if each.variable not in given])
     before = file.values()
     changes = {name: value.strip() for name, value in given.items() if value.strip() not in ("", before.get(name))}

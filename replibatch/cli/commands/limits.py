@@ -44,7 +44,7 @@ def set_limits(max_concurrent: int | None, per_minute: int | None, budget: float
 @click.option("--per-minute", is_flag=True, help="Clear this one alone.")
 @click.option("--budget", is_flag=True, help="Clear this one alone.")
 def clear_limits(max_concurrent: bool, per_minute: bool, budget: bool) -> None:
-    """Clear what was set: all of it, or what is named."""
+    """Clear all limits that were set, or those named."""
     named = {"max_concurrent": max_concurrent, "per_window": per_minute, "budget": budget}
     chosen = [name for name, is_named in named.items() if is_named] or list(named)
     _store(open_account(), dict.fromkeys(chosen))
@@ -59,7 +59,7 @@ def show_limits(as_json: bool) -> None:
 
 def _store(producer: Producer, changes: dict[str, int] | dict[str, int | None]) -> None:
     producer.limiter.store_limits(dict(changes))
-    # Read at once, whether or not any process is there to hear of it; this one takes leave in the same call.
+    # Read at once, with or without a running process; this one leaves in the same call.
     producer.limiter.heartbeat({}, leaving=True)
     _show(producer, as_json=False)
 

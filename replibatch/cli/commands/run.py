@@ -10,6 +10,7 @@ import click
 
 from replibatch.cli.account import open_account
 from replibatch.cli.consoles import stderr
+from replibatch.cli.found_files import name_found_files
 from replibatch.cli.options import shared
 from replibatch.cli.run.enqueue import Enqueuer, Options
 from replibatch.cli.run.estimate import estimate
@@ -39,8 +40,8 @@ def run(on_sandbox: bool, **arguments: Any) -> None:
     FILE has a prompt a line (.txt), or a header (.csv) or an object a line (.jsonl) with `prompt` and, where wanted,
     `model`, `output`, `id` and any input of the model; `-` is standard input.
 
-    The same command again goes on where the last one ended: what succeeded is not made again, what is in flight is
-    not paid for again. Ctrl-C pauses.
+    The same command again goes on where the last one ended: finished items are not made again, and
+    running predictions are not paid for again. Ctrl-C pauses.
 
     \b
     Exit codes: 0 every item succeeded, 1 some did not, 2 a mistake found before anything was spent,
@@ -73,6 +74,7 @@ def _run(
 ) -> int:
     if not dry_run and settings.redis_url is None and settings.replicate_api_token is None:
         raise SettingsError(NO_ACCOUNT)
+    name_found_files(settings)
     with planned_for(settings, file, **planned) as plan, plan.folder.made(fresh=fresh) as made:
         console = stderr()
         with console.status("Checking the list"):

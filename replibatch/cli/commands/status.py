@@ -35,7 +35,7 @@ CAUSES = {
 @click.option("--watch", is_flag=True, help="Keep it on the screen, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="For machines; with --watch, an object a line.")
 def status(watch: bool, as_json: bool) -> None:
-    """Show the account: its limits and where they come from, what is in flight, who works, what was spent."""
+    """Show the account: limits and their sources, work in flight, workers, spend."""
     producer = open_account()
     if as_json:
         click.echo(json.dumps(snapshot(producer)))
@@ -97,7 +97,7 @@ def picture(now: dict[str, Any]) -> RenderableType:
 
 
 def _limits(now: dict[str, Any]) -> Table:
-    """What is used of each limit, and who set it."""
+    """The use of each limit, and who set it."""
     sources, learned, budget = now["sources"], now["learned_per_window"], now["budget_usd"]
     rows = (
         (

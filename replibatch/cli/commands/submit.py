@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from replibatch.cli.account import open_account, say_if_no_worker
 from replibatch.cli.errors import Failure
+from replibatch.cli.found_files import name_found_files
 from replibatch.cli.options import shared
 from replibatch.cli.run.enqueue import Enqueuer, Options
 from replibatch.cli.run.estimate import estimate
@@ -37,11 +38,12 @@ def submit(
 
     FILE and options are those of `replibatch run`, which, given the same ones, follows what was submitted.
     """
-
-    with planned_for(load(), file, **planned) as plan, plan.folder.made(fresh=fresh) as made:
+    settings = load()
+    name_found_files(settings)
+    with planned_for(settings, file, **planned) as plan, plan.folder.made(fresh=fresh) as made:
         survey = plan.survey(made)
         if not survey.count:
-            raise Failure(f"nothing to submit: {plan.folder.path} has all of it")
+            raise Failure(f"nothing to submit: {plan.folder.path} has every item")
         producer = open_account()
         click.echo(estimate(survey, producer, max_concurrent).headline(), err=True)
         options = Options(max_concurrent, max_cost, not no_fallback, fresh)

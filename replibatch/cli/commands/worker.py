@@ -42,12 +42,11 @@ from replibatch.settings import Settings
     help="Tell Prometheus of this process's work, on every address.",
 )
 def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat, metrics_port: int | None) -> None:
-    """Work on what is queued, until SIGTERM or Ctrl-C.
+    """Work on the queue until SIGTERM or Ctrl-C.
 
-    Start as many as there are machines: the account's limits hold over all of them. What one has in flight
-    when it is stopped, or dies, the others take over.
+    Start as many as there are machines: the account's limits hold over every machine. When one stops or dies,
+    the others take over its predictions.
     """
-
     embedded.watch_parent()
     warnings.simplefilter("ignore", SecurityWarning)  # of root, as in a container: nothing here reads pickle
     logs.configure(

@@ -173,7 +173,7 @@ class Plan:
         same = _key(self.folder.identity, line.id, asked, inputs, routed)
         key = hashlib.sha256(same + times_seen.count(same).to_bytes(8, "big")).digest()[:KEY_BYTES]
         name = asked.output_filepath or made_up_name(
-            index, asked.prompt or "", key.hex()[:8], routed.model.extension(routed.inputs)
+            index, asked.prompt, key.hex()[:8], routed.model.extension(routed.inputs)
         )
         output = self.folder.asked_at(name)
         request = replace(asked, kwargs=inputs, output_filepath=output, request_id=line.id or f"r{key.hex()}")

@@ -18,13 +18,13 @@ from replibatch.cli.errors import FAILED, INTERRUPTED
 from replibatch.cli.formatting import closing
 from replibatch.cli.run.enqueue import Enqueuer
 from replibatch.cli.run.folder import OutputFolder
+from replibatch.cli.run.gallery import GalleryWriter
 from replibatch.cli.run.interrupts import Interrupts
 from replibatch.cli.run.plan import Item
 from replibatch.cli.run.progress import LiveProgress
 from replibatch.cli.run.results_file import ResultsFile
 from replibatch.cli.run.tally import Tally
 from replibatch.errors import NoCredit
-from replibatch.gallery.page import write_gallery
 from replibatch.jobs.batch_state import BatchState
 from replibatch.jobs.holds import BUDGET, PAUSED
 from replibatch.limits import AccountStatus
@@ -32,8 +32,6 @@ from replibatch.producer import Producer
 from replibatch.requests import BatchResult
 
 FINISH_SECONDS = 300.0  # after Ctrl-C, for what is in flight
-GALLERY_SECONDS = 10.0  # between two gallery pages, at least
-GALLERY_SHARE = 0.05  # of the time, at most, goes into them
 LINES_SHOWN = 20  # of single items that did not go as asked
 AWAY_SECONDS = 3.0  # that Redis may be away without a word, and that a paused run waits for it
 
@@ -69,13 +67,13 @@ class Runner:
         self._enqueuer = enqueuer
         self._batch = enqueuer.batch
         self._tally = tally
-        self._title = title
         self._as_json = as_json
         self._on_result = on_result
+        self._console = console
         self._progress = LiveProgress(tally, self._look, console)
         self._interrupts = Interrupts(self._pause)
         self._paused_at = 0.0
-        self._gallery_due = time.monotonic() + GALLERY_SECONDS
+        self._gallery = GalleryWriter(folder, title)
         self._lines_left = LINES_SHOWN
 
     def run(self, made: Container[bytes]) -> int:
@@ -136,7 +134,7 @@ class Runner:
             if self._as_json:
                 click.echo(json.dumps(line, ensure_ascii=False))
             self._tell(ended.result)
-            self._refresh_gallery()
+            self._gallery.changed()
 
     def _tell(self, result: BatchResult) -> None:
         if self._on_result:
@@ -179,20 +177,10 @@ class Runner:
         if seconds > AWAY_SECONDS and not self._interrupts:
             self._progress.note = f"Redis ({self._producer.settings.redis_address}) is away, or refuses: waiting."
 
-    def _refresh_gallery(self) -> None:
-        if time.monotonic() >= self._gallery_due:
-            self._write_gallery()
-
-    def _write_gallery(self) -> None:
-        began = time.monotonic()
-        write_gallery(self._folder.results, self._folder.gallery, title=self._title)
-        took = time.monotonic() - began
-        self._gallery_due = began + max(GALLERY_SECONDS, took / GALLERY_SHARE)
-
     def _finish(self) -> None:
         """The last page of the gallery, and the line at the end."""
-        if self._tally.done or not self._folder.gallery_is_current():
-            self._write_gallery()
+        with self._console.status("Writing the gallery"):
+            self._gallery.finish()
         if self._on_result:
             return
         held = self._producer.batches.held(self._batch.id)

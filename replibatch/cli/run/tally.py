@@ -27,7 +27,7 @@ class Tally:
     Attributes:
         total: items to be made.
         skipped: items made by an earlier run, not among `total`.
-        expected_seconds: an estimate for all of it, from the limits; None for none.
+        expected_seconds: an estimate for the whole run, from the limits; None for none.
         per_window: creates the account is allowed in a window; None where that is not known.
         window_seconds: the window's length.
         succeeded: those that another model than the first made are `fallbacks`, too.

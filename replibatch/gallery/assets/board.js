@@ -123,7 +123,8 @@ const board = (() => {
     const here = at.line === line && at.stop === stop;
     const of = view.grid ? `, ${AXES.get(view.columns).label} ${AXES.get(view.columns).show(columnHeads()[column])}` : `, ${short(item.model)}`;
     const button = make("button", { type: "button", class: "frame", tabindex: here ? "0" : "-1", "data-line": line, "data-stop": stop, "data-dim": !passes(item),
-      "aria-label": `Open ${count(item.number)}: ${shortened(item.prompt)}${of}${item.state === "succeeded" ? "" : `, ${STATES[item.state] || item.state}`}${favourites.has(item) ? ", favourite" : ""}` },
+      "aria-label": `Open ${count(item.number)}: ${shortened(item.prompt)}${of}`,
+      "aria-description": [STATES[item.state] || item.state, favourites.has(item) ? "favourite" : ""].filter(Boolean).join(", ") },
     thumbnail(item), item.state === "placeholder" ? make("span", { class: "over" }, "placeholder") : null,
     more > 0 ? make("span", { class: "badge" }, `+${count(more)}`) : item.files.length > 1 ? make("span", { class: "badge" }, count(item.files.length)) : null,
     favourites.has(item) ? make("span", { class: "star", "aria-hidden": "true" }, "★") : null);

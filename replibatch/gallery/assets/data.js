@@ -16,7 +16,7 @@ const pairs = (list) => { const found = []; for (let at = 0; at < list.length; a
 
 const items = data.items.map(([number, key, id, prompt, asked, model, state, cost, seconds, files, error, warnings, attempts, inputs, fields, flags], place) => ({
   place, number, key: value(key), id: value(id), prompt: value(prompt), asked: value(asked), model: value(model), state: value(state),
-  cost, seconds, files: files.map(([address, thumbnail]) => ({ address, thumbnail: thumbnail ? `${data.folder}/${thumbnail}.jpg` : "" })),
+  cost, seconds, files: files.map(([address, thumbnail]) => ({ address, thumbnail: thumbnail ? `${data.folder}/${thumbnail}.thumb` : "" })),
   error: value(error) || "", warnings: warnings.map(value), attempts, inputs: new Map(pairs(inputs)), fields: new Map(pairs(fields)), whole: Boolean(flags & 1), replaced: Boolean(flags & 2),
 }));
 const made = (item) => item.state === "succeeded" || item.state === "fallback";

@@ -16,14 +16,15 @@ const favourites = (() => {
   function line(item) {
     const inputs = Object.fromEntries(item.inputs);
     const fields = [...item.fields].filter(([name]) => !(name in inputs));
-    return { id: item.id, prompt: item.prompt, model: made(item) ? item.model : item.asked, ...inputs, ...Object.fromEntries(fields) };
+    const id = /^r[0-9a-f]{32}$/.test(item.id) ? {} : { id: item.id }; // `run` gave it one
+    return { ...id, ...(item.prompt ? { prompt: item.prompt } : {}), model: made(item) ? item.model : item.asked, ...inputs, ...Object.fromEntries(fields) };
   }
 
   /** Two items of one id (two models' pictures of a line) need an id each. */
   function list() {
     const lines = here().filter((item) => item.whole).map(line);
     const times = new Map();
-    for (const each of lines) times.set(each.id, (times.get(each.id) || 0) + 1);
+    for (const each of lines) if (each.id) times.set(each.id, (times.get(each.id) || 0) + 1);
     const seen = new Map();
     for (const each of lines) if (times.get(each.id) > 1) {
       const nth = (seen.get(each.id) || 0) + 1;

@@ -20,6 +20,7 @@ const viewer = (() => {
     which = options.file || 0;
     if (options.beside !== undefined) beside = options.beside;
     board.mark(at);
+    if (!element.open) { element.showModal(); $("close").focus({ focusVisible: false }); }
     const all = beside ? siblings() : null;
     stage.classList.toggle("beside", Boolean(all));
     stage.replaceChildren(...(all ? tiles(all) : [closeUp(item, item.files[which])]));
@@ -28,7 +29,6 @@ const viewer = (() => {
     $("beside").setAttribute("aria-pressed", String(beside));
     $("favourite").setAttribute("aria-pressed", String(favourites.has(item)));
     $("favourite").textContent = favourites.has(item) ? "★" : "☆";
-    if (!element.open) { element.showModal(); $("close").focus({ focusVisible: false }); }
     $("said").textContent = `${shortened(item.prompt)}, ${short(item.model)}, ${STATES[item.state] || item.state}${favourites.has(item) ? ", favourite" : ""}`;
     if (!beside) preload();
   }

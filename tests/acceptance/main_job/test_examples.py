@@ -53,13 +53,18 @@ def test_the_showcase_of_17_styles_by_4_models(sandbox: Sandbox, run: Callable[.
             assert (image.width == image.height) == (result["model_used"] == "google/nano-banana")
         assert Path(path).stem.partition("-")[0] in result["prompt"].lower()  # the style's first word
 
+    page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(Path("shown/gallery.html").absolute().as_uri())
-    page.wait_for_load_state("networkidle")
-    pictures = page.locator("img")
-    for place in range(68):  # the page draws more as it is scrolled
-        pictures.nth(place).scroll_into_view_if_needed()
-    page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-    assert pictures.count() == 68
+    assert page.locator("#heads .column-head").count() == 4  # a column a model
+    seen: set[str] = set()
+    while len(seen) < 68:  # the page draws what is near the window
+        page.wait_for_timeout(150)
+        with_picture = "frames => frames.filter(f => f.querySelector('img').naturalWidth).map(f => f.ariaLabel)"
+        seen |= set(page.locator(".frame").evaluate_all(with_picture))
+        page.mouse.wheel(0, 700)
+    for key in ("s", "2", "f"):  # the best of four for a style
+        page.keyboard.press(key)
+    assert page.locator("#favourite-count").text_content() == "1"
 
 
 def test_chunks(sandbox: Sandbox, run: Callable[..., str]) -> None:
@@ -96,3 +101,20 @@ def test_the_global_limit(sandbox: Sandbox, run: Callable[..., str]) -> None:
     said = run("global_limit.py")
     assert "Max concurrent: 60" in said and "Available slots: 60" in said and "Utilization: 0.0%" in said
     assert "landscapes: global limit 40" in said and "portraits: global limit 40" in said
+
+
+def test_one_of_every_kind(sandbox: Sandbox, run: Callable[..., str], picture: Picture) -> None:
+    said = run("every_kind.py", str(picture("photo.png")))
+    lines = dict(line.split(": ", 1) for line in said.splitlines())
+    ends = {name: files.rpartition(" (")[0].rpartition(".")[2] for name, files in lines.items()}
+    assert ends == {
+        "black-forest-labs/flux-schnell": "webp",
+        "google/veo-3.1-fast": "mp4",
+        "minimax/speech-2.6-turbo": "mp3",
+        "recraft-ai/recraft-crisp-upscale": "png",
+        "recraft-ai/recraft-remove-background": "png",
+    }
+    assert "($0.006)" in lines["black-forest-labs/flux-schnell"] and "($0.400)" in lines["google/veo-3.1-fast"]
+    sent = {bill.model: bill.input for bill in sandbox.books.bills()}
+    assert sent["minimax/speech-2.6-turbo"]["text"] == "The storm is over."
+    assert sent["recraft-ai/recraft-crisp-upscale"].keys() == {"image"}

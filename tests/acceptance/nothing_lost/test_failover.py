@@ -10,7 +10,7 @@ import pytest
 
 from replibatch.sandbox import Sandbox
 from tests.support.commands import MODEL, Start, results, write_prompts
-from tests.support.sentinels import Sentinels
+from tests.support.failover_servers import Sentinels
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.chaos
