@@ -19,7 +19,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelManagedConnection
 
 from replibatch.errors import SettingsError
-from replibatch.redisdb.refusals import Pool, SentinelPool, connection_class
+from replibatch.redisdb.refusals import Pool, SentinelPool, connection_class, refusable
 
 MOST_CONNECTIONS = 6  # of a client: threads wait for each other, for a fraction of a millisecond
 UNBOUNDED = 2**31  # of the pool itself: redis-py 8 would refuse the 101st
@@ -226,7 +226,7 @@ def _by_sentinel(address: SentinelAddress, options: dict[str, object], most_conn
     client: Redis = sentinel.master_for(
         address.master,
         connection_pool_class=SentinelPool,
-        connection_class=connection_class("sentinel://"),
+        connection_class=refusable(_Primary),
         most_connections=most_connections,
         wait_seconds=POOL_WAIT_SECONDS,
         max_connections=UNBOUNDED,
@@ -234,7 +234,6 @@ def _by_sentinel(address: SentinelAddress, options: dict[str, object], most_conn
         password=address.password or None,
         db=address.database,
         socket_keepalive=True,
-        connection_class=_Primary,
         **options,
     )
     threading.Thread(

@@ -12,7 +12,7 @@ from typing import Any
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
-from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
+from redis.sentinel import SentinelConnectionPool
 
 # How the answers begin of a server that may take the same command a little later, or whose successor does.
 REFUSALS = (
@@ -111,6 +111,4 @@ def connection_class(url: str) -> type:
     """The class of the connections for an address."""
     if url.startswith("unix://"):
         return refusable(UnixDomainSocketConnection)
-    if url.startswith("sentinel://"):
-        return refusable(SentinelManagedConnection)
     return refusable(SSLConnection if url.startswith("rediss://") else Connection)
