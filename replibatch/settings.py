@@ -175,11 +175,11 @@ class Settings(BaseSettings):
         description="How long the account's list is watched for a create whose reply was lost.",
     )
     redis_connections: int = Field(
-        6,
+        4,
         alias="REPLIBATCH_REDIS_CONNECTIONS",
-        ge=3,
+        ge=2,
         le=10_000,
-        description="Connections to Redis that a process uses at once; with its messages it has about twice as many.",
+        description="Connections to Redis that a process uses at once; a worker has ten more, for messages and signals.",
     )
     outage_after: int = Field(
         20,

@@ -21,7 +21,7 @@ from redis.sentinel import Sentinel, SentinelManagedConnection
 from replibatch.errors import SettingsError
 from replibatch.redisdb.refusals import Pool, SentinelPool, connection_class, refusable
 
-MOST_CONNECTIONS = 6  # of a client: threads wait for each other, for a fraction of a millisecond
+MOST_CONNECTIONS = 4  # of a client: threads wait for each other, for a fraction of a millisecond
 UNBOUNDED = 2**31  # of the pool itself: redis-py 8 would refuse the 101st
 POOL_WAIT_SECONDS = 60.0  # for a connection that another thread uses
 CALL_SECONDS = 5.0  # longer than any script takes, shorter than a lease

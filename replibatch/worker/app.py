@@ -17,7 +17,7 @@ from replibatch.limits.process import explicit_limits
 from replibatch.settings import Settings, load
 from replibatch.worker.events import PacedEvents
 
-CONNECTIONS = 4  # that publish: the threads that publish take turns
+CONNECTIONS = 1  # that publish: the threads that publish take turns
 
 
 def make_worker_app(settings: Settings, redis_url: str) -> Celery:
