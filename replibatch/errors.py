@@ -8,8 +8,11 @@
     │   ├── UnsupportedModel               the model is in no catalogue
     │   ├── ReferenceImageError            a reference image is missing, empty, not an image, or one too many
     │   ├── OutputPathError                a file cannot be written where the request asks for it
-    │   └── ManifestError                  lines of a list of prompts are malformed
+    │   ├── IdempotencyConflict            the same request_id stands for another request already
+    │   └── ListError                      a list of prompts is not understood
+    ├── QueueUnavailable (ConnectionError)  Redis cannot be reached; `.accepted` says what became of the work
     ├── StorageError (OSError)             the storage of outputs and reference images cannot be read or written
+    ├── WebhookRefused (ValueError)        a webhook is not signed with the secret, or is too old
     ├── NoSuchWork (LookupError)           no job or batch of that id
     ├── ResultTimeout (TimeoutError)       a result was not there in the time the caller gave
     ├── AccountStopped                     nothing can be generated for this account at present
@@ -60,6 +63,10 @@ class ReplibatchError(Exception):
     """Base of every error replibatch raises. The message is one line for people."""
 
 
+class ReplibatchWarning(UserWarning):
+    """Something of a request will not be as it was written; said at the call, before anything is spent."""
+
+
 class SettingsError(ReplibatchError, ValueError):
     """A setting, or the set-up, is not usable; the message names it, the value found and the allowed ones."""
 
@@ -80,22 +87,58 @@ class OutputPathError(RequestError):
     """A file cannot be written where the request asks for it."""
 
 
-class ManifestError(RequestError):
-    """Lines of a list of prompts are malformed; `problems` has one `(line number, reason)` for each.
+class IdempotencyConflict(RequestError):
+    """The same `request_id` stands for another request already; `differs` names what is not the same.
 
     Args:
-        source: the manifest's name, as the user gave it.
-        problems: every mistake found, in line order; line numbers count from 1.
+        request_id: the caller's.
+        differs: `prompt`, `model_name`, `output_filepath`, or an input's name.
     """
 
-    def __init__(self, source: str, problems: list[tuple[int, str]]) -> None:
-        self.source = source
-        self.problems = problems
-        super().__init__("\n".join(f"{source}, line {number}: {reason}" for number, reason in problems))
+    def __init__(self, request_id: str, differs: tuple[str, ...]) -> None:
+        self.request_id = request_id
+        self.differs = differs
+        super().__init__(
+            f"request_id {request_id!r} stands for another request, with another {' and '.join(differs)}; "
+            "expected: the same request again, or a request_id of its own"
+        )
+
+
+class QueueUnavailable(ReplibatchError, ConnectionError):
+    """Redis cannot be reached, or refuses to write.
+
+    Args:
+        message: one line for people.
+        accepted: what became of the work that was to be accepted. True: it is in the queue, and made once Redis
+            is back. False: it is not. None: not known; asking again with the same `request_id` gives one job.
+            For a call that accepts nothing, False.
+        job_id: the job's, where there is one.
+    """
+
+    def __init__(self, message: str, accepted: bool | None = False, job_id: str | None = None) -> None:
+        self.accepted = accepted
+        self.job_id = job_id
+        super().__init__(message)
+
+
+class ListError(RequestError):
+    """A list of prompts is not understood; `mistakes` has a line for each kind of mistake.
+
+    Args:
+        mistakes: for people: the list, the line, how many more there are, what is wrong and what to type.
+    """
+
+    def __init__(self, mistakes: list[str]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(mistakes))
 
 
 class StorageError(ReplibatchError, OSError):
     """The storage cannot be read or written; its files stay there."""
+
+
+class WebhookRefused(ReplibatchError, ValueError):
+    """A webhook was not signed with the secret, or is too old."""
 
 
 class NoSuchWork(ReplibatchError, LookupError):

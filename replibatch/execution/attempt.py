@@ -212,6 +212,7 @@ class Work:
             placeholder=state == State.PLACEHOLDER,
             state=state,
             inputs=self.inputs,
+            fields=request.fields,
         )
         notice = context.results.ended(record.id, result, in_batch=bool(record.batch))
         settled = context.jobs.settle(record, state, result, notice)
@@ -244,6 +245,8 @@ def _attempt(work: Work) -> Outcome:
         work.context.learned.about(work.model)
         ended = await_end(work, prediction)
         files = _save(work, ended)
+        if followup.was_refused_an_address(work):
+            work.context.learned.remember_data_uris(work.model.name)
         return work.settle(State.SUCCEEDED, files, work.attempts(None))
     except AttemptFailure as failure:
         return followup.after(work, failure)

@@ -7,6 +7,8 @@ from pathlib import Path
 from replibatch import contents
 from replibatch.catalog import Catalog
 from replibatch.errors import ReferenceImageError
+from replibatch.jobs.identity import identity
+from replibatch.producer.caller import Caller
 from replibatch.producer.files import REMEMBERED, Files, version_of
 from replibatch.producer.local_files import ADDRESSES, refuse_local_files
 from replibatch.requests import BatchRequest, RoutedRequest, texts_in
@@ -44,6 +46,7 @@ class Preparer:
         fallback: bool = True,
         max_retries: int | None = None,
         folder: str = "",
+        caller: Caller | None = None,
     ) -> RoutedRequest:
         """Check and route one request.
 
@@ -55,12 +58,13 @@ class Preparer:
             fallback: whether another model may stand in.
             max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
             folder: where a file with no name of its own goes.
+            caller: warned of inputs that are left out.
 
         Raises:
             RequestError: it cannot be done as asked; nothing was spent.
         """
         _refuse_references(request)
-        routed = routed or self.check(request)
+        routed = routed or self.check(request, fallback=fallback, caller=caller)
         if places := routed.places:
             routed = routed.with_files({place: self._files.carried(place) for place in places})
         name = request.output_filepath
@@ -78,14 +82,18 @@ class Preparer:
             output=self._files.key(name, generation_id, within=request.within),
             fallback=fallback,
             warnings=tuple(routed.warnings),
-            max_retries=max_retries,
+            max_retries=max_retries if request.max_retries is None else request.max_retries,
+            fields=request.fields or {},
+            tags=tuple(request.tags),
+            webhook=request.webhook or "",
+            asked=identity(request) if request.idempotent else "",
             max_price_usd=request.max_price_usd,
             extension_is_free=routed.extension_is_free or request.output_filepath is None,
             within=self._files.within(request.within),
             metadata=self.metadata,
         )
 
-    def check(self, request: BatchRequest) -> Routed:
+    def check(self, request: BatchRequest, *, fallback: bool = True, caller: Caller | None = None) -> Routed:
         """Route one request and look at its files; each file is looked at once, unless it has changed.
 
         Raises:
@@ -93,7 +101,9 @@ class Preparer:
         """
         if not (request.local_files and self._local_files):
             refuse_local_files(request, self._catalog)
-        routed = route(request, self._catalog)
+        routed = route(request, self._catalog, fallback=fallback)
+        if caller is not None:
+            caller.warn(routed.omitted)
         if routed.files and not (request.local_files and self._local_files):
             raise ReferenceImageError(f"an input names a file of this machine; expected: {ADDRESSES}")
         versions = {version_of(place) for place in routed.places if is_local(place) or place.startswith("data:")}

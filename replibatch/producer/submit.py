@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from replibatch.broker.publish import BULK
-from replibatch.errors import SettingsError
+from replibatch.errors import IdempotencyConflict, QueueUnavailable, SettingsError
 from replibatch.foreign_text import shown
 from replibatch.jobs import Packer, PendingEntry
+from replibatch.jobs.identity import differences
 from replibatch.producer.batch import Batch
+from replibatch.producer.caller import Caller
 from replibatch.producer.producer import Producer
-from replibatch.requests import BatchRequest, new_id
+from replibatch.requests import BatchRequest, RoutedRequest, new_id
 from replibatch.routing import Routed
 
 LARGEST = 1_000_000  # bound of a batch
@@ -58,6 +61,7 @@ def submit(
     fallback: bool = True,
     max_retries: int | None = None,
     folder: str = "",
+    caller: Caller | None = None,
 ) -> Batch:
     """Enqueue a batch; returns when all of it is durable in Redis. Its first requests are under way by then.
 
@@ -69,22 +73,27 @@ def submit(
         fallback: whether other models may stand in.
         max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
         folder: where files with no name of their own go.
+        caller: warned of inputs that are left out; None for the one of this call.
 
     Raises:
         RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
+        QueueUnavailable: Redis cannot be reached.
     """
+    caller = caller or Caller()
     if isinstance(requests, Sequence):
         for request in requests:  # all of it, before any of it is paid for
-            producer.prepare.check(request)
+            producer.prepare.check(request, fallback=fallback, caller=caller)
     batch = Batch(producer, new_id(8))
-    if max_cost_usd is not None:
-        producer.limiter.set_budget(batch.id, max_cost_usd)
-    producer.batches.open(batch.id, max_concurrent=max_concurrent, priority=BULK, about={})
+    with producer.reaching():
+        producer.check_token()
+        if max_cost_usd is not None:
+            producer.limiter.set_budget(batch.id, max_cost_usd)
+        producer.batches.open(batch.id, max_concurrent=max_concurrent, priority=BULK, about={})
     asks = (
         Ask(index, producer.id_of(request) or f"{batch.id}-{index}", request)
         for index, request in enumerate(requests)
     )
-    append_all(batch, producer, asks, fallback=fallback, max_retries=max_retries, folder=folder)
+    append_all(batch, producer, asks, fallback=fallback, max_retries=max_retries, folder=folder, caller=caller)
     return batch
 
 
@@ -96,11 +105,14 @@ def append_all(
     fallback: bool = True,
     max_retries: int | None = None,
     folder: str = "",
+    caller: Caller | None = None,
 ) -> None:
     """Append requests to a batch that is open and empty, start the first of them, and close the batch.
 
     Raises:
         RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
+        IdempotencyConflict: the id of one stands for another request; the same holds.
+        QueueUnavailable: Redis cannot be reached; as far as it can be told, nothing more of the batch is made.
     """
     packer = Packer()
     known: set[str] = set()
@@ -109,6 +121,7 @@ def append_all(
         for chunk in _chunks(asks):
             entries: list[str] = []
             catalog: dict[str, Any] = {}
+            keyed: dict[str, RoutedRequest] = {}
             for ask in chunk:
                 prepared = producer.prepare(
                     ask.request,
@@ -118,21 +131,38 @@ def append_all(
                     fallback=fallback,
                     max_retries=max_retries,
                     folder=folder,
+                    caller=caller,
                 )
+                if prepared.asked:
+                    keyed[ask.id] = prepared
                 entries.append(packer.pack(PendingEntry(ask.id, ask.index, prepared)))
                 if prepared.model not in known:
                     known.add(prepared.model)
                     catalog |= _models(producer, prepared.model)
-            producer.present()
-            producer.publish(producer.batches.append(batch.id, appended, entries, packer.fresh(), catalog))
+            with producer.reaching(accepted=None):
+                _check_keys(producer, keyed)
+                producer.present()
+                messages = producer.batches.append(batch.id, appended, entries, packer.fresh(), catalog)
+            producer.publish(messages)
             appended += len(entries)
-    except RedisError:  # what was accepted stays so; the batch is closed once the submitter has been silent for long
+    except (RedisError, QueueUnavailable):  # what was accepted stays so; the batch is closed after a long silence
         raise
     except BaseException:
-        batch.cancel()
-        producer.batches.close(batch.id)
+        with suppress(QueueUnavailable, RedisError):
+            batch.cancel()
+            producer.batches.close(batch.id)
         raise
-    producer.batches.close(batch.id)
+    with producer.reaching(accepted=True):
+        producer.batches.close(batch.id)
+
+
+def _check_keys(producer: Producer, keyed: dict[str, RoutedRequest]) -> None:
+    """See that no idempotency key stands for another request already."""
+    ids = list(keyed)
+    for generation_id, before in zip(ids, producer.jobs.asked(ids) if ids else (), strict=True):
+        prepared = keyed[generation_id]
+        if before and before != prepared.asked:
+            raise IdempotencyConflict(prepared.request_id, differences(before, prepared.asked))
 
 
 def _chunks(asks: Iterable[Ask]) -> Iterator[list[Ask]]:

@@ -57,6 +57,7 @@ SNAPSHOT: dict[str, Any] = {
     "learned_per_window": None,
     "stopped": None,
     "outages": [],
+    "webhooks_failing": [],
     "unknown": [],
     "to_go_on": None,
     "workers": [{"name": "one/1/a", "in_flight": 12, "waiting": 88, "silent_seconds": 0.31}],

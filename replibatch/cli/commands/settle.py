@@ -16,7 +16,7 @@ from replibatch.jobs.unknown import UnknownCreates
 def settle(generation_id: str, prediction: str | None, not_created: bool) -> None:
     """Say what became of a create after its reply was lost.
 
-    `status` lists those that nothing proves, with the predictions that may be it. Replicate's own page shows the input
+    `status` lists those without proof, with the predictions that may be it. Replicate's own page shows the input
     of each. A worker acts on it within seconds.
     """
     if (prediction is None) != not_created:

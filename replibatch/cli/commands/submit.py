@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,13 +15,16 @@ from replibatch.cli.found_files import name_found_files
 from replibatch.cli.options import shared
 from replibatch.cli.run.enqueue import Enqueuer, Options
 from replibatch.cli.run.estimate import estimate
+from replibatch.cli.run.list_options import list_options, options_from
 from replibatch.cli.run.plan import name_of, planned_for
+from replibatch.cli.run.understood import confirm, lines_of
+from replibatch.errors import QueueUnavailable
 from replibatch.settings import load
 
 PATIENCE_SECONDS = 60.0  # with a Redis that is away
 
 
-def _half_way(enqueuer: Enqueuer, total: int, error: RedisError) -> str:
+def _half_way(enqueuer: Enqueuer, total: int, error: Exception) -> str:
     """What to say where Redis went away, or refused, before all was accepted."""
     batch = enqueuer.batch.id
     return (
@@ -31,8 +36,17 @@ def _half_way(enqueuer: Enqueuer, total: int, error: RedisError) -> str:
 
 @click.command()
 @shared
+@list_options
 def submit(
-    file: str, max_concurrent: int | None, max_cost: float | None, no_fallback: bool, fresh: bool, **planned: Any
+    files: tuple[str, ...],
+    output: Path,
+    max_concurrent: int | None,
+    max_cost: float | None,
+    no_fallback: bool,
+    fresh: bool,
+    overwrite: bool,
+    yes: bool,
+    **asked: Any,
 ) -> None:
     """Enqueue every item of FILE, print the batch's id and return.
 
@@ -40,19 +54,27 @@ def submit(
     """
     settings = load()
     name_found_files(settings)
-    with planned_for(settings, file, **planned) as plan, plan.folder.made(fresh=fresh) as made:
-        survey = plan.survey(made)
+    of_list = options_from(asked, fallback=not no_fallback)
+    account = cache(open_account)
+    with (
+        planned_for(settings, files, of_list, output, overwrite=overwrite) as plan,
+        plan.folder.made(fresh=fresh) as made,
+    ):
+        survey = plan.survey(made, account)
         if not survey.count:
             raise Failure(f"nothing to submit: {plan.folder.path} has every item")
-        producer = open_account()
+        producer = account()
+        click.echo("\n".join(lines_of(survey.understanding)), err=True)
         click.echo(estimate(survey, producer, max_concurrent).headline(), err=True)
+        confirm(None if survey.unpriced else survey.cost_usd, settings.confirm_usd, yes=yes)
+        plan.folder.create()  # which keeps its identity: a later `run` into it finds what was submitted
         options = Options(max_concurrent, max_cost, not no_fallback, fresh)
-        enqueuer = Enqueuer(plan, producer, options, name_of(file))
+        enqueuer = Enqueuer(plan, producer, options, name_of(files))
         enqueuer.open(follows=False)
         producer.patience.seconds = PATIENCE_SECONDS
         try:
             enqueuer.append(made)
-        except RedisError as error:
+        except (RedisError, QueueUnavailable) as error:
             raise Failure(_half_way(enqueuer, survey.count, error)) from None
         click.echo(enqueuer.batch.id)
         say_if_no_worker(producer, f"`replibatch watch {enqueuer.batch.id}`")

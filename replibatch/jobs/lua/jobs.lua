@@ -238,7 +238,7 @@ local function clear(id, attempts)
     end
   end
   redis.call('SREM', key('canceling'), id)
-  redis.call('DEL', record_key(id), key('done', id))
+  redis.call('DEL', record_key(id))
 end
 
 -- How far a generation is that ended with an output made and paid for, and not saved: it goes on from the prediction.

@@ -54,7 +54,7 @@ local function budget_key(name) return key('budget', name) end
 -- A price that is not known (-1) fits no budget at all.
 local function affordable(ticket)
   if ticket.price < 0 then
-    return not state.budget and (ticket.purse == '' or not redis.call('HGET', purse_key(ticket.purse), 'cap'))
+    return not state.budget and (ticket.budget == '' or not redis.call('HGET', budget_key(ticket.budget), 'cap'))
   end
   if state.budget then
     local taken = redis.call('HMGET', SPEND, month(), 'reserved')
