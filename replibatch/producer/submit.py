@@ -145,6 +145,8 @@ def append_all(
                 messages = producer.batches.append(batch.id, appended, entries, packer.fresh(), catalog)
             producer.publish(messages)
             appended += len(entries)
+    except (RedisError, QueueUnavailable):  # what was accepted stays so; the batch is closed after a long silence
+        raise
     except BaseException:
         with suppress(QueueUnavailable, RedisError):
             batch.cancel()

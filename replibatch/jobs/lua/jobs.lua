@@ -241,7 +241,32 @@ local function clear(id, attempts)
   redis.call('DEL', record_key(id))
 end
 
-local function clear_settled(id, record) clear(id, cjson.decode(record.result).attempts or {}) end
+-- How far a generation is that ended with an output made and paid for, and not saved: it goes on from the prediction.
+-- nil where nothing is owed. As in `begun`: attempt, model, attempts, booked, and the prediction.
+local function owed_of(record)
+  local result = cjson.decode(record.result)
+  local attempts = result.attempts or {}
+  local last = attempts[#attempts]
+  if not last or last.reason ~= 'not_saved' or type(last.prediction_id) ~= 'string' then return nil end
+  local earlier, cost = {}, 0
+  for i, attempt in ipairs(attempts) do
+    local cost_usd = attempt.cost_usd or result.cost_usd or 0
+    if type(cost_usd) == 'number' then cost = cost + math.floor(cost_usd * 1000000 + 0.5) end
+    if i < #attempts then
+      earlier[i] = { model = attempt.model or result.model_name, prediction_id = attempt.prediction_id or cjson.null,
+        outcome = attempt.outcome or 'succeeded', reason = attempt.reason or cjson.null,
+        message = attempt.message or cjson.null, seconds = attempt.seconds or 0, cost_usd = cost_usd }
+    end
+  end
+  return { attempt = whole(#attempts), model = last.model or result.model_name, prediction = last.prediction_id,
+    attempts = #earlier > 0 and cjson.encode(earlier) or '[]', booked = whole(cost) }
+end
+
+local function clear_settled(id, record)
+  local attempts = cjson.decode(record.result).attempts or {}
+  if owed_of(record) then attempts[#attempts] = nil end -- its prediction stays its own
+  clear(id, attempts)
+end
 
 -- Batches that did not have the record made, and need it too: each with the index it has there.
 local function followers_of(record) return string.gmatch(record.followers or '', '([^/ ]+)/(%d+)') end
@@ -267,8 +292,9 @@ local function join_existing(id, batch, index)
     return true
   end
   if record.result then
+    local owed = owed_of(record)
     clear_settled(id, record)
-    return false
+    return false, owed
   end
   redis.call('SADD', key('batch', batch, 'out'), id)
   follow(id, record, batch, index)
@@ -306,13 +332,18 @@ local function top_up(batch)
     end
     local id, index, model, request = unpacked(batch, entry)
     local begun = take_begun(batch, id)
-    if join_existing(id, batch, index) then
+    local is_joined, owed = join_existing(id, batch, index)
+    begun = owed or begun
+    if is_joined then
       joined = true
     else
       redis.call('HSET', record_key(id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
         'attempt', begun.attempt or '1', 'model', begun.model or model, 'request', request, 'batch', batch, 'index', index,
         'priority', meta[3])
       if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts, 'booked', begun.booked) end
+      if begun.prediction then
+        redis.call('HSET', record_key(id), 'prediction', begun.prediction, 'created', whole(now))
+      end
       if meta[4] then redis.call('HSET', record_key(id), 'budget', meta[4]) end
       add_to_custody(id, call.process)
       expect_message(id, meta[3])

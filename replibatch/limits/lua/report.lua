@@ -65,5 +65,6 @@ for _, attempt in ipairs(tickets) do
     back_in_line(attempt, ticket)
   end
 end
+redis.call('SADD', key('reported'), call.process)
 save()
 return 1
