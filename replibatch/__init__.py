@@ -18,16 +18,19 @@ if TYPE_CHECKING:
         intelligent_batch_process,
         replicate_model_calling,
     )
-    from replibatch.requests import BatchRequest, BatchResult
+    from replibatch.requests import BatchRequest, BatchResult, StepResult
+    from replibatch.steps import OUTPUT
 
 __version__ = "0.1.0"
 __all__ = [
+    "OUTPUT",
     "Batch",
     "BatchRequest",
     "BatchResult",
     "IntelligentBatchProcessor",
     "Job",
     "ReplibatchError",
+    "StepResult",
     "enqueue",
     "enqueue_batch",
     "get_global_status",
@@ -35,7 +38,13 @@ __all__ = [
     "replicate_model_calling",
 ]
 
-_HOMES = {"BatchRequest": "requests", "BatchResult": "requests", "ReplibatchError": "errors"}
+_HOMES = {
+    "BatchRequest": "requests",
+    "BatchResult": "requests",
+    "StepResult": "requests",
+    "ReplibatchError": "errors",
+    "OUTPUT": "steps",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,9 +7,10 @@ Redis: checked, routed to a model that can take it, its seed fixed. All are JSON
 from __future__ import annotations
 
 import asyncio
+import copy
 import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from os import PathLike, fspath
 from typing import Any, Self
@@ -17,6 +18,7 @@ from typing import Any, Self
 from replibatch import contents
 from replibatch.errors import RequestError
 from replibatch.money import LARGEST_PRICE_USD
+from replibatch.steps import StepRequest, check_step, outputs_in, placed
 
 DEPTH_LOOKED_AT = 40
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
@@ -99,6 +101,7 @@ class BatchRequest:
     request_id: str | None = None
     max_price_usd: float | None = None
     idempotent: bool = field(init=False, repr=False, compare=False)
+    steps: tuple[StepRequest, ...] = field(init=False, default=(), repr=False)
 
     def __post_init__(self) -> None:
         self.idempotent = self.request_id is not None
@@ -122,9 +125,51 @@ class BatchRequest:
         for name, value in given.items():
             if not all(_can_be_sent(text) for text in (name, *_texts_in(value))):
                 raise RequestError(f"{name!r} is {value!r}; allowed: Unicode text, without half a surrogate pair")
+        if any(outputs_in(placed(list(given.values())))):
+            raise RequestError("OUTPUT stands for what a step before made, and this is the first; expected: a file")
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()
+
+    def then(
+        self,
+        model_name: str,
+        prompt: str | None = None,
+        *,
+        after: int | None = None,
+        fallback: bool | None = None,
+        max_price_usd: float | None = None,
+        **inputs: Any,
+    ) -> Self:
+        """This request with one more step, which makes something of an output: `OUTPUT` stands for it.
+
+        The request itself stays as it is.
+
+        Args:
+            model_name: the step's own model.
+            prompt: its text; None for a model that needs none.
+            after: the number of the step it goes on from; None for the last one. The request is step 1.
+            fallback: whether another model may stand in; None for as the whole call says.
+            max_price_usd: the most that one prediction of it may cost.
+            **inputs: its other inputs, `OUTPUT` or `OUTPUT[0]` in at least one.
+
+        Raises:
+            RequestError: it is no step.
+        """
+        text = placed(prompt)
+        checked = BatchRequest(text or "", model_name, kwargs=None, max_price_usd=max_price_usd)
+        number = len(self.steps) + 2
+        step = StepRequest(
+            checked.model_name, checked.prompt, placed(inputs), number - 1 if after is None else after, fallback,
+            max_price_usd,
+        )  # fmt: skip
+        check_step(step, number)
+        longer = copy.copy(self)
+        longer.kwargs = dict(self.kwargs or {})
+        longer.steps = (*self.steps, step)
+        if not self.idempotent:
+            longer.request_id = new_id()  # another item than one of fewer steps
+        return longer
 
 
 @dataclass(frozen=True)
@@ -145,6 +190,11 @@ class RoutedRequest:
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
         metadata: what is written into its files; None leaves it to the worker's setting.
+        step: its number among the steps of its item, from 1.
+        after: the step whose output it goes on from; 0 for the first.
+        then: the steps still to come after it, in order.
+        made: the steps that are made.
+        paid: the attempts of those.
     """
 
     request_id: str
@@ -160,24 +210,79 @@ class RoutedRequest:
     max_price_usd: float | None = None
     extension_is_free: bool = False
     metadata: str | None = None
+    step: int = 1
+    after: int = 0
+    then: tuple[RoutedRequest, ...] = ()
+    made: tuple[StepResult, ...] = ()
+    paid: tuple[Attempt, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """How many steps its item has."""
+        return len(self.made) + 1 + len(self.then)
+
+    @property
+    def first_models(self) -> set[str]:
+        """The first model of this step, and of each after it."""
+        return {self.model, *(each.model for each in self.then)}
+
+    @property
+    def item_prompt(self) -> str:
+        """The prompt of its item: of the first step."""
+        return self.made[0].prompt if self.made else self.prompt
+
+    @property
+    def item_model(self) -> str:
+        """The model that its item asked for first."""
+        return self.made[0].model_name if self.made else self.asked_model
+
+    def following(self, made: StepResult, attempts: Iterable[Attempt]) -> RoutedRequest:
+        """The step after this one.
+
+        Args:
+            made: what this one made.
+            attempts: this one's.
+        """
+        following, *rest = self.then
+        return replace(
+            following,
+            then=tuple(rest),
+            made=(*self.made, made),
+            paid=(*self.paid, *(replace(each, step=self.step) for each in attempts)),
+        )
+
+    def all_attempts(self, attempts: Iterable[Attempt]) -> tuple[Attempt, ...]:
+        """The attempts of its item, with those of this step: each has the number of its step."""
+        return (*self.paid, *(replace(each, step=self.step) for each in attempts))
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
-        """Its result where nothing was made."""
+        """Its result where nothing was made, or not all steps of it."""
+        attempts = self.all_attempts(attempts)
         return BatchResult(
             request_id=self.request_id,
-            prompt=self.prompt,
-            model_name=self.asked_model,
+            prompt=self.item_prompt,
+            model_name=self.item_model,
             model_used=None,
             success=False,
             error=error,
             attempts=attempts,
             cost_usd=total_usd(attempts),
             state=state,
+            steps=self.made,
         )
 
     def to_json(self) -> dict[str, Any]:
         """A dict for JSON, without defaults."""
-        data = {**vars(self), "references": list(self.references), "warnings": list(self.warnings)}
+        data = {
+            **vars(self),
+            "references": list(self.references),
+            "warnings": list(self.warnings),
+            "then": [each.to_json() for each in self.then],
+            "made": [asdict(each) for each in self.made],
+            "paid": [asdict(each) for each in self.paid],
+        }
+        if self.step == 1:
+            del data["step"], data["after"]
         return {
             key: value
             for key, value in data.items()
@@ -191,6 +296,9 @@ class RoutedRequest:
         values = {"inputs": {}, **data}
         values["references"] = tuple(data.get("references", ()))
         values["warnings"] = tuple(data.get("warnings", ()))
+        values["then"] = tuple(cls.from_json(each) for each in data.get("then", ()))
+        values["made"] = tuple(StepResult.from_json(each) for each in data.get("made", ()))
+        values["paid"] = tuple(Attempt(**_known(Attempt, each)) for each in data.get("paid", ()))
         return cls(**values)
 
 
@@ -206,6 +314,7 @@ class Attempt:
         message: the same in Replicate's own words.
         seconds: from the grant to the end.
         cost_usd: what Replicate charges for it, by the catalogue's price; None where that is not known.
+        step: the number of its step, from 1.
     """
 
     model: str
@@ -215,6 +324,7 @@ class Attempt:
     message: str | None
     seconds: float
     cost_usd: float | None
+    step: int = 1
 
 
 def total_usd(attempts: Iterable[Attempt]) -> float | None:
@@ -259,6 +369,38 @@ class OutputFile:
 
 
 @dataclass(frozen=True)
+class StepResult:
+    """What one step of an item made.
+
+    Attributes:
+        step: its number, from 1.
+        after: the step whose output it went on from; 0 for the first.
+        prompt: its own.
+        model_name: the model asked for.
+        model_used: the model that made it.
+        files: what it made.
+        inputs: what that model was given.
+        made_at: when its prediction was over, in Unix seconds.
+    """
+
+    step: int
+    after: int
+    prompt: str
+    model_name: str
+    model_used: str
+    files: tuple[OutputFile, ...]
+    inputs: dict[str, Any]
+    made_at: float
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """From what `dataclasses.asdict` gives."""
+        values = _known(cls, data)
+        values["files"] = tuple(OutputFile(**_known(OutputFile, file)) for file in data["files"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
 class BatchResult:
     """The one outcome of a request.
 
@@ -277,6 +419,7 @@ class BatchResult:
         placeholder: whether the file is the black image.
         state: the final state.
         inputs: what the last model was given, seed included: enough to make it again.
+        steps: of an item of several steps, those that were made, with their files; empty for one of a single step.
     """
 
     request_id: str
@@ -293,6 +436,7 @@ class BatchResult:
     placeholder: bool = False
     state: State = State.SUCCEEDED
     inputs: dict[str, Any] = field(default_factory=dict)
+    steps: tuple[StepResult, ...] = ()
 
     @property
     def file_paths(self) -> list[str]:
@@ -311,6 +455,7 @@ class BatchResult:
         values["attempts"] = tuple(Attempt(**_known(Attempt, attempt)) for attempt in data["attempts"])
         values["warnings"] = tuple(data["warnings"])
         values["state"] = State(data["state"])
+        values["steps"] = tuple(StepResult.from_json(each) for each in data.get("steps", ()))
         return cls(**values)
 
 

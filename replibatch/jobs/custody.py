@@ -24,7 +24,7 @@ from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_
 from replibatch.settings import Settings
 
 _NAMES = (
-    "enqueue", "published", "take", "intend", "created", "advance", "requeue", "settle", "put_back", "give_back",
+    "enqueue", "published", "take", "intend", "created", "advance", "next_step", "requeue", "settle", "put_back", "give_back",
     "take_over", "mine", "ask_to_cancel", "forget", "lost", "owed",
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.jobs", "jobs", name) for name in _NAMES}
@@ -108,6 +108,23 @@ class Jobs:
                 model=model,
                 attempts=compact([attempt.__dict__ for attempt in attempts]),
                 pause_ms=int(pause_seconds * 1000),
+            )
+        )
+
+    def next_step(self, record: Record, request: RoutedRequest) -> bool:
+        """Make the record's next step ready to publish; False if it is no longer this process's.
+
+        Args:
+            record: the item's, whose step is made.
+            request: the next step, with what was made and paid before it.
+        """
+        return bool(
+            self._call(
+                "next_step",
+                **self._custody(record),
+                attempt=record.attempt + 1,
+                model=request.model,
+                request=compact(request.to_json()),
             )
         )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from replibatch import contents
 from replibatch.catalog import Catalog
 from replibatch.producer.files import REMEMBERED, Files, version_of
+from replibatch.producer.steps import first_request, output_name, route_steps
 from replibatch.requests import BatchRequest, RoutedRequest
 from replibatch.routing import Routed, route
 from replibatch.routing.references import is_local
@@ -53,29 +55,38 @@ class Preparer:
         Raises:
             RequestError: it cannot be done as asked; nothing was spent.
         """
-        routed = routed or self.check(request)
-        if places := routed.places:
-            routed = routed.with_files({place: self._files.carried(place) for place in places})
+        routed = routed or self.check(first_request(request))
+        following = route_steps(request, routed.model, self._catalog, fallback=fallback)
         name = request.output_filepath
         if name is None:
-            extension = routed.model.extension(routed.inputs)
-            name = made_up_name(index, request.prompt, generation_id, extension)
+            last = following[-1].routed if following else routed
+            name = made_up_name(index, request.prompt, generation_id, last.model.extension(last.inputs))
             name = str(Path(folder) / name) if folder else name
-        return RoutedRequest(
-            request_id=str(request.request_id),
-            prompt=request.prompt,
-            asked_model=request.model_name,
-            model=routed.model.name,
-            inputs=routed.inputs,
-            references=tuple(routed.references),
-            output=self._files.key(name, generation_id),
-            fallback=fallback,
-            warnings=tuple(routed.warnings),
-            max_retries=max_retries,
-            max_price_usd=request.max_price_usd,
-            extension_is_free=routed.extension_is_free or request.output_filepath is None,
-            metadata=self.metadata,
-        )
+
+        def step(number: int, asked: BatchRequest, routed: Routed, *, fallback: bool) -> RoutedRequest:
+            if places := routed.places:
+                routed = routed.with_files({place: self._files.carried(place) for place in places})
+            own_name = output_name(name, number, request, routed)
+            return RoutedRequest(
+                request_id=str(request.request_id),
+                prompt=asked.prompt,
+                asked_model=asked.model_name,
+                model=routed.model.name,
+                inputs=routed.inputs,
+                references=tuple(routed.references),
+                output=self._files.key(own_name, generation_id),
+                fallback=fallback,
+                warnings=tuple(routed.warnings),
+                max_retries=max_retries,
+                max_price_usd=asked.max_price_usd,
+                extension_is_free=routed.extension_is_free or request.output_filepath is None or own_name != name,
+                metadata=self.metadata,
+                step=number,
+                after=request.steps[number - 2].after if number > 1 else 0,
+            )
+
+        then = tuple(step(each.number, each.request, each.routed, fallback=each.fallback) for each in following)
+        return replace(step(1, request, routed, fallback=fallback), then=then)
 
     def check(self, request: BatchRequest) -> Routed:
         """Route one request and look at its files; each file is looked at once, unless it has changed.
@@ -83,11 +94,16 @@ class Preparer:
         Raises:
             RequestError: it cannot be done as asked.
         """
-        routed = route(request, self._catalog)
+        routed = route(first_request(request), self._catalog)
+        for each in route_steps(request, routed.model, self._catalog, fallback=True):
+            self._look_at(each.routed)
+        self._look_at(routed)
+        return routed
+
+    def _look_at(self, routed: Routed) -> None:
         versions = {version_of(place) for place in routed.places if is_local(place) or place.startswith("data:")}
         if not versions <= self._checked:
             routed.check_files()
             if len(self._checked) > REMEMBERED:
                 self._checked.clear()
             self._checked |= versions
-        return routed

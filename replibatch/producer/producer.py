@@ -145,10 +145,16 @@ class Producer:
         generation_id = self.id_of(request) or new_id()
         prepared = self.prepare(request, generation_id, 0, fallback=fallback)
         self.present()
-        models = {name: model.to_json() for name, model in self.catalog.subset(prepared.model).items()}
+        models: dict[str, Any] = {}
+        for model in prepared.first_models:
+            models |= self.models_from(model)
         if self.jobs.enqueue(generation_id, prepared, models, priority=priority, link=link):
             self.publish([Message(generation_id, 1, prepared.model, priority)])
         return generation_id
+
+    def models_from(self, model: str) -> dict[str, Any]:
+        """The models of a chain of fallbacks, by name, as they travel."""
+        return {name: each.to_json() for name, each in self.catalog.subset(model).items()}
 
     def publish(self, messages: Sequence[Message]) -> None:
         """As `messages.publish`; Celery is loaded for the first that there is."""

@@ -116,9 +116,9 @@ def append_all(
                     folder=folder,
                 )
                 entries.append(packer.pack(PendingEntry(ask.id, ask.index, prepared)))
-                if prepared.model not in known:
-                    known.add(prepared.model)
-                    catalog |= _models(producer, prepared.model)
+                for model in prepared.first_models - known:
+                    known.add(model)
+                    catalog |= producer.models_from(model)
             producer.present()
             producer.publish(producer.batches.append(batch.id, appended, entries, packer.fresh(), catalog))
             appended += len(entries)
@@ -133,7 +133,3 @@ def _chunks(asks: Iterable[Ask]) -> Iterator[list[Ask]]:
     source = iter(asks)
     while chunk := list(itertools.islice(source, CHUNK)):
         yield chunk
-
-
-def _models(producer: Producer, model: str) -> dict[str, Any]:
-    return {name: each.to_json() for name, each in producer.catalog.subset(model).items()}

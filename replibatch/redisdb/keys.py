@@ -65,6 +65,9 @@ REPORTS = Key("reports", "hash", "limits", "fields: with the process", "process 
 OUTAGES = Key("outages", "hash", "limits", "fields: until it works again", "what is out -> JSON: lua/outages.lua")
 SPEND = Key("spend", "hash", "limits", LASTING, "month (UTC) -> spent; reserved -> of all slots")
 BUDGET = Key("budget:{name}", "hash", "limits", WITH_BATCH, "cap, spent, reserved: of a batch, or of several")
+AHEAD = Key(
+    "ahead", "hash", "limits", "fields: until settled", "generation -> amount, budget: reserved for its steps to come"
+)
 WAITED = Key("waited", "hash", "limits", LASTING, "cause -> ms that attempts have waited for it")
 WAKE_ALL = Key("wake", "channel", "limits", "-", "to all processes: report")
 WAKE = Key("wake:{process}", "channel", "limits", "-", "to the waiters of one: standing, attempt, fence")

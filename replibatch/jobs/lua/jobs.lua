@@ -72,8 +72,34 @@ local function publish_at_head(id, record)
   record.priority = '0'
 end
 
+-- Gives up what was reserved for an item's steps to come (limits/lua/ahead.lua).
+local function give_up_ahead(id)
+  local held = redis.call('HGET', key('ahead'), id)
+  if not held then return end
+  local amount, budget = string.match(held, '^(%d+)\t(.*)$')
+  redis.call('HDEL', key('ahead'), id)
+  if amount == '0' then return end
+  redis.call('HINCRBY', key('spend'), 'reserved', '-' .. amount)
+  if budget ~= '' then redis.call('HINCRBY', key('budget', budget), 'reserved', '-' .. amount) end
+end
+
+-- What attempts have cost (micro-dollars); a cost that is not known is null.
+local function cost_of(attempts)
+  local cost = 0
+  for _, attempt in ipairs(attempts) do cost = cost + math.floor((tonumber(attempt.cost_usd) or 0) * 1000000 + 0.5) end
+  return cost
+end
+
+-- What the steps before the one that a request (JSON text) is for have cost; nil for the first of an item.
+local function cost_of_steps_made(request)
+  if not string.find(request, '"made":[', 1, true) then return nil end
+  local asked = cjson.decode(request)
+  return asked.made and cost_of(asked.paid or {}) or nil
+end
+
 -- Out of everybody's hands.
 local function release(id, record)
+  give_up_ahead(id)
   redis.call('SREM', custody_key(record.process or ''), id)
   redis.call('SREM', key('canceling'), id)
 end
@@ -255,8 +281,17 @@ local function follow(id, record, batch, index)
   redis.call('HSET', record_key(id), 'followers', table.concat(followers) .. batch .. '/' .. index .. ' ')
 end
 
+-- Where a settled record is to begin when it is made again: at the step that failed, as what the steps before it have
+-- cost is paid. nil where that is the first.
+local function from_failed_step(record)
+  local paid = record.request and cost_of_steps_made(record.request)
+  if not paid then return nil end
+  return { attempt = '1', model = cjson.decode(record.request).model, attempts = '[]', booked = whole(paid),
+    request = record.request }
+end
+
 -- The same id is the same job: one that succeeded counts at once, one on its way is followed. One that failed is
--- made again: returns false.
+-- made again: returns false, and where it is to begin if not at its beginning.
 local function join_existing(id, batch, index)
   local record = read(id)
   if not record then return false end
@@ -268,7 +303,7 @@ local function join_existing(id, batch, index)
   end
   if record.result then
     clear_settled(id, record)
-    return false
+    return false, from_failed_step(record)
   end
   redis.call('SADD', key('batch', batch, 'out'), id)
   follow(id, record, batch, index)
@@ -306,11 +341,14 @@ local function top_up(batch)
     end
     local id, index, model, request = unpacked(batch, entry)
     local begun = take_begun(batch, id)
-    if join_existing(id, batch, index) then
+    local is_joined, failed_step = join_existing(id, batch, index)
+    if is_joined then
       joined = true
     else
+      begun = failed_step or begun
       redis.call('HSET', record_key(id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
-        'attempt', begun.attempt or '1', 'model', begun.model or model, 'request', request, 'batch', batch, 'index', index,
+        'attempt', begun.attempt or '1', 'model', begun.model or model, 'request', begun.request or request,
+        'batch', batch, 'index', index,
         'priority', meta[3])
       if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts, 'booked', begun.booked) end
       if meta[4] then redis.call('HSET', record_key(id), 'budget', meta[4]) end
