@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from os import PathLike, fspath
@@ -442,6 +442,16 @@ class BatchResult:
     def file_paths(self) -> list[str]:
         """The paths of `files`."""
         return [file.path for file in self.files]
+
+    def with_files(self, changed: Callable[[OutputFile], OutputFile]) -> Self:
+        """The same with other files: those of its last step, and of those before it; each is changed once."""
+        files = {file: changed(file) for file in dict.fromkeys([*self.files, *self.files_of_steps()])}
+        steps = tuple(replace(step, files=tuple(files[file] for file in step.files)) for step in self.steps)
+        return replace(self, files=tuple(files[file] for file in self.files), steps=steps)
+
+    def files_of_steps(self) -> list[OutputFile]:
+        """The files of every step that was made; none for an item of a single step."""
+        return [file for step in self.steps for file in step.files]
 
     def to_json(self) -> dict[str, Any]:
         """A dict for JSON: a line of `results.jsonl`."""

@@ -24,8 +24,8 @@ from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_
 from replibatch.settings import Settings
 
 _NAMES = (
-    "enqueue", "published", "take", "intend", "created", "advance", "next_step", "requeue", "settle", "put_back", "give_back",
-    "take_over", "mine", "ask_to_cancel", "forget", "lost", "owed",
+    "enqueue", "published", "take", "intend", "created", "advance", "next_step", "requeue", "settle", "put_back",
+    "give_back", "take_over", "mine", "ask_to_cancel", "forget", "lost", "owed",
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.jobs", "jobs", name) for name in _NAMES}
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import replibatch
-from replibatch import OUTPUT, BatchRequest
 from replibatch.sandbox import Sandbox
-from tests.support.chains import IMAGE, QUICK, UPSCALE, VIDEO, bills, check_steps_once, film, films
+from tests.support.chains import IMAGE, QUICK, UPSCALE, VIDEO, bills, check_steps_once, films
 from tests.support.custody import Start, check_nothing_left
 
 
