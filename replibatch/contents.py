@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 CHUNK_BYTES = 256 * 1024
@@ -11,16 +15,34 @@ CHUNK_BYTES = 256 * 1024
 Version = tuple[str, int, int]
 
 
+class NoRegularFile(OSError):
+    """A device, a FIFO, a socket: it may never end, or wait for ever."""
+
+
+def opened(path: str | Path) -> BufferedReader:
+    """A file, to be read; links are followed.
+
+    Raises:
+        NoRegularFile: it is none.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NoRegularFile(errno.EINVAL, "a device, a FIFO or a folder; expected: a file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def chunks(path: str | Path) -> Iterator[bytes]:
     """The bytes of a file, at most `CHUNK_BYTES` at a time."""
-    with Path(path).open("rb") as file:
+    with opened(path) as file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
 
 
 def sha256(path: str | Path) -> str:
     """The hash of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

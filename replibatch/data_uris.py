@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import mimetypes
 import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-CHUNK_CHARACTERS = 256 * 1024  # a multiple of 4: base64 is decoded in whole groups
+CHUNK_CHARACTERS = 256 * 1024
+
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_WHITE = b" \t\r\n\f\v"
 
 _HEADER = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(;[\w.+-]+(=[^;,\s]*)?)*,", re.IGNORECASE)
 
@@ -25,19 +27,37 @@ def decoded(uri: str) -> Iterator[bytes]:
     Raises:
         ValueError: it is malformed.
     """
-    header, _, payload = uri.partition(",")
-    if not header.lower().endswith(";base64"):
-        yield unquote_to_bytes(payload)
+    start = uri.find(",") + 1
+    is_base64 = uri[: max(0, start - 1)].lower().endswith(";base64")
+    pieces = _unquoted(uri, start)
+    if not is_base64:
+        yield from pieces
         return
-    if "%" in payload:
-        payload = unquote_to_bytes(payload).decode("ascii", "replace")
-    payload = "".join(payload.split()).rstrip("=").translate(str.maketrans("-_", "+/"))
-    payload += "=" * (-len(payload) % 4)
+    rest = b""
     try:
-        for start in range(0, len(payload), CHUNK_CHARACTERS):
-            yield base64.b64decode(payload[start : start + CHUNK_CHARACTERS], validate=True)
+        for piece in pieces:
+            letters = rest + piece.translate(_URL_SAFE, _WHITE)
+            whole = len(letters) - len(letters) % 4
+            if b"=" in letters:  # the end: what follows the padding is checked below
+                whole = 0
+            yield binascii.a2b_base64(letters[:whole], strict_mode=True)
+            rest = letters[whole:]
+        rest = rest.rstrip(b"=")
+        yield binascii.a2b_base64(rest + b"=" * (-len(rest) % 4), strict_mode=True)
     except binascii.Error as error:
         raise ValueError(str(error)) from error
+
+
+def _unquoted(uri: str, start: int) -> Iterator[bytes]:
+    """The bytes from a place on, `%41` as `A`: a piece at a time, so that a large one is in memory once."""
+    while start < len(uri):
+        end = start + CHUNK_CHARACTERS
+        piece = uri[start:end]
+        if end < len(uri) and "%" in piece[-2:]:  # never between a sign and its digits
+            end = start + piece.rindex("%")
+            piece = uri[start:end]
+        yield unquote_to_bytes(piece)
+        start = end
 
 
 def extension_of(uri: str) -> str:

@@ -50,6 +50,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
+from replibatch.foreign_text import quoted
+
 if TYPE_CHECKING:
     from replibatch.requests import BatchResult
 
@@ -106,6 +108,9 @@ class ResultTimeout(ReplibatchError, TimeoutError):
 
 class AccountStopped(ReplibatchError):
     """Nothing can be generated for this account at present; what waits stays resumable."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
 
 
 class Stop(NamedTuple):
@@ -202,6 +207,9 @@ class AttemptFailure(ReplibatchError):
     reason: ClassVar[str] = "failed"
     verdict: ClassVar[Verdict] = Verdict.NEXT_MODEL
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(quoted(message))
+
 
 class Throttled(AttemptFailure):
     """HTTP 429: nothing was created; the whole account waits.
@@ -232,7 +240,7 @@ class ApiUnreachable(AttemptFailure):
     Args:
         message: the cause, in one line.
         kind: the cause in a word: `host`, `refused`, `timeout`, `tls`, `scheme`, `path`, `proxy`, `redirect`, `page`,
-            `error`, `broken`.
+            `not_found`, `error`, `broken`.
         is_lasting: whether it cannot pass by itself: a setting is wrong.
         retry_after_seconds: the wait the answer asked for; None where it asked for none.
     """

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from os import PathLike, fspath
@@ -17,10 +18,13 @@ from typing import Any, Self
 
 from replibatch import contents
 from replibatch.errors import RequestError
+from replibatch.foreign_text import shown
 from replibatch.money import LARGEST_PRICE_USD
 from replibatch.steps import StepRequest, check_step, outputs_in, placed
+from replibatch.untrusted import arguments
 
 DEPTH_LOOKED_AT = 40
+LARGEST_WHOLE = 10**20  # seeds have up to 64 bits
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
 
 
@@ -61,13 +65,20 @@ def _can_be_sent(value: object) -> bool:
     return True
 
 
-def _texts_in(value: object, depth: int = 0) -> Iterator[object]:
+def texts_in(value: object, depth: int = 0) -> Iterator[object]:
     """What lists and objects within an input hold; deeper than anything that is sent it is looked at no more."""
     if isinstance(value, list | tuple | dict) and depth < DEPTH_LOOKED_AT:
         for each in (*value, *value.values()) if isinstance(value, dict) else value:
-            yield from _texts_in(each, depth + 1)
+            yield from texts_in(each, depth + 1)
     else:
         yield value
+
+
+def _is_number_that_travels(value: object) -> bool:
+    """Whether every reader of JSON takes it for the same number; anything else than a number does."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or abs(value) < LARGEST_WHOLE
 
 
 def _check_price(usd: object) -> None:
@@ -75,7 +86,17 @@ def _check_price(usd: object) -> None:
         return
     is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
     if not is_number or not 0 <= usd <= LARGEST_PRICE_USD:  # type: ignore[operator]  # a number, by the first half
-        raise RequestError(f"max_price_usd is {usd!r}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
+        raise RequestError(f"max_price_usd is {shown(usd)}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
+
+
+def _check_input(name: str, value: object) -> None:
+    if not all(_can_be_sent(text) for text in (name, *texts_in(value))):
+        allowed = "Unicode text, without half a surrogate pair"
+        raise RequestError(f"{shown(name)} is {shown(value)}; allowed: {allowed}")
+    if any(outputs_in(placed(value))):
+        raise RequestError(f"{name} is OUTPUT in the first step, with none before it; expected: a file")
+    if not all(_is_number_that_travels(number) for number in texts_in(value)):
+        raise RequestError(f"{shown(name)} is {shown(value)}; allowed: finite numbers of at most 20 digits")
 
 
 @dataclass
@@ -89,6 +110,8 @@ class BatchRequest:
         kwargs: the model's other inputs; reference images as paths or URLs.
         request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
         max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
+        within: the folder that the file must be in; no link below it is followed out of it. None for any place.
+        local_files: whether inputs may name files of this machine.
 
     Raises:
         RequestError: a field of the wrong type, or a text that is empty or not Unicode.
@@ -100,6 +123,8 @@ class BatchRequest:
     kwargs: dict[str, Any] | None = None
     request_id: str | None = None
     max_price_usd: float | None = None
+    within: str | None = field(default=None, kw_only=True, repr=False)
+    local_files: bool = field(default=True, kw_only=True, repr=False)
     idempotent: bool = field(init=False, repr=False, compare=False)
     steps: tuple[StepRequest, ...] = field(init=False, default=(), repr=False)
 
@@ -110,23 +135,22 @@ class BatchRequest:
         if self.prompt is None:
             self.prompt = ""  # callers may have no type checker
         if self.prompt != "" and not _is_text(self.prompt):
-            raise RequestError(f"prompt is {self.prompt!r}; allowed: a text that is not empty")
+            raise RequestError(f"prompt is {shown(self.prompt)}; allowed: a text that is not empty")
         if not _is_text(self.model_name):
             allowed = "a model's name, as in 'qwen/qwen-image'"
-            raise RequestError(f"model_name is {self.model_name!r}; allowed: {allowed}")
+            raise RequestError(f"model_name is {shown(self.model_name)}; allowed: {allowed}")
         _check_price(self.max_price_usd)
         optional = {"output_filepath": self.output_filepath, "request_id": self.request_id}
         for name, text in optional.items():
             if text is not None and not _is_text(text):
-                raise RequestError(f"{name} is {text!r}; allowed: a text that is not empty, or None")
+                raise RequestError(f"{name} is {shown(text)}; allowed: a text that is not empty, or None")
         given: Any = {} if self.kwargs is None else self.kwargs
         if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-            raise RequestError(f"kwargs is {given!r}; allowed: a dict of the model's inputs by name")
+            raise RequestError(f"kwargs is {shown(given)}; allowed: a dict of the model's inputs by name")
         for name, value in given.items():
-            if not all(_can_be_sent(text) for text in (name, *_texts_in(value))):
-                raise RequestError(f"{name!r} is {value!r}; allowed: Unicode text, without half a surrogate pair")
-        if any(outputs_in(placed(list(given.values())))):
-            raise RequestError("OUTPUT stands for what a step before made, and this is the first; expected: a file")
+            _check_input(name, value)
+        if isinstance(self.within, PathLike):
+            self.within = fspath(self.within)
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()
@@ -171,6 +195,33 @@ class BatchRequest:
             longer.request_id = new_id()  # another item than one of fewer steps
         return longer
 
+    @classmethod
+    def untrusted(
+        cls,
+        data: Mapping[str, Any],
+        *,
+        models: Collection[str],
+        folder: str | PathLike[str] | None = None,
+        namespace: str | None = None,
+    ) -> Self:
+        """A request of what a web user sent, such as a decoded JSON body.
+
+        It names no file of this machine, no secret, no kept reference (`file:`); its output stays in the folder; its
+        sizes are bounded.
+
+        Args:
+            data: `prompt`, `model_name`, `kwargs`, `output_filepath`, `request_id`; anything else is refused.
+            models: the models that may be named.
+            folder: where the file goes: no name in the request leads out of it. None for a name that is made up.
+            namespace: tells users apart, such as their id: the same `request_id` of two of them is two jobs.
+
+        Raises:
+            RequestError: it is not what a web user may ask for; says what.
+        """
+        return cls(
+            **arguments(data, models=models, folder=None if folder is None else fspath(folder), namespace=namespace)
+        )
+
 
 @dataclass(frozen=True)
 class RoutedRequest:
@@ -187,6 +238,7 @@ class RoutedRequest:
         fallback: whether another model may stand in.
         warnings: what routing changed or dropped, for people.
         max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
+        within: in embedded mode, the folder that no link leads out of; empty where the output may be anywhere.
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
         metadata: what is written into its files; None leaves it to the worker's setting.
@@ -209,6 +261,7 @@ class RoutedRequest:
     max_retries: int | None = None
     max_price_usd: float | None = None
     extension_is_free: bool = False
+    within: str = ""
     metadata: str | None = None
     step: int = 1
     after: int = 0
@@ -287,7 +340,7 @@ class RoutedRequest:
             key: value
             for key, value in data.items()
             if value not in ([], {}, None) and not (key == "fallback" and value)
-            if not (key == "extension_is_free" and not value)
+            if value or key not in ("extension_is_free", "within")
         }
 
     @classmethod

@@ -8,6 +8,7 @@ gets a token from the environment.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from replibatch.errors import SettingsError
+from replibatch.foreign_text import conceal
 
 REPLICATE_URL = "https://api.replicate.com"
 ENV_FILE = Path(".env")  # in the working directory
@@ -44,7 +46,18 @@ def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an http:// or https:// address")
+    if parts.scheme == "http" and not _is_this_machine(parts.hostname):  # the token could be read on the way
+        raise ValueError("an https:// address; http:// for a server on this machine alone")
     return value.rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    if host.rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
@@ -214,6 +227,11 @@ class Settings(BaseSettings):
         alias="REPLIBATCH_PLACEHOLDER",
         description="Write the black 1600x900 image when every model failed.",
     )
+    local_files: bool = Field(
+        True,
+        alias="REPLIBATCH_LOCAL_FILES",
+        description="Whether a request may name files of this machine; false in a web application.",
+    )
     metadata: Annotated[str, AfterValidator(_metadata)] = Field(
         "none",
         alias="REPLIBATCH_METADATA",
@@ -270,6 +288,8 @@ def load(**arguments: Any) -> Settings:
     except UnicodeDecodeError as error:
         raise SettingsError(f".env: not UTF-8 text ({error.reason} at byte {error.start})") from None
     _refuse_a_foreign_address(settings, given)
+    if settings.replicate_api_token:
+        conceal(settings.replicate_api_token.get_secret_value())
     return settings
 
 

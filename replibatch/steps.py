@@ -68,15 +68,24 @@ class StepRequest:
 
 
 def placed(value: Any, depth: int = 0) -> Any:
-    """A value with every `OUTPUT` in it, the object or the text, as the text that stands for it among inputs."""
+    """A value with every `OUTPUT` in it as the text that stands for it among inputs."""
     if isinstance(value, Output):
         return value.place
-    if isinstance(value, str) and (found := _TEXT.fullmatch(value.strip())):
-        return f"output://{found[1] or ''}"
     if depth < DEPTH and isinstance(value, list | tuple):
         return [placed(each, depth + 1) for each in value]
     if depth < DEPTH and isinstance(value, dict):
         return {name: placed(each, depth + 1) for name, each in value.items()}
+    return value
+
+
+def read(value: Any, depth: int = 0) -> Any:
+    """A value of a recipe, with `OUTPUT` and `OUTPUT[n]` as texts, with the same as places."""
+    if isinstance(value, str) and (found := _TEXT.fullmatch(value.strip())):
+        return f"output://{found[1] or ''}"
+    if depth < DEPTH and isinstance(value, list):
+        return [read(each, depth + 1) for each in value]
+    if depth < DEPTH and isinstance(value, dict):
+        return {name: read(each, depth + 1) for name, each in value.items()}
     return value
 
 

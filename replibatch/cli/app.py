@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from replibatch import __version__
 from replibatch.cli.errors import explained
+from replibatch.cli.guarded_streams import guarded
 
 
 class Entry(NamedTuple):
@@ -71,7 +72,7 @@ class Commands(click.Group):
         return [*(CompletionItem(name, help=COMMANDS[name].help) for name in names), *options]
 
     def invoke(self, ctx: click.Context) -> Any:
-        with explained(), warnings.catch_warnings():
+        with guarded(), explained(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
             return super().invoke(ctx)
 

@@ -65,7 +65,7 @@ def _reach(settings: Settings, findings: list[Finding]) -> Redis | None:
     try:
         redis.ping()
         findings.append(_reached(settings, address))
-        findings += check_server(redis)
+        findings += check_server(redis, is_shared=settings.redis_url is not None)
     except RedisError as error:
         findings.append(unreachable(error, address))
         return None

@@ -10,7 +10,9 @@ from typing import IO, Any
 import click
 
 from replibatch.errors import NoSuchWork, ReplibatchError, RequestError, SettingsError
+from replibatch.foreign_text import visible
 
+LONGEST_LINE = 2000  # characters of a message: what it quotes may be of any length
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
@@ -28,7 +30,7 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         for line in self.message.splitlines() or [""]:
-            click.echo(f"replibatch: {line}", file=file, err=file is None)
+            click.echo(f"replibatch: {visible(line)[:LONGEST_LINE]}", file=file, err=file is None)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from replibatch.cli.run.tally import Tally, is_fallback
+from replibatch.foreign_text import one_line
 from replibatch.requests import Attempt, BatchResult
 
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -49,10 +50,10 @@ def outcome(result: BatchResult) -> str:
     """How a result came about, in a few words."""
     if result.success:
         after = f", after {chain(result.attempts)}" if is_fallback(result) else ""
-        return f"{short(str(result.model_used))}{after}"
+        return one_line(f"{short(str(result.model_used))}{after}")
     if result.placeholder:
-        return f"placeholder, after {chain(result.attempts)}"
-    return result.error or str(result.state)
+        return one_line(f"placeholder, after {chain(result.attempts)}")
+    return one_line(result.error or str(result.state))
 
 
 def closing(tally: Tally) -> str:

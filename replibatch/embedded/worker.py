@@ -17,11 +17,12 @@ from pydantic import SecretStr
 
 from replibatch.embedded.attachment import Attachment, attachment, process_lock
 from replibatch.embedded.starter import last_words
-from replibatch.errors import ReplibatchError
+from replibatch.errors import ReplibatchError, SettingsError
 from replibatch.settings import Settings
 
 PARENT_DESCRIPTOR = "REPLIBATCH_PARENT_FD"  # set in the child alone: the pipe that ends with its parent
 DEFAULT_CONCURRENCY = 100
+EX_USAGE = 2  # of a worker that found a setting that cannot be used
 STOP_SECONDS = 10.0  # to hand over running predictions
 ORPHAN_STOP_SECONDS = 30.0  # the same with no parent to wait for it
 LOGS_KEPT = 20
@@ -77,13 +78,15 @@ class EmbeddedWorker:
         """Do nothing while it runs, or was stopped.
 
         Raises:
+            SettingsError: it found a setting that cannot be used.
             ReplibatchError: it died; quotes its last words.
         """
         if not self._stopped and (code := self._process.poll()) is not None:
+            words = last_words(self.log)
+            if code == EX_USAGE:
+                raise SettingsError(words.rpartition("replibatch: ")[2])
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            raise ReplibatchError(
-                f"the embedded worker ended ({how}); its last words in {self.log}: {last_words(self.log)}"
-            )
+            raise ReplibatchError(f"the embedded worker ended ({how}); its last words in {self.log}: {words}")
 
     def ask_to_stop(self) -> None:
         """SIGTERM: it starts nothing more and hands over running predictions."""

@@ -31,11 +31,13 @@ from replibatch.execution.context import Running, WorkerContext
 from replibatch.execution.create import create
 from replibatch.execution.outcomes import Done, Leave, Left, Outcome, SteppedAside
 from replibatch.execution.secret_inputs import secrets_of
+from replibatch.foreign_text import quoted
 from replibatch.jobs import Record
 from replibatch.limits import Ticket
 from replibatch.outputs.provenance import Provenance
 from replibatch.outputs.save import save
 from replibatch.outputs.shapes import Declared
+from replibatch.redisdb.faults import is_lasting
 from replibatch.replicate_api import Prediction
 from replibatch.requests import Attempt, BatchResult, OutputFile, State, total_usd
 from replibatch.routing import inputs_for
@@ -131,7 +133,7 @@ class Work:
         """A text without the secrets that were sent."""
         for value, reference in self._concealed.items():
             text = text.replace(value, reference)
-        return text
+        return quoted(text)
 
     def await_mail(self, timeout_seconds: float | None = None) -> Prediction | None:
         """Wait for mail from another thread: a prediction, or None for anything else there is to see.
@@ -230,9 +232,9 @@ def _run(work: Work) -> Outcome:
         return leave.outcome
     except RequestError as error:  # a reference image that is in the storage no more
         return work.settle(State.FAILED, (), work.record.attempts, error=str(error))
-    except RedisError:
-        raise  # the takeover thread of a process that reaches Redis brings it back
     except Exception as error:  # a fault of ours must not leave a generation without its result
+        if isinstance(error, RedisError) and not is_lasting(error):
+            raise  # custody brings it back, to whoever reaches Redis again
         work.log.exception("unexpected")
         work.context.limiter.release(work.ticket, work.cost_usd or 0.0)
         why = f"unexpected {type(error).__name__}: {error}"
@@ -264,7 +266,7 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
             files, warnings = save(
                 ended.output,
                 key=request.output,
-                storage=context.storage,
+                storage=context.storage.within(request.within),
                 downloader=context.downloader,
                 declared=Declared.of(work.model),
                 extension_is_free=request.extension_is_free,

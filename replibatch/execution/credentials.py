@@ -9,8 +9,9 @@ from typing import Any
 
 import structlog
 
-from replibatch.errors import AttemptFailure, ReplibatchError, SettingsError, Stop, TokenRefused
+from replibatch.errors import ApiUnreachable, AttemptFailure, ReplibatchError, SettingsError, Stop, TokenRefused
 from replibatch.limits import Limiter
+from replibatch.limits.outages import API, Fault
 from replibatch.redisdb.loop import Loop
 from replibatch.replicate_api import ReplicateAPI
 
@@ -41,7 +42,8 @@ class Credentials:
 
         Raises:
             TokenRefused: it is not accepted. Where no other worker's token is accepted, the account is stopped.
-            SettingsError: it belongs to another account than the other workers' tokens.
+            SettingsError: it belongs to another account than the other workers' tokens; or nothing has ever answered,
+                and that cannot pass by itself.
         """
         try:
             username = api.account()
@@ -50,6 +52,10 @@ class Credentials:
             self._stop_without_others(refused)
             raise
         except AttemptFailure as failure:
+            if isinstance(failure, ApiUnreachable):
+                if failure.is_lasting and not self._is_checked:
+                    raise SettingsError(str(failure)) from failure
+                self._limiter.report_fault(Fault(API, failure.kind, str(failure)))
             self._is_checked = True
             log.warning("could not ask for the account", error=str(failure))
             return False

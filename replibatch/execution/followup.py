@@ -141,7 +141,8 @@ def _give_up(work: Work, failure: AttemptFailure, attempts: list[Attempt]) -> Ou
     is_last = not work.record.request.then  # a placeholder feeds no step
     if is_last and work.context.settings.placeholder and work.model.kind == "image" and not answer_stands:
         try:
-            placeholder = save_placeholder(key=work.record.request.output, storage=work.context.storage)
+            storage = work.context.storage.within(work.record.request.within)
+            placeholder = save_placeholder(key=work.record.request.output, storage=storage)
         except OSError as fault:
             placeholder = None
             work.warnings = [*work.warnings, f"the placeholder could not be saved: {fault}"]

@@ -11,10 +11,11 @@ from typing import Any, cast
 from redis import Redis
 
 from replibatch.errors import NoSuchWork
+from replibatch.foreign_text import shown
 from replibatch.jobs.batch_state import BatchState, Finished
 from replibatch.jobs.custody import Jobs
 from replibatch.jobs.packing import PendingEntry, compact, read_attempts, read_result, unpack
-from replibatch.jobs.record import Message
+from replibatch.jobs.record import Message, is_id
 from replibatch.money import to_usd
 from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script
@@ -147,7 +148,7 @@ class Batches:
         rows = cast("list[tuple[str, float]]", self._redis.zrevrange(key, 0, most - 1, withscores=True))
         found = []
         for batch, opened_ms in rows:
-            if self._redis.exists(self._key(batch)):
+            if is_id(batch) and self._redis.exists(self._key(batch)):
                 found.append((batch, opened_ms / 1000))
             else:
                 self._redis.zrem(key, batch)
@@ -158,7 +159,7 @@ class Batches:
         key = keys.BATCHES.at(self._jobs.prefix)
         while oldest := cast("list[tuple[str, float]]", self._redis.zrange(key, 0, 0, withscores=True)):
             ((batch, opened_ms),) = oldest
-            if self._redis.exists(self._key(batch)):
+            if is_id(batch) and self._redis.exists(self._key(batch)):
                 return opened_ms / 1000
             self._redis.zrem(key, batch)
         return math.inf
@@ -259,6 +260,8 @@ class Batches:
         return {name.removeprefix(kind): text for name, text in fields.items() if name.startswith(kind)}
 
     def _key(self, batch: str, part: keys.Key = keys.BATCH) -> str:
+        if not is_id(batch):
+            raise NoSuchWork(f"no batch {shown(batch)}: an id has letters, digits, '-' and '_' alone")
         return part.at(self._jobs.prefix, batch)
 
     def _messages(self, name: str, **call: Any) -> list[Message]:

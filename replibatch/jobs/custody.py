@@ -16,7 +16,7 @@ from replibatch.jobs.counts import counted
 from replibatch.jobs.holds import PAUSED
 from replibatch.jobs.links import Call, Link
 from replibatch.jobs.packing import compact, pack_result, read_result
-from replibatch.jobs.record import Message, Notice, Record, Settled
+from replibatch.jobs.record import Message, Notice, Record, Settled, is_id
 from replibatch.money import to_micro
 from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step
@@ -230,6 +230,8 @@ class Jobs:
 
     def outcome(self, generation_id: str) -> tuple[str, int, BatchResult | None]:
         """A generation's state (empty for an unknown id), attempt number, and result if it has one."""
+        if not is_id(generation_id):
+            return "", 0, None
         names = ["state", "attempt", "result"]
         values = cast("list[str | None]", self.redis.hmget(keys.GENERATION.at(self.prefix, generation_id), names))
         state, attempt, result = values

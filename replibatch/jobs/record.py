@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -10,6 +11,13 @@ from replibatch.jobs.links import Call
 from replibatch.jobs.packing import read_attempts, read_request
 from replibatch.money import to_usd
 from replibatch.requests import Attempt, RoutedRequest
+
+_ID = re.compile(r"[\w.@-]{1,200}", re.ASCII)
+
+
+def is_id(text: object) -> bool:
+    """Whether it can be the id of a job or a batch: any other would name another key, or another part of one."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 class Message(NamedTuple):

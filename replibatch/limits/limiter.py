@@ -16,12 +16,13 @@ from typing import Any, cast
 
 from redis import Redis
 
-from replibatch.errors import Stop
+from replibatch.errors import SettingsError, Stop
+from replibatch.foreign_text import shown
 from replibatch.limits.holdings import Holdings
 from replibatch.limits.outages import Fault
 from replibatch.limits.status import AccountStatus
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
-from replibatch.money import to_micro
+from replibatch.money import LARGEST_USD, to_micro
 from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step, run_together
 from replibatch.settings import Settings
@@ -322,7 +323,12 @@ class Limiter:
             budget: its name.
             cap_usd: what may be spent, with what was spent before; None for any amount.
             afresh: forget what was spent before.
+
+        Raises:
+            SettingsError: the cap is no amount of money.
         """
+        if cap_usd is not None:
+            _check_usd("max_cost_usd", cap_usd)
         name = keys.BUDGET.at(self.prefix, budget)
         with self.redis.pipeline(transaction=True) as pipeline:
             if cap_usd is None:
@@ -376,6 +382,17 @@ class Limiter:
 
     def _call(self, name: str, **call: Any) -> Any:
         return self._step(name, **call).run(self.redis)
+
+
+def _check_usd(name: str, usd: object) -> None:
+    """Refuse what is no amount of money.
+
+    Raises:
+        SettingsError: it is no number of dollars from 0 to a billion.
+    """
+    is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
+    if not (is_number and 0 <= usd <= LARGEST_USD):  # type: ignore[operator]  # a number, by the first half
+        raise SettingsError(f"{name} is {shown(usd)}; allowed: dollars from 0 to {LARGEST_USD:,.0f}")
 
 
 def _price(usd: float | None) -> int:

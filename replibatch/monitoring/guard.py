@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from typing import Any, cast
+from urllib.parse import urlsplit
 
+from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler, authenticated
 
@@ -24,10 +28,46 @@ class Guard(BaseHandler):
         except TypeError:  # a password of other than ASCII signs, which Flower cannot compare
             raise HTTPError(401) from None
 
-    @authenticated
     def prepare(self) -> Any:
-        """Let through who is logged in; send others to the log-in, or away."""
+        """Let through who is logged in, and asks from here; send others to the log-in, or away.
+
+        Raises:
+            HTTPError: 403, a page of another site asks.
+        """
+        options = self.application.options
+        is_open = not (options.basic_auth or options.auth or options.unix_socket)
+        if is_open and not is_own_name(self.request.host):
+            raise HTTPError(403, "without a password Flower answers by IP address or localhost alone")
+        if self.request.method not in ("GET", "HEAD", "OPTIONS") and not _is_of_this_site(self.request):
+            raise HTTPError(403, "asked by a page of another site")
+        return self._for_users()
+
+    @authenticated
+    def _for_users(self) -> Any:
         return super().prepare()
+
+
+def is_own_name(host: str) -> bool:
+    """Whether a `Host` header names this machine by no name that somebody else could let point here.
+
+    A page of a site whose name changes to 127.0.0.1 could otherwise read everything.
+    """
+    name = (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
+    if name == "localhost" or name in (socket.gethostname().lower(), socket.getfqdn().lower()):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_of_this_site(request: HTTPServerRequest) -> bool:
+    """Whether what changes something is asked for by Flower's own pages, or by no browser."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        return False
+    origin = request.headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc == request.host
 
 
 class GuardedStatic(Guard, StaticFileHandler):

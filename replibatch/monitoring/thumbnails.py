@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from replibatch.file_formats import STILLS, extension_of
+from replibatch.outputs import pixels
 from replibatch.outputs.images import DAMAGED
 from replibatch.storage.storage import Storage
 
@@ -48,16 +49,14 @@ class Thumbnails:
             return None
         try:
             return self._made(key, sha256)
-        except (*DAMAGED, Image.DecompressionBombError):
+        except (*DAMAGED, pixels.TooLarge, Image.DecompressionBombError):
             return None
 
     def _make(self, key: str, sha256: str | None) -> bytes:  # noqa: ARG002  # part of what it is remembered by
         with self._turn, tempfile.TemporaryDirectory(prefix="replibatch-") as folder:
             copy = Path(folder) / "original"
             self._storage.fetch(key, copy)
-            with Image.open(copy) as image:
-                if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
-                    raise Image.DecompressionBombError
+            with copy.open("rb") as file, pixels.opened(file) as image:
                 image.draft("RGB", (SIDE_PIXELS, SIDE_PIXELS))
                 small = ImageOps.exif_transpose(image)
                 small.thumbnail((SIDE_PIXELS, SIDE_PIXELS))

@@ -1,4 +1,4 @@
-"""Downloads of outputs: streamed, resumed, and without the account's token to anybody but the API."""
+"""Downloads of outputs: streamed, resumed, bounded, from public addresses alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
@@ -16,26 +19,36 @@ from pydantic import SecretStr
 
 from replibatch.errors import NoOutput, NotSaved, OutputErased
 from replibatch.http_connections import Connections
+from replibatch.outputs.addresses import Addresses, AddressRefused
+from replibatch.outputs.speed import SLOW_CONNECTIONS, Lanes, Pace, TooSlow
 
-CONNECTIONS = 20  # downloads under way at a time
+CONNECTIONS = 60  # downloads under way at a time, besides those that are slow
 TRIES = 5
+REDIRECTS = 5
 FRUITLESS_TRIES = 2  # without a byte: worth telling
 SUSPECT_TRIES = 2  # of what is missing or empty: a file just made may take a moment to be served everywhere
 LONGEST_PAUSE_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
+HEAD_SECONDS = 60.0  # from the request to the end of the answer's headers
 WHOLE_SECONDS = 3600.0  # Replicate erases outputs an hour after they were made
+LARGEST_BYTES = 4 * 1024**3  # of one file
+CHUNK_BYTES = 256 * 1024  # written at a time, decompressed or not
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_FILES = re.compile(r"files/[A-Za-z0-9_-]{1,128}(/download)?")  # below the API's `/v1/`
 
 
 class Downloader:
     """Downloads for one worker process. Thread-safe; make one a process, after any fork.
 
     Args:
-        api_url: the API's server, without `/v1`; its files need the token.
-        authorization: the account's token; sent to that server's `/v1/` alone, and never on after a redirect.
+        api_url: the API's server, without `/v1`. Its files are fetched wherever it is; all others must be on public
+            addresses.
+        authorization: the account's token; sent for the files of the API alone, where the caller says that the API
+            issued the address, and never on after a redirect.
         pause_seconds: before the second try; doubled before each further one.
+        own: further servers whose files are fetched wherever they are.
         on_trouble: called after a second try without a byte, with the cause: others may meet it, too.
     """
 
@@ -45,6 +58,7 @@ class Downloader:
         authorization: SecretStr | None,
         *,
         pause_seconds: float = 0.5,
+        own: Sequence[str] = (),
         on_trouble: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._api = httpx.URL(api_url.rstrip("/") + "/v1/")
@@ -52,23 +66,37 @@ class Downloader:
         self._pause_seconds = pause_seconds
         self._on_trouble = on_trouble
         self._closed = threading.Event()
-        self._connections = threading.BoundedSemaphore(CONNECTIONS)
+        self._lanes = Lanes(CONNECTIONS, SLOW_CONNECTIONS, self._closed)
+        addresses = Addresses([api_url, *own])
         self._client = httpx.Client(
-            follow_redirects=True,
-            transport=Connections(idle_seconds=30),
+            transport=Connections(
+                idle_seconds=30,
+                head_seconds=HEAD_SECONDS,
+                address_of=lambda url, is_proxied: addresses.address_of(url, is_proxied=is_proxied),
+            ),
             timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
             # Lengths and ranges are then those of the file itself.
             headers={"Accept": "*/*", "Accept-Encoding": "identity"},
-            event_hooks={"request": [self._guard_token]},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # servers of others leave nothing here
         )
 
-    def fetch(self, url: str, file: BinaryIO, *, missing_is_erased: bool = False) -> str:
+    def fetch(
+        self,
+        url: str,
+        file: BinaryIO,
+        *,
+        missing_is_erased: bool = False,
+        is_issued: bool = False,
+        largest_bytes: int = LARGEST_BYTES,
+    ) -> str:
         """Download a file, trying again, and going on where it stopped, after what may pass.
 
         Args:
             url: its `http:` or `https:` address.
             file: open for writing, empty, and seekable; holds exactly the file in the end.
             missing_is_erased: whether a 404 or 410 means that Replicate has erased it.
+            is_issued: whether the address is one the API gave out as a file's, not a text that a model wrote.
+            largest_bytes: of the file.
 
         Returns:
             The hash of its bytes, in hexadecimal.
@@ -79,12 +107,13 @@ class Downloader:
             NotSaved: it could not be had, for the reason given.
             OSError: it could not be written.
         """
-        download = _Download(url, file)
+        download = _Download(url, file, is_issued=is_issued, largest_bytes=largest_bytes)
         ends = time.monotonic() + WHOLE_SECONDS
-        for number in range(1, TRIES + 1):
+        number = 0
+        while number < TRIES:
+            number += 1
             try:
-                with self._connections:
-                    self._go_on(download, ends)
+                self._go_on(download, ends)
                 return download.sha256()
             except httpx.HTTPStatusError as error:
                 refusal = error.response
@@ -105,7 +134,8 @@ class Downloader:
                 if number >= SUSPECT_TRIES:
                     raise
                 self._pause(number)
-            except (httpx.InvalidURL, httpx.HTTPError, RuntimeError) as error:  # RuntimeError: the client is closed
+            except (AddressRefused, TooSlow, httpx.InvalidURL, httpx.HTTPError, RuntimeError, ValueError) as error:
+                # RuntimeError: the client is closed
                 raise NotSaved(f"{_shown(url)} could not be downloaded: {_words(error)}") from error
         raise AssertionError("unreachable")
 
@@ -116,28 +146,44 @@ class Downloader:
 
     def _go_on(self, download: _Download, ends: float) -> None:
         """One request for what is still missing."""
-        headers = download.range_headers()
-        if self._authorization and self._is_api(httpx.URL(download.url)):
-            headers["Authorization"] = f"Bearer {self._authorization.get_secret_value()}"
-        with self._client.stream("GET", download.url, headers=headers) as response:
+        with self._lanes.entered() as lane, self._answer(download) as response:
             if response.status_code == 416:
                 download.start_over()
                 raise _Damaged("the server no longer has the part that is missing")
             response.raise_for_status()
             download.begin(response)
-            for chunk in response.iter_bytes():
+            pace = Pace()
+            for chunk in _pieces(response, lambda count: lane.keep_up(pace, count)):
                 if self._closed.is_set() or time.monotonic() > ends:
                     raise NotSaved(f"{_shown(download.url)}: " + ("stopped" if self._closed.is_set() else "too slow"))
                 download.write(chunk)
 
-    def _guard_token(self, request: httpx.Request) -> None:
-        """Called for every request, those after a redirect too."""
-        if not self._is_api(request.url):
-            request.headers.pop("Authorization", None)
+    @contextmanager
+    def _answer(self, download: _Download) -> Iterator[httpx.Response]:
+        """The answer to a request for what is missing, after redirects: each is checked, none is read."""
+        request = self._client.build_request("GET", download.url, headers=download.range_headers())
+        if download.is_issued and self._authorization and self._is_file_of_the_api(request.url):
+            request.headers["Authorization"] = f"Bearer {self._authorization.get_secret_value()}"
+        for _ in range(REDIRECTS + 1):
+            response = self._client.send(request, stream=True, auth=None)
+            try:
+                following = response.next_request
+                if following is None:
+                    yield response
+                    return
+            finally:
+                response.close()
+            if request.url.scheme == "https" and following.url.scheme != "https":
+                raise AddressRefused("a redirect from https: to http:")
+            following.headers.pop("Authorization", None)
+            request = following
+        raise httpx.TooManyRedirects(f"more than {REDIRECTS} redirects", request=request)
 
-    def _is_api(self, url: httpx.URL) -> bool:
+    def _is_file_of_the_api(self, url: httpx.URL) -> bool:
         same_server = (url.scheme, url.host, url.port) == (self._api.scheme, self._api.host, self._api.port)
-        return same_server and url.path.startswith(self._api.path)
+        path = url.raw_path.decode("ascii").partition("?")[0]
+        start = self._api.raw_path.decode("ascii")
+        return same_server and path.startswith(start) and _FILES.fullmatch(path[len(start) :]) is not None
 
     def _tell(self, number: int, download: _Download, cause: str) -> None:
         if number == FRUITLESS_TRIES and not download.has_begun:
@@ -157,8 +203,10 @@ class _Damaged(Exception):
 class _Download:
     """One file over several requests."""
 
-    def __init__(self, url: str, file: BinaryIO) -> None:
+    def __init__(self, url: str, file: BinaryIO, *, is_issued: bool, largest_bytes: int) -> None:
         self.url = url
+        self.is_issued = is_issued
+        self._largest_bytes = largest_bytes
         self._file = file
         self._resumable = False
         self._validator: str | None = None
@@ -196,7 +244,9 @@ class _Download:
         self.start_over()
         headers = response.headers
         length = headers.get("Content-Length", "")
-        self._total = int(length) if length.isdigit() else None
+        self._total = int(length) if length.isdecimal() and len(length) < 20 else None
+        if self._total is not None:
+            self._refuse_past(self._total)
         self._validator = headers.get("ETag") or headers.get("Last-Modified")
         self._resumable = (
             headers.get("Accept-Ranges") == "bytes" and self._total is not None and "Content-Encoding" not in headers
@@ -205,15 +255,52 @@ class _Download:
             self._resumable = False
 
     def write(self, chunk: bytes) -> None:
+        self._refuse_past(self._position + len(chunk))
         self._file.write(chunk)
         self._hash.update(chunk)
         self._position += len(chunk)
+
+    def _refuse_past(self, size: int) -> None:
+        if size > self._largest_bytes:
+            raise NotSaved(
+                f"{_shown(self.url)} is larger than {self._largest_bytes / 1e6:,.0f} MB; expected: no more than that"
+            )
 
     def sha256(self) -> str:
         if not self._position:
             raise NoOutput(f"the output {_shown(self.url)} is empty")
         self._file.flush()
         return self._hash.hexdigest()
+
+
+def _pieces(response: httpx.Response, count: Callable[[int], None]) -> Iterator[bytes]:
+    """The body, never more than `CHUNK_BYTES` at a time; one that comes compressed, unasked, is unpacked likewise.
+
+    Args:
+        response: the answer.
+        count: called with the number of bytes of each piece, as they come.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        unpacker = None
+    elif encoding in ("gzip", "x-gzip", "deflate"):
+        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # of either form, by its head
+    else:
+        raise ValueError(f"it is encoded as {encoding[:40]!r}; expected: no encoding, as asked for")
+    for raw in response.iter_raw():
+        count(len(raw))
+        if unpacker is None:
+            yield raw
+            continue
+        try:
+            packed = raw
+            while packed:
+                yield unpacker.decompress(packed, CHUNK_BYTES)
+                packed = unpacker.unconsumed_tail
+        except zlib.error as error:
+            raise _Damaged(f"its compression is damaged: {error}") from error
+    if unpacker is not None and not unpacker.eof:
+        raise _Damaged("its compression ends early")
 
 
 def _may_pass(status: int) -> bool:

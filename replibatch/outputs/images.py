@@ -6,6 +6,8 @@ import os
 import struct
 import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,7 +15,7 @@ from PIL import Image
 
 from replibatch.errors import NotSaved
 from replibatch.file_formats import AVIF, BMP, JPEG, PNG, WEBP, Format
-from replibatch.outputs import embedded
+from replibatch.outputs import embedded, pixels
 
 JPEG_QUALITY = 95
 EXIF = b"Exif\0\0"  # opens it in a JPEG; some formats leave it out
@@ -23,7 +25,7 @@ WHITE = (255, 255, 255, 255)
 # What Pillow's decoders raise at bytes that are damaged.
 DAMAGED = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error, zlib.error)
 
-# A decoded image takes up to 4 bytes a pixel, so no more of them at a time than there are cores to work on them.
+# No more of them at a time than there are cores to work on them; how much memory they take, `pixels` says.
 _decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
@@ -45,12 +47,11 @@ def convert(source: Path, destination: Path, target: Format) -> list[str]:
         What it carried and the copy does not, in words.
 
     Raises:
-        NotConverted: it is animated, or larger than Pillow's limit against decompression bombs (89 million pixels).
+        NotConverted: it is animated, or has more pixels than there is memory for (`pixels.LARGEST_PIXELS`).
         NotSaved: its bytes are damaged.
         OSError: it could not be written.
     """
-    with _decoding, source.open("rb") as original, destination.open("xb") as file:
-        image = _decoded(original)
+    with source.open("rb") as original, destination.open("xb") as file, _decoding, _decoded(original) as image:
         ready = _in_mode_for(image, target)
         options: dict[str, Any] = {"quality": JPEG_QUALITY} if target in (JPEG, WEBP, AVIF) else {}
         icc_profile = image.info.get("icc_profile")
@@ -91,20 +92,20 @@ def _carry_xmp(source: Path, destination: Path) -> list[str]:
     return lost
 
 
-def _decoded(file: BinaryIO) -> Image.Image:
+@contextmanager
+def _decoded(file: BinaryIO) -> Iterator[Image.Image]:
     """An image, decoded whole, which checks it; some formats go on reading the file."""
-    try:
-        image = Image.open(file)
-        if getattr(image, "is_animated", False):
-            raise NotConverted("it is animated")
-        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
-            raise NotConverted(f"{image.width}x{image.height} pixels are too many")
-        image.load()
-    except Image.DecompressionBombError as error:
-        raise NotConverted("it has too many pixels") from error
-    except DAMAGED as error:
-        raise NotSaved(f"the image is damaged: {error}") from error
-    return image
+    with ExitStack() as stack:
+        try:
+            image = stack.enter_context(pixels.opened(file))
+            if getattr(image, "is_animated", False):
+                raise NotConverted("it is animated")
+            image.load()
+        except (pixels.TooLarge, Image.DecompressionBombError) as error:
+            raise NotConverted(str(error)) from error
+        except DAMAGED as error:
+            raise NotSaved(f"the image is damaged: {error}") from error
+        yield image
 
 
 def _in_mode_for(image: Image.Image, target: Format) -> Image.Image:

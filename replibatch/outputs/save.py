@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from replibatch import contents
 from replibatch.errors import NoOutput, NotSaved, OutputPathError, WrongOutput
 from replibatch.file_formats import HINTED, STILLS, TEXT, Format, agrees, extension_of, recognise
-from replibatch.outputs.download import Downloader
+from replibatch.outputs.download import LARGEST_BYTES, Downloader
 from replibatch.outputs.embedded import NotEmbedded
 from replibatch.outputs.images import NotConverted, convert
 from replibatch.outputs.placeholder import placeholder
@@ -22,6 +22,9 @@ from replibatch.outputs.shapes import DataPart, Declared, Part, TextPart, UrlPar
 from replibatch.requests import OutputFile
 from replibatch.storage.names import numbered
 from replibatch.storage.storage import Stage, Storage
+
+LARGEST_STILL_BYTES = 256 * 1024**2
+LARGEST_OUTPUT_BYTES = 16 * 1024**3  # all files of one output together
 
 # Kinds of which a page or a text is none, with the formats that are written as text all the same.
 MADE_OF_TEXT = {"image": ("SVG",), "video": (), "audio": (), "3d": ("glTF", "text")}
@@ -138,11 +141,15 @@ class _Finisher:
         self._downloader = downloader
         self._kind = kind
         self._extension_is_free = extension_is_free
+        self._left_bytes = LARGEST_OUTPUT_BYTES
 
     def __call__(self, part: Part, name: str) -> _Finished:
         """Bring one part into staging, in the format that its name promises where that can be."""
         stage = self._new_stage(name)
-        sha256 = _bring(part, stage.path, self._downloader)
+        is_still = extension_of(name) in STILLS and self._kind in ("image", "")
+        largest_bytes = min(LARGEST_STILL_BYTES if is_still else LARGEST_BYTES, self._left_bytes)
+        sha256 = _bring(part, stage.path, self._downloader, largest_bytes)
+        self._left_bytes -= stage.path.stat().st_size
         made = recognise(stage.path)
         warning = None
         self._refuse_what_it_cannot_be(name, made)
@@ -235,11 +242,13 @@ def _kind(part: Part, made: Format | None) -> str:
     return "text" if isinstance(part, TextPart) else "of an unknown format"
 
 
-def _bring(part: Part, path: Path, downloader: Downloader) -> str:
+def _bring(part: Part, path: Path, downloader: Downloader, largest_bytes: int) -> str:
     """Write a part's bytes; returns their hash."""
     with path.open("xb") as file:
         if isinstance(part, UrlPart):
-            return downloader.fetch(part.url, file, missing_is_erased=True)
+            return downloader.fetch(
+                part.url, file, missing_is_erased=True, is_issued=part.is_issued, largest_bytes=largest_bytes
+            )
         digest = hashlib.sha256()
         for chunk in part.chunks() if isinstance(part, DataPart) else [part.text.encode(errors="replace")]:
             digest.update(chunk)

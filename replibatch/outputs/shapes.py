@@ -18,9 +18,15 @@ MOST_DEPTH = 100
 
 @dataclass(frozen=True)
 class UrlPart:
-    """A file behind an `http:` or `https:` address."""
+    """A file behind an `http:` or `https:` address.
+
+    Attributes:
+        url: its address.
+        is_issued: whether it is declared as a file's, so that the API gave it out; others may be what a model wrote.
+    """
 
     url: str
+    is_issued: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Declared:
         kind: what the files are: an image, a video …; empty where nobody says.
         is_text: whether all of it is text, so that an address in it is text too.
         is_lines: whether texts of a list are each its own, not pieces of one.
+        is_files: whether all of it is files, whose addresses the API gives out.
         is_data: whether it is one structure, whose files are where `files` says.
         files: where those are.
     """
@@ -68,6 +75,7 @@ class Declared:
     is_text: bool = False
     is_lines: bool = False
     is_data: bool = False
+    is_files: bool = False
     files: tuple[Path, ...] = ()
 
     @classmethod
@@ -78,6 +86,7 @@ class Declared:
             model.has_output_text,
             model.output == "array<text>",
             model.output == "json",
+            model.output in ("uri", "array<uri>"),
             tuple(tuple(path.split(".")) for path in model.output_files),
         )
 
@@ -112,7 +121,7 @@ def parts(output: Any, declared: Declared | None = None) -> Parts:
     declared = declared or Declared()
     leaves = [(path, leaf) for path, leaf in _leaves(output, (), 0) if leaf not in (None, "")]
     if not declared.is_text:
-        marked = [(path, leaf, _file(leaf) if _may_be_file(path, declared) else None) for path, leaf in leaves]
+        marked = [(path, leaf, _part(path, leaf, declared)) for path, leaf in leaves]
         files: list[Part] = [part for _, _, part in marked if part]
         if len(files) > MOST_FILES:
             raise NoOutput(f"the output has {len(files)} files; allowed: at most {MOST_FILES}")
@@ -144,6 +153,14 @@ def _leaves(value: Any, path: Path, depth: int) -> Iterator[tuple[Path, Any]]:
             yield from _leaves(item, (*path, "*"), depth + 1)
     else:
         yield path, value
+
+
+def _part(path: Path, leaf: Any, declared: Declared) -> UrlPart | DataPart | None:
+    """A file, where one can be."""
+    found = _file(leaf) if _may_be_file(path, declared) else None
+    if isinstance(found, UrlPart) and (declared.is_files or path in declared.files or path[:-1] in declared.files):
+        return UrlPart(found.url, is_issued=True)
+    return found
 
 
 def _may_be_file(path: Path, declared: Declared) -> bool:

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from replibatch.broker.cancellation import cancel
@@ -18,6 +17,7 @@ from replibatch.jobs.batches import RETRIED_AT_ONCE
 from replibatch.jobs.holds import BUDGET, PAUSED, stop_of
 from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State
+from replibatch.storage.containment import Place
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Batch:
         self,
         *,
         stop: Callable[[BatchState], bool] | None = None,
-        place_in: Callable[[str], Path] | None = None,
+        place_in: Callable[[str], Place] | None = None,
         bring_files: bool = True,
     ) -> Iterator[Ended]:
         """What finishes, as it does.

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from replibatch import contents
 from replibatch.data_uris import decoded, extension_of
@@ -18,6 +18,7 @@ from replibatch.errors import OutputPathError, StorageError
 from replibatch.requests import BatchResult, OutputFile
 from replibatch.routing.references import is_local
 from replibatch.settings import Settings
+from replibatch.storage.containment import Place
 from replibatch.storage.names import NAME_BYTES, safe_key
 from replibatch.storage.shared import storage_for
 from replibatch.storage.stored import StoredFile
@@ -45,12 +46,21 @@ class Files:
         self._absolute = embedded and settings.storage_url is None
         self.storage = storage_for(settings, embedded=embedded)
         self._check_storage = check_storage
-        self._elsewhere: dict[str, Path] = {}  # by name in the storage: folders outside it that files go to
+        self._elsewhere: dict[str, Place] = {}  # by name in the storage: a place outside it, in whose folder files go
         self._stored_as: dict[contents.Version | None, tuple[str, float]] = {}
         self._lock = threading.Lock()
 
-    def key(self, name: str, generation_id: str) -> str:
+    def within(self, folder: str | None) -> str:
+        """The folder that an output must stay in, as a worker needs it: it matters where keys are absolute."""
+        return str(Path(folder).absolute()) if folder and self._absolute else ""
+
+    def key(self, name: str, generation_id: str, *, within: str | None = None) -> str:
         """Where a worker puts the output of this name: an absolute path in embedded mode, a key of the storage else.
+
+        Args:
+            name: as asked for.
+            generation_id: its generation's.
+            within: the folder that no link leads out of; None for any.
 
         Raises:
             OutputPathError: no file can be there.
@@ -60,10 +70,13 @@ class Files:
         path = Path(name)
         if self._absolute:
             _check_place(path.absolute())
+            self._place(path, within).check()
             return str(path.absolute())
         _check_place(path)
+        place = self._place(path, within)
+        place.check()
         folder = hashlib.sha256(f"{socket.gethostname()}:{path.parent}".encode()).hexdigest()[:16]
-        self._elsewhere[folder] = path.parent
+        self._elsewhere[folder] = place
         return safe_key(f"{folder}/{generation_id}/{path.name}")
 
     def carried(self, place: str) -> str:
@@ -85,12 +98,14 @@ class Files:
                 self._stored_as[version] = reference, time.monotonic()
             return reference
 
-    def destination(self, key: str) -> Path:
+    def destination(self, key: str) -> Place:
         """Where on this machine a file is in the end."""
         asked = self._elsewhere.get(key.partition("/")[0])
-        return asked / PurePosixPath(key).name if asked else Path(key).absolute()
+        if asked:
+            return Place(asked.root, str(PurePath(asked.inside).with_name(PurePosixPath(key).name)))
+        return Place(Path.cwd(), key)
 
-    def at_home(self, result: BatchResult, place_in: Callable[[str], Path] | None = None) -> BatchResult:
+    def at_home(self, result: BatchResult, place_in: Callable[[str], Place] | None = None) -> BatchResult:
         """The result with its files on this machine, fetched from the storage where that is another place.
 
         Args:
@@ -108,9 +123,18 @@ class Files:
             return result
         return result.with_files(lambda file: StoredFile.of(file, self.storage))
 
-    def _fetch(self, file: OutputFile, path: Path) -> OutputFile:
+    @staticmethod
+    def _place(path: Path, within: str | None) -> Place:
+        if within is None:
+            return Place.of(path.absolute())
+        root = Path(within).absolute()
+        if not path.absolute().is_relative_to(root):
+            raise OutputPathError(f"the output {str(path)!r} is outside the folder {within!r}")
+        return Place(root, path.absolute().relative_to(root).as_posix())
+
+    def _fetch(self, file: OutputFile, place: Place) -> OutputFile:
         try:
-            self.storage.fetch(file.path, path)
+            self.storage.fetch(file.path, place)
         except StorageError:
             raise
         except FileNotFoundError:
@@ -118,7 +142,7 @@ class Files:
                 f"the output {file.path!r} is not in the storage {self.storage.where!r}; "
                 "allowed: REPLIBATCH_STORAGE_URL as the workers have it"
             ) from None
-        return replace(file, path=str(path))
+        return replace(file, path=str(place.path))
 
 
 def _must_travel(place: str) -> bool:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from replibatch import contents
 from replibatch.catalog import Catalog
+from replibatch.errors import ReferenceImageError
 from replibatch.producer.files import REMEMBERED, Files, version_of
+from replibatch.producer.local_files import ADDRESSES, refuse_local_files
 from replibatch.producer.steps import first_request, output_name, route_steps
-from replibatch.requests import BatchRequest, RoutedRequest
+from replibatch.requests import BatchRequest, RoutedRequest, texts_in
 from replibatch.routing import Routed, route
-from replibatch.routing.references import is_local
+from replibatch.routing.references import KEPT, is_local
 from replibatch.storage.names import made_up_name
 
 
@@ -21,12 +23,16 @@ class Preparer:
     Args:
         catalog: the models.
         files: the process's.
+        local_files: whether requests may name files of this machine.
         metadata: what workers write into the files; None leaves it to their own setting.
     """
 
-    def __init__(self, catalog: Catalog, files: Files, metadata: str | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, files: Files, metadata: str | None = None, *, local_files: bool = True
+    ) -> None:
         self.metadata = metadata
         self._catalog = catalog
+        self._local_files = local_files
         self._files = files
         self._checked: set[contents.Version | None] = set()
 
@@ -55,13 +61,14 @@ class Preparer:
         Raises:
             RequestError: it cannot be done as asked; nothing was spent.
         """
+        _refuse_references(request)
         routed = routed or self.check(first_request(request))
         following = route_steps(request, routed.model, self._catalog, fallback=fallback)
         name = request.output_filepath
         if name is None:
             last = following[-1].routed if following else routed
             name = made_up_name(index, request.prompt, generation_id, last.model.extension(last.inputs))
-            name = str(Path(folder) / name) if folder else name
+            name = str(Path(request.within or folder) / name) if request.within or folder else name
 
         def step(number: int, asked: BatchRequest, routed: Routed, *, fallback: bool) -> RoutedRequest:
             if places := routed.places:
@@ -74,12 +81,13 @@ class Preparer:
                 model=routed.model.name,
                 inputs=routed.inputs,
                 references=tuple(routed.references),
-                output=self._files.key(own_name, generation_id),
+                output=self._files.key(own_name, generation_id, within=request.within),
                 fallback=fallback,
                 warnings=tuple(routed.warnings),
                 max_retries=max_retries,
                 max_price_usd=asked.max_price_usd,
                 extension_is_free=routed.extension_is_free or request.output_filepath is None or own_name != name,
+                within=self._files.within(request.within),
                 metadata=self.metadata,
                 step=number,
                 after=request.steps[number - 2].after if number > 1 else 0,
@@ -94,16 +102,37 @@ class Preparer:
         Raises:
             RequestError: it cannot be done as asked.
         """
-        routed = route(first_request(request), self._catalog)
+        first = first_request(request)
+        routed = route(self._allowed(first), self._catalog)
         for each in route_steps(request, routed.model, self._catalog, fallback=True):
-            self._look_at(each.routed)
-        self._look_at(routed)
+            self._look_at(self._allowed(each.request), each.routed)
+        self._look_at(first, routed)
         return routed
 
-    def _look_at(self, routed: Routed) -> None:
+    def _allowed(self, request: BatchRequest) -> BatchRequest:
+        """The request, where it may name the files that it names."""
+        _refuse_references(request)
+        if not (request.local_files and self._local_files):
+            refuse_local_files(request, self._catalog)
+        return request
+
+    def _look_at(self, request: BatchRequest, routed: Routed) -> None:
+        if routed.files and not (request.local_files and self._local_files):
+            raise ReferenceImageError(f"an input names a file of this machine; expected: {ADDRESSES}")
         versions = {version_of(place) for place in routed.places if is_local(place) or place.startswith("data:")}
         if not versions <= self._checked:
             routed.check_files()
             if len(self._checked) > REMEMBERED:
                 self._checked.clear()
             self._checked |= versions
+
+
+def _refuse_references(request: BatchRequest) -> None:
+    """What replibatch makes of a file is its own to make: as a text, it would be another caller's file.
+
+    Raises:
+        ReferenceImageError: an input is one.
+    """
+    for name, value in (("prompt", request.prompt), *(request.kwargs or {}).items()):
+        if any(isinstance(text, str) and KEPT.fullmatch(text.strip()) for text in texts_in(value)):
+            raise ReferenceImageError(f"{name} is a reference to a kept file; allowed: a path, {ADDRESSES}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -17,6 +18,7 @@ from replibatch.catalog import Catalog
 from replibatch.errors import SettingsError
 from replibatch.jobs import Batches, Jobs, Link, Message, capacity_for
 from replibatch.limits import Limiter
+from replibatch.limits.outages import Outage
 from replibatch.limits.process import explicit_limits, process_name
 from replibatch.producer.files import Files
 from replibatch.producer.prepare import Preparer
@@ -25,6 +27,8 @@ from replibatch.redisdb.connection import connect
 from replibatch.requests import BatchRequest, new_id
 from replibatch.settings import Settings, load
 from replibatch.storage.shared import refuse_another
+
+log = logging.getLogger("replibatch")
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -82,13 +86,13 @@ class Producer:
         self.batches = Batches(self.jobs)
         self.catalog: Catalog = load_catalog(settings, None if self.embedded else self.redis)
         self.files = Files(settings, embedded=self.embedded, check_storage=self.check_storage)
-        self.prepare = Preparer(
-            self.catalog, self.files, settings.metadata if "metadata" in settings.model_fields_set else None
-        )
+        metadata = settings.metadata if "metadata" in settings.model_fields_set else None
+        self.prepare = Preparer(self.catalog, self.files, metadata, local_files=settings.local_files)
         self._limits = explicit_limits(settings)
         self._last_beat = float("-inf")
         self._own_worker: EmbeddedWorker | None = None
         self._last_status = float("-inf")
+        self._said: set[str] = set()  # outages
         self._storage_checked = float("-inf")
 
     @cached_property
@@ -174,15 +178,24 @@ class Producer:
             AccountStopped: the token is refused, or the credit used up.
             ReplibatchError: the embedded worker ended.
         """
-        now = time.monotonic()
-        if now - self._last_status < LOOK_SECONDS:
+        moment = time.monotonic()
+        if moment - self._last_status < LOOK_SECONDS:
             return
-        self._last_status = now
+        self._last_status = moment
         self.present()
-        if stop := self.limiter.status().stop:
-            raise stop.error()
+        now = self.limiter.status()
+        if now.stop:
+            raise now.stop.error()
+        self._say(now.outages)
         if self._own_worker is not None:
             self._own_worker.check()
+
+    def _say(self, outages: Sequence[Outage]) -> None:
+        """Log what is out, once: a call that waits for it goes on by itself."""
+        for outage in outages:
+            if outage.name not in self._said:
+                log.warning("%s; %s", outage, outage.to_go_on)
+        self._said = {outage.name for outage in outages}
 
     def status(self) -> dict[str, Any]:
         """The account as the whole fleet sees it, under the names of `get_global_status`."""

@@ -91,6 +91,8 @@ def _as_request(step: StepRequest, number: int, request: BatchRequest) -> BatchR
         step.model_name,
         request.output_filepath if named else None,
         max_price_usd=step.max_price_usd,
+        within=request.within,
+        local_files=request.local_files,
     )
     asked.kwargs = dict(step.kwargs)  # with places of outputs, which nobody else may give
     return asked

@@ -9,12 +9,14 @@ from typing import Any
 
 from replibatch.broker.publish import BULK
 from replibatch.errors import SettingsError
+from replibatch.foreign_text import shown
 from replibatch.jobs import Packer, PendingEntry
 from replibatch.producer.batch import Batch
 from replibatch.producer.producer import Producer
 from replibatch.requests import BatchRequest, new_id
 from replibatch.routing import Routed
 
+LARGEST = 1_000_000  # bound of a batch
 CHUNK = 500  # requests appended in one call: memory stays flat, however many there are
 
 
@@ -41,8 +43,8 @@ def check_max_concurrent(value: int | None) -> None:
     Raises:
         SettingsError: it is neither None nor a whole number from 1.
     """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise SettingsError(f"max_concurrent is {value!r}; allowed: a whole number from 1")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST):
+        raise SettingsError(f"max_concurrent is {shown(value)}; allowed: a whole number from 1 to {LARGEST:,}")
 
 
 def submit(

@@ -10,6 +10,8 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 OLDEST_VERSION = (6, 2)  # the Lua scripts and the commands they call need it
+# Of each branch, the first release without the holes in Lua that were found until 2025.
+MENDED = ((6, 2, 20), (7, 2, 11), (7, 4, 6), (8, 0, 4))
 FULL = 0.9  # of its memory: from here on writes may soon be refused
 
 
@@ -38,8 +40,12 @@ class Finding:
     mend: str = ""
 
 
-def check_server(redis: Redis) -> list[Finding]:
+def check_server(redis: Redis, *, is_shared: bool = True) -> list[Finding]:
     """Look whether a Redis that answers keeps what the promises rest on.
+
+    Args:
+        redis: a client of it.
+        is_shared: whether others than this user reach it: an embedded one is nobody else's.
 
     Raises:
         RedisError: it went away meanwhile.
@@ -49,7 +55,8 @@ def check_server(redis: Redis) -> list[Finding]:
     except ResponseError as error:  # not permitted; or not a real Redis
         mend = "allow this user the command INFO: without it the loss of Redis' data may go unnoticed"
         return [Finding("redis server", Health.NOTE, f"INFO is refused: {error}", mend)]
-    return [_version(info), _role(info), _persistence(info, redis), _eviction(info), _memory(info)]
+    version = _version(info, is_shared=is_shared)
+    return [version, _role(info), _persistence(info, redis), _eviction(info), _memory(info)]
 
 
 def unreachable(error: RedisError, address: str) -> Finding:
@@ -69,13 +76,25 @@ def unreachable(error: RedisError, address: str) -> Finding:
     return Finding("redis", Health.WRONG, f"no answer from {address}: {error}", mend)
 
 
-def _version(info: dict[str, Any]) -> Finding:
+def _mended_in(version: tuple[int, ...]) -> str | None:
+    """The release in which a version's known holes in Lua are mended; None where it has none."""
+    mended = next((each for each in MENDED if each[:2] == version[:2]), None)
+    if mended is None:
+        mended = next((each for each in MENDED if each[:2] > version[:2]), None)  # a branch that is kept up no more
+    return ".".join(map(str, mended)) if mended and version < mended else None
+
+
+def _version(info: dict[str, Any], *, is_shared: bool) -> Finding:
     version = str(info.get("redis_version", "unknown"))
     name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
     numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
     if numbers < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
         return Finding("redis version", Health.WRONG, f"{name} is too old", f"install Redis {oldest} or later")
+    if is_shared and "valkey_version" not in info and (safe := _mended_in(numbers)):
+        mend = f"install Redis {safe} or later; until then let nobody you do not trust log in to it"
+        found = f"{name} has known holes in Lua: whoever may run scripts can take it over (CVE-2025-49844)"
+        return Finding("redis version", Health.NOTE, found, mend)
     return Finding("redis version", Health.OK, name)
 
 

@@ -224,7 +224,8 @@ def unreachable(answer: Answer) -> ApiUnreachable:
         words = "the proxy asks for a user and a password (HTTP 407); give them in HTTPS_PROXY"
         return ApiUnreachable(words, "proxy")
     words = f"the answer is not Replicate's ({answer.detail}); a proxy, a portal or another server gave it"
-    return ApiUnreachable(words, "page", retry_after_seconds=retry_after)
+    kind = "not_found" if answer.status == 404 else "page"
+    return ApiUnreachable(words, kind, retry_after_seconds=retry_after)
 
 
 def _redirect(answer: Answer) -> ApiUnreachable:

@@ -43,6 +43,7 @@ LONGEST_POST_SECONDS = 15.0
 SHORTEST_SECRET = 8  # characters
 READ_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
+ACCOUNT_SECONDS = 3.0  # for the account, which is asked before anything else: that nothing answers is said at once
 PATIENT_SECONDS = 60.0  # for a page of the list, where nothing goes on without it
 SKEW = timedelta(seconds=1)  # the list and a create's reply may show times that differ by some milliseconds
 
@@ -191,7 +192,16 @@ class ReplicateAPI:
 
     def account(self) -> str:
         """The user name of the account the token belongs to."""
-        return self._read("/v1/account", lambda account: _word(account["username"]))
+        timeout = httpx.Timeout(ACCOUNT_SECONDS, connect=ACCOUNT_SECONDS).as_dict()
+        extensions = {"timeout": timeout, BODY_SECONDS: ACCOUNT_SECONDS}
+        try:
+            return self._read("/v1/account", lambda account: _word(account["username"]), extensions=extensions)
+        except NotThere as missing:
+            raise causes.wrong_path(self._base_url, str(missing)) from missing
+        except ApiUnreachable as failure:
+            if failure.kind == "not_found" and self._base_path:
+                raise causes.wrong_path(self._base_url, "HTTP 404") from failure
+            raise
 
     def upload(self, path: Path, name: str) -> str:
         """Upload a file of at most 100 MB under a name; returns its URL, good for about 24 hours."""

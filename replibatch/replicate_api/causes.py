@@ -61,6 +61,17 @@ def of_read(error: httpx.HTTPError, base_url: str) -> ApiUnreachable:  # noqa: P
     return ApiUnreachable(f"the connection to {address} broke off ({_words(error)})", "broken")
 
 
+def wrong_path(base_url: str, words: str) -> ApiUnreachable:
+    """A server that answers, and has no account to ask for: the base URL is not the API's."""
+    if base_url.rstrip("/").endswith("/v1"):
+        expected = f"expected: {base_url.rstrip('/').removesuffix('/v1')}, without /v1"
+        return ApiUnreachable(f"REPLICATE_BASE_URL is {base_url}; {expected}", "path", is_lasting=True)
+    words = f"there is no API at REPLICATE_BASE_URL, {_address(base_url)} ({words})"
+    return ApiUnreachable(
+        f"{words}; expected: https://api.replicate.com, or another server of it", "path", is_lasting=True
+    )
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from replibatch import contents
 from replibatch.data_uris import decoded
 from replibatch.errors import ReferenceImageError
 from replibatch.requests import OutputFile
@@ -145,7 +146,7 @@ def _opened_path(path: Path) -> BinaryIO:
     if path.is_dir():
         raise ReferenceImageError(f"{path}: a folder; allowed: a file")
     try:
-        return path.open("rb")
+        return contents.opened(path)
     except FileNotFoundError:
         raise ReferenceImageError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from replibatch import contents
 from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError
 from replibatch.routing.references import KEPT
 from replibatch.storage.atomic import Staged, staged
+from replibatch.storage.containment import Place
 from replibatch.storage.inputs import write_input
 from replibatch.storage.names import IDENTITY, PRIVATE_FOLDER
+
+MARKER_BYTES = 128
 
 
 class Folder:
@@ -32,71 +36,92 @@ class Folder:
         self, root: Path, *, account: str = "", inputs_root: Path | None = None, absolute_ok: bool = False
     ) -> None:
         self._root = root.absolute()
-        self._inputs = (inputs_root or self._root / PRIVATE_FOLDER / "inputs") / account
-        self._marker = self._root / IDENTITY
+        self._inputs_root = inputs_root or self._root
+        self._inputs = (() if inputs_root else (PRIVATE_FOLDER, "inputs")) + ((account,) if account else ())
+        self._marker = Place(self._root, IDENTITY)
         self._absolute_ok = absolute_ok
+        self._within: Path | None = None
         self.where = str(self._root)
+
+    def within(self, folder: str) -> Folder:
+        """As `Storage.within`."""
+        contained = copy.copy(self)
+        contained._within = Path(folder) if folder else None
+        return contained
 
     def staging(self, key: str) -> AbstractContextManager[Staged]:
         """As `Storage.staging`."""
-        return staged(self._place(key))
+        place = self._place(key)
+        place.check()
+        return staged(place)
 
     def chunks(self, key: str) -> Iterator[bytes]:
         """As `Storage.chunks`."""
-        return contents.chunks(self._place(key))
+        with self._place(key).open() as file:
+            while chunk := file.read(contents.CHUNK_BYTES):
+                yield chunk
 
-    def fetch(self, key: str, destination: Path) -> None:
+    def fetch(self, key: str, destination: Path | Place) -> None:
         """As `Storage.fetch`."""
-        source = self._place(key)
-        if destination.exists() and source.samefile(destination):
-            return
-        with staged(destination) as stage:
-            shutil.copyfile(source, stage.path)
-            stage.commit()
+        target = destination if isinstance(destination, Place) else Place.of(destination)
+        with self._place(key).open() as source:
+            with suppress(FileNotFoundError):
+                if os.path.samestat(target.path.lstat(), os.fstat(source.fileno())):
+                    return
+            with staged(target) as stage:
+                with stage.path.open("xb") as copied:
+                    shutil.copyfileobj(source, copied, contents.CHUNK_BYTES)
+                stage.commit()
 
     def keep_input(self, content: Iterable[bytes], extension: str) -> str:
         """As `Storage.keep_input`."""
-        with staged(self._inputs / "input") as stage:
-            name = write_input(stage.path, content, extension)
-            stage.target = self._inputs / name
+        with staged(self._input("input")) as stage:
+            stage.name = name = write_input(stage.path, content, extension)
             stage.commit()  # over an equal one, which is then as young as this one
         return f"file:{name}"
 
     @contextmanager
     def open_input(self, reference: str) -> Iterator[Path]:
         """As `Storage.open_input`."""
-        match = KEPT.fullmatch(reference)
-        if not match or not (path := self._inputs / match[1]).is_file():
-            raise ReferenceImageError(
-                f"the reference image {reference!r} is not in {self._inputs}; "
-                "allowed: a storage that producers and workers share"
-            )
-        yield path
+        with ExitStack() as stack:
+            try:
+                match = KEPT.fullmatch(reference)
+                place = self._input(match[1] if match else "-")
+                folder = stack.enter_context(place.folder())
+                os.close(folder.open(place.name, os.O_RDONLY))
+            except (FileNotFoundError, OutputPathError):
+                raise ReferenceImageError(
+                    f"the reference image {reference!r} is not in {self._input('').path}; "
+                    "allowed: a storage that producers and workers share"
+                ) from None
+            yield folder.writable_path(place.name)
 
     def remove_inputs(self, unused_for_seconds: float) -> int:
         """As `Storage.remove_inputs`."""
         oldest, removed = time.time() - unused_for_seconds, 0
-        with suppress(FileNotFoundError), os.scandir(self._inputs) as entries:
-            for entry in entries:
-                if KEPT.fullmatch(f"file:{entry.name}") and entry.stat().st_mtime < oldest:
-                    Path(entry).unlink(missing_ok=True)
+        with suppress(FileNotFoundError), self._input("input").folder() as folder:
+            for name in folder.names():
+                if KEPT.fullmatch(f"file:{name}") and folder.lstat(name).st_mtime < oldest:
+                    folder.unlink(name)
                     removed += 1
         return removed
 
     def identity(self) -> str | None:
         """As `Storage.identity`: what a file of the folder says."""
         try:
-            return self._marker.read_text()
+            with self._marker.open() as file:
+                return file.read(MARKER_BYTES).decode("ascii", "replace")
         except FileNotFoundError:
             return None
 
     def mark(self, identity: str) -> str:
         """As `Storage.mark`."""
-        if not self._marker.exists():
-            with staged(self._marker) as stage:
-                stage.path.write_text(identity)
-                stage.commit(overwrite=False)
-        return self._marker.read_text()
+        if (found := self.identity()) is not None:
+            return found
+        with staged(self._marker) as stage:
+            stage.path.write_text(identity)
+            stage.commit(overwrite=False)
+        return self.identity() or identity
 
     def free_bytes(self) -> int | None:
         """As `Storage.free_bytes`."""
@@ -105,7 +130,7 @@ class Folder:
     def check_writable(self) -> None:
         """As `Storage.check_writable`."""
         try:
-            with staged(self._root / "writable") as stage:
+            with staged(Place(self._root, "writable")) as stage:
                 stage.path.write_bytes(b"yes")
         except OSError as error:
             raise SettingsError(
@@ -113,14 +138,19 @@ class Folder:
                 "allowed: a folder that the workers may write to"
             ) from error
 
-    def _place(self, key: str) -> Path:
-        """Where a key's file is, looked at after every symbolic link on the way."""
-        place = self._root / key
+    def _place(self, key: str) -> Place:
+        """Where a key's file is; no link below the storage is followed."""
+        path = Path(key)
+        if not path.is_absolute():
+            return Place(self._root, key)
         if not self._absolute_ok:
-            folder = place.parent
-            inside = folder == self._root or folder.resolve().is_relative_to(self._root.resolve())
-            if not inside or place.name in ("", ".."):
-                raise OutputPathError(f"the output {key!r} is outside the storage {self.where!r}")
-        if place.is_dir():
-            raise OutputPathError(f"the output {key!r} is a folder; allowed: a file's path")
-        return place
+            raise OutputPathError(f"the output {key!r} is outside the storage {self.where!r}")
+        if self._within is None:
+            return Place.of(path)
+        if not path.is_relative_to(self._within):
+            raise OutputPathError(f"the output {key!r} is outside {str(self._within)!r}")
+        return Place(self._within, path.relative_to(self._within).as_posix())
+
+    def _input(self, name: str) -> Place:
+        """Where a reference image is kept."""
+        return Place(self._inputs_root, "/".join(filter(None, (*self._inputs, name))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from pathlib import PurePath
@@ -14,6 +15,8 @@ SLUG_CHARACTERS = 40
 FOLDER_FILES = 10_000  # made-up names in one folder, at most
 NAME_BYTES = 250  # the usual file systems take 255; several outputs add a number
 KEY_BYTES = 1024  # the longest key that S3 takes
+
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # as a name's end for its middle
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
@@ -42,12 +45,32 @@ def safe_key(name: str) -> str:
         raise _refused(name, "it has a backslash; write '/' between folders")
     if not name.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         raise _refused(name, "it has control characters")
+    if any(each in TURNING for each in name):
+        raise _refused(name, "it has characters that turn the direction of text")
+    if os.name == "nt" and (":" in name or any(each.endswith((".", " ")) for each in folders)):
+        raise _refused(name, "Windows takes no ':', and no '.' or ' ' at the end of a name")
     if folders[0].casefold() == PRIVATE_FOLDER:
         raise _refused(name, f"{PRIVATE_FOLDER} is replibatch's own")
     key = "/".join(folders)
     if len(key.encode()) > KEY_BYTES or any(len(folder.encode()) > NAME_BYTES for folder in folders):
         raise _refused(name, f"it is too long; at most {NAME_BYTES} bytes a name, {KEY_BYTES} in all")
     return key
+
+
+def refuse_settings(key: str) -> None:
+    """Refuse a name that programs take for their settings, `.env` and `.git/…` first: a list names pictures.
+
+    Args:
+        key: as `safe_key` gives it.
+
+    Raises:
+        OutputPathError: a part of it begins with a dot, or it is a file of settings of replibatch's own.
+    """
+    for name in key.split("/"):
+        # As some file systems see it:
+        seen = "".join(each for each in name if unicodedata.category(each) != "Cf").strip()
+        if seen.startswith(".") or seen.casefold() == "replibatch.toml":
+            raise _refused(key, f"{name!r} could be a file of settings")
 
 
 def _refused(name: str, reason: str) -> OutputPathError:

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError, StorageError
 from replibatch.routing.references import KEPT
 from replibatch.storage.atomic import staged
+from replibatch.storage.containment import Place
 from replibatch.storage.inputs import write_input
 from replibatch.storage.names import IDENTITY, PRIVATE_FOLDER, safe_key
 
@@ -77,6 +78,10 @@ class ObjectStorage:
         except Exception as error:  # noqa: BLE001  # obstore's own, and ValueError
             raise SettingsError(f"the storage {self.where!r} cannot be opened: {_words(error)}") from None
 
+    def within(self, _folder: str) -> ObjectStorage:
+        """As `Storage.within`: a bucket has no absolute keys."""
+        return self
+
     @contextmanager
     def staging(self, key: str) -> Iterator[Upload]:
         """As `Storage.staging`: a local file, uploaded as it is committed."""
@@ -88,7 +93,7 @@ class ObjectStorage:
         """As `Storage.chunks`."""
         yield from self._chunks(_place(key))
 
-    def fetch(self, key: str, destination: Path) -> None:
+    def fetch(self, key: str, destination: Path | Place) -> None:
         """As `Storage.fetch`."""
         with staged(destination) as stage:
             self._download(_place(key), stage.path)

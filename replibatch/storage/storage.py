@@ -9,6 +9,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from replibatch.errors import SettingsError
+from replibatch.storage.containment import Place
 from replibatch.storage.folder import Folder
 
 UNTESTED = ("gs", "az", "azure", "abfs", "abfss")  # what else obstore speaks
@@ -46,6 +47,13 @@ class Storage(Protocol):
 
     where: str
 
+    def within(self, folder: str) -> Storage:
+        """The same, with absolute keys below that folder alone, and no link on the way from there followed.
+
+        Args:
+            folder: empty for wherever keys lead.
+        """
+
     def staging(self, key: str) -> AbstractContextManager[Stage]:
         """A place to write an output's content, to be committed; without a commit it is gone at the end.
 
@@ -61,7 +69,7 @@ class Storage(Protocol):
             FileNotFoundError: it is not there.
         """
 
-    def fetch(self, key: str, destination: Path) -> None:
+    def fetch(self, key: str, destination: Path | Place) -> None:
         """Bring a stored output to `destination` on this machine, whole or not at all.
 
         Raises:

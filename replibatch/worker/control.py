@@ -17,6 +17,12 @@ from replibatch.broker.cancellation import cancel
 from replibatch.worker import lifecycle
 from replibatch.worker.app import app
 
+# Each would leave a worker that answers, and works on nothing, or on messages of others.
+REFUSED = (
+    *("add_consumer", "cancel_consumer", "pool_grow", "pool_shrink", "pool_restart", "autoscale"),
+    *("rate_limit", "time_limit", "revoke_by_stamped_headers", "election", "disable_events"),
+)
+
 log = structlog.get_logger(__name__)
 
 
@@ -42,6 +48,15 @@ def stats(state: Any, **_: Any) -> dict[str, Any]:
     told: dict[str, Any] = state.consumer.controller.stats()
     told["broker"] = {name: told["broker"].get(name) for name in ("transport", "hostname", "port", "virtual_host")}
     return told
+
+
+def _refuse(state: Any, **_: Any) -> dict[str, str]:  # noqa: ARG001  # celery's shape
+    """A command that would stop this worker, or change what it works on, while it looks well from outside."""
+    return {"error": "refused: this worker works on its account's queue until it is stopped"}
+
+
+for _name in REFUSED:
+    control_command(name=_name)(_refuse)
 
 
 @control_command(name="shutdown")

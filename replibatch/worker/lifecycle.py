@@ -19,10 +19,12 @@ from replibatch.execution import metrics
 from replibatch.execution.cleanup import Cleanup
 from replibatch.execution.context import WorkerContext
 from replibatch.execution.takeover import Takeover
+from replibatch.foreign_text import visible
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.health import Health, check_server, unreachable
 from replibatch.storage.shared import mark, refuse_another
 from replibatch.worker.app import app, is_embedded, redis_url, report, settings
+from replibatch.worker.script_loader import ScriptLoader
 
 HAND_OVER_SECONDS = 2.0  # so long a worker that leaves waits for a Redis that is away …
 CUT_OFF_SECONDS = 1.0  # … and so much longer for a create or a download in progress
@@ -39,6 +41,7 @@ class _Open:
     context: WorkerContext | None = None
     takeover: Takeover | None = None
     cleanup: Cleanup | None = None
+    scripts: ScriptLoader | None = None
     exit_code: int = EX_OK
 
 
@@ -63,7 +66,7 @@ def open_worker() -> None:
         if not is_embedded:
             _share_storage(opened)
     except ReplibatchError as error:
-        sys.stderr.write(f"replibatch: {error}\n")
+        sys.stderr.write(f"replibatch: {visible(str(error))}\n")
         sys.exit(EX_USAGE if isinstance(error, SettingsError) else EX_FAILURE)
     if is_accepted:
         opened.credentials.lift_stop()
@@ -76,6 +79,9 @@ def open_worker() -> None:
     _Open.takeover.start()
     _Open.cleanup = Cleanup(opened, report.get("storage"))
     _Open.cleanup.start()
+    if not is_embedded:
+        _Open.scripts = ScriptLoader(opened.redis)
+        _Open.scripts.start()
 
 
 def drain() -> None:
@@ -100,6 +106,8 @@ def close_worker() -> None:
     """Hand over the rest, and take leave."""
     if _Open.context and _Open.takeover and _Open.cleanup:
         _Open.cleanup.stop()
+        if _Open.scripts:
+            _Open.scripts.stop()
         _Open.takeover.stop()
         _Open.context.stop()
         _Open.context = None

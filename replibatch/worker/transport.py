@@ -7,12 +7,18 @@ queue that is consumed without. Private names in use: `QoS._delivered`, `Channel
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import Empty
 from typing import Any
 
+import structlog
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
 NAME = "replibatch"
+
+log = structlog.get_logger(__name__)
 
 TRANSPORT_ALIASES[NAME] = f"{__name__}:Transport"
 TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"
@@ -33,7 +39,35 @@ class QoS(kombu_redis.QoS):
             super().ack(delivery_tag)
 
 
-class SentinelChannel(kombu_redis.SentinelChannel):
+class Careful:
+    """Part of a channel: what is in the queue and is no message is thrown away; it must not end the worker.
+
+    Whoever can write to the queue could put anything there.
+    """
+
+    def _brpop_read(self, **options: Any) -> Any:
+        with _thrown_away():
+            return super()._brpop_read(**options)  # type: ignore[misc]  # the channel's
+
+    def _receive_one(self, client: Any) -> Any:
+        with _thrown_away():
+            return super()._receive_one(client)  # type: ignore[misc]  # the channel's
+
+
+@contextmanager
+def _thrown_away() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        if isinstance(error, OSError):  # the connection's
+            raise
+        log.warning(
+            "something in the queue is no message; it was thrown away", error=f"{type(error).__name__}: {error}"[:300]
+        )
+        raise Empty from None
+
+
+class SentinelChannel(Careful, kombu_redis.SentinelChannel):
     """A channel through sentinels."""
 
     QoS = QoS
@@ -45,7 +79,7 @@ class SentinelTransport(kombu_redis.SentinelTransport):
     Channel = SentinelChannel
 
 
-class Channel(kombu_redis.Channel):
+class Channel(Careful, kombu_redis.Channel):
     """A channel that keeps its client as long as the pool it draws on."""
 
     QoS = QoS

@@ -41,7 +41,7 @@ def other_server(servers: tuple[FileServer, FileServer]) -> FileServer:
 @pytest.fixture(scope="module")
 def downloader(servers: tuple[FileServer, FileServer]) -> Iterator[Downloader]:
     """One whose API is the first server."""
-    downloader = Downloader(servers[0].url, SecretStr(TOKEN), pause_seconds=0.001)
+    downloader = Downloader(servers[0].url, SecretStr(TOKEN), pause_seconds=0.001, own=[servers[1].url])
     yield downloader
     downloader.close()
 
@@ -138,12 +138,14 @@ def test_what_may_pass_is_tried_again(server: FileServer, downloader: Downloader
     assert fetched(downloader, server.serve("/fox.png", status(code), status(code), content(FILE)))[0] == FILE
 
 
-def test_a_connection_that_is_refused_is_tried_again_and_given_up(downloader: Downloader) -> None:
+def test_a_connection_that_is_refused_is_tried_again_and_given_up() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/fox.png"
+        downloader = Downloader(url, None, pause_seconds=0.001)
         with pytest.raises(NotSaved, match=r"could not be downloaded: .*refused"):
             fetched(downloader, url)
+        downloader.close()
 
 
 def test_it_gives_up_after_a_few_tries(server: FileServer, downloader: Downloader) -> None:
@@ -209,23 +211,36 @@ def test_redirects_are_followed_but_not_for_ever(server: FileServer, downloader:
         fetched(downloader, server.serve("/loop.png", redirect(server.url + "/loop.png")))
 
 
-def test_the_token_goes_to_the_api_s_files(server: FileServer, downloader: Downloader) -> None:
-    fetched(downloader, server.serve("/v1/files/fox", content(FILE)))
-    assert server.requests[0][1]["authorization"] == f"Bearer {TOKEN}"
+def test_the_token_goes_to_the_files_that_the_api_issued(server: FileServer, downloader: Downloader) -> None:
+    fetched(downloader, server.serve("/v1/files/fox", content(FILE)), is_issued=True)
+    fetched(downloader, server.serve("/v1/files/fox/download?owner=me", content(FILE)), is_issued=True)
+    assert [headers["authorization"] for _, headers in server.requests] == [f"Bearer {TOKEN}"] * 2
 
 
 def test_the_token_goes_nowhere_else(server: FileServer, other_server: FileServer, downloader: Downloader) -> None:
-    addresses = [
-        server.serve("/output/fox.png", content(FILE)),
-        server.serve("/v1", content(FILE)),
-        server.serve("/v10/files/fox", content(FILE)),
+    fetched(downloader, server.serve("/v1/files/fox", content(FILE)))  # a text that a model wrote
+    paths = (
+        "/output/fox.png",
+        "/v1",
+        "/v10/files/fox",
+        "/v1/predictions",
+        "/v1/predictions/x",
+        "/v1/account",
+        "/v1/files",
+    )
+    for address in [
+        *(server.serve(path, content(FILE)) for path in paths),
+        server.serve("/v1/files/../predictions", content(FILE)).replace("..", "%2e%2e"),
+        server.serve("/v1//files/fox", content(FILE)),
         other_server.serve("/v1/files/fox", content(FILE)),  # the same host, another port
         server.serve("/v1/files/fox", content(FILE)).replace("127.0.0.1", "localhost"),
         server.url + "/v1/../output/fox.png",
-    ]
-    for address in addresses:
-        assert fetched(downloader, address)[0] == FILE
-    assert len(server.requests) + len(other_server.requests) == len(addresses)
+    ]:
+        try:
+            fetched(downloader, address, is_issued=True)
+        except (NotSaved, OutputErased):
+            assert "%2e" in address
+    assert len(server.requests) + len(other_server.requests) >= 12
     for _, headers in server.requests + other_server.requests:
         assert "authorization" not in headers
 
@@ -234,11 +249,11 @@ def test_the_token_does_not_follow_a_redirect(
     server: FileServer, other_server: FileServer, downloader: Downloader
 ) -> None:
     elsewhere = other_server.serve("/fox.png", content(FILE))
-    assert fetched(downloader, server.serve("/v1/files/a", redirect(elsewhere)))[0] == FILE
+    assert fetched(downloader, server.serve("/v1/files/a", redirect(elsewhere)), is_issued=True)[0] == FILE
     same_host = server.serve("/output/fox.png", content(FILE))
-    assert fetched(downloader, server.serve("/v1/files/b", redirect(same_host)))[0] == FILE
+    assert fetched(downloader, server.serve("/v1/files/b", redirect(same_host)), is_issued=True)[0] == FILE
     to_the_api = server.serve("/v1/files/c", content(FILE))
-    assert fetched(downloader, other_server.serve("/trap", redirect(to_the_api)))[0] == FILE
+    assert fetched(downloader, other_server.serve("/trap", redirect(to_the_api)), is_issued=True)[0] == FILE
     with_token = {path for path, headers in server.requests if "authorization" in headers}
     assert with_token == {"/v1/files/a", "/v1/files/b"}
     assert not any("authorization" in headers for _, headers in other_server.requests)

@@ -32,8 +32,8 @@ def server() -> Iterator[FileServer]:
 
 
 @pytest.fixture(scope="module")
-def downloader() -> Iterator[Downloader]:
-    downloader = Downloader("http://127.0.0.1:9", None, pause_seconds=0.001)
+def downloader(server: FileServer) -> Iterator[Downloader]:
+    downloader = Downloader(server.url, None, pause_seconds=0.001)
     yield downloader
     downloader.close()
 

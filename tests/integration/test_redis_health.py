@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from replibatch.embedded.server import free_port
 from replibatch.redisdb.connection import connect
-from replibatch.redisdb.health import Finding, Health, check_server, unreachable
+from replibatch.redisdb.health import Finding, Health, _version, check_server, unreachable
 from tests.support.redis_server import RedisServer
 
 
@@ -25,7 +25,7 @@ def wrong(findings: list[Finding]) -> dict[str, Finding]:
 
 
 def test_a_well_set_up_server_passes_every_check(redis: Redis) -> None:
-    findings = check_server(redis)
+    findings = check_server(redis, is_shared=False)
     assert [finding.state for finding in findings] == [Health.OK] * 5
     assert not any(finding.mend for finding in findings)
 
@@ -43,13 +43,13 @@ def test_a_directive_that_loses_work_is_named_with_its_mend(
     redis: Redis, directive: str, value: str, subject: str, mend: str
 ) -> None:
     redis.config_set(directive, value)
-    (finding,) = wrong(check_server(redis)).values()
+    (finding,) = wrong(check_server(redis, is_shared=False)).values()
     assert finding.subject == subject and mend in finding.mend
 
 
 def test_a_replica_is_not_the_server_to_work_with(redis: Redis) -> None:
     redis.replicaof("127.0.0.1", str(free_port()))
-    assert "primary" in wrong(check_server(redis))["redis role"].mend
+    assert "primary" in wrong(check_server(redis, is_shared=False))["redis role"].mend
 
 
 def test_what_a_user_may_not_ask_is_not_taken_for_wrong(redis: Redis, durable_redis: RedisServer) -> None:
@@ -57,7 +57,7 @@ def test_what_a_user_may_not_ask_is_not_taken_for_wrong(redis: Redis, durable_re
     redis.execute_command("ACL", "SETUSER", "blind", "on", ">blind", "~*", "+ping")
     for user, expected in (("narrow", "appendfsync"), ("blind", "INFO")):
         with Redis.from_url(durable_redis.url, username=user, password=user, decode_responses=True) as client:
-            findings = check_server(client)
+            findings = check_server(client, is_shared=False)
         assert not wrong(findings)
         (note,) = (finding for finding in findings if finding.state == Health.NOTE)
         assert expected in note.found and note.mend
@@ -80,3 +80,25 @@ def test_a_wrong_password_is_told_from_nobody_there(redis: Redis, durable_redis:
     tried = redis.info("stats")["total_connections_received"] - before
     assert tried == 2, "what is refused is not tried again, and told at once"
     assert "no answer from redis.example" in trouble(f"redis://127.0.0.1:{free_port()}/0").found
+
+
+@pytest.mark.parametrize(
+    ("version", "mended"),
+    [
+        ("6.2.14", "6.2.20"),
+        ("7.0.15", "7.2.11"),
+        ("7.2.10", "7.2.11"),
+        ("7.4.5", "7.4.6"),
+        ("8.0.3", "8.0.4"),
+        ("6.2.20", None),
+        ("7.2.11", None),
+        ("7.4.7", None),
+        ("8.0.4", None),
+        ("8.2.0", None),
+    ],
+)
+def test_versions_with_known_holes_are_named(version: str, mended: str | None) -> None:
+    found = _version({"redis_version": version}, is_shared=True)
+    assert (found.state == Health.NOTE) == (mended is not None)
+    assert mended is None or f"Redis {mended} or later" in found.mend
+    assert _version({"redis_version": version}, is_shared=False).state == Health.OK

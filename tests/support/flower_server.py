@@ -25,6 +25,7 @@ class FlowerServer:
         folder: for its log.
         environment: its variables.
         by: another module and its arguments that run it.
+        without_password: whether anybody may read it.
 
     Attributes:
         url: where.
@@ -33,14 +34,20 @@ class FlowerServer:
     """
 
     def __init__(
-        self, folder: Path, environment: dict[str, str], by: Sequence[str] = ("replibatch", "flower")
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        by: Sequence[str] = ("replibatch", "flower"),
+        *,
+        without_password: bool = False,
     ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / f"flower-{port}.log"
-        own = {"FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": ":".join(LOGIN), **environment}
+        password = {} if without_password else {"FLOWER_BASIC_AUTH": ":".join(LOGIN)}
+        own = {"FLOWER_PORT": str(port), **password, **environment}
         with self.log.open("wb") as said:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", *by],

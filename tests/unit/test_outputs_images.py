@@ -1,5 +1,7 @@
 """Files are what their bytes say; still images take the format of their name; the black image stands in."""
 
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from PIL import Image, ImageCms
 from replibatch import file_formats as formats
 from replibatch.errors import NotSaved
 from replibatch.file_formats import agrees, recognise
+from replibatch.outputs import pixels as limits
 from replibatch.outputs.images import NotConverted, convert
 from replibatch.outputs.placeholder import placeholder
 
@@ -116,13 +119,12 @@ def test_an_animation_stays_as_it_is(tmp_path: Path) -> None:
         convert(tmp_path / "moving.gif", tmp_path / "moving.png", formats.PNG)
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("pixels", [1_000, 2_000])
+@pytest.mark.parametrize("limit", ["LARGEST_PIXELS", "LARGEST_FILE_BYTES"])
 def test_an_image_beyond_the_limit_stays_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    picture(tmp_path / "big.png", formats.PNG)  # 3,072 pixels: past the limit, and past twice the limit
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
+    picture(tmp_path / "big.png", formats.PNG)
+    monkeypatch.setattr(limits, limit, 50)
     with pytest.raises(NotConverted, match="too many"):
         convert(tmp_path / "big.png", tmp_path / "big.jpg", formats.JPEG)
 
@@ -158,3 +160,25 @@ def test_the_placeholder_is_a_black_image_of_the_format_asked_for(name: str, for
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.webm", "clip.MOV", "story.txt"])
 def test_there_is_no_placeholder_for_what_is_no_still_image(name: str) -> None:
     assert placeholder(name) is None
+
+
+def test_bombs_are_decoded_within_a_budget_of_memory(tmp_path: Path) -> None:
+    """In a process of its own, whose peak is measured: many at a time, of sizes at and past the limit."""
+    script = (
+        "import resource, sys, threading; from pathlib import Path; from PIL import Image\n"
+        "from replibatch.file_formats import JPEG; from replibatch.outputs.images import NotConverted, convert\n"
+        "folder = Path(sys.argv[1])\n"
+        "for name, side in (('a', 4000), ('b', 9380), ('c', 1500)):\n"
+        "    Image.new('L', (side, side)).save(folder / f'{name}.png')\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "def one(number, name):\n"
+        "    try: convert(folder / f'{name}.png', folder / f'{name}{number}.jpg', JPEG)\n"
+        "    except NotConverted as reason: print(name, reason)\n"
+        "threads = [threading.Thread(target=one, args=(n, 'abc'[n % 3])) for n in range(9)]\n"
+        "[t.start() for t in threads]; [t.join() for t in threads]\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, 'MiB')\n"
+    )
+    command = [sys.executable, "-P", "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.count("b 9380x9380 pixels are too many") == 3
+    assert int(done.stdout.split()[-2]) < 400

@@ -78,7 +78,7 @@ def test_another_picture_in_the_same_place_is_another_item() -> None:
 def test_embedded_workers_write_into_the_folder_itself() -> None:
     here = folder("out")
     assert here.asked_at("a/b.png") == str(Path("out/a/b.png").absolute())
-    assert here.place_of(here.asked_at("a/b.png")) == Path("out/a/b.png").absolute()
+    assert here.place_of(here.asked_at("a/b.png")).path == Path("out/a/b.png").absolute()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_fleet_s_storage_is_used_as_it_is_where_it_holds_the_folder(storage: s
     there = folder("out", redis_url="redis://127.0.0.1:1/0", storage_url=storage)
     key = there.asked_at("a/b.png")
     assert key == f"{root or f'runs/{there.identity}'}/a/b.png"
-    assert there.place_of(key) == Path("out/a/b.png").absolute()
+    assert there.place_of(key).path == Path("out/a/b.png").absolute()
 
 
 @pytest.mark.parametrize("name", ["../x.png", "/x.png", "gallery.html", "RESULTS.jsonl", ".replibatch.lock"])

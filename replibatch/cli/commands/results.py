@@ -15,6 +15,7 @@ from replibatch.cli.export import FORMATS, export_batch, export_folder
 from replibatch.cli.formatting import dollars, outcome
 from replibatch.producer import Batch, Producer
 from replibatch.requests import BatchResult
+from replibatch.storage.containment import Place
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,13 @@ def _results(producer: Producer, batch_id: str) -> Iterator[Found]:
             yield Found(index, f"{batch_id}:{index}", result)
 
 
-def _into(folder: Path, root: str) -> Callable[[str], Path]:
+def _into(folder: Path, root: str) -> Callable[[str], Place]:
     """Where stored files go in `folder`: by their path under the batch's own root, if they have one."""
 
-    def place(stored: str) -> Path:
+    def place(stored: str) -> Place:
         path = Path(stored)
         if root and path.is_relative_to(root):
-            return folder / path.relative_to(root)
-        return folder / (path.name if path.is_absolute() else path)
+            return Place(folder, str(path.relative_to(root)))
+        return Place(folder, path.name if path.is_absolute() else stored)
 
     return place

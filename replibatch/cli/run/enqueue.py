@@ -114,6 +114,7 @@ class Enqueuer:
             for item in chunk:
                 if stop():
                     return
+                item.request.within = self._folder.root if self._folder.is_direct else None
                 yield Ask(item.index, item.id, item.request, item.routed)
 
     def _forget(self, items: list[Item]) -> None:
@@ -127,7 +128,7 @@ class Enqueuer:
 
     def _is_there(self, result: BatchResult) -> bool:
         try:
-            places = [self._folder.place_of(path) for path in result.file_paths]
+            places = [self._folder.place_of(path).path for path in result.file_paths]
             if not self._folder.is_direct:
                 self._producer.files.at_home(result, self._folder.place_of)
         except (OSError, ValueError):  # gone, or of a storage that is another one now

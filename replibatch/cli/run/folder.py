@@ -9,14 +9,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from replibatch import contents
 from replibatch.errors import OutputPathError
 from replibatch.lists.disk_map import DiskMap
 from replibatch.settings import Settings
-from replibatch.storage.names import safe_key
+from replibatch.storage.containment import Place, open_to_append
+from replibatch.storage.names import refuse_settings, safe_key
 
 if sys.platform != "win32":
     import fcntl
@@ -50,6 +51,7 @@ class OutputFolder:
         self.results = self.path / RESULTS
         self.gallery = self.path / GALLERY
         self.read_to: int | None = None
+        self._checked: set[str] = set()
         self.identity = hashlib.sha256(str(self.path).encode()).hexdigest()[:32]
         embedded = settings.redis_url is None
         self.is_direct = embedded and settings.storage_url is None
@@ -72,11 +74,16 @@ class OutputFolder:
         key = safe_key(name)
         if key.casefold() in OURS or key.partition("/")[0].casefold() == GALLERY_FILES:
             raise OutputPathError(f"the output {name!r}: replibatch writes that file; allowed: another name")
+        refuse_settings(key)
+        folder = key.rpartition("/")[0]
+        if folder not in self._checked:  # before anything is paid for
+            Place(self.path, key).check()
+            self._checked.add(folder)
         return f"{self.root}/{key}"
 
-    def place_of(self, stored: str) -> Path:
+    def place_of(self, stored: str) -> Place:
         """Where a file is in the end, by its key in the storage."""
-        return self.path / Path(stored).relative_to(self.root)
+        return Place(self.path, str(Path(stored).relative_to(self.root)))
 
     def create(self) -> None:
         """Make it, and see that it can be written.
@@ -86,8 +93,8 @@ class OutputFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with self.results.open("ab") as file:
-                if file.tell() and not _ends_with_newline(self.results):
+            with open_to_append(self.results) as file:
+                if file.seek(0, os.SEEK_END) and not _ends_with_newline(file):
                     file.write(b"\n")  # a line cut short by a crash stays one that nobody can read
         except OSError as error:
             raise OutputPathError(
@@ -120,16 +127,16 @@ class OutputFolder:
     def _lines(self) -> Iterator[dict[str, Any]]:
         """Its lines that can be read."""
         self.read_to = 0
-        if not contents.is_there(self.results):
+        if not os.path.lexists(self.results):
             return
-        with self.results.open("rb") as file:
+        with Place.of(self.results).open() as file:
             for raw in file:
                 self.read_to += len(raw)
                 try:
                     line = json.loads(raw)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
-                if isinstance(line, dict) and line.keys() >= {"key", "success", "file_paths"}:
+                if isinstance(line, dict) and _is_result(line):
                     yield line
 
     @contextmanager
@@ -141,7 +148,8 @@ class OutputFolder:
         if sys.platform == "win32":  # no lock there: two at once make nothing twice, but one may put off the other
             yield True
             return
-        self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        with Place(self.path, LOCK).folder() as folder:
+            self._lock = folder.open(LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -159,6 +167,16 @@ class OutputFolder:
             fcntl.flock(self._lock, fcntl.LOCK_SH)
 
 
+def _is_result(line: dict[str, Any]) -> bool:
+    """Whether it has what a result has: the file may be anybody's."""
+    paths = line.get("file_paths")
+    return (
+        line.keys() >= {"key", "success"}
+        and isinstance(paths, list)
+        and all(isinstance(path, str) and "\0" not in path for path in paths)
+    )
+
+
 def _key(written: str) -> bytes:
     try:
         return bytes.fromhex(written)
@@ -166,7 +184,6 @@ def _key(written: str) -> bytes:
         return b""  # nobody's
 
 
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+def _ends_with_newline(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"

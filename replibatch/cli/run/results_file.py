@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from replibatch.requests import BatchResult
+from replibatch.storage.containment import open_to_append
 
 if sys.platform != "win32":
     import fcntl
@@ -27,7 +28,7 @@ class ResultsFile:
     """
 
     def __init__(self, path: Path, since: int | None = None) -> None:
-        self._file = path.open("a+b", buffering=0)
+        self._file = open_to_append(path)
         self._read_to = self._size() if since is None else since
         self._others: set[bytes] = set()  # what other runs have written, and this one is still to hear of
 
@@ -59,7 +60,7 @@ class ResultsFile:
         for raw in self._file.read(size - self._read_to).splitlines():
             try:
                 self._others.add(_identity(json.loads(raw)))
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue  # cut short by a crash
         self._read_to = size
 

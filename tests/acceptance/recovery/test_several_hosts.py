@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,6 +15,7 @@ from replibatch import Batch, BatchRequest, enqueue_batch
 from replibatch.limits import Limiter
 from replibatch.producer import open_producer
 from replibatch.sandbox import Sandbox, SandboxSettings
+from tests.support import PROJECT
 from tests.support.hosts import HUB, Network, require_namespaces
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
@@ -22,6 +24,7 @@ MODEL, TOKEN = "qwen/qwen-image", "r8_of_the_tests"
 LIMIT, LEASE_SECONDS = 9, 3
 PER_WINDOW, WINDOW_SECONDS = 15, 5
 PATIENCE_SECONDS = 120.0
+PORT = 8077
 
 
 @pytest.fixture
@@ -55,7 +58,8 @@ def workers(
     network: Network, redis: RedisServer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[dict[int, subprocess.Popen[bytes]]]:
     """One on each host, by its number; all on one shared folder."""
-    monkeypatch.setenv("REPLICATE_BASE_URL", sandbox.url)
+    monkeypatch.setenv("REPLICATE_BASE_URL", f"http://127.0.0.1:{PORT}")  # on each host, relayed to the hub
+    relays = [relay(network, number, sandbox) for number in network.numbers]
     monkeypatch.setenv("REPLIBATCH_REDIS_URL", redis.url)
     monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "shared"))
     monkeypatch.setenv("REPLIBATCH_RATE_WINDOW_SECONDS", str(WINDOW_SECONDS))
@@ -77,6 +81,9 @@ def workers(
         until(lambda: live() == {worker.pid for worker in started.values()}, what="all workers are ready")
         yield started
     finally:
+        for each in relays:
+            each.kill()
+            each.wait()
         for worker in started.values():
             worker.terminate()
         for worker in started.values():
@@ -85,6 +92,13 @@ def workers(
             except subprocess.TimeoutExpired:
                 worker.kill()
                 raise
+
+
+def relay(network: Network, number: int, sandbox: Sandbox) -> subprocess.Popen[bytes]:
+    """The way to the stand-in from a host's own loopback: only there may an API be reached without TLS."""
+    host, port = str(urlsplit(sandbox.url).hostname), str(urlsplit(sandbox.url).port)
+    command = [*network.on(number), sys.executable, "-m", "tests.support.relay", str(PORT), host, port]
+    return subprocess.Popen(command, cwd=PROJECT)
 
 
 def limiter() -> Limiter:

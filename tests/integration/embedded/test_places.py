@@ -81,7 +81,7 @@ class TestInAWheel:
         with Redis.from_url(url) as redis:
             assert redis.info("persistence")["aof_enabled"] == 1
             assert redis.config_get("appendfsync")["appendfsync"] == "always"
-            assert {finding.state for finding in check_server(redis)} == {Health.OK}
+            assert {finding.state for finding in check_server(redis, is_shared=False)} == {Health.OK}
         os.kill(server_pid(url), signal.SIGKILL)
         eventually(lambda: answers(url))
         assert read(url, "any") == "thing"
