@@ -6,7 +6,7 @@
 local record = read(call.id)
 if not has(record) then return 'lost' end
 if redis.call('SISMEMBER', key('canceling'), call.id) == 1 then return 'canceled' end
-local begins = tonumber(record.attempt) == 1 or record.attempts == '[]' -- a step that nothing was tried of
+local begins = tonumber(record.attempt) == 1 or not record.attempts -- nothing was tried of its step
 if record.batch and begins
   and redis.call('HGET', key('batch', record.batch), 'held') == call.paused then
   return 'paused'

@@ -286,8 +286,7 @@ end
 local function from_failed_step(record)
   local paid = record.request and cost_of_steps_made(record.request)
   if not paid then return nil end
-  return { attempt = '1', model = cjson.decode(record.request).model, attempts = '[]', booked = whole(paid),
-    request = record.request }
+  return { attempt = '1', model = cjson.decode(record.request).model, booked = whole(paid), request = record.request }
 end
 
 -- The same id is the same job: one that succeeded counts at once, one on its way is followed. One that failed is
@@ -350,7 +349,8 @@ local function top_up(batch)
         'attempt', begun.attempt or '1', 'model', begun.model or model, 'request', begun.request or request,
         'batch', batch, 'index', index,
         'priority', meta[3])
-      if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts, 'booked', begun.booked) end
+      if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts) end
+      if begun.booked then redis.call('HSET', record_key(id), 'booked', begun.booked) end
       if meta[4] then redis.call('HSET', record_key(id), 'budget', meta[4]) end
       add_to_custody(id, call.process)
       expect_message(id, meta[3])

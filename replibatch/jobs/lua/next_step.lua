@@ -9,8 +9,8 @@ if not has(record) then
   return record and record.state == 'publishing' and record.process == call.process
     and tonumber(record.attempt) == call.attempt and 1 or 0
 end
-redis.call('HDEL', record_key(call.id), 'sent', 'sent_at', 'prediction', 'created', 'paid', 'pause')
-redis.call('HSET', record_key(call.id), 'attempt', whole(call.attempt), 'model', call.model, 'attempts', '[]',
-  'request', call.request)
+redis.call('HDEL', record_key(call.id), 'sent', 'sent_at', 'prediction', 'created', 'paid', 'pause',
+  'attempts')
+redis.call('HSET', record_key(call.id), 'attempt', whole(call.attempt), 'model', call.model, 'request', call.request)
 publish_at_head(call.id, record)
 return 1

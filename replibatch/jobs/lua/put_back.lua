@@ -14,7 +14,7 @@ clear(call.id, attempts)
 if #attempts > 0 or made then -- their cost is spent in any case
   redis.call('HINCRBY', key('batch', record.batch), 'cost', whole(cost - (tonumber(record.booked) or 0)))
   begun = cjson.encode({
-    attempt = record.attempt, model = record.model, attempts = record.attempts or '[]', booked = whole(cost),
+    attempt = record.attempt, model = record.model, attempts = record.attempts, booked = whole(cost),
   })
   redis.call('HSET', key('batch', record.batch, 'begun'), call.id, begun)
 end
