@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from replibatch.errors import ReplibatchError
+    from replibatch.errors import ReplibatchError, ReplibatchWarning
     from replibatch.producer import (
         Batch,
         IntelligentBatchProcessor,
@@ -30,6 +30,7 @@ __all__ = [
     "IntelligentBatchProcessor",
     "Job",
     "ReplibatchError",
+    "ReplibatchWarning",
     "StepResult",
     "enqueue",
     "enqueue_batch",
@@ -41,9 +42,10 @@ __all__ = [
 _HOMES = {
     "BatchRequest": "requests",
     "BatchResult": "requests",
+    "OUTPUT": "steps",
     "StepResult": "requests",
     "ReplibatchError": "errors",
-    "OUTPUT": "steps",
+    "ReplibatchWarning": "errors",
 }
 
 

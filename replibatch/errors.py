@@ -8,7 +8,7 @@
     │   ├── UnsupportedModel               the model is in no catalogue
     │   ├── ReferenceImageError            a reference image is missing, empty, not an image, or one too many
     │   ├── OutputPathError                a file cannot be written where the request asks for it
-    │   └── ManifestError                  lines of a list of prompts are malformed
+    │   └── ListError                      a list of prompts is not understood
     ├── StorageError (OSError)             the storage of outputs and reference images cannot be read or written
     ├── NoSuchWork (LookupError)           no job or batch of that id
     ├── ResultTimeout (TimeoutError)       a result was not there in the time the caller gave
@@ -60,6 +60,10 @@ class ReplibatchError(Exception):
     """Base of every error replibatch raises. The message is one line for people."""
 
 
+class ReplibatchWarning(UserWarning):
+    """Something of a request will not be as it was written; said at the call, before anything is spent."""
+
+
 class SettingsError(ReplibatchError, ValueError):
     """A setting, or the set-up, is not usable; the message names it, the value found and the allowed ones."""
 
@@ -80,18 +84,16 @@ class OutputPathError(RequestError):
     """A file cannot be written where the request asks for it."""
 
 
-class ManifestError(RequestError):
-    """Lines of a list of prompts are malformed; `problems` has one `(line number, reason)` for each.
+class ListError(RequestError):
+    """A list of prompts is not understood; `mistakes` has a line for each kind of mistake.
 
     Args:
-        source: the manifest's name, as the user gave it.
-        problems: every mistake found, in line order; line numbers count from 1.
+        mistakes: for people: the list, the line, how many more there are, what is wrong and what to type.
     """
 
-    def __init__(self, source: str, problems: list[tuple[int, str]]) -> None:
-        self.source = source
-        self.problems = problems
-        super().__init__("\n".join(f"{source}, line {number}: {reason}" for number, reason in problems))
+    def __init__(self, mistakes: list[str]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(mistakes))
 
 
 class StorageError(ReplibatchError, OSError):

@@ -81,6 +81,12 @@ def _is_number_that_travels(value: object) -> bool:
     return not isinstance(value, int) or abs(value) < LARGEST_WHOLE
 
 
+def _check_fields(given: object) -> None:
+    is_named = isinstance(given, dict) and all(isinstance(key, str) for key in given)
+    if given is not None and not is_named:
+        raise RequestError(f"fields is {shown(given)}; allowed: a dict of your own data by name, or None")
+
+
 def _check_price(usd: object) -> None:
     if usd is None:
         return
@@ -110,6 +116,7 @@ class BatchRequest:
         kwargs: the model's other inputs; reference images as paths or URLs.
         request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
         max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
+        fields: the caller's own data, as JSON has it; comes back with the result, and is never sent to the model.
         within: the folder that the file must be in; no link below it is followed out of it. None for any place.
         local_files: whether inputs may name files of this machine.
 
@@ -123,6 +130,7 @@ class BatchRequest:
     kwargs: dict[str, Any] | None = None
     request_id: str | None = None
     max_price_usd: float | None = None
+    fields: dict[str, Any] | None = None
     within: str | None = field(default=None, kw_only=True, repr=False)
     local_files: bool = field(default=True, kw_only=True, repr=False)
     idempotent: bool = field(init=False, repr=False, compare=False)
@@ -151,6 +159,7 @@ class BatchRequest:
             _check_input(name, value)
         if isinstance(self.within, PathLike):
             self.within = fspath(self.within)
+        _check_fields(self.fields)
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()
@@ -238,6 +247,7 @@ class RoutedRequest:
         fallback: whether another model may stand in.
         warnings: what routing changed or dropped, for people.
         max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
+        fields: the caller's own data, for the result.
         within: in embedded mode, the folder that no link leads out of; empty where the output may be anywhere.
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
@@ -259,6 +269,7 @@ class RoutedRequest:
     fallback: bool = True
     warnings: tuple[str, ...] = ()
     max_retries: int | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
     max_price_usd: float | None = None
     extension_is_free: bool = False
     within: str = ""
@@ -322,6 +333,7 @@ class RoutedRequest:
             cost_usd=total_usd(attempts),
             state=state,
             steps=self.made,
+            fields=self.fields,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -473,6 +485,7 @@ class BatchResult:
         state: the final state.
         inputs: what the last model was given, seed included: enough to make it again.
         steps: of an item of several steps, those that were made, with their files; empty for one of a single step.
+        fields: the caller's own data that came with the request.
     """
 
     request_id: str
@@ -490,6 +503,7 @@ class BatchResult:
     state: State = State.SUCCEEDED
     inputs: dict[str, Any] = field(default_factory=dict)
     steps: tuple[StepResult, ...] = ()
+    fields: dict[str, Any] = field(default_factory=dict)
 
     @property
     def file_paths(self) -> list[str]:

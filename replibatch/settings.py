@@ -116,7 +116,9 @@ class Settings(BaseSettings):
         None, alias="REPLICATE_API_TOKEN", description="The account's token; only workers need it."
     )
     replicate_base_url: Annotated[str, AfterValidator(_http_url)] = Field(
-        REPLICATE_URL, alias="REPLICATE_BASE_URL", description="Another server of the same API."
+        REPLICATE_URL,
+        alias="REPLICATE_BASE_URL",
+        description="Another server of the same API; plain http on this machine alone.",
     )
     global_max_concurrent: int = Field(
         60,
@@ -246,6 +248,14 @@ class Settings(BaseSettings):
         description="Nothing is started that could take the month's spend (UTC) past it.",
     )
 
+    confirm_usd: float = Field(
+        10.0,
+        alias="REPLIBATCH_CONFIRM_USD",
+        ge=0,
+        le=1e9,
+        description="On a terminal, a list estimated above this asks before it starts; --yes answers.",
+    )
+
     @property
     def redis_address(self) -> str:
         """Where Redis is, without its password; `embedded` where that is this machine's own."""
@@ -299,6 +309,13 @@ def _env_file() -> dict[str, str]:
         return {}
     values = dotenv_values(ENV_FILE, interpolate=False, encoding="utf-8")
     return {name.upper(): value for name, value in values.items() if value}
+
+
+def taken_from_env_file() -> list[str]:
+    """The variables whose values are those of `.env`, in its order."""
+    own = {name.upper() for name, value in os.environ.items() if value}
+    known = {field.alias for field in Settings.model_fields.values()}
+    return [name for name in _env_file() if name in known and name not in own]
 
 
 def _refuse_a_foreign_address(settings: Settings, given: Mapping[str, Any]) -> None:

@@ -46,8 +46,7 @@ def _set_metadata(ctx: click.Context, param: click.Parameter, value: str | None)
 
 
 _SHARED = (
-    click.argument("file", metavar="FILE"),
-    click.option("-m", "--model", metavar="MODEL", help="For lines that name no model."),
+    click.argument("files", metavar="FILE...", nargs=-1, required=True),
     click.option(
         "-o",
         "--output",
@@ -58,9 +57,6 @@ _SHARED = (
     ),
     click.option(
         "--max-concurrent", type=click.IntRange(min=1), metavar="N", help="The most of it in flight at a time."
-    ),
-    click.option(
-        "-i", "--input", "inputs", multiple=True, metavar="KEY=VALUE", help="A model input, for lines without it."
     ),
     click.option(
         "--max-cost",
@@ -75,8 +71,14 @@ _SHARED = (
         callback=_set_metadata,
         help="What is written into finished files, as XMP; otherwise REPLIBATCH_METADATA says.",
     ),
-    click.option("--no-fallback", is_flag=True, help="No other model stands in for one that fails."),
+    click.option(
+        "--no-fallback", is_flag=True, help="No other model stands in for one that fails, or that lacks an input."
+    ),
     click.option("--fresh", is_flag=True, help="Make everything again, what succeeded before too."),
+    click.option(
+        "--overwrite", is_flag=True, help="Replace files in DIR that these items have not made; refused without it."
+    ),
+    click.option("--yes", is_flag=True, help="Start without a question, whatever it costs."),
 )
 
 

@@ -216,6 +216,7 @@ class Work:
             state=state,
             inputs=self.inputs,
             steps=made,
+            fields=request.fields,
         )
         notice = context.results.ended(record.id, result, in_batch=bool(record.batch))
         settled = context.jobs.settle(record, state, result, notice)

@@ -26,6 +26,10 @@ class DiskMap:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop it."""
         self._database.close()
 
     def __contains__(self, key: object) -> bool:

@@ -1,196 +1,240 @@
-"""From a list to its items: each is well-formed, and told from all others."""
+"""From a list to its items: each well-formed, routed, and with a key of its own."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
-from replibatch.errors import RequestError
+from replibatch.catalog import Catalog
+from replibatch.errors import RequestError, UnsupportedModel
+from replibatch.lists.columns import Cells
 from replibatch.lists.disk_map import DiskMap
-from replibatch.lists.formats import OWN, Fields, Format, Mistakes, Unreadable, raw_lines, records
+from replibatch.lists.lines import Line, Mistake
+from replibatch.lists.naming import Naming, default_name, fit, fixed_extension, named_by, with_axes
+from replibatch.lists.prompts import Prompts
+from replibatch.lists.shapes import Shape, Shapes
+from replibatch.lists.sweep import Combination, combinations
 from replibatch.requests import BatchRequest
+from replibatch.routing import Routed
 
-Source = Path | str | IO[bytes]
+KEY_BYTES = 16
+_LEAVES = re.compile(r"[/\\]|[A-Za-z]:[/\\]|(.*[/\\])?\.\.([/\\].*)?$")
 
-STDIN = "-"
-FORMATS: dict[str, Format] = {".txt": "txt", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-SPOOLED_BYTES = 8 << 20  # of a piped list, before it goes to a temporary file
-ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item to be made.
+
+    Attributes:
+        index: its place among the items, from 0.
+        key: by which another run into the same folder knows it again.
+        request: with the name of its file decided.
+        routed: with the model that will take it.
+        name: of its file, in the output folder.
+        file: the list it is of, for people.
+        number: of its line.
+    """
+
+    index: int
+    key: bytes
+    request: BatchRequest
+    routed: Routed
+    name: str
+    file: str
+    number: int
+
+    @property
+    def id(self) -> str:
+        """The generation's: the same key is the same job."""
+        return f"r{self.key.hex()}"
+
+    @staticmethod
+    def key_of(generation_id: str) -> bytes:
+        """The key of the item that a generation is of."""
+        return bytes.fromhex(generation_id[1:])
 
 
 @dataclass(frozen=True)
-class ManifestLine:
-    """One item of a list.
+class Asked:
+    """The items that the options ask for.
 
     Attributes:
-        number: of its (first) line, from 1.
-        request: what it asks for; its `request_id` is `id` where there is one.
-        id: the list's own name for it; None where it has none.
-        folder: where the relative paths of its images start.
+        models: `-m`; for lines that name none.
+        inputs: `-i`, by the names of inputs; paths relative to the working directory.
+        vary: `--vary`: the values by input.
+        samples: `--samples`.
+        name: `--name`.
+        prompts: how prompts are made.
+        fallback: whether another model may stand in.
     """
 
-    number: int
-    request: BatchRequest
-    id: str | None
-    folder: Path
+    models: Sequence[str] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    samples: int = 1
+    name: str | None = None
+    prompts: Prompts = field(default_factory=Prompts)
+    fallback: bool = True
 
 
-def read(
-    source: Source,
-    *,
-    default_model: str | None = None,
-    defaults: Mapping[str, Any] | None = None,
-    check: Callable[[ManifestLine], object] | None = None,
-) -> Iterator[ManifestLine]:
-    """Read a list of prompts, line by line; its format is that of its extension, or of its first line without one.
-
-    A mistake does not end the reading: what is well-formed is yielded, and all mistakes are raised together at the
-    end. To know before anything is spent, read the list to its end once, then again.
+class Maker:
+    """Makes items of lines, in one pass over a list.
 
     Args:
-        source: the file, `-` for standard input, or what `rereadable` gives.
-        default_model: for lines that name none.
-        defaults: model inputs for lines that do not set them.
-        check: looks at each line, and raises a `RequestError` for one that will not do.
-
-    Raises:
-        ManifestError: with every mistake, by line.
-        RequestError: the list cannot be read, or its format is not known.
+        asked: of the list.
+        catalog: the models.
+        salt: tells the items of one output folder from those of another.
+        place: what a request asks for so that its file ends up under a name; raises where no file can be.
     """
-    mistakes = Mistakes(_name(source))
-    with DiskMap() as seen, _opened(source) as (file, folder):
+
+    def __init__(self, asked: Asked, catalog: Catalog, salt: str, place: Callable[[str], str]) -> None:
+        self._asked = asked
+        self._shapes = Shapes(catalog, fallback=asked.fallback)
+        self._defaults = self._shapes.located(asked.inputs, Path.cwd())
+        self._vary = {
+            name: [self._shapes.located({name: value}, Path.cwd())[name] for value in values]
+            for name, values in asked.vary.items()
+        }
+        self._salt = salt.encode()
+        self._place = place
+        self._indexes = itertools.count()
+        self._seen = DiskMap()
+        self._names = DiskMap()
+        self._lines = DiskMap()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        for each in (self._seen, self._names, self._lines):
+            each.close()
+
+    def items(self, line: Line, cells: Cells, folder: Path) -> Iterator[Item | Mistake]:
+        """The items of a line: every combination of its prompts, models and varied inputs, and the samples of each.
+
+        Args:
+            line: where it is.
+            cells: it, understood.
+            folder: where relative paths of the list start.
+        """
         try:
-            for number, fields in records(raw_lines(file), _format(source), mistakes):
+            prompts = self._asked.prompts.of(cells.prompt, line.fields, folder)
+            models = [cells.model] if cells.model else self._asked.models
+            if not models:
+                raise RequestError("no model; expected: -m, or a column 'model'")
+            self._check_line(cells, line)
+            if "\0" in "".join(prompts):
+                raise RequestError("the prompt has a NUL character; expected: text")
+            given = {**self._defaults, **self._shapes.located(cells.inputs, folder)}
+        except RequestError as error:
+            yield Mistake(line.file, line.number, str(error))
+            return
+        for variant, prompt in enumerate(prompts, 1):
+            for each in combinations(models, self._vary, self._asked.samples):
                 try:
-                    line = _line(number, fields, default_model, defaults or {}, folder)
-                    _check_unique(line, seen)
-                    if check is not None:
-                        check(line)
+                    yield self._item(line, cells, prompt, variant if len(prompts) > 1 else 0, each, given)
+                except UnsupportedModel as error:
+                    hint = "; for -m in its place: --ignore model" if cells.model else ""
+                    yield Mistake(line.file, line.number, f"{error}{hint}")
                 except RequestError as error:
-                    mistakes.add(number, str(error))
-                else:
-                    yield line
-        except Unreadable as error:
-            mistakes.add(error.number, str(error))
-    mistakes.raise_any()
+                    yield Mistake(line.file, line.number, _in_list_words(str(error)))
 
+    def _check_line(self, cells: Cells, line: Line) -> None:
+        if cells.model and len(self._asked.models) > 1:
+            raise RequestError(
+                f"the line names its model, and -m is given {len(self._asked.models)} times; "
+                "expected: only one, as with --ignore model"
+            )
+        if both := [name for name in self._vary if name in cells.inputs]:
+            raise RequestError(f"{both[0]!r} is a column of the list and of --vary; expected: only one")
+        if cells.id is not None:
+            self._check_first("id", cells.id, self._lines, line)
+        if cells.output is not None:
+            _check_output(cells.output)
 
-@contextmanager
-def rereadable(source: Path | str) -> Iterator[Source]:
-    """The list as `read` can read it more than once: a copy of what comes through a pipe, the file itself otherwise.
+    def _item(
+        self, line: Line, cells: Cells, prompt: str, variant: int, each: Combination, given: Mapping[str, Any]
+    ) -> Item:
+        inputs = {**given, **each.varied} if each.varied else given
+        extension = self._extension(cells)
+        shape = self._shapes.of(each.model, inputs, extension, has_prompt=bool(prompt))
+        if each.sample == 2 and not shape.seed_is_ours and shape.routed.model.seed_param:
+            raise RequestError("--samples with a fixed seed makes the same picture again; expected: --vary seed=1..4")
+        same = self._identity(shape, prompt, cells.id, each.sample)
+        key = hashlib.sha256(self._salt + same).digest()[:KEY_BYTES]
+        index = next(self._indexes)
+        axes = self._axes(each, variant)
+        naming = Naming(index, prompt, same.hex(), shape.extension, _short(each.model), cells.id, each.sample, axes)
+        name = self._name(line, cells, naming, inputs)
+        is_free = not extension and (cells.output is None or self._asked.name is not None)
+        request_id = "-".join([cells.id, *axes]) if cells.id else f"r{key.hex()}"
+        request = BatchRequest(
+            prompt, each.model, self._place(name), dict(inputs), request_id, fields=cells.carried or None
+        )
+        return Item(index, key, request, shape.for_item(extension_is_free=is_free), name, line.file, line.number)
 
-    Args:
-        source: the file, or `-` for standard input.
-    """
-    if source != STDIN and not Path(source).is_fifo():
-        yield source
-        return
-    with tempfile.SpooledTemporaryFile(max_size=SPOOLED_BYTES) as copy, _opened(source) as (file, _):
-        shutil.copyfileobj(file, copy)
-        yield copy
+    def _identity(self, shape: Shape, prompt: str, own_id: str | None, sample: int) -> bytes:
+        """A hash of everything sent, the id and the sample number; equal items are counted apart."""
+        parts = b"\0".join((shape.digest, (own_id or "").encode(), b"%d" % sample, prompt.encode()))
+        same = hashlib.sha256(parts).digest()[:KEY_BYTES]
+        count = self._seen.count(same)
+        return same if count == 1 else hashlib.sha256(same + count.to_bytes(8, "big")).digest()[:KEY_BYTES]
 
+    def _extension(self, cells: Cells) -> str:
+        """The extension of the file's name, as far as it is fixed before the item is routed."""
+        if self._asked.name is not None:
+            return fixed_extension(self._asked.name)
+        return PurePosixPath(cells.output).suffix.removeprefix(".") if cells.output else ""
 
-def parse_inputs(pairs: Iterable[str]) -> dict[str, Any]:
-    """The model inputs of `-i key=value` options: texts, and a list of texts for a key given more than once.
+    def _axes(self, each: Combination, variant: int) -> tuple[str, ...]:
+        if not (variant or each.varied or self._asked.samples > 1 or len(self._asked.models) > 1):
+            return ()
+        axes = [fit(_short(each.model))] if len(self._asked.models) > 1 else []
+        axes += [f"{fit(name)}-{fit(str(value))}" for name, value in each.varied.items()]
+        axes += [f"v{variant}"] if variant else []
+        axes += [str(each.sample)] if self._asked.samples > 1 else []
+        return tuple(axes)
 
-    Raises:
-        RequestError: a pair without `=` or key, or a key that is no model input.
-    """
-    inputs: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise RequestError(f"-i {pair!r}; allowed: key=value, as in -i aspect_ratio=16:9")
-        if key in OWN:
-            raise RequestError(f"-i {pair!r}; {key!r} is no input of a model")
-        if key in inputs:
-            earlier = inputs[key]
-            inputs[key] = [*(earlier if isinstance(earlier, list) else [earlier]), value]
+    def _name(self, line: Line, cells: Cells, naming: Naming, inputs: Mapping[str, Any]) -> str:
+        if self._asked.name is not None:
+            values = {**line.fields, **cells.carried, **inputs}
+            name = named_by(self._asked.name, replace(naming, values=values))
+        elif cells.output is not None:
+            name = with_axes(cells.output, naming.axes)
+        elif line.name is not None:
+            name = with_axes(f"{fit(line.name)}.{naming.extension}", naming.axes)
         else:
-            inputs[key] = value
-    return inputs
+            return default_name(naming)  # which has a part of the key
+        self._check_first("output", str(PurePosixPath(name)), self._names, line)
+        return name
+
+    def _check_first(self, what: str, value: str, seen: DiskMap, line: Line) -> None:
+        """Refuse an id or a name that an earlier line has."""
+        key = hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
+        if (earlier := seen.get(key)) is not None:
+            hint = (
+                "; expected: a --name that tells items apart"
+                if what == "output" and self._asked.name
+                else ("; expected: each once")
+            )
+            raise RequestError(f"{what} {value!r} is that of line {earlier} already{hint}")
+        seen[key] = line.number
 
 
-def _name(source: Source) -> str:
-    return str(source) if isinstance(source, Path | str) and source != STDIN else "standard input"
-
-
-@contextmanager
-def _opened(source: Source) -> Iterator[tuple[IO[bytes], Path]]:
-    """The list's bytes, and the folder where the relative paths in it start."""
-    if source == STDIN:
-        yield sys.stdin.buffer, Path.cwd()
-    elif isinstance(source, Path | str):
-        path = Path(source)
-        try:
-            file = path.open("rb")
-        except OSError as error:
-            raise RequestError(f"{source}: cannot be read ({error.strerror})") from None
-        with file:
-            yield file, path.absolute().parent
-    else:
-        source.seek(0)
-        yield source, Path.cwd()
-
-
-def _format(source: Source) -> Format | None:
-    """The format by the file's name; None where it has no extension."""
-    extension = Path(_name(source)).suffix.lower()
-    if extension in FORMATS or not extension:
-        return FORMATS.get(extension)
-    raise RequestError(f"{source}: {extension} is no list of prompts; allowed: .txt, .csv, .jsonl, or - as the name")
-
-
-def _line(
-    number: int, fields: Fields, default_model: str | None, defaults: Mapping[str, Any], folder: Path
-) -> ManifestLine:
-    """One item; a `RequestError` where it is malformed."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    item = given.pop("id", None)
-    if isinstance(item, int) and not isinstance(item, bool):
-        item = str(item)
-    model = given.pop("model", default_model)
-    if model is None:
-        raise RequestError("no model; name one with -m, or in a column 'model'")
-    prompt, output = given.pop("prompt", ""), given.pop("output", None)
-    for name, value in (("prompt", prompt), ("model", model), ("output", output), ("id", item)):
-        if value is not None and not isinstance(value, str):
-            raise RequestError(f"{name} is {value!r}; allowed: text")
-    if output is not None:
-        _check_output(output)
-    try:
-        request = BatchRequest(prompt, model, output, {**defaults, **given}, item)
-    except RequestError as error:
-        raise RequestError(
-            str(error).replace("model_name is", "model is").replace("request_id is", "id is")
-        ) from None
-    return ManifestLine(number, request, item, folder)
+def _short(model: str) -> str:
+    return model.rpartition("/")[2]
 
 
 def _check_output(output: str) -> None:
     """Refuse a name that leaves the output folder, on any platform, or that is no file's."""
-    parts = re.split(r"[/\\]", output)
-    if ABSOLUTE.match(output) or ".." in parts or "\0" in output:
-        raise RequestError(f"output is {output!r}; allowed: a name within the output folder")
-    if parts[-1] in ("", "."):
-        raise RequestError(f"output is {output!r}; allowed: a file's name, not a folder's")
+    if _LEAVES.match(output) or "\0" in output:
+        raise RequestError(f"output is {output!r}; expected: a name within the output folder")
+    if re.split(r"[/\\]", output)[-1] in ("", "."):
+        raise RequestError(f"output is {output!r}; expected: a file's name, not a folder's")
 
 
-def _check_unique(line: ManifestLine, seen: DiskMap) -> None:
-    """Refuse an id or an output that an earlier line has."""
-    output = line.request.output_filepath
-    for name, value in (("id", line.id), ("output", output and str(PurePosixPath(output)))):
-        if value is None:
-            continue
-        key = hashlib.sha256(f"{name} {value}".encode()).digest()[:16]
-        if (earlier := seen.setdefault(key, line.number)) != line.number:
-            raise RequestError(f"{name} {value!r} is that of line {earlier} already")
+def _in_list_words(reason: str) -> str:
+    return reason.replace("model_name is", "model is").replace("request_id is", "id is")

@@ -1,12 +1,12 @@
 """The steps of a list's items: `then` on a line, and a recipe for all lines in a TOML file.
 
-    [[step]]                       {"prompt": "a fox", "then": [
-    model = "owner/upscaler"           {"model": "owner/upscaler", "image": "OUTPUT"},
-    image = "OUTPUT"                   {"model": "owner/video", "prompt": "{prompt}, it moves",
-                                        "start_image": "OUTPUT", "after": 1}]}
-    [[step]]
-    model = "owner/video"
-    …
+[[step]]                       {"prompt": "a fox", "then": [
+model = "owner/upscaler"           {"model": "owner/upscaler", "image": "OUTPUT"},
+image = "OUTPUT"                   {"model": "owner/video", "prompt": "{prompt}, it moves",
+                                    "start_image": "OUTPUT", "after": 1}]}
+[[step]]
+model = "owner/video"
+…
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def read_recipe(path: Path) -> list[dict[str, Any]]:
     try:
         recipe = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RequestError(f"--recipe {path}: {getattr(error, 'strerror', None) or error}; expected: a TOML file") from None
+        raise RequestError(
+            f"--recipe {path}: {getattr(error, 'strerror', None) or error}; expected: a TOML file"
+        ) from None
     if set(recipe) != {"step"}:
         found = ", ".join(sorted(recipe)) or "nothing"
         raise RequestError(f"--recipe {path}: found {found}; expected: [[step]] tables, and nothing else")

@@ -165,6 +165,7 @@ class Downloader:
         if download.is_issued and self._authorization and self._is_file_of_the_api(request.url):
             request.headers["Authorization"] = f"Bearer {self._authorization.get_secret_value()}"
         for _ in range(REDIRECTS + 1):
+            self._refuse_the_api(request.url)
             response = self._client.send(request, stream=True, auth=None)
             try:
                 following = response.next_request
@@ -179,11 +180,25 @@ class Downloader:
             request = following
         raise httpx.TooManyRedirects(f"more than {REDIRECTS} redirects", request=request)
 
+    def _refuse_the_api(self, url: httpx.URL) -> None:
+        """No output is what the API answers; only its files can be one.
+
+        Raises:
+            AddressRefused: the address is another one of the API's.
+        """
+        if self._path_of_the_api(url) is not None and not self._is_file_of_the_api(url):
+            raise AddressRefused("an address of the API is no file; expected: a file's address")
+
     def _is_file_of_the_api(self, url: httpx.URL) -> bool:
+        path = self._path_of_the_api(url)
+        return path is not None and _FILES.fullmatch(path) is not None
+
+    def _path_of_the_api(self, url: httpx.URL) -> str | None:
+        """What an address names below the API's `/v1/`; None where it is another server's, or not below that."""
         same_server = (url.scheme, url.host, url.port) == (self._api.scheme, self._api.host, self._api.port)
         path = url.raw_path.decode("ascii").partition("?")[0]
         start = self._api.raw_path.decode("ascii")
-        return same_server and path.startswith(start) and _FILES.fullmatch(path[len(start) :]) is not None
+        return path[len(start) :] if same_server and path.startswith(start) else None
 
     def _tell(self, number: int, download: _Download, cause: str) -> None:
         if number == FRUITLESS_TRIES and not download.has_begun:

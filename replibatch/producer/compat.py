@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from replibatch.errors import RequestError
+from replibatch.producer.caller import Caller
 from replibatch.producer.producer import open_producer
 from replibatch.producer.submit import check_max_concurrent, submit
 from replibatch.requests import BatchRequest, BatchResult, State
@@ -148,11 +149,21 @@ class IntelligentBatchProcessor:
         if not requests:
             return []
         return await asyncio.to_thread(
-            self._run, list(requests), max_concurrent or self._max_concurrent, folder, asyncio.get_running_loop()
+            self._run,
+            list(requests),
+            max_concurrent or self._max_concurrent,
+            folder,
+            asyncio.get_running_loop(),
+            Caller(),
         )
 
     def _run(
-        self, requests: list[BatchRequest], max_concurrent: int, folder: str, loop: asyncio.AbstractEventLoop
+        self,
+        requests: list[BatchRequest],
+        max_concurrent: int,
+        folder: str,
+        loop: asyncio.AbstractEventLoop,
+        caller: Caller,
     ) -> list[BatchResult]:
         producer = open_producer(**self._arguments)
         producer.bring_worker()
@@ -165,6 +176,7 @@ class IntelligentBatchProcessor:
             fallback=self._fallback,
             max_retries=self._max_retries,
             folder=folder,
+            caller=caller,
         )
         results: dict[int, BatchResult] = {}
         dropped = ((index, _dropped(request)) for index, request in enumerate(requests) if index not in results)

@@ -133,6 +133,9 @@ class Files:
         return Place(root, path.absolute().relative_to(root).as_posix())
 
     def _fetch(self, file: OutputFile, place: Place) -> OutputFile:
+        path = place.path
+        if file.sha256 and path.is_file() and not path.is_symlink() and contents.sha256(path) == file.sha256:
+            return replace(file, path=str(path))  # brought before; a folder that was moved has taken it along
         try:
             self.storage.fetch(file.path, place)
         except StorageError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from replibatch import contents
 from replibatch.catalog import Catalog
 from replibatch.errors import ReferenceImageError
+from replibatch.producer.caller import Caller
 from replibatch.producer.files import REMEMBERED, Files, version_of
 from replibatch.producer.local_files import ADDRESSES, refuse_local_files
 from replibatch.producer.steps import first_request, output_name, route_steps
@@ -46,6 +47,7 @@ class Preparer:
         fallback: bool = True,
         max_retries: int | None = None,
         folder: str = "",
+        caller: Caller | None = None,
     ) -> RoutedRequest:
         """Check and route one request.
 
@@ -57,12 +59,13 @@ class Preparer:
             fallback: whether another model may stand in.
             max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
             folder: where a file with no name of its own goes.
+            caller: warned of inputs that are left out.
 
         Raises:
             RequestError: it cannot be done as asked; nothing was spent.
         """
         _refuse_references(request)
-        routed = routed or self.check(first_request(request))
+        routed = routed or self.check(request, fallback=fallback, caller=caller)
         following = route_steps(request, routed.model, self._catalog, fallback=fallback)
         name = request.output_filepath
         if name is None:
@@ -85,6 +88,7 @@ class Preparer:
                 fallback=fallback,
                 warnings=tuple(routed.warnings),
                 max_retries=max_retries,
+                fields=request.fields or {},
                 max_price_usd=asked.max_price_usd,
                 extension_is_free=routed.extension_is_free or request.output_filepath is None or own_name != name,
                 within=self._files.within(request.within),
@@ -96,15 +100,23 @@ class Preparer:
         then = tuple(step(each.number, each.request, each.routed, fallback=each.fallback) for each in following)
         return replace(step(1, request, routed, fallback=fallback), then=then)
 
-    def check(self, request: BatchRequest) -> Routed:
+    def check(self, request: BatchRequest, *, fallback: bool = True, caller: Caller | None = None) -> Routed:
         """Route one request and look at its files; each file is looked at once, unless it has changed.
 
         Raises:
             RequestError: it cannot be done as asked.
         """
         first = first_request(request)
-        routed = route(self._allowed(first), self._catalog)
-        for each in route_steps(request, routed.model, self._catalog, fallback=True):
+        routed = route(self._allowed(first), self._catalog, fallback=fallback)
+        following = route_steps(request, routed.model, self._catalog, fallback=fallback)
+        if caller is not None:
+            caller.warn(
+                [
+                    *routed.omitted,
+                    *(f"step {each.number}: {said}" for each in following for said in each.routed.omitted),
+                ]
+            )
+        for each in following:
             self._look_at(self._allowed(each.request), each.routed)
         self._look_at(first, routed)
         return routed

@@ -20,6 +20,7 @@ from replibatch.jobs import Batches, Jobs, Link, Message, capacity_for
 from replibatch.limits import Limiter
 from replibatch.limits.outages import Outage
 from replibatch.limits.process import explicit_limits, process_name
+from replibatch.producer.caller import Caller
 from replibatch.producer.files import Files
 from replibatch.producer.prepare import Preparer
 from replibatch.producer.published_inputs import load_catalog
@@ -147,7 +148,7 @@ class Producer:
     ) -> str:
         """Record and publish one job; returns its id. Durable in Redis when this returns."""
         generation_id = self.id_of(request) or new_id()
-        prepared = self.prepare(request, generation_id, 0, fallback=fallback)
+        prepared = self.prepare(request, generation_id, 0, fallback=fallback, caller=Caller())
         self.present()
         models: dict[str, Any] = {}
         for model in prepared.first_models:

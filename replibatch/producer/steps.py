@@ -57,14 +57,13 @@ def route_steps(request: BatchRequest, first: Model, catalog: Catalog, *, fallba
     for number, step in enumerate(request.steps, 2):
         try:
             asked = _as_request(step, number, request)
-            routed = route(asked, catalog)
+            own_fallback = fallback if step.fallback is None else step.fallback and fallback
+            routed = route(asked, catalog, fallback=own_fallback)
             _check_output(step, routed, makers[step.after - 1])
         except RequestError as error:
             raise type(error)(f"step {number}: {error}") from None
         makers.append(routed.model)
-        found.append(
-            RoutedStep(number, asked, routed, fallback if step.fallback is None else step.fallback and fallback)
-        )
+        found.append(RoutedStep(number, asked, routed, own_fallback))
     return found
 
 

@@ -12,6 +12,7 @@ from replibatch.errors import SettingsError
 from replibatch.foreign_text import shown
 from replibatch.jobs import Packer, PendingEntry
 from replibatch.producer.batch import Batch
+from replibatch.producer.caller import Caller
 from replibatch.producer.producer import Producer
 from replibatch.requests import BatchRequest, new_id
 from replibatch.routing import Routed
@@ -56,6 +57,7 @@ def submit(
     fallback: bool = True,
     max_retries: int | None = None,
     folder: str = "",
+    caller: Caller | None = None,
 ) -> Batch:
     """Enqueue a batch; returns when all of it is durable in Redis. Its first requests are under way by then.
 
@@ -67,13 +69,15 @@ def submit(
         fallback: whether other models may stand in.
         max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
         folder: where files with no name of their own go.
+        caller: warned of inputs that are left out; None for the one of this call.
 
     Raises:
         RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
     """
+    caller = caller or Caller()
     if isinstance(requests, Sequence):
         for request in requests:  # all of it, before any of it is paid for
-            producer.prepare.check(request)
+            producer.prepare.check(request, fallback=fallback, caller=caller)
     batch = Batch(producer, new_id(8))
     if max_cost_usd is not None:
         producer.limiter.set_budget(batch.id, max_cost_usd)
@@ -82,7 +86,7 @@ def submit(
         Ask(index, producer.id_of(request) or f"{batch.id}-{index}", request)
         for index, request in enumerate(requests)
     )
-    append_all(batch, producer, asks, fallback=fallback, max_retries=max_retries, folder=folder)
+    append_all(batch, producer, asks, fallback=fallback, max_retries=max_retries, folder=folder, caller=caller)
     return batch
 
 
@@ -94,6 +98,7 @@ def append_all(
     fallback: bool = True,
     max_retries: int | None = None,
     folder: str = "",
+    caller: Caller | None = None,
 ) -> None:
     """Append requests to a batch that is open and empty, start the first of them, and close the batch.
 
@@ -116,6 +121,7 @@ def append_all(
                     fallback=fallback,
                     max_retries=max_retries,
                     folder=folder,
+                    caller=caller,
                 )
                 entries.append(packer.pack(PendingEntry(ask.id, ask.index, prepared)))
                 for model in prepared.first_models - known:

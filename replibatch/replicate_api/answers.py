@@ -116,11 +116,12 @@ _CREATES = (
     _Line(range(400, 500), True, Meaning.INVALID_INPUT),  # "input invalid", "body too large"
     _Line(range(500, 600), True, Meaning.MAYBE_CREATED),  # "an error of its own"
     _Line(range(300), None, Meaning.OUT_MAYBE),  # "a portal's page", "half an answer", "null", "nested 100,000 deep"
-    _Line(range(300, 400), None, Meaning.OUT),  # "moved", "moved for now"
-    _Line(range(400, 500), False, Meaning.OUT),  # "the load balancer's 404", "the CDN's block", "the CDN's 1015", "a
-    # proxy wants a password", "a gateway's 404 in its own JSON"
+    _Line(range(300, 400), None, Meaning.OUT),  # "moved", "moved for now": never followed
+    _Line(_only(407, 421, 429), False, Meaning.OUT),  # "a proxy wants a password", "the CDN's 1015": not passed on
     _Line(_only(521, 523, 525, 526, 530), False, Meaning.OUT),  # the CDN did not reach the API: "the CDN's 521" …
-    _Line(range(500, 600), False, Meaning.OUT_MAYBE),  # "a gateway's 502", "an envoy's 503", "the CDN's 524"
+    # Any other page proves nothing, not even "the load balancer's 404" or "the CDN's block": some proxies pass a
+    # request on, and put a page in the place of its answer.
+    _Line(range(400, 600), False, Meaning.OUT_MAYBE),  # …, "a gateway's 404 in its own JSON", "a gateway's 502"
 )
 _READS = (
     _Line(_only(401), True, Meaning.TOKEN_REFUSED),  # "token refused"

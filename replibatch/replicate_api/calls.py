@@ -201,6 +201,8 @@ class ReplicateAPI:
         except ApiUnreachable as failure:
             if failure.kind == "not_found" and self._base_path:
                 raise causes.wrong_path(self._base_url, "HTTP 404") from failure
+            if failure.kind in ("timeout", "tls") and causes.speaks_plain_http(self._base_url):
+                raise causes.no_tls(self._base_url) from failure
             raise
 
     def upload(self, path: Path, name: str) -> str:

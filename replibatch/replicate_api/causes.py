@@ -12,6 +12,7 @@ from replibatch.errors import ApiUnreachable, MaybeCreated, ReplibatchError
 
 # The request never left: no connection was made, or none was free.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+PROBE_SECONDS = 1.0
 _TLS_BYTES = "\\x15\\x03"  # a TLS alert, where plain HTTP was sent to a TLS port
 
 
@@ -38,8 +39,7 @@ def of_read(error: httpx.HTTPError, base_url: str) -> ApiUnreachable:  # noqa: P
             words = f"the certificate of {address} is not trusted ({each.verify_message}); set SSL_CERT_FILE, or "
             return ApiUnreachable(f"{words}correct REPLICATE_BASE_URL", "tls", is_lasting=True)
         if isinstance(each, ssl.SSLError) and "WRONG_VERSION" in str(each).upper().replace(" ", "_"):
-            words = f"{address} does not speak TLS; expected: http:// in REPLICATE_BASE_URL, or another port"
-            return ApiUnreachable(words, "scheme", is_lasting=True)
+            return no_tls(base_url)
         if isinstance(each, ssl.SSLError):
             return ApiUnreachable(f"no secure connection to {address} ({each.reason or each})", "tls")
         if isinstance(each, ConnectionRefusedError):
@@ -59,6 +59,25 @@ def of_read(error: httpx.HTTPError, base_url: str) -> ApiUnreachable:  # noqa: P
         words = f"{address} speaks TLS; expected: https:// in REPLICATE_BASE_URL"
         return ApiUnreachable(words, "scheme", is_lasting=True)
     return ApiUnreachable(f"the connection to {address} broke off ({_words(error)})", "broken")
+
+
+def no_tls(base_url: str) -> ApiUnreachable:
+    """An https: address of a server that speaks plain HTTP."""
+    words = f"{_address(base_url)} does not speak TLS; expected: http:// in REPLICATE_BASE_URL, or another port"
+    return ApiUnreachable(words, "scheme", is_lasting=True)
+
+
+def speaks_plain_http(base_url: str) -> bool:
+    """Whether a server answers plain HTTP on an https: address; some wait for ever in the handshake."""
+    url = httpx.URL(base_url)
+    if url.scheme != "https":
+        return False
+    try:
+        with socket.create_connection((url.host, url.port or 443), PROBE_SECONDS) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\nHost: probe\r\n\r\n")
+            return connection.recv(5) == b"HTTP/"
+    except OSError:
+        return False
 
 
 def wrong_path(base_url: str, words: str) -> ApiUnreachable:

@@ -4,8 +4,8 @@
 the seed. `inputs_for` runs before every attempt, on whichever model: the same request and model give the same inputs.
 """
 
-from replibatch.routing.carry import inputs_for
+from replibatch.routing.carry import REFERENCE_NAMES, inputs_for
 from replibatch.routing.route import located, route
 from replibatch.routing.routed import Routed
 
-__all__ = ["Routed", "inputs_for", "located", "route"]
+__all__ = ["REFERENCE_NAMES", "Routed", "inputs_for", "located", "route"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from replibatch.catalog import Model
 from replibatch.errors import ReferenceImageError, RequestError
 from replibatch.requests import RoutedRequest
+from replibatch.routing.near import nearest, plain
 
 # What a reference image is called here and there; every model's own reference parameter is added to these.
 REFERENCE_NAMES = frozenset(
@@ -19,7 +19,6 @@ REFERENCE_NAMES = frozenset(
 )
 FORMAT = "output_format"
 SEED = "(seed)"  # in `inputs`, and no model's input: the seed for those of the chain that take one
-TYPO_LIKENESS = 0.8  # as difflib measures it
 
 
 def inputs_for(model: Model, request: RoutedRequest, *, safety_off: bool = False) -> tuple[dict[str, Any], list[str]]:
@@ -81,7 +80,7 @@ def carry(model: Model, given: Mapping[str, Any], *, with_reference: bool) -> tu
             carried[name] = value
             continue
         if spec is None:
-            left_out.append(f"{model.name} has no input {name!r}; left out{_meant(name, model)}")
+            left_out.append(no_input(model, name))
             continue
         try:
             carried[spec.name] = spec.coerce(value, with_reference=with_reference)
@@ -109,6 +108,12 @@ def format_of(output: str | None) -> str:
     return _plain(posixpath.splitext(output or "")[1].removeprefix("."))
 
 
+def no_input(model: Model, name: str) -> str:
+    """What to say of an input that a model does not have."""
+    near = nearest(name, model.inputs) or next((own for own in model.inputs if plain(own) == plain(name)), None)
+    return f"{model.name} has no input {name!r}; left out" + (f" (did you mean {near!r}?)" if near else "")
+
+
 def too_many(count: int, model: Model) -> str:
     """What to say where a model takes fewer reference images than there are."""
     allowed = f"at most {model.reference_max}" if model.reference_max else "none"
@@ -131,8 +136,3 @@ def _takes(model: Model, name: str, value: Any) -> bool:
 def _plain(extension: str) -> str:
     extension = extension.lower()
     return "jpg" if extension == "jpeg" else extension
-
-
-def _meant(name: str, model: Model) -> str:
-    close = get_close_matches(name, model.inputs, 1, TYPO_LIKENESS)
-    return f" (did you mean {close[0]!r}?)" if close else ""

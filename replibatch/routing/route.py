@@ -13,7 +13,16 @@ from replibatch.catalog.models import UNSUPPORTED_INPUTS
 from replibatch.catalog.values import listed
 from replibatch.errors import OutputPathError, ReferenceImageError, RequestError
 from replibatch.requests import BatchRequest
-from replibatch.routing.carry import REFERENCE_NAMES, SEED, ask_for_format, carry, counted_images, format_of, too_many
+from replibatch.routing.carry import (
+    REFERENCE_NAMES,
+    SEED,
+    ask_for_format,
+    carry,
+    counted_images,
+    format_of,
+    no_input,
+    too_many,
+)
 from replibatch.routing.files import files_of
 from replibatch.routing.references import places
 from replibatch.routing.routed import Routed, as_list
@@ -25,13 +34,14 @@ IMAGES = frozenset({"jpg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
 VIDEOS = frozenset({"mp4", "m4v", "mov", "webm", "mkv", "avi"})
 
 
-def route(request: BatchRequest, catalog: Catalog, *, folder: Path | None = None) -> Routed:
+def route(request: BatchRequest, catalog: Catalog, *, folder: Path | None = None, fallback: bool = True) -> Routed:
     """Find the model that can take a request, and what it is given.
 
     Args:
         request: as the caller made it.
         catalog: the models to choose from.
         folder: where relative paths of images start; None takes the working directory.
+        fallback: whether another model than the one asked for may take it.
 
     Raises:
         UnsupportedModel: the catalogue has no such model.
@@ -56,15 +66,18 @@ def route(request: BatchRequest, catalog: Catalog, *, folder: Path | None = None
             references += places(name, listed(value), folder or Path.cwd())
         else:
             inputs[name] = files_of(name, value, spec, folder or Path.cwd(), known=asked.inputs_known)
-    model, switched = _model_for(asked, inputs, references, catalog)
+    model, switched = _model_for(asked, inputs, references, catalog, fallback=fallback)
     inputs = {name: _checked(name, value, asked, model, bool(references)) for name, value in inputs.items()}
+    asked_for = list(inputs)
     inputs, left_out = carry(model, inputs, with_reference=bool(references))
+    omitted = tuple(note for note in (no_input(model, name) for name in asked_for) if note in left_out)
     _check_required(model, inputs, references, has_prompt=bool(request.prompt))
     _check_price(model, inputs, request)
     _check_extension(model, request.output_filepath)
     renamed = ask_for_format(model, inputs, request.output_filepath)
     _fix_seed(model, inputs, given.get("seed"))
-    return Routed(model, inputs, references, [*switched, *said_of(model, request.prompt), *left_out, *renamed])
+    warnings = [*switched, *said_of(model, request.prompt), *left_out, *renamed]
+    return Routed(model, inputs, references, warnings, omitted)
 
 
 def located(inputs: Mapping[str, Any], catalog: Catalog, folder: Path) -> dict[str, Any]:
@@ -86,7 +99,7 @@ def located(inputs: Mapping[str, Any], catalog: Catalog, folder: Path) -> dict[s
 
 
 def _model_for(
-    asked: Model, inputs: dict[str, Any], references: list[str], catalog: Catalog
+    asked: Model, inputs: dict[str, Any], references: list[str], catalog: Catalog, *, fallback: bool
 ) -> tuple[Model, list[str]]:
     """The model that can take it, and what to say where that is another one than asked.
 
@@ -101,10 +114,14 @@ def _model_for(
         taker = catalog.one_reference if len(references) == 1 else catalog.several_references
         if len(references) > taker.reference_max:
             raise ReferenceImageError(too_many(len(references), taker))
+        if not fallback:
+            raise ReferenceImageError(
+                f"{too_many(len(references), asked)}; {taker.name} takes it where fallbacks may stand in"
+            )
         return taker, [f"{taker.name} instead of {asked.name}, for {counted_images(len(references))}"]
     foreign = [name for name in inputs if asked.input(name) is None]
     for edge in asked.fallback:
-        if UNSUPPORTED_INPUTS in edge.on and not references and not edge.references:
+        if fallback and UNSUPPORTED_INPUTS in edge.on and not references and not edge.references:
             other = catalog.models[edge.model]
             if taken := [name for name in foreign if other.input(name)]:
                 return other, [f"{other.name} instead of {asked.name}, for {', '.join(map(repr, taken))}"]

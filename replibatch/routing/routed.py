@@ -22,6 +22,7 @@ class Routed:
         inputs: what it is given besides prompt and reference images; checked.
         references: the reference images: absolute paths, URLs and data URIs.
         warnings: what was changed or left out, for people.
+        omitted: those of them that name an input the model does not have.
         extension_is_free: whether the extension of the request's output was made up.
     """
 
@@ -29,6 +30,7 @@ class Routed:
     inputs: dict[str, Any]
     references: list[str]
     warnings: list[str]
+    omitted: tuple[str, ...] = ()
     extension_is_free: bool = False
 
     @property

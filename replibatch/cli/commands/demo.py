@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from replibatch import catalog
+from replibatch import catalog, lists
 from replibatch.cli.consoles import stderr, stdout
 from replibatch.cli.errors import FAILED, INTERRUPTED
 from replibatch.cli.formatting import chain, dollars, short
@@ -106,8 +107,10 @@ def _demonstrate(settings: Settings, manifest: Path, output: Path) -> int:
     console = stderr()
     console.print("Starting a Redis, a stand-in for Replicate and a worker.", style="dim")
     results: list[BatchResult] = []
-    with stand_in(settings, behaviour) as (producer, sandbox):
-        plan = Plan(manifest, None, {}, OutputFolder(output, producer.settings), catalog.load())
+    with ExitStack() as stack:
+        producer, sandbox = stack.enter_context(stand_in(settings, behaviour))
+        listing = stack.enter_context(lists.opened([str(manifest)], lists.Options(), catalog.load()))
+        plan = Plan(listing, OutputFolder(output, producer.settings, play=True))
         survey = plan.survey(set())
         tally = Tally(survey.count, expected_seconds=survey.count * LATENCY_SECONDS / LIMIT + START_SECONDS)
         enqueuer = Enqueuer(plan, producer, Options(fresh=True), "demo")

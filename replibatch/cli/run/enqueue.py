@@ -10,8 +10,9 @@ from typing import cast
 
 from replibatch import contents
 from replibatch.broker.publish import BULK
-from replibatch.cli.run.plan import Item, Plan
+from replibatch.cli.run.plan import Plan
 from replibatch.errors import NoSuchWork
+from replibatch.lists import Item
 from replibatch.producer import Batch, Producer
 from replibatch.producer.submit import CHUNK, Ask, append_all
 from replibatch.redisdb import keys
@@ -54,8 +55,12 @@ class Enqueuer:
         self._producer = producer
         self._options = options
         self._name = name
-        self._remembered = keys.RUN.at(producer.limiter.prefix, plan.folder.identity)
         self.batch = Batch(producer, new_id(8))
+
+    @property
+    def _remembered(self) -> str:
+        """The key of the batches of this folder; its identity is settled once it has been created."""
+        return keys.RUN.at(self._producer.limiter.prefix, self._folder.identity)
 
     def put_off_earlier(self) -> None:
         """What an earlier run, which nobody follows any more, had not started waits in this one instead."""

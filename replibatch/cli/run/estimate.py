@@ -46,6 +46,7 @@ class Estimate:
             "strategy": self.strategy,
             "max_concurrent": self.at_once,
             "seconds": round(self.seconds, 1),
+            "understood": survey.understanding.to_json(),
         }
 
     def headline(self) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import secrets
+import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from replibatch import contents
+from replibatch.cli.run.made import Made
 from replibatch.errors import OutputPathError
-from replibatch.lists.disk_map import DiskMap
+from replibatch.requests import BatchResult
 from replibatch.settings import Settings
+from replibatch.storage.atomic import staged
 from replibatch.storage.containment import Place, open_to_append
 from replibatch.storage.names import refuse_settings, safe_key
 
@@ -25,8 +29,11 @@ if sys.platform != "win32":
 RESULTS = "results.jsonl"
 GALLERY = "gallery.html"
 LOCK = ".replibatch.lock"
+STATE = ".replibatch.json"
 GALLERY_FILES = "gallery_files"
-OURS = frozenset({RESULTS, GALLERY, GALLERY_FILES, LOCK})
+OURS = frozenset({RESULTS, GALLERY, GALLERY_FILES, LOCK, STATE})
+HASH_BYTES = 16
+LARGEST_STATE_BYTES = 64 * 1024
 
 
 class OutputFolder:
@@ -35,10 +42,12 @@ class OutputFolder:
     Args:
         path: DIR.
         settings: say whether workers write to it themselves, or to a storage it is fetched from.
+        play: whether a stand-in makes the files: they never count as made for Replicate's.
 
     Attributes:
         path: absolute.
-        identity: tells runs into different folders apart.
+        shown: as it was typed.
+        identity: tells runs into different folders apart; kept in the folder, wherever it is moved.
         is_direct: workers write into it themselves.
         root: what the keys of its files start with, in the storage.
         results: the file with a line for each result.
@@ -46,16 +55,28 @@ class OutputFolder:
         read_to: the size of `results` when it was read for what had been made, in bytes; None if it was not.
     """
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, path: Path, settings: Settings, *, play: bool = False) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100  # the same folder by any way to it, links as they are
+        self.shown = str(path)
+        self.play = play
         self.results = self.path / RESULTS
         self.gallery = self.path / GALLERY
         self.read_to: int | None = None
+        kept, self._roots = self._state()
+        self.identity = kept or secrets.token_hex(HASH_BYTES)
         self._checked: set[str] = set()
-        self.identity = hashlib.sha256(str(self.path).encode()).hexdigest()[:32]
         embedded = settings.redis_url is None
         self.is_direct = embedded and settings.storage_url is None
         self.root = str(self.path) if self.is_direct else self._prefix_under(settings.storage_url)
+
+    def _state(self) -> tuple[str | None, list[str]]:
+        """What the folder says of itself: its identity, and what the keys of its files have started with so far."""
+        try:
+            with Place(self.path, STATE).open() as file:
+                state = json.loads(file.read(LARGEST_STATE_BYTES))
+            return str(state["id"]), [str(root) for root in state["roots"]]
+        except (OSError, OutputPathError, ValueError, KeyError, TypeError, RecursionError):
+            return None, []
 
     def _prefix_under(self, storage_url: str | None) -> str:
         """Where the files are in the storage: in this very folder, if it lies in there."""
@@ -82,8 +103,28 @@ class OutputFolder:
         return f"{self.root}/{key}"
 
     def place_of(self, stored: str) -> Place:
-        """Where a file is in the end, by its key in the storage."""
-        return Place(self.path, str(Path(stored).relative_to(self.root)))
+        """Where a file is in the end, by its key in the storage, also by one from before the folder was moved.
+
+        Raises:
+            ValueError: the key is of another folder.
+        """
+        for root in (self.root, *self._roots):
+            with suppress(ValueError):
+                return Place(self.path, Path(stored).relative_to(root).as_posix())
+        raise ValueError(stored)
+
+    def with_files_here(self, result: BatchResult) -> BatchResult:
+        """A result whose files workers put into this folder, also where they knew it by an earlier place."""
+        if all(Path(file.path).is_relative_to(self.root) for file in result.files):
+            return result
+        files = []
+        for file in result.files:
+            path, stored = self.place_of(file.path).path, Path(file.path)
+            if not path.exists() and stored.is_file() and contents.sha256(stored) == file.sha256:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(stored, path)
+            files.append(replace(file, path=str(path)))
+        return replace(result, files=tuple(files))
 
     def create(self) -> None:
         """Make it, and see that it can be written.
@@ -95,53 +136,48 @@ class OutputFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             with open_to_append(self.results) as file:
                 if file.seek(0, os.SEEK_END) and not _ends_with_newline(file):
-                    file.write(b"\n")  # a line cut short by a crash stays one that nobody can read
+                    file.write(b"\n")  # a line cut short by a crash stays unreadable
+            self._keep_state()
         except OSError as error:
             raise OutputPathError(
                 f"-o {self.path}: {error.strerror}; allowed: a folder that can be written"
             ) from None
+
+    def _keep_state(self) -> None:
+        """Write down the identity; where another process was quicker, take over what it wrote."""
+        place = Place(self.path, STATE)
+        kept, roots = self._state()
+        if kept is not None and self.root in roots:
+            self.identity = kept
+            return
+        with staged(place) as stage:
+            told = {"id": kept or self.identity, "roots": [*roots, self.root]}
+            stage.path.write_text(json.dumps(told), "utf-8")
+            stage.commit(overwrite=kept is not None)
+        kept, self._roots = self._state()
+        self.identity = kept or self.identity
 
     def gallery_is_current(self) -> bool:
         """Whether the page shows what there is: of many results it takes a while to make."""
         return self.gallery.exists() and self.gallery.stat().st_mtime_ns >= self.results.stat().st_mtime_ns
 
     @contextmanager
-    def made(self, *, fresh: bool = False) -> Iterator[DiskMap]:
-        """The keys of the items that `results.jsonl` has as made, and whose files are still there.
+    def made(self, *, fresh: bool = False) -> Iterator[Made]:
+        """The items that `results.jsonl` has as made, and that still have their files.
 
         Args:
             fresh: none of them counts.
 
         Raises:
-            OSError: whether a file is still there cannot be told.
+            OSError: whether a file is still there cannot be determined.
         """
-        with DiskMap() as made:
-            for line in () if fresh else self._lines():
-                key = _key(line["key"])
-                if line["success"] and all(contents.is_there(path) for path in line["file_paths"]):
-                    made[key] = 1
-                else:
-                    made.discard(key)
+        with Made(self.results, play=self.play) as made:
+            self.read_to = made.read(fresh=fresh)
             yield made
-
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        """Its lines that can be read."""
-        self.read_to = 0
-        if not os.path.lexists(self.results):
-            return
-        with Place.of(self.results).open() as file:
-            for raw in file:
-                self.read_to += len(raw)
-                try:
-                    line = json.loads(raw)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(line, dict) and _is_result(line):
-                    yield line
 
     @contextmanager
     def occupied(self) -> Iterator[bool]:
-        """Be seen at work on this folder; tells whether nobody else is.
+        """Be seen at work on this folder; yields whether no other process is.
 
         The first one in holds the lock alone while it makes order, and shares it as soon as `settle_in` is called.
         """
@@ -165,23 +201,6 @@ class OutputFolder:
         """Let others in, who will follow what this process does."""
         if sys.platform != "win32":
             fcntl.flock(self._lock, fcntl.LOCK_SH)
-
-
-def _is_result(line: dict[str, Any]) -> bool:
-    """Whether it has what a result has: the file may be anybody's."""
-    paths = line.get("file_paths")
-    return (
-        line.keys() >= {"key", "success"}
-        and isinstance(paths, list)
-        and all(isinstance(path, str) and "\0" not in path for path in paths)
-    )
-
-
-def _key(written: str) -> bytes:
-    try:
-        return bytes.fromhex(written)
-    except (TypeError, ValueError):
-        return b""  # nobody's
 
 
 def _ends_with_newline(file: BinaryIO) -> bool:

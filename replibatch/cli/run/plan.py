@@ -1,66 +1,36 @@
-"""What a run is about: the items of a list, checked, each with the key by which a later run knows it again."""
+"""The items of a run: those of a list, checked, each with the key by which a later run knows it again."""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
-from collections import Counter, defaultdict, deque
-from collections.abc import Container, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from replibatch import contents, lists
-from replibatch.catalog import Catalog
+from replibatch import lists
 from replibatch.catalog.prices import likely_usd
 from replibatch.cli.run.folder import OutputFolder
+from replibatch.cli.run.foreign import ForeignFiles
+from replibatch.cli.run.made import Made
 from replibatch.errors import RequestError
-from replibatch.lists import ManifestLine
-from replibatch.lists.disk_map import DiskMap
+from replibatch.lists import Item, Listing, Mistake, Mistakes, Understanding
 from replibatch.producer.published_inputs import load_catalog
-from replibatch.requests import BatchRequest
-from replibatch.routing import Routed, located, route
 from replibatch.settings import Settings
-from replibatch.storage.names import made_up_name
 
-KEY_BYTES = 16
+if TYPE_CHECKING:
+    from replibatch.producer import Producer
 
-
-@dataclass(frozen=True)
-class Item:
-    """One item to be made.
-
-    Attributes:
-        index: its place in the list, from 0.
-        key: by which another run of the same list into the same folder knows it again.
-        request: with the name of its file decided.
-        routed: with the model that will take it.
-    """
-
-    index: int
-    key: bytes
-    request: BatchRequest
-    routed: Routed
-
-    @property
-    def id(self) -> str:
-        """The generation's: the same key is the same job."""
-        return f"r{self.key.hex()}"
-
-    @staticmethod
-    def key_of(generation_id: str) -> bytes:
-        """The key of the item that a generation is of."""
-        return bytes.fromhex(generation_id[1:])
+NOT_READABLE_AGAIN = "the list has changed since it was checked; expected: the same command again"
 
 
 @dataclass
 class Survey:
-    """What there is to make, counted.
+    """The items to be made, counted.
 
     Attributes:
+        understanding: how the list was understood.
         count: items to be made.
         made: items of the list that an earlier run has made.
         by_model: items by the model that is tried first.
@@ -70,6 +40,7 @@ class Survey:
         longest_seconds: of the slowest.
     """
 
+    understanding: Understanding = field(default_factory=Understanding)
     count: int = 0
     made: int = 0
     by_model: Counter[str] = field(default_factory=Counter)
@@ -113,109 +84,89 @@ class Plan:
     """A list of prompts, to be made into a folder.
 
     Args:
-        source: the list; a file that can be read twice.
-        model: for lines that name none.
-        inputs: model inputs for lines that do not set them; paths relative to the working directory.
+        listing: the list.
         folder: where the files go.
-        catalog: the models.
+        overwrite: whether files there that are not the items' own may be replaced.
     """
 
-    source: Any
-    model: str | None
-    inputs: Mapping[str, Any]
+    listing: Listing
     folder: OutputFolder
-    catalog: Catalog
+    overwrite: bool = False
 
-    def survey(self, made: Container[bytes]) -> Survey:
-        """Check the whole list and count what is to be made.
+    def survey(self, made: Container[bytes], producer: Callable[[], Producer] | None = None) -> Survey:
+        """Check the whole list and count the items to be made.
 
         Args:
             made: keys of the items that are made already.
+            producer: opens the process's, where only the queue knows of what item a file is.
 
         Raises:
-            ManifestError: with every mistake by its line.
-            RequestError: there is nothing in it, or it cannot be read.
+            ListError: with every mistake by its kind.
+            RequestError: there is nothing in it.
         """
         survey = Survey()
-        for item in self.items():
-            if item.key in made:
+        mistakes = Mistakes()
+        foreign = None
+        if isinstance(made, Made) and not self.overwrite and self.folder.path.exists():
+            foreign = ForeignFiles(self.folder, made, producer)
+        for each in self.listing.items(self.folder.identity, self.folder.asked_at):
+            if isinstance(each, Mistake):
+                mistakes.add(each)
+                continue
+            survey.understanding.add(each)
+            if each.key in made:
                 survey.made += 1
+            elif foreign is not None and (reason := foreign.in_the_way_of(each)):
+                mistakes.add(Mistake(each.file, each.number, reason))
             else:
-                survey.add(item)
+                survey.add(each)
+        survey.understanding.files = self.listing.understood
+        mistakes.raise_any()
         if not survey.count + survey.made:
             raise RequestError("there is no prompt in the list")
         return survey
 
     def items(self) -> Iterator[Item]:
-        """The items in order, as a stream; malformed lines are left out, and raised together at the end."""
-        items: deque[Item] = deque(maxlen=1)
-        indexes = itertools.count()
-        defaults = located(self.inputs, self.catalog, Path.cwd())
-        with DiskMap() as times_seen:
-
-            def check(line: ManifestLine) -> None:
-                items.append(self._item(line, next(indexes), times_seen))
-
-            for _ in lists.read(self.source, default_model=self.model, defaults=defaults, check=check):
-                yield items[0]
-
-    def _item(self, line: ManifestLine, index: int, times_seen: DiskMap) -> Item:
-        """The item of a line.
+        """The items in order, as a stream, of a list that was checked.
 
         Raises:
-            RequestError: it cannot be done as asked.
+            RequestError: it is another list by now.
         """
-        asked = line.request
-        inputs = located(asked.kwargs or {}, self.catalog, line.folder)
-        routed = route(replace(asked, kwargs=inputs), self.catalog)
-        routed.check_files()
-        routed = replace(routed, extension_is_free=asked.output_filepath is None)
-        same = _key(self.folder.identity, line.id, asked, inputs, routed)
-        key = hashlib.sha256(same + times_seen.count(same).to_bytes(8, "big")).digest()[:KEY_BYTES]
-        name = asked.output_filepath or made_up_name(
-            index, asked.prompt, key.hex()[:8], routed.model.extension(routed.inputs)
-        )
-        output = self.folder.asked_at(name)
-        request = replace(asked, kwargs=inputs, output_filepath=output, request_id=line.id or f"r{key.hex()}")
-        return Item(index, key, request, routed)
+        for each in self.listing.items(self.folder.identity, self.folder.asked_at):
+            if isinstance(each, Mistake):
+                raise RequestError(f"{each.file}, line {each.number}: {each.reason} ({NOT_READABLE_AGAIN})")
+            yield each
 
 
-def name_of(file: str) -> str:
+def name_of(files: Sequence[str]) -> str:
     """What a list is called."""
-    return "standard input" if file == "-" else Path(file).name
+    first = "standard input" if files[0] == "-" else Path(files[0]).name
+    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
 
 
 @contextmanager
 def planned_for(
-    settings: Settings, file: str, *, model: str | None, output: Path, inputs: tuple[str, ...]
+    settings: Settings,
+    files: Sequence[str],
+    options: lists.Options,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    play: bool = False,
 ) -> Iterator[Plan]:
     """The plan that the arguments of `run` and `submit` describe, as long as its list can be read.
+
+    Args:
+        settings: say where the catalogue and the storage are.
+        files: the list.
+        options: how it is read, and which items it makes.
+        output: the folder for the files.
+        overwrite: whether files there that are not the items' own may be replaced.
+        play: whether a stand-in makes the files.
 
     Raises:
         RequestError, SettingsError: an argument is malformed.
     """
     models = load_catalog(settings)
-    if model is not None:
-        models.get(model)
-    given = lists.parse_inputs(inputs)
-    with lists.rereadable(file) as source:
-        yield Plan(source, model, given, OutputFolder(output, settings), models)
-
-
-def _key(folder: str, line_id: str | None, asked: BatchRequest, inputs: Mapping[str, Any], routed: Routed) -> bytes:
-    """What makes a line the same line in another run: all that was asked, and the content of its images."""
-    told = [
-        folder,
-        line_id or "",
-        asked.model_name,
-        asked.prompt,
-        sorted(inputs.items()),
-        asked.output_filepath or "",
-        [_content_hash(contents.version(path)) for path in routed.files],
-    ]
-    return hashlib.sha256(json.dumps(told, default=str).encode()).digest()[:KEY_BYTES]
-
-
-@lru_cache(maxsize=4096)
-def _content_hash(version: contents.Version) -> str:
-    return contents.sha256(version[0])
+    with lists.opened(files, options, models) as listing:
+        yield Plan(listing, OutputFolder(output, settings, play=play), overwrite)

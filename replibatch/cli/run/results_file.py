@@ -25,25 +25,38 @@ class ResultsFile:
         path: of the file.
         since: its size in bytes when it was read for what had been made before: what is new since then is another's.
             None for its size now.
+        play: whether a stand-in makes the files.
     """
 
-    def __init__(self, path: Path, since: int | None = None) -> None:
+    def __init__(self, path: Path, since: int | None = None, *, play: bool = False) -> None:
+        self._folder = path.parent
+        self._play = play
         self._file = open_to_append(path)
         self._read_to = self._size() if since is None else since
         self._others: set[bytes] = set()  # what other runs have written, and this one is still to hear of
 
     def add(self, result: BatchResult, index: int, key: bytes) -> dict[str, Any]:
         """Append one; returns its line, as written by whomever."""
-        line = {"index": index, "key": key.hex(), **result.to_json()}
+        line = {"index": index, "key": key.hex(), **({"play": True} if self._play else {}), **result.to_json()}
         this = _identity(line)
         with self._alone():
             self._read_others()
             if this in self._others:
                 self._others.discard(this)
                 return line
-            self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            self._file.write(json.dumps(self._movable(line), ensure_ascii=False).encode() + b"\n")
             self._read_to = self._size()
         return line
+
+    def _movable(self, line: dict[str, Any]) -> dict[str, Any]:
+        """A line with the paths of its files relative to the folder, which may be moved."""
+
+        def relative(path: str) -> str:
+            whole = Path(path)
+            return whole.relative_to(self._folder).as_posix() if whole.is_relative_to(self._folder) else path
+
+        files = [{**file, "path": relative(file["path"])} for file in line["files"]]
+        return {**line, "files": files, "file_paths": [file["path"] for file in files]}
 
     def close(self) -> None:
         """No more will come."""

@@ -18,7 +18,6 @@ from replibatch.cli.run.enqueue import Enqueuer
 from replibatch.cli.run.folder import OutputFolder
 from replibatch.cli.run.gallery import GalleryWriter
 from replibatch.cli.run.interrupts import Interrupts
-from replibatch.cli.run.plan import Item
 from replibatch.cli.run.progress import LiveProgress
 from replibatch.cli.run.results_file import ResultsFile
 from replibatch.cli.run.tally import Tally
@@ -26,6 +25,7 @@ from replibatch.errors import NoCredit
 from replibatch.jobs.batch_state import BatchState
 from replibatch.jobs.holds import BUDGET, PAUSED
 from replibatch.limits import AccountStatus
+from replibatch.lists import Item
 from replibatch.producer import Producer
 from replibatch.requests import BatchResult
 
@@ -86,7 +86,7 @@ class Runner:
         with ExitStack() as stack:
             if stack.enter_context(self._folder.occupied()):
                 self._enqueuer.put_off_earlier()
-            results = ResultsFile(self._folder.results, self._folder.read_to)
+            results = ResultsFile(self._folder.results, self._folder.read_to, play=self._folder.play)
             stack.callback(results.close)
             stack.callback(self._finish)
             stack.enter_context(self._progress)
@@ -124,11 +124,12 @@ class Runner:
     def _follow(self, results: ResultsFile) -> None:
         place_in = None if self._folder.is_direct else self._folder.place_of
         for ended in self._batch.follow(stop=self._may_leave, place_in=place_in):
-            line = results.add(ended.result, ended.index, Item.key_of(ended.id))
-            self._tally.add(ended.result)
+            result = self._folder.with_files_here(ended.result) if self._folder.is_direct else ended.result
+            line = results.add(result, ended.index, Item.key_of(ended.id))
+            self._tally.add(result)
             if self._as_json:
                 click.echo(json.dumps(line, ensure_ascii=False))
-            self._tell(ended.result)
+            self._tell(result)
             self._gallery.changed()
 
     def _tell(self, result: BatchResult) -> None:

@@ -3,15 +3,19 @@
 const view = { grid: false, columns: "", rows: "prompt", sort: "number", group: "", state: "", model: "", words: [], favourites: false };
 const columnHeads = () => (view.grid ? AXES.get(view.columns).values : []);
 
-/* what is searched, made once, when first needed: texts wherever a word is in them, numbers (seeds!) only as a whole */
+/* what is searched, made once, when first needed: texts wherever a word is in them; numbers (seeds!) and what was made up
+   (ids, the end of file names), in which any digits are somewhere, only as a whole */
+const MADE_UP_ID = /^r[0-9a-f]{32}$/;
+const MADE_UP_END = /-[0-9a-f]{8}(\.[^.]*)?$/;
 const searchable = [];
 function searched(item) {
   if (searchable[item.place]) return searchable[item.place];
+  const names = item.files.map((file) => nameOf(file.address).toLowerCase()), id = MADE_UP_ID.test(item.id);
   const told = [...item.inputs, ...item.fields], numbers = told.filter(([, given]) => typeof given === "number");
   searchable[item.place] = {
-    text: [item.prompt, item.id, item.asked, item.model, ...item.files.map((file) => nameOf(file.address)),
+    text: [item.prompt, id ? "" : item.id, item.asked, item.model, ...names.map((name) => name.replace(MADE_UP_END, "$1")),
       ...told.filter(([, given]) => typeof given !== "number").map(([name, given]) => `${name}=${shortened(given, 400)}`)].join("\n").toLowerCase(),
-    whole: new Set(numbers.flatMap(([name, given]) => [String(given), `${name}=${given}`.toLowerCase()])),
+    whole: new Set([item.id.toLowerCase(), ...names].concat(numbers.flatMap(([name, given]) => [String(given), `${name}=${given}`.toLowerCase()]))),
   };
   return searchable[item.place];
 }

@@ -25,7 +25,7 @@ def test_forty_prompts_are_made_once_and_never_again(sandbox: Sandbox) -> None:
     assert len(images()) == 40
     assert len(sandbox.books.create_times) == 40
     assert sorted(line["index"] for line in results()) == list(range(40))
-    assert "a red fox, number 39" in Path("out/gallery.html").read_text()
+    assert "a red fox, number 39" in Path("out/gallery_files/data.js").read_text()
     assert "40 of 40 items made" in first.stdout
 
     page = Path("out/gallery.html")

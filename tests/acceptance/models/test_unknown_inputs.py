@@ -12,7 +12,7 @@ from redis import Redis
 
 import replibatch
 from replibatch import BatchRequest
-from replibatch.errors import RequestError
+from replibatch.errors import ReplibatchWarning, RequestError
 from replibatch.sandbox import Sandbox
 from replibatch.sandbox.hosting import ModelSpec
 from replibatch.settings import load
@@ -67,7 +67,8 @@ def test_a_producer_without_a_token_learns_from_what_a_worker_has_read(
     with replibatch_anew() as enqueue:
         with pytest.raises(RequestError, match="style is 5; allowed: text"):
             enqueue(BatchRequest("a fox", NAME, "other.png", {"style": 5}))
-        second = enqueue(BatchRequest("another fox", NAME, "other.png", GIVEN)).result(60)
+        with pytest.warns(ReplibatchWarning, match="no input 'not_in_the_schema'"):
+            second = enqueue(BatchRequest("another fox", NAME, "other.png", GIVEN)).result(60)
     assert second.success
     assert any("no input 'not_in_the_schema'; left out" in warning for warning in second.warnings)
 

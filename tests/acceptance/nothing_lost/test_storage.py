@@ -102,8 +102,7 @@ def test_run_and_results_bring_files_to_their_folder(elsewhere: Path) -> None:
     ran = command("run", "prompts.txt", "-m", QWEN, "-o", "out", "--json")
     assert ran.returncode == 0, ran.stderr
     lines = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
-    assert {Path(path).parent for line in lines for path in line["file_paths"]} == {elsewhere / "out"}
-    assert all(Path(path).stat().st_size for line in lines for path in line["file_paths"])
+    assert all(Path(elsewhere, "out", path).stat().st_size for line in lines for path in line["file_paths"])
     batch = json.loads(ran.stdout.splitlines()[-1])["summary"]["batch"]
     brought = command("results", batch, "-o", "again")
     assert brought.returncode == 0, brought.stderr

@@ -1,0 +1,69 @@
+"""A text with a prompt a line, and what in such a line is no prompt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from replibatch.lists.lines import Line, Mistake, Read
+
+SUSPECTS = "#/-NS"  # first characters of lines that may be no prompts
+_COMMENT = re.compile(r"(#+|//+)\s")
+_WEB_UI = re.compile(r"Negative prompt:|Steps: \d+, |--prompt\b")
+_FLAG = re.compile(
+    r"(?:^|\s)--(ar|aspect|v|version|stylize|s|style|chaos|no|seed|q|quality|niji|iw|tile|raw|sref|cref)\b"
+)
+
+
+def prompts(
+    lines: Iterable[tuple[int, str]],
+    file: str,
+    *,
+    comments: str | None = None,
+    marker: re.Pattern[str] | None = None,
+    literal: bool = False,
+) -> Read:
+    """Each line that is not blank, as a prompt.
+
+    Args:
+        lines: numbered.
+        file: the list's name.
+        comments: what begins a line that is left out.
+        marker: what every line begins with before its prompt; None for nothing.
+        literal: take each line as it is, whatever it looks like.
+    """
+    for number, raw in lines:
+        prompt = raw.strip()
+        if not prompt or (comments and prompt.startswith(comments)):
+            continue
+        if literal:
+            yield Line(file, number, {"prompt": prompt})
+            continue
+        marked = marker.match(prompt) if marker is not None else None
+        if marker is not None and marked is None:
+            yield Mistake(
+                file, number, "the line lacks the mark of those before it; expected: the same mark, or --as-is"
+            )
+            continue
+        prompt = prompt[marked.end() :] if marked else prompt
+        if (prompt[:1] in SUSPECTS or " --" in prompt) and (reason := _no_prompt(prompt)):
+            yield Mistake(file, number, reason)
+        else:
+            yield Line(file, number, {"prompt": prompt})
+
+
+def _no_prompt(line: str) -> str | None:
+    if found := _COMMENT.match(line):
+        sign = found[1]
+        return f"the line begins with {sign!r}; expected: --comments '{sign}' to leave such lines out, or --as-is"
+    if found := _WEB_UI.match(line):
+        return (
+            f"the line begins with {found[0].strip()!r}, which is how other tools write settings; "
+            "expected: a column for each, as in prompt,negative_prompt,seed; or --as-is"
+        )
+    if found := _FLAG.search(line):
+        return (
+            f"the prompt has Midjourney's '--{found[1]}', which Replicate's models do not read; "
+            "expected: a column or -i for it, as in aspect_ratio=16:9; or --as-is"
+        )
+    return None

@@ -1,0 +1,378 @@
+"""The forms in which people have their prompts: each is understood, or refused by a line that says what to type."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.support import PROJECT
+from tests.support.listing import BANANA, FLUX, IMAGEN, KONTEXT, QWEN, refused, understood, written
+
+FOX_HEN = ["a fox", "a hen"]
+
+
+@pytest.fixture(autouse=True)
+def pictures() -> None:
+    for name in ("refs/a.png", "b.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), "red").save(name)
+
+
+def lines(*records: Any) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def openai_line(number: int, **body: Any) -> dict[str, Any]:
+    whole = {"model": QWEN, "prompt": FOX_HEN[number], **body}
+    return {"custom_id": f"request-{number}", "method": "POST", "url": "/v1/images/generations", "body": whole}
+
+
+UNDERSTOOD: list[tuple[str, str | bytes, dict[str, Any], list[str], list[dict[str, Any]]]] = [
+    # name, content, options, prompts, what is sent besides
+    ("plain.txt", "a fox\n\n  a hen \n", {}, FOX_HEN, [{}, {}]),
+    ("no-end.txt", "a fox\r\na hen", {}, FOX_HEN, [{}, {}]),
+    ("old-mac.txt", "a fox\ra hen\r", {}, FOX_HEN, [{}, {}]),
+    ("marked.txt", "\ufeffein Fuchs\n狐狸\n", {}, ["ein Fuchs", "狐狸"], [{}, {}]),
+    ("utf16.txt", "a fox\na hen\n".encode("utf-16"), {}, FOX_HEN, [{}, {}]),
+    ("utf16-be.txt", b"\xfe\xff" + "a fox\na hen\n".encode("utf-16-be"), {}, FOX_HEN, [{}, {}]),
+    ("unmarked.txt", "a fox\na hen\n".encode("utf-16-le"), {"encoding": "utf-16-le"}, FOX_HEN, [{}, {}]),
+    ("sjis.txt", "狐\n鶏\n".encode("shift_jis"), {"encoding": "shift_jis"}, ["狐", "鶏"], [{}, {}]),
+    ("numbered.txt", "1. a fox\n2. a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("bullets.txt", "- a fox\n- a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("each.txt", "Prompt: a fox\nprompt: a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("years.txt", "1984. a fox\n2. a hen\n", {}, ["1984. a fox", "2. a hen"], [{}, {}]),
+    ("equal.txt", "a fox\na fox\n", {}, ["a fox", "a fox"], [{}, {}]),
+    ("commas.txt", "a fox, red, in snow\na hen, white, in straw\n", {}, ["a fox, red, in snow", "a hen, white, in straw"], [{}, {}]),
+    ("brackets.txt", "[wide shot] a fox\n(a hen:1.3)\n", {}, ["[wide shot] a fox", "(a hen:1.3)"], [{}, {}]),
+    ("comments.txt", "# animals\na fox\na hen\n", {"comments": "#"}, FOX_HEN, [{}, {}]),
+    ("packed.txt.gz", gzip.compress(b"a fox\na hen\n"), {}, FOX_HEN, [{}, {}]),
+    ("packed-anyway.txt", gzip.compress(b"a fox\na hen\n"), {}, FOX_HEN, [{}, {}]),
+    ("table.csv", "prompt,seed\r\na fox,7\r\na hen,\r\n", {}, FOX_HEN, [{"seed": 7}, {}]),
+    ("quoted.csv", 'prompt,seed\n"a, ""b""\nc",7\nd,8\n', {}, ['a, "b"\nc', "d"], [{"seed": 7}, {"seed": 8}]),
+    ("excel.csv", "\ufeffsep=;\nPrompt;Seed;Aspect Ratio\na fox;7,0\n".replace(",0", ".0") , {}, ["a fox"], [{"seed": 7}]),
+    ("bars.csv", "prompt|seed\na fox, red|7\n", {}, ["a fox, red"], [{"seed": 7}]),
+    ("cp1252.csv", "prompt;seed\ncafé;7\n".encode("cp1252"), {"encoding": "cp1252"}, ["café"], [{"seed": 7}]),
+    ("pandas.csv", ",prompt,seed\n0,a fox,7\n1,a hen,8\n", {}, FOX_HEN, [{"seed": 7}, {"seed": 8}]),
+    ("one-column.csv", 'prompt\na fox, in snow\nb "c" d\n"quoted, ""so"""\n', {}, ["a fox, in snow", 'b "c" d', 'quoted, "so"'], [{}] * 3),
+    ("names.csv", "PROMPT,Aspect_Ratio,Negative Prompt,go-fast\na fox,16:9,blur,TRUE\n", {}, ["a fox"],
+     [{"aspect_ratio": "16:9", "negative_prompt": "blur", "go_fast": True}]),
+    ("clock.csv", "prompt,aspect_ratio\na fox,16:09\na hen,03:02:00\n", {}, FOX_HEN, [{"aspect_ratio": "16:9"}, {"aspect_ratio": "3:2"}]),
+    ("parti.tsv", 'Prompt\tCategory\tChallenge\tNote\n"Big Ben" in London\tWorld\tx\ty\n"a fox\tA\tb\t\na hen\tB\tc\t\n', {},
+     ['"Big Ben" in London', '"a fox', "a hen"], [{}] * 3),
+    ("excel.tsv", 'prompt\tseed\n"a ""red"" fox, running"\t7\n', {}, ['a "red" fox, running'], [{"seed": 7}]),
+    ("unicode-text.txt", "prompt\tseed\na fox\t7\na hen\t8\n".encode("utf-16"), {}, FOX_HEN, [{"seed": 7}, {"seed": 8}]),
+    ("drawbench.csv", "Prompts,Category\na fox,Colors\na hen,Colors\n", {}, FOX_HEN, [{}, {}]),
+    ("table.txt", "prompt,seed\na fox,7\na hen,8\n", {}, FOX_HEN, [{"seed": 7}, {"seed": 8}]),
+    ("markdown.md", "| prompt | seed |\n|:---|---:|\n| a fox | 7 |\n| a \\| hen | 8 |\n", {}, ["a fox", "a | hen"], [{"seed": 7}, {"seed": 8}]),
+    ("markdown.txt", "| prompt | seed |\n|---|---|\n| a fox | 7 |\n", {}, ["a fox"], [{"seed": 7}]),
+    ("texts.json", '["a fox", "a hen"]', {}, FOX_HEN, [{}, {}]),
+    ("pretty.json", json.dumps([{"prompt": "a fox", "seed": 7}, {"prompt": "a hen"}], indent=1), {}, FOX_HEN, [{"seed": 7}, {}]),
+    ("by-id.json", '{"x1": "a fox", "x2": "a hen"}', {}, FOX_HEN, [{}, {}]),
+    ("objects-by-id.json", '{"x1": {"prompt": "a fox", "seed": 7}, "x2": {"prompt": "a hen"}}', {}, FOX_HEN, [{"seed": 7}, {}]),
+    *(
+        (f"{key}.json", json.dumps({"version": 2, key: [{"prompt": "a fox"}, {"prompt": "a hen"}]}, indent=2), {}, FOX_HEN, [{}, {}])
+        for key in ("prompts", "data", "items", "annotations", "requests")
+    ),
+    ("coco.json", json.dumps({"info": {"year": 2017}, "images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [
+        {"image_id": 1, "id": 38, "caption": "a fox"}, {"image_id": 1, "id": 39, "caption": "a hen"}]}), {}, FOX_HEN, [{}, {}]),
+    ("vbench.json", json.dumps([{"prompt_en": "a fox", "dimension": ["color"], "auxiliary_info": {"color": "red"}}]), {}, ["a fox"], [{}]),
+    ("hpdv2.json", json.dumps(FOX_HEN), {}, FOX_HEN, [{}, {}]),
+    ("wrapped.json", '{"prompts": {"x1": "a fox", "x2": "a hen"}}', {}, FOX_HEN, [{}, {}]),
+    ("mixed.json", '{"x1": "a fox", "x2": {"prompt": "a hen"}}', {}, FOX_HEN, [{}, {}]),
+    ("single.json", '{"prompt": "a fox", "seed": 7}', {}, ["a fox"], [{"seed": 7}]),
+    ("lines.json", lines({"prompt": "a fox"}, {"prompt": "a hen"}), {}, FOX_HEN, [{}, {}]),
+    ("document.jsonl", '[\n{"prompt": "a fox"},\n{"prompt": "a hen"}\n]\n', {}, FOX_HEN, [{}, {}]),
+    ("one-after-another.json", '{\n"prompt": "a fox"\n}\n{\n"prompt": "a hen"\n}\n', {}, FOX_HEN, [{}, {}]),
+    ("objects.jsonl", lines({"prompt": "a fox", "seed": 7}, {"prompt": "a hen", "seed": None}), {}, FOX_HEN, [{"seed": 7}, {}]),
+    ("texts.jsonl", lines("a fox", "a hen"), {}, FOX_HEN, [{}, {}]),
+    ("geneval.jsonl", lines({"tag": "counting", "include": [{"class": "fox", "count": 1}], "prompt": "a fox"}), {}, ["a fox"], [{}]),
+    ("packed.jsonl.gz", gzip.compress(lines("a fox", "a hen").encode()), {}, FOX_HEN, [{}, {}]),
+    ("json.txt", '[\n {\n  "prompt": "a fox"\n }\n]\n', {}, ["a fox"], [{}]),
+    ("openai.jsonl", lines(openai_line(0), openai_line(1)), {}, FOX_HEN, [{}, {}]),
+    ("openai-chat.jsonl", lines({"custom_id": "1", "body": {"messages": [{"role": "user", "content": "a fox"}]}}),
+     {"mapped": ["prompt=messages.0.content"]}, ["a fox"], [{}]),
+    ("replicate.jsonl", lines({"input": {"prompt": "a fox", "seed": 7}}, {"input": {"prompt": "a hen"}}), {}, FOX_HEN, [{"seed": 7}, {}]),
+    ("nested.jsonl", lines({"meta": {"text": {"en": "a fox"}}}), {"mapped": ["prompt=meta.text.en"]}, ["a fox"], [{}]),
+    ("steps.csv", "prompt,steps\na fox,20\n", {"mapped": ["num_inference_steps=steps"]}, ["a fox"], [{"num_inference_steps": 20}]),
+    ("two-texts.csv", "text,caption\na fox,x\n", {"mapped": ["prompt=text"]}, ["a fox"], [{}]),
+    ("template.csv", "subject,style\nfox,ink\n", {"template": "a {style} {subject}"}, ["a ink fox"], [{}]),
+    ("fill.csv", "prompt,Style\na {style} fox,ink\n", {"fill": True}, ["a ink fox"], [{}]),
+    ("expand.txt", "a {red|white} fox\n", {"expand": True}, ["a red fox", "a white fox"], [{}, {}]),
+    ("as-is.txt", "a {red} __fox__ --ar 16:9\n# one\n", {"literal": True}, ["a {red} __fox__ --ar 16:9", "# one"], [{}, {}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "prompts", "sent"), UNDERSTOOD, ids=[form[0] for form in UNDERSTOOD]
+)
+def test_a_form_is_understood(
+    name: str, content: str | bytes, options: dict[str, Any], prompts: list[str], sent: list[dict[str, Any]]
+) -> None:
+    found = understood(written(name, content), **options)
+    assert (found.prompts, found.sent) == (prompts, sent)
+
+
+REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
+    # name, content, options, what is wrong, what to type
+    ("unmarked.txt", "a fox\na hen".encode("utf-16-le"), {}, "looks like UTF-16 without its mark", "--encoding utf-16-le"),
+    ("nul.txt", "a fox\n" * 50 + "\0", {}, "not text (it has NUL bytes)", ".xlsx"),
+    ("cp1252.csv", "prompt,seed\na\ncafé,1\n".encode("cp1252"), {}, "line 3: byte 0xe9 is not UTF-8", "--encoding cp1252 (here: 'café')"),
+    ("old.xls", b"\xd0\xcf\x11\xe0" + bytes(64), {}, "Excel file of the old form", "save it as .xlsx"),
+    ("list.pdf", b"%PDF-1.7\n", {}, "this is a PDF", ""),
+    ("list.yaml", "- prompt: a fox\n", {}, "this is YAML", "expected: .txt, .csv"),
+    ("yaml.txt", "- prompt: a fox\n- prompt: a hen\n", {}, "looks like YAML", "--format txt"),
+    ("page.txt", "<!doctype html>\n<p>a fox\n", {}, "HTML", "--format txt"),
+    ("python.txt", '"a fox",\n"a hen",\n', {}, "a list without its brackets", "--format txt"),
+    ("broken.json", '[{"prompt": "a fox"},\n {"prompt": "a hen"]\n', {}, "line 2: not JSON", ""),
+    ("cut.json", '[{"prompt": "a fox"},\n {"prompt": "a hen', {}, "not JSON", ""),
+    ("text.json", "a fox\n", {}, "this is not JSON", "expected: [ or {"),
+    ("commas.jsonl", '{"prompt": "a fox"},\n{"prompt": "a hen"},\n', {}, "each line is JSON and a comma", "[ and ] around it"),
+    ("mark.txt", "- a fox\n" * 60 + "a hen\n", {}, "line 61: the line lacks the mark", "--as-is"),
+    ("nul.jsonl", '{"prompt": "a\\u0000b"}', {}, "the prompt has a NUL character", ""),
+    ("cut.txt.gz", gzip.compress(b"a fox\n" * 9999)[:-20], {}, "not readable as gzip", ""),
+    ("no-header.csv", "A red fox\nA hen\n", {}, "no column 'prompt'; found: A red fox", "a header that names it"),
+    ("empty.md", "# Title\n\ntext\n", {}, "Markdown without a table", "--format txt"),
+    ("keys.json", '{"a": 1, "b": [2]}', {}, "an object with the keys a, b", 'under "prompts"'),
+    ("two-lists.json", '{"data": ["a"], "items": ["b"]}', {}, "lists under data and items", "only one"),
+    ("by-column.json", '{"prompt": {"0": "a fox"}, "seed": {"0": 7}}', {}, "a table by columns", "orient='records'"),
+    ("numbers.json", "[[1], 2]", {}, "line 1 (and 1 more: 1): the element is '[1]'", "a text, or an object"),
+    ("table.txt", "1\ta fox\n2\ta hen\n", {}, "a table of 2 columns (tabs)", "--map prompt=COLUMN"),
+    ("titles.txt", "id;title\n1;a fox\n", {}, "a table of 2 columns (semicolons)", "--format txt"),
+    ("markdown.txt", "| name | seed |\n|---|---|\n| a fox | 7 |\n", {}, "no column 'prompt'; found: name, seed", "--map prompt=COLUMN"),
+    ("none.csv", "title,seed\na fox,7\n", {}, "no column 'prompt'; found: title, seed", "--map prompt=COLUMN"),
+    ("two-texts.csv", "text,caption\na fox,x\n", {}, "'text', 'caption' could be it", "--map prompt=text"),
+    ("two-seeds.csv", "prompt,Seed,seed\na fox,7,8\n", {}, "'Seed' and 'seed' both mean 'seed'", "--ignore"),
+    ("same.csv", "prompt,a,a\na fox,7,8\n", {}, "two columns are named 'a'", ""),
+    ("wide.csv", "prompt,note\na fox, in snow,x\n", {}, "3 cells under 2 columns", "quotes around a cell"),
+    ("stray.csv", 'prompt,tag\n"a fox,x\n' + "".join(f"line {number},y\n" for number in range(497)) + 'a hen",z\n', {},
+     "line 2: a quote opens a cell that goes on for 499 lines", "no stray quotation mark"),
+    ("stray-end.csv", 'prompt,tag\na,b\n"a fox,x\na hen,y\n', {}, "line 3: a quote opens a cell that never ends", "stray"),
+    ("middle.csv", 'prompt,tag\n"a fox" in snow,x\n', {}, "a quote closes in the middle of a cell", '""'),
+    ("midjourney.txt", "a fox --ar 16:9 --v 6\na hen --ar 1:1\n", {}, "line 1 (and 1 more: 2): the prompt has Midjourney's '--ar'", "--as-is"),
+    ("webui.txt", "a fox\nNegative prompt: blur\nSteps: 20, Sampler: Euler a, Seed: 7\n", {}, "how other tools write settings", "a column for each"),
+    ("comments.txt", "# animals\na fox\n", {}, "the line begins with '#'", "--comments '#'"),
+    ("braces.txt", "a {subject} in snow\n", {}, "'{subject}' in the prompt is filled by nothing", "--fill"),
+    ("braces.csv", "prompt,style\na {style} fox,ink\n", {}, "'{style}' in the prompt is the name of a column", "--fill"),
+    ("choices.txt", "a {red|white} fox\n", {}, "stands for alternatives", "--expand"),
+    ("wildcard.txt", "a __animal__\n", {}, "stands for alternatives", "--expand"),
+    ("no-file.txt", "a __animal__\n", {"expand": True}, "no file animal.txt beside the list", ""),
+    ("unfilled.csv", "prompt,style\na {colour} fox,ink\n", {"fill": True}, "'{colour}' is filled by nothing", "prompt, style"),
+    ("unfilled2.csv", "prompt,style\na fox,\n", {"template": "{prompt}, {style}"}, "'{style}' is filled by nothing", ""),
+    ("steps.csv", "prompt,steps,cfg_scale,model_name\na,20,7,x\n", {}, "'steps' is nearly 'num_inference_steps'", "--map num_inference_steps=steps"),
+    ("typo.csv", "prompt,aspect_raito\na,16:9\n", {}, "'aspect_raito' is nearly 'aspect_ratio'", "--ignore aspect_raito"),
+    ("strict.csv", "prompt,rating\na,5\n", {"strict": True}, "'rating' is not understood (--strict)", "--ignore COLUMN"),
+    ("then.csv", "prompt,then\na,upscale\n", {}, "steps are not made from lists", "--ignore then"),
+    ("picture.csv", "prompt,photo\na,b.png\n", {}, "column 'photo' holds a picture", "--ignore photo"),
+    ("address.csv", "prompt,image_url\na,https://replicate.delivery/x/out\n", {}, "column 'image_url' holds a picture", "--map input_image=image_url"),
+    ("there.csv", "prompt,what\na,refs/a.png\n", {}, "column 'what' holds a picture", "--map input_image=what"),
+    ("diffusiondb.csv", "image_name,prompt,step,cfg\nx.png,a fox,50,7\n", {}, "'step' is nearly 'num_inference_steps'", "--ignore step"),
+    ("openai.jsonl", lines(*({**openai_line(0, model="gpt-image-1"), "custom_id": str(n)} for n in range(3))), {}, "line 1 (and 2 more: 2, 3): Model 'gpt-image-1'", "--ignore model"),
+    ("chat.jsonl", lines({"custom_id": "1", "body": {"messages": []}}), {}, "no column 'prompt'; found: id, messages", "--map prompt=COLUMN"),
+    ("nan.jsonl", '{"prompt": "a", "seed": NaN}\n', {}, "NaN is no number", ""),
+    ("ids.csv", "prompt,id\na,1\nb,1\n", {}, "line 3: id '1' is that of line 2 already", ""),
+    ("away.csv", "prompt,output\na,../x.png\n", {}, "output is '../x.png'", "within the output folder"),
+    ("map.csv", "prompt,a\nx,1\n", {"mapped": ["seed=b"]}, "--map seed=b: no column 'b'; found: prompt, a", ""),
+    ("ignore.csv", "prompt,a\nx,1\n", {"ignored": ["b"]}, "--ignore b: no such column; found: prompt, a", ""),
+    ("option.txt", "a\n", {"given": ["steps=20"]}, "has no input 'steps' (did you mean 'num_inference_steps'?)", "expected: "),
+    ("option.txt", "a\n", {"varied": ["sede=1..4"]}, "has no input 'sede' (did you mean 'seed'?)", ""),
+    ("twice.txt", "a\n", {"samples": 2, "given": ["seed=1"]}, "the same picture again", "--vary seed=1..4"),
+    ("models.csv", f"prompt,model\na,{QWEN}\n", {"models": (QWEN, FLUX)}, "-m is given 2 times", "--ignore model"),
+    ("encoding.txt", "a\n", {"encoding": "klingon"}, "--encoding is 'klingon'", "cp1252"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "wrong", "typed"), REFUSED, ids=[f"{form[0]} {form[2] or ''}" for form in REFUSED]
+)
+def test_a_form_is_refused_in_a_line(
+    name: str, content: str | bytes, options: dict[str, Any], wrong: str, typed: str
+) -> None:
+    told = refused(written(name, content), **options)
+    assert any(wrong in line and typed in line for line in told), told
+    assert all("\n" not in line for line in told)
+
+
+def test_a_workbook_is_read_as_a_table() -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    book.create_sheet("empty")
+    book.active.append(["Prompt", "Seed", "Aspect Ratio", "Go Fast", "made", None])
+    book.active.append(["a fox", 7.0, datetime.time(16, 9), True, datetime.date(2026, 1, 2), None])
+    book.active.append(["a hen", None, "1:1", False, None, None])
+    book.save("list.xlsx")
+    found = understood("list.xlsx")
+    assert found.prompts == FOX_HEN
+    assert found.sent == [
+        {"seed": 7, "aspect_ratio": "16:9", "go_fast": True},
+        {"aspect_ratio": "1:1", "go_fast": False},
+    ]
+    assert found.carried[0] == {"made": "2026-01-02"}
+    Path("list.xlsx").rename("list.csv")  # whatever it is called
+    assert understood("list.csv").prompts == FOX_HEN
+    book["empty"].append(["prompt"])
+    book.save("two.xlsx")
+    assert "2 sheets have rows ('Sheet', 'empty')" in refused("two.xlsx")[0]
+    assert "a damaged zip file" in refused(written("broken.xlsx", b"PK\x03\x04" + bytes(40)))[0]
+
+
+def test_a_parquet_file_is_read_as_a_table() -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    picture = {"bytes": Path("b.png").read_bytes(), "path": "b.png"}
+    parquet.write_table(
+        pa.table({"caption": FOX_HEN, "seed": [7.0, float("nan")], "picture": [picture, picture]}), "list.parquet"
+    )
+    assert "column 'picture' holds a picture" in refused("list.parquet")[0]
+    found = understood("list.parquet", ignored=["picture"])
+    assert (found.prompts, found.sent) == (FOX_HEN, [{"seed": 7}, {}])
+    sent = understood("list.parquet", models=(BANANA,), mapped=["image_input=picture"])
+    assert all(item.routed.references[0].startswith("data:image/png;base64,") for item in sent.items)
+
+
+def test_a_folder_of_texts_names_its_items() -> None:
+    written("texts/b-hen.txt", "a hen\n")
+    written("texts/a-fox.txt", "a fox\nin snow\n")
+    written("texts/.hidden.txt", "no\n")
+    written("texts/notes.pdf", "no\n")
+    found = understood("texts")
+    assert found.prompts == ["a fox\nin snow", "a hen"]
+    assert found.names == ["a-fox.webp", "b-hen.webp"]
+    assert [item.request.request_id for item in found.items] == ["a-fox", "b-hen"]
+
+
+def test_a_folder_of_pictures_takes_the_texts_of_the_same_names_or_a_template() -> None:
+    for name in ("one", "two"):
+        Path("pictures").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(f"pictures/{name}.jpg")
+        written(f"pictures/{name}.txt", f"put a hat on {name}")
+    assert "2 pictures, the first of them one.jpg; expected: --image-input NAME" in refused("pictures")[0]
+    found = understood("pictures", models=(KONTEXT,), image_input="input_image")
+    assert found.prompts == ["put a hat on one", "put a hat on two"]
+    assert [Path(item.routed.references[0]).name for item in found.items] == ["one.jpg", "two.jpg"]
+    assert found.names == ["one.png", "two.png"]
+    for path in Path("pictures").glob("*.txt"):
+        path.unlink()
+    templated = understood("pictures", models=(KONTEXT,), image_input="input_image", template="put a hat on it")
+    assert templated.prompts == ["put a hat on it"] * 2
+    assert "no input 'pictur'" in refused("pictures", models=(KONTEXT,), image_input="pictur")[0]
+
+
+def test_a_folder_without_prompts_is_refused_by_a_line_that_names_the_list_in_it() -> None:
+    written("folder/list.csv", "prompt\na\n")
+    assert "to read the list in it: folder/list.csv" in refused("folder")[0]
+
+
+def test_several_files_are_one_list() -> None:
+    written("one.txt", "a fox\n")
+    written("two.csv", "caption,rating\na hen,5\n")
+    found = understood("one.txt", "two.csv", ignored=["rating"])
+    assert found.prompts == FOX_HEN
+    assert [file.lines for file in found.understanding.files] == [1, 1]
+    assert "given twice" in refused("one.txt", "one.txt")[0]
+    assert refused("one.txt", "none.txt") == ["none.txt: no such file"]
+
+
+def test_our_own_results_are_made_again_as_they_were() -> None:
+    result = {
+        "key": "00", "request_id": "fox", "prompt": "a fox", "model_name": KONTEXT, "model_used": QWEN, "success": True,
+        "attempts": [], "inputs": {"prompt": "a fox", "seed": 7, "aspect_ratio": "1:1"}, "file_paths": ["fox.webp"],
+    }  # fmt: skip
+    failed = {**result, "success": False, "model_used": None, "file_paths": [], "inputs": {"prompt": "a fox"}}
+    found = understood(written("results.jsonl", lines(failed, result)), models=())
+    (item,) = found.items
+    assert (item.request.model_name, item.name, found.sent) == (
+        QWEN,
+        "fox.webp",
+        [{"seed": 7, "aspect_ratio": "1:1", "output_format": "webp"}],
+    )
+    assert found.understanding.files[0].forms == ["results.jsonl of an earlier run"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["input_image", "Input Image", "image", "Image", "image_input", "start_image", "reference_image", "IMAGES"],
+)
+def test_reference_images_are_mapped_whatever_their_column_is_called(column: str) -> None:
+    written("list.csv", f"prompt,{column}\nput a hat on it,refs/a.png\n")
+    (item,) = understood("list.csv", models=(BANANA,)).items
+    assert [Path(place).name for place in item.routed.references] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "image_path",
+        "image1",
+        "photo",
+        "source_image",
+        "first_frame",
+        "img",
+        "picture",
+        "file",
+        "filename",
+        "file_name",
+        "image_file",
+        "src",
+        "source",
+        "path",
+        "url",
+        "init_img",
+        "ref",
+        "image_url",
+    ],
+)
+@pytest.mark.parametrize("model", [BANANA, IMAGEN, QWEN])
+def test_no_picture_is_dropped_unsaid(column: str, model: str) -> None:
+    written("list.csv", f"prompt,{column}\nput a hat on it,refs/a.png\n")
+    (told,) = refused("list.csv", models=(model,))
+    assert f"--ignore {column}" in told and f"={column}" in told
+
+
+def test_an_earlier_result_s_address_does_not_become_a_reference() -> None:
+    written("list.csv", "prompt,image_url\na fox,https://replicate.delivery/pbxt/out-0.webp\n")
+    assert "--ignore image_url" in refused("list.csv")[0]
+    (item,) = understood("list.csv", ignored=["image_url"]).items
+    assert item.routed.model.name == QWEN and not item.routed.references
+    (meant,) = understood("list.csv", mapped=["input_image=image_url"]).items
+    assert meant.routed.model.name == KONTEXT and meant.routed.references
+
+
+def test_options_match_inputs_as_columns_do() -> None:
+    written("list.txt", "a fox\n")
+    assert understood("list.txt", given=["aspect-ratio=16:9", "Go Fast=no"]).sent == [
+        {"aspect_ratio": "16:9", "go_fast": False}
+    ]
+
+
+SAMPLES = {
+    "alternatives.txt": ({"expand": True}, 4),
+    "animal.txt": ({}, 2),
+    "benchmark.tsv": ({}, 2),
+    "by_id.json": ({}, 2),
+    "captions.json": ({}, 2),
+    "excel.csv": ({"encoding": "cp1252"}, 2),
+    "lines.jsonl": ({}, 2),
+    "objects.json": ({}, 2),
+    "openai_batch.jsonl": ({"ignored": ["model"]}, 2),
+    "prompts.txt": ({}, 3),
+    "replicate.jsonl": ({}, 2),
+    "styles.csv": ({"fill": True}, 2),
+    "table.csv": ({}, 2),
+    "table.md": ({}, 2),
+    "texts": ({}, 2),
+}
+
+
+def test_every_sample_of_the_page_is_understood() -> None:
+    folder = PROJECT / "examples" / "lists"
+    assert {path.name for path in folder.iterdir()} == SAMPLES.keys()
+    for name, (options, count) in SAMPLES.items():
+        assert len(understood(str(folder / name), **options).items) == count, name
