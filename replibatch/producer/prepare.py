@@ -11,10 +11,10 @@ from replibatch.errors import ReferenceImageError
 from replibatch.producer.caller import Caller
 from replibatch.producer.files import REMEMBERED, Files, version_of
 from replibatch.producer.local_files import ADDRESSES, refuse_local_files
-from replibatch.producer.steps import first_request, output_name, route_steps
 from replibatch.requests import BatchRequest, RoutedRequest, texts_in
 from replibatch.routing import Routed, route
 from replibatch.routing.references import KEPT, is_local
+from replibatch.routing.steps import first_request, output_name, route_steps
 from replibatch.storage.names import made_up_name
 
 
@@ -72,6 +72,7 @@ class Preparer:
             last = following[-1].routed if following else routed
             name = made_up_name(index, request.prompt, generation_id, last.model.extension(last.inputs))
             name = str(Path(request.within or folder) / name) if request.within or folder else name
+        is_free = routed.extension_is_free or request.output_filepath is None
 
         def step(number: int, asked: BatchRequest, routed: Routed, *, fallback: bool) -> RoutedRequest:
             if places := routed.places:
@@ -90,7 +91,7 @@ class Preparer:
                 max_retries=max_retries,
                 fields=request.fields or {},
                 max_price_usd=asked.max_price_usd,
-                extension_is_free=routed.extension_is_free or request.output_filepath is None or own_name != name,
+                extension_is_free=routed.extension_is_free or is_free or own_name != name,
                 within=self._files.within(request.within),
                 metadata=self.metadata,
                 step=number,

@@ -9,7 +9,8 @@ from pathlib import PurePath
 from replibatch.catalog import Catalog, Model
 from replibatch.errors import RequestError
 from replibatch.requests import BatchRequest
-from replibatch.routing import Routed, route
+from replibatch.routing.route import route
+from replibatch.routing.routed import Routed
 from replibatch.steps import StepRequest, leaves, outputs_in
 
 OF_TEXT = ("text", "file")  # kinds of models that may make a text
