@@ -17,7 +17,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.chaos
 
-LIMIT, ITEMS, DEADLINE_SECONDS = 6, 8, 120.0
+LIMIT, ITEMS, DEADLINE_SECONDS = 4, 12, 180.0
 HAND_OVER = [
     "before the rename",
     "after the rename",
