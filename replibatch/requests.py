@@ -510,6 +510,17 @@ class BatchResult:
         """The paths of `files`."""
         return [file.path for file in self.files]
 
+    @property
+    def fell_back(self) -> bool:
+        """Whether it is a success of another model than the first that was tried, in one of its steps."""
+        first: dict[int, str] = {}
+        for attempt in self.attempts:
+            first.setdefault(attempt.step, attempt.model)
+        if not self.success or not first:
+            return False
+        made = {step.step: step.model_used for step in self.steps} or {1: self.model_used}
+        return any(made.get(step, model) != model for step, model in first.items())
+
     def with_files(self, changed: Callable[[OutputFile], OutputFile]) -> Self:
         """The same with other files: those of its last step, and of those before it; each is changed once."""
         files = {file: changed(file) for file in dict.fromkeys([*self.files, *self.files_of_steps()])}

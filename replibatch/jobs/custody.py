@@ -150,7 +150,7 @@ class Jobs:
             result=pack_result(result),
             cost=to_micro(_known_usd(result)),
             capacity=self.capacity,
-            counts=counted(result),
+            counts=counted(result, record.counted),
         )
         if not settled:
             return None

@@ -284,9 +284,10 @@ end
 -- Where a settled record is to begin when it is made again: at the step that failed, as what the steps before it have
 -- cost is paid. nil where that is the first.
 local function from_failed_step(record)
-  local paid = record.request and cost_of_steps_made(record.request)
-  if not paid then return nil end
-  return { attempt = '1', model = cjson.decode(record.request).model, booked = whole(paid), request = record.request }
+  local cost = record.request and cost_of_steps_made(record.request)
+  if not cost then return nil end
+  local asked = cjson.decode(record.request)
+  return { attempt = '1', model = asked.model, booked = whole(cost), counted = whole(#asked.paid), request = record.request }
 end
 
 -- The same id is the same job: one that succeeded counts at once, one on its way is followed. One that failed is
@@ -350,6 +351,7 @@ local function top_up(batch)
         'batch', batch, 'index', index,
         'priority', meta[3])
       if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts) end
+      if begun.counted then redis.call('HSET', record_key(id), 'counted', begun.counted) end
       if begun.booked then redis.call('HSET', record_key(id), 'booked', begun.booked) end
       if meta[4] then redis.call('HSET', record_key(id), 'budget', meta[4]) end
       add_to_custody(id, call.process)

@@ -15,6 +15,7 @@ if #attempts > 0 or made then -- their cost is spent in any case
   redis.call('HINCRBY', key('batch', record.batch), 'cost', whole(cost - (tonumber(record.booked) or 0)))
   begun = cjson.encode({
     attempt = record.attempt, model = record.model, attempts = record.attempts, booked = whole(cost),
+    counted = record.counted,
   })
   redis.call('HSET', key('batch', record.batch, 'begun'), call.id, begun)
 end
