@@ -518,7 +518,7 @@ class BatchResult:
             first.setdefault(attempt.step, attempt.model)
         if not self.success or not first:
             return False
-        made = {step.step: step.model_used for step in self.steps} or {1: self.model_used}
+        made: dict[int, str | None] = {step.step: step.model_used for step in self.steps} or {1: self.model_used}
         return any(made.get(step, model) != model for step, model in first.items())
 
     def with_files(self, changed: Callable[[OutputFile], OutputFile]) -> Self:

@@ -207,7 +207,7 @@ class Work:
             model_used=self.model.name if state == State.SUCCEEDED else None,
             success=state == State.SUCCEEDED,
             files=files,
-            error=self.cleaned(error) if error else error,
+            error=steps.named(request, self.cleaned(error)) if error else error,
             duration=round(time.monotonic() - started, 3),
             warnings=(*request.warnings, *self.warnings),
             attempts=attempts,

@@ -72,6 +72,11 @@ def all_of_item(
     return request.all_attempts(attempts), made, files
 
 
+def named(request: RoutedRequest, error: str) -> str:
+    """Why an item is no success, with the step that is not."""
+    return error if request.steps == 1 else f"step {request.step} of {request.steps}: {error}"
+
+
 def with_outputs(work: Work, *, as_addresses: bool) -> dict[str, Any]:
     """A step's inputs with the files that the step before made.
 

@@ -77,8 +77,8 @@ READS = Key("reads", "list", "limits", "two minutes", "bucket:reads, oldest firs
 GENERATION = Key(
     "gen:{id}", "hash", "jobs", f"single job: REPLIBATCH_KEEP_DAYS after its end; else {WITH_BATCH}",
     "v, request, state, attempt, model, sent, sent_at, prediction, created, process, fence, taker, taken, started, "
-    "attempts, booked, counted, paid, pause, batch, index, budget, priority, catalog, link, followers; settled: state, "
-    "result, fence, batch, followers, link, and request where it failed",
+    "attempts, booked, counted, paid, pause, batch, index, budget, priority, catalog, link, followers; settled: "
+    "state, result, fence, batch, followers, link, and request where it failed",
 )  # fmt: skip
 CUSTODY = Key("custody:{process}", "set", "jobs", "until empty", "generations a process answers for; - for none")
 HOLDERS = Key("holders", "set", "jobs", "members: until their custody is empty", "processes with custody")
