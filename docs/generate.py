@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from replibatch.settings import Settings
 
 FOLDER = Path(__file__).parent
 COLUMNS = 100
+EXAMPLES: dict[str, str] = runpy.run_path(str(FOLDER / "examples_of_names.py"))["EXAMPLES"]
 
 SETTINGS = """# Settings
 
@@ -52,7 +54,11 @@ Shell completion: `eval "$(_REPLIBATCH_COMPLETE=bash_source replibatch)"`, or `z
 
 API = """# Python API
 
-All that `from replibatch import …` has. Every call is described where it is defined; the page is made from there.
+All that `from replibatch import …` has. Every call is described where it is defined; the page is made from there, and
+every example runs in a test. The examples have the names they use imported, and `asyncio` and `time`.
+
+How they work together in an application: [Applications](applications.md). Fixtures for its tests:
+`replibatch.testing`, [there](applications.md#testing).
 
 {names}"""
 SANDBOX = """# The stand-in for Replicate
@@ -183,12 +189,17 @@ def _kind(name: str) -> str:
     return "Errors" if issubclass(value, BaseException) else "Classes"
 
 
+def _example(name: str) -> str:
+    """What the page shows besides the docstring."""
+    return f"\n```python\n{EXAMPLES[name]}```\n" if name in EXAMPLES else ""
+
+
 def api_page() -> str:
     """`api.md`, from the public names; `mkdocs` puts their docstrings there."""
     parts = []
     for kind in ("Functions", "Classes", "Errors"):
         names = sorted((name for name in replibatch.__all__ if _kind(name) == kind), key=str.lower)
-        parts += [f"## {kind}\n", *(f"::: replibatch.{name}\n" for name in names)]
+        parts += [f"## {kind}\n", *(f"::: replibatch.{name}\n{_example(name)}" for name in names)]
     return API.format(names="\n".join(parts))
 
 

@@ -14,9 +14,7 @@ from mimetypes import guess_type
 from flask import Flask, Response, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 
-from replibatch import BatchRequest, Job, enqueue
-from replibatch.errors import NoSuchWork, RequestError
-from replibatch.requests import OutputFile
+from replibatch import BatchRequest, Job, NoSuchWork, OutputFile, QueueUnavailable, RequestError, enqueue
 
 app = Flask(__name__)
 
@@ -28,6 +26,8 @@ def ask() -> ResponseReturnValue:
         job = enqueue(BatchRequest(request.form["prompt"], request.form.get("model", "qwen/qwen-image")))
     except RequestError as error:
         return {"error": str(error)}, 400
+    except QueueUnavailable as error:
+        return {"error": str(error)}, 503
     address = url_for("show", job_id=job.id, _external=True)
     return {"image": address}, 202, {"Location": address}
 
@@ -53,7 +53,11 @@ def stream() -> ResponseReturnValue:
     """Make an image and stream it in one request, which takes as long as the model does."""
     job = enqueue(BatchRequest(request.args["prompt"], "qwen/qwen-image"))
     result = job.result(timeout=300, bring_files=False)
-    return streamed(result.files[0]) if result.success else ({"error": result.error}, 502)
+    if not result.success:
+        return {"error": result.error}, 502
+    response = streamed(result.files[0])
+    response.headers["X-Job"] = job.id
+    return response
 
 
 def streamed(file: OutputFile) -> Response:

@@ -7,49 +7,120 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from replibatch.errors import ReplibatchError, ReplibatchWarning
+    from replibatch.errors import (
+        AccountStopped,
+        AllModelsFailed,
+        GenerationCanceled,
+        GenerationFailed,
+        IdempotencyConflict,
+        ListError,
+        NoCredit,
+        NoSuchWork,
+        OutputPathError,
+        OverBudget,
+        QueueUnavailable,
+        ReferenceImageError,
+        ReplibatchError,
+        ReplibatchWarning,
+        RequestError,
+        ResultTimeout,
+        SettingsError,
+        StorageError,
+        TokenRefused,
+        UnsupportedModel,
+        WebhookRefused,
+    )
     from replibatch.producer import (
         Batch,
+        Client,
         IntelligentBatchProcessor,
         Job,
+        Progress,
+        aenqueue,
+        aenqueue_batch,
         enqueue,
         enqueue_batch,
         get_global_status,
         intelligent_batch_process,
         replicate_model_calling,
     )
-    from replibatch.requests import BatchRequest, BatchResult, StepResult
+    from replibatch.requests import Attempt, BatchRequest, BatchResult, OutputFile, State, StepResult
     from replibatch.steps import OUTPUT
+    from replibatch.webhooks import verify_webhook
 
 __version__ = "0.1.0"
 __all__ = [
     "OUTPUT",
+    "AccountStopped",
+    "AllModelsFailed",
+    "Attempt",
     "Batch",
     "BatchRequest",
     "BatchResult",
+    "Client",
+    "GenerationCanceled",
+    "GenerationFailed",
+    "IdempotencyConflict",
     "IntelligentBatchProcessor",
     "Job",
+    "ListError",
+    "NoCredit",
+    "NoSuchWork",
+    "OutputFile",
+    "OutputPathError",
+    "OverBudget",
+    "Progress",
+    "QueueUnavailable",
+    "ReferenceImageError",
     "ReplibatchError",
     "ReplibatchWarning",
+    "RequestError",
+    "ResultTimeout",
+    "SettingsError",
+    "State",
     "StepResult",
+    "StorageError",
+    "TokenRefused",
+    "UnsupportedModel",
+    "WebhookRefused",
+    "aenqueue",
+    "aenqueue_batch",
     "enqueue",
     "enqueue_batch",
     "get_global_status",
     "intelligent_batch_process",
     "replicate_model_calling",
+    "verify_webhook",
 ]
 
-_HOMES = {
+_PRODUCER = {
+    "Batch",
+    "Client",
+    "IntelligentBatchProcessor",
+    "Job",
+    "Progress",
+    "aenqueue",
+    "aenqueue_batch",
+    "enqueue",
+    "enqueue_batch",
+    "get_global_status",
+    "intelligent_batch_process",
+    "replicate_model_calling",
+}
+_HOMES = dict.fromkeys(_PRODUCER, "producer") | {
+    "Attempt": "requests",
     "BatchRequest": "requests",
     "BatchResult": "requests",
     "OUTPUT": "steps",
     "StepResult": "requests",
-    "ReplibatchError": "errors",
-    "ReplibatchWarning": "errors",
-}
+    "OutputFile": "requests",
+    "State": "requests",
+    "WebhookRefused": "errors",
+    "verify_webhook": "webhooks",
+}  # all others are errors
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'replibatch' has no attribute {name!r}")
-    return getattr(import_module(f"replibatch.{_HOMES.get(name, 'producer')}"), name)
+    return getattr(import_module(f"replibatch.{_HOMES.get(name, 'errors')}"), name)

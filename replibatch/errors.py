@@ -8,8 +8,11 @@
     │   ├── UnsupportedModel               the model is in no catalogue
     │   ├── ReferenceImageError            a reference image is missing, empty, not an image, or one too many
     │   ├── OutputPathError                a file cannot be written where the request asks for it
+    │   ├── IdempotencyConflict            the same request_id stands for another request already
     │   └── ListError                      a list of prompts is not understood
+    ├── QueueUnavailable (ConnectionError)  Redis cannot be reached; `.accepted` says what became of the work
     ├── StorageError (OSError)             the storage of outputs and reference images cannot be read or written
+    ├── WebhookRefused (ValueError)        a webhook is not signed with the secret, or is too old
     ├── NoSuchWork (LookupError)           no job or batch of that id
     ├── ResultTimeout (TimeoutError)       a result was not there in the time the caller gave
     ├── AccountStopped                     nothing can be generated for this account at present
@@ -84,6 +87,40 @@ class OutputPathError(RequestError):
     """A file cannot be written where the request asks for it."""
 
 
+class IdempotencyConflict(RequestError):
+    """The same `request_id` stands for another request already; `differs` names what is not the same.
+
+    Args:
+        request_id: the caller's.
+        differs: `prompt`, `model_name`, `output_filepath`, or an input's name.
+    """
+
+    def __init__(self, request_id: str, differs: tuple[str, ...]) -> None:
+        self.request_id = request_id
+        self.differs = differs
+        super().__init__(
+            f"request_id {request_id!r} stands for another request, with another {' and '.join(differs)}; "
+            "expected: the same request again, or a request_id of its own"
+        )
+
+
+class QueueUnavailable(ReplibatchError, ConnectionError):
+    """Redis cannot be reached, or refuses to write.
+
+    Args:
+        message: one line for people.
+        accepted: what became of the work that was to be accepted. True: it is in the queue, and made once Redis
+            is back. False: it is not. None: not known; asking again with the same `request_id` gives one job.
+            For a call that accepts nothing, False.
+        job_id: the job's, where there is one.
+    """
+
+    def __init__(self, message: str, accepted: bool | None = False, job_id: str | None = None) -> None:
+        self.accepted = accepted
+        self.job_id = job_id
+        super().__init__(message)
+
+
 class ListError(RequestError):
     """A list of prompts is not understood; `mistakes` has a line for each kind of mistake.
 
@@ -98,6 +135,10 @@ class ListError(RequestError):
 
 class StorageError(ReplibatchError, OSError):
     """The storage cannot be read or written; its files stay there."""
+
+
+class WebhookRefused(ReplibatchError, ValueError):
+    """A webhook was not signed with the secret, or is too old."""
 
 
 class NoSuchWork(ReplibatchError, LookupError):

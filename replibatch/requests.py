@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import hashlib
 import math
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from os import PathLike, fspath
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from replibatch import contents
-from replibatch.errors import RequestError
+from replibatch.errors import RequestError, StorageError
 from replibatch.foreign_text import shown
 from replibatch.money import LARGEST_PRICE_USD
 from replibatch.steps import StepRequest, check_step, outputs_in, placed
 from replibatch.untrusted import arguments
 
 DEPTH_LOOKED_AT = 40
+PRIORITIES = ("high", "normal", "low")
+LONGEST_TAG = 64
+CHECKED_WHOLE_BYTES = 16 * 1024**2  # of an output, before any of it is handed on
+LONGEST_URL = 2048
 LARGEST_WHOLE = 10**20  # seeds have up to 64 bits
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
 
@@ -74,6 +80,16 @@ def texts_in(value: object, depth: int = 0) -> Iterator[object]:
         yield value
 
 
+def _is_http_url(value: object) -> bool:
+    if not _is_text(value) or len(str(value)) > LONGEST_URL:
+        return False
+    try:
+        parts = urlsplit(str(value))
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
 def _is_number_that_travels(value: object) -> bool:
     """Whether every reader of JSON takes it for the same number; anything else than a number does."""
     if isinstance(value, float):
@@ -115,8 +131,12 @@ class BatchRequest:
         output_filepath: the file to write; None lets replibatch name it.
         kwargs: the model's other inputs; reference images as paths or URLs.
         request_id: given, it is an idempotency key: the same id is the same job. Otherwise one is made.
-        max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
         fields: the caller's own data, as JSON has it; comes back with the result, and is never sent to the model.
+        tags: words it is counted under.
+        webhook: an http(s) address that is called with the result, at least once; a worker calls it.
+        priority: `high`, `normal` or `low`, among jobs that wait; None for `normal`, or `low` in a batch.
+        max_retries: tries of one model on passing faults; None leaves it to the batch, or the workers' setting.
+        max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
         within: the folder that the file must be in; no link below it is followed out of it. None for any place.
         local_files: whether inputs may name files of this machine.
 
@@ -129,8 +149,12 @@ class BatchRequest:
     output_filepath: str | None = None
     kwargs: dict[str, Any] | None = None
     request_id: str | None = None
-    max_price_usd: float | None = None
     fields: dict[str, Any] | None = None
+    tags: Sequence[str] = ()
+    webhook: str | None = None
+    priority: str | None = None
+    max_retries: int | None = None
+    max_price_usd: float | None = None
     within: str | None = field(default=None, kw_only=True, repr=False)
     local_files: bool = field(default=True, kw_only=True, repr=False)
     idempotent: bool = field(init=False, repr=False, compare=False)
@@ -157,6 +181,7 @@ class BatchRequest:
             raise RequestError(f"kwargs is {shown(given)}; allowed: a dict of the model's inputs by name")
         for name, value in given.items():
             _check_input(name, value)
+        self._check_how()
         if isinstance(self.within, PathLike):
             self.within = fspath(self.within)
         _check_fields(self.fields)
@@ -203,6 +228,21 @@ class BatchRequest:
         if not self.idempotent:
             longer.request_id = new_id()  # another item than one of fewer steps
         return longer
+
+    def _check_how(self) -> None:
+        """Look at what is said of how it is made, apart from the model's inputs."""
+        if isinstance(self.tags, str) or not all(_is_text(tag) and len(tag) <= LONGEST_TAG for tag in self.tags):
+            raise RequestError(f"tags is {self.tags!r}; expected: words of at most {LONGEST_TAG} characters each")
+        self.tags = tuple(self.tags)
+        if self.webhook is not None and not _is_http_url(self.webhook):
+            raise RequestError(f"webhook is {self.webhook!r}; expected: an http:// or https:// address, or None")
+        if self.priority not in (None, *PRIORITIES):
+            raise RequestError(f"priority is {self.priority!r}; expected: 'high', 'normal', 'low' or None")
+        retries = self.max_retries
+        if retries is not None and (
+            isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 100
+        ):
+            raise RequestError(f"max_retries is {retries!r}; expected: a whole number from 0 to 100, or None")
 
     @classmethod
     def untrusted(
@@ -251,6 +291,9 @@ class RoutedRequest:
         within: in embedded mode, the folder that no link leads out of; empty where the output may be anywhere.
         max_price_usd: the most that one prediction may cost; None for whatever its model costs.
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
+        tags: words it is counted under.
+        webhook: called with the result; empty for none.
+        asked: what an idempotency key stands for, as `identity` tells it; empty without one.
         metadata: what is written into its files; None leaves it to the worker's setting.
         step: its number among the steps of its item, from 1.
         after: the step whose output it goes on from; 0 for the first.
@@ -272,6 +315,9 @@ class RoutedRequest:
     fields: dict[str, Any] = field(default_factory=dict)
     max_price_usd: float | None = None
     extension_is_free: bool = False
+    tags: tuple[str, ...] = ()
+    webhook: str = ""
+    asked: str = ""
     within: str = ""
     metadata: str | None = None
     step: int = 1
@@ -340,8 +386,7 @@ class RoutedRequest:
         """A dict for JSON, without defaults."""
         data = {
             **vars(self),
-            "references": list(self.references),
-            "warnings": list(self.warnings),
+            **{name: list(getattr(self, name)) for name in ("references", "warnings", "tags")},
             "then": [each.to_json() for each in self.then],
             "made": [asdict(each) for each in self.made],
             "paid": [asdict(each) for each in self.paid],
@@ -352,7 +397,7 @@ class RoutedRequest:
             key: value
             for key, value in data.items()
             if value not in ([], {}, None) and not (key == "fallback" and value)
-            if value or key not in ("extension_is_free", "within")
+            if value or key not in ("extension_is_free", "within", "webhook", "asked")
         }
 
     @classmethod
@@ -361,6 +406,7 @@ class RoutedRequest:
         values = {"inputs": {}, **data}
         values["references"] = tuple(data.get("references", ()))
         values["warnings"] = tuple(data.get("warnings", ()))
+        values["tags"] = tuple(data.get("tags", ()))
         values["then"] = tuple(cls.from_json(each) for each in data.get("then", ()))
         values["made"] = tuple(StepResult.from_json(each) for each in data.get("made", ()))
         values["paid"] = tuple(Attempt(**_known(Attempt, each)) for each in data.get("paid", ()))
@@ -415,7 +461,11 @@ class OutputFile:
     size_bytes: int | None = None
 
     def read(self) -> bytes:
-        """The whole file."""
+        """The whole file.
+
+        Raises:
+            StorageError: another was written over it.
+        """
         return b"".join(self)
 
     async def aread(self) -> bytes:
@@ -423,8 +473,32 @@ class OutputFile:
         return await asyncio.to_thread(self.read)
 
     def __iter__(self) -> Iterator[bytes]:
-        """The file in chunks of at most 256 KiB; fits any streaming response."""
-        return contents.chunks(self.path)
+        """The file in chunks of at most 256 KiB; fits any streaming response.
+
+        Raises:
+            StorageError: another was written over it.
+        """
+        return self.verified(contents.chunks(self.path))
+
+    def verified(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Chunks of the file, none of another file of that name: a small one is checked before it is begun, of a
+        large one the end is missing."""
+        if self.sha256 is None:
+            yield from chunks
+            return
+        digest, held = hashlib.sha256(), []
+        is_small = (self.size_bytes or 0) <= CHECKED_WHOLE_BYTES
+        for chunk in chunks:
+            digest.update(chunk)
+            held.append(chunk)
+            if not is_small and len(held) > 1:
+                yield held.pop(0)
+        if digest.hexdigest() != self.sha256:
+            raise StorageError(
+                f"{self.path} is not the file of this result any more, another was written over it; "
+                "expected: an output name of its own for each request, or none"
+            )
+        yield from held
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The same chunks, read in a thread."""
@@ -530,6 +604,13 @@ class BatchResult:
     def files_of_steps(self) -> list[OutputFile]:
         """The files of every step that was made; none for an item of a single step."""
         return [file for step in self.steps for file in step.files]
+
+    @property
+    def known_cost_usd(self) -> float:
+        """What of `cost_usd` is known."""
+        if self.cost_usd is not None:
+            return self.cost_usd
+        return round(sum(attempt.cost_usd or 0.0 for attempt in self.attempts), 6)
 
     def to_json(self) -> dict[str, Any]:
         """A dict for JSON: a line of `results.jsonl`."""

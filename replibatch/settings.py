@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from replibatch.errors import SettingsError
 from replibatch.foreign_text import conceal
+from replibatch.webhooks import key_of
 
 REPLICATE_URL = "https://api.replicate.com"
 ENV_FILE = Path(".env")  # in the working directory
@@ -63,6 +64,14 @@ def _is_this_machine(host: str) -> bool:
 def _redis_url(value: SecretStr) -> SecretStr:
     if value.get_secret_value().partition("://")[0] not in REDIS_SCHEMES:
         raise ValueError("an address that starts with redis://, rediss://, sentinel:// or unix://")
+    return value
+
+
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    try:
+        key_of(value.get_secret_value())
+    except SettingsError:
+        raise ValueError("whsec_, then 16 bytes or more in base64") from None
     return value
 
 
@@ -248,6 +257,16 @@ class Settings(BaseSettings):
         description="Nothing is started that could take the month's spend (UTC) past it.",
     )
 
+    webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = Field(
+        None,
+        alias="REPLIBATCH_WEBHOOK_SECRET",
+        description="What workers sign webhooks with: whsec_ and base64. Unset: they are not signed.",
+    )
+    webhook_private: bool = Field(
+        False,
+        alias="REPLIBATCH_WEBHOOK_PRIVATE",
+        description="Webhooks may go to addresses of private networks and of this machine.",
+    )
     confirm_usd: float = Field(
         10.0,
         alias="REPLIBATCH_CONFIRM_USD",

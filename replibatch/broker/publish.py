@@ -55,7 +55,8 @@ def call_linked(app: Celery, jobs: Jobs, calls: Iterable[Call]) -> None:
         queue = call.link.queue
         app.send_task(
             call.link.task,
-            args=(call.result,),
+            args=call.args,
+            kwargs=call.link.kwargs,
             task_id=call.task_id,
             root_id=call.id,
             parent_id=call.id,

@@ -211,12 +211,20 @@ def _changes(tables: Tables, source: str) -> Iterator[str]:
         if now is before:
             continue
         if any(now.get(key) != before.get(key) for key in PRICE_KEYS):
-            prices = [f"${each.get('price_usd')} a {each.get('price_unit', 'call')}" for each in (before, now)]
-            yield f"{source} changes the price of {name} from {prices[0]} to {prices[1]}"
+            yield f"{source} changes the price of {name} from {_price(before)} to {_price(now)}"
         if now.get("fallback") != before.get("fallback"):
             yield f"{source} changes the fallback of {name}"
         if name == REFERENCE_IMAGES:
             yield f"{source} changes who takes reference images"
+
+
+def _price(table: Tables) -> str:
+    """A table's price in words."""
+    unit = table.get("price_unit", "call")
+    usd = (
+        "prices by inputs" if table.get("prices") else f"${table['price_usd']:g}" if "price_usd" in table else "none"
+    )
+    return f"{usd} for a{'n' if unit == 'image' else ''} {unit}"
 
 
 def _inputs_laid_over(base: Tables, user: Tables) -> Tables:

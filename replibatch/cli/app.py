@@ -39,6 +39,7 @@ COMMANDS = {
     "cancel": Entry("batches", "Cancel a batch: its waiting items and its running predictions."),
     "retry": Entry("batches", "Make again what failed in a batch."),
     "batches": Entry("batches", "List the batches, the newest first."),
+    "settle": Entry("settle", "Say what became of a create that nothing proves."),
     "status": Entry("status", "Show the account: limits, work under way, spend."),
     "limits": Entry("limits", "Show or set the limits of the account."),
     "models": Entry("models", "Show the models: price, inputs, fallback."),

@@ -1,4 +1,4 @@
-"""What `doctor` looks at, one function a subject: Redis, token, storage, clock, account, workers."""
+"""What `doctor` looks at, one function a subject: Redis, token, storage, clock, account, workers, calls."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 
 from replibatch import embedded
 from replibatch.errors import AccountStopped, ReplibatchError, SettingsError
+from replibatch.jobs import Jobs
+from replibatch.jobs.webhooks import OwedWebhooks
 from replibatch.limits import AccountStatus, Limiter
 from replibatch.limits.process import process_name
 from replibatch.limits.reads import Reads
@@ -23,6 +25,7 @@ from replibatch.storage.shared import storage_for
 
 LARGEST_SKEW_SECONDS = 10.0
 NAMED = 5  # workers; the others are counted
+UNREAD_SECONDS = 10.0  # that a call of an application's task may wait in its queue
 TOKENS_PAGE = "https://replicate.com/account/api-tokens"
 
 
@@ -42,9 +45,10 @@ def examine(settings: Settings) -> list[Finding]:
     try:
         findings.append(check_clock(redis))
         now = limiter.status()
+        calls = check_calls(Jobs(redis, settings, ""))
     except RedisError as error:  # it answers a PING, but not a worker's calls
         return [*findings, unreachable(error, settings.redis_address)]
-    return [*findings, check_account(settings, now), *check_outages(now), check_workers(settings, now)]
+    return [*findings, check_account(settings, now), *check_outages(now), check_workers(settings, now), *calls]
 
 
 def _reach(settings: Settings, findings: list[Finding]) -> Redis | None:
@@ -180,6 +184,35 @@ def check_workers(settings: Settings, now: AccountStatus) -> Finding:
         return Finding("workers", Health.OK, "none now; in embedded mode each command brings its own")
     mend = "start one with `replibatch worker`, with the same REPLIBATCH_REDIS_URL and REPLIBATCH_ACCOUNT"
     return Finding("workers", Health.WRONG, "none answers: nothing that is enqueued is made", mend)
+
+
+def check_calls(jobs: Jobs) -> list[Finding]:
+    """Whether applications take the calls of their linked tasks, and their webhooks.
+
+    Raises:
+        RedisError: it went away meanwhile.
+    """
+    findings = []
+    for queue, (length, since_seconds) in jobs.linked_queues().items():
+        if length and since_seconds > UNREAD_SECONDS:
+            found = f"{length:,} calls wait in the queue {queue!r}, the last for {since_seconds:,.0f} s"
+            mend = f"start the application's Celery worker with -Q {queue}, or name its queue with link_queue"
+            findings.append(Finding("links", Health.WRONG, found, mend))
+    owed = OwedWebhooks(jobs.redis, jobs.prefix)
+    if failing := owed.failing():
+        last = failing[-1]
+        found = f"{len(failing):,} are tried again, one to {host_of(last.url)}: {last.error}"
+        findings.append(Finding("webhooks", Health.WRONG, found, "see that the address answers with a 2xx"))
+    if lost := owed.lost():
+        found = f"{len(lost):,} were given up, the last to {host_of(lost[0].url)}: {lost[0].error}"
+        findings.append(Finding("webhooks", Health.NOTE, found, "the results are there: Job.get(…).result()"))
+    return findings
+
+
+def host_of(url: str) -> str:
+    """Where a webhook goes, without what only its receiver should know."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _of_error(subject: str, error: SettingsError) -> Finding:

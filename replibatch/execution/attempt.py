@@ -249,6 +249,8 @@ def _attempt(work: Work) -> Outcome:
         work.context.learned.about(work.model)
         ended = await_end(work, prediction)
         files = _save(work, ended)
+        if followup.was_refused_an_address(work):
+            work.context.learned.remember_data_uris(work.model.name)
         if work.record.request.then:
             return steps.hand_over(work, ended, files)
         return work.settle(State.SUCCEEDED, files, work.attempts(None))

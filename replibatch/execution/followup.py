@@ -125,13 +125,23 @@ def _for_a_dropped_input(work: Work, failure: AttemptFailure) -> AttemptFailure 
 
 
 def _for_a_refused_address(work: Work, failure: AttemptFailure) -> AttemptFailure | None:
-    """The same failure under its cause, where the model does not take addresses of the files API: remember it."""
+    """The same failure under its likely cause: the model does not take addresses of files; a data URI shows it."""
+    if was_refused_an_address(work):
+        return None
     if type(failure) not in (PredictionFailed, InvalidInput) or not refuses_addresses(str(failure)):
         return None
     if not work.sent_inputs or not work.context.uploads.has_urls(work.inputs, work.sent_inputs):
         return None
-    work.context.learned.remember_data_uris(work.model.name)
+    work.context.learned.try_data_uris(work.model.name)
     return AddressRefused(f"the model does not take the address of an uploaded file: {failure}")
+
+
+def was_refused_an_address(work: Work) -> bool:
+    """Whether an earlier attempt on this model has failed so: files then go as data URIs."""
+    return any(
+        attempt.model == work.model.name and attempt.reason == AddressRefused.reason
+        for attempt in work.record.attempts
+    )
 
 
 def _give_up(work: Work, failure: AttemptFailure, attempts: list[Attempt]) -> Outcome:

@@ -14,6 +14,7 @@ from replibatch.redisdb import keys
 from replibatch.replicate_api import ReplicateAPI
 
 KEPT_SECONDS = 30 * 24 * 3600
+TRIAL_SECONDS = 15 * 60  # the file itself may be what is invalid
 
 # "Invalid image format ''", "invalid image url", "image must be a base64 data URI"
 _REFUSED = re.compile(
@@ -51,10 +52,14 @@ class Learned:
         """Whether files go to a model as data URIs, by what it has answered before."""
         return bool(self._redis.exists(keys.DATA_URIS.at(self._prefix, model)))
 
+    def try_data_uris(self, model: str) -> None:
+        """Send it files so for a while: it may be that it takes no addresses."""
+        self._redis.set(keys.DATA_URIS.at(self._prefix, model), "tried", ex=TRIAL_SECONDS, nx=True)
+
     def remember_data_uris(self, model: str) -> None:
-        """From now on files go to it so."""
+        """From now on files go to it so, as it has made something of one."""
         log.info("files go to this model as data URIs from now on", model=model)
-        self._redis.set(keys.DATA_URIS.at(self._prefix, model), "1", ex=KEPT_SECONDS)
+        self._redis.set(keys.DATA_URIS.at(self._prefix, model), "made", ex=KEPT_SECONDS)
 
     def about(self, model: Model) -> None:
         """Find out what a model publishes, where the request came without; once a process. It fails in silence."""

@@ -285,8 +285,7 @@ class Reconciler:
         with self._lock:
             if self._searches.get(search.key) is search:
                 del self._searches[search.key]
-        if search.held_for is not None:
-            self._unknown.forget(search.lost.record.id)
+        self._unknown.forget(search.lost.record.id)  # another process may have listed it
         search.lost.found, search.lost.is_open = found, False
         search.tell()
 

@@ -77,6 +77,8 @@ class Uploads:
     def _is_dropped(self, reference: Any, url: Any) -> bool:
         if reference == url or not isinstance(reference, str) or not (match := KEPT.fullmatch(reference)):
             return False
+        if str(url).startswith("data:"):  # nothing was uploaded
+            return False
         key = keys.UPLOAD.at(self._prefix, match[1])
         if self._redis.get(key) != url:
             return True  # another process found out, and it is uploaded again

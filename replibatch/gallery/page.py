@@ -87,7 +87,7 @@ class _Totals:
     def add(self, line: Line) -> None:
         result = line.result
         self.count += 1
-        self.cost_usd = round(self.cost_usd + (result.cost_usd or 0.0), 6)
+        self.cost_usd = round(self.cost_usd + result.known_cost_usd, 6)
         self.unknown_costs += result.cost_usd is None
         self.seconds = round(self.seconds + sum(attempt.seconds for attempt in result.attempts), 3)
         self.states[line.state] += 1

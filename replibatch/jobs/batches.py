@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from redis import Redis
@@ -23,6 +24,10 @@ from replibatch.redisdb.scripts import Script
 PAGE = 500  # entries read at a time
 RETRIED_AT_ONCE = 100  # finished ones, in one script: it keeps every worker waiting
 QUIET_MS = 3_600_000  # a submitter silent for so long is gone, unless it comes back
+
+STATE = ("total", "closed", "held", "cost", "succeeded", "placeholder", "failed", "canceled")
+
+Read = Callable[[Any], Any]  # puts a command on a pipeline, or sends it
 
 _NAMES = ("open_batch", "append", "close_batch", "hold_batch", "top_up", "cancel_batch", "retry", "tidy_batches")
 _SCRIPTS = {name: Script("replibatch.jobs", "jobs", name) for name in _NAMES}
@@ -102,13 +107,27 @@ class Batches:
         Raises:
             NoSuchWork: there is none of that id.
         """
-        names = ("total", "closed", "held", "cost", "succeeded", "placeholder", "failed", "canceled")
         with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hmget(self._key(batch), list(names))
-            pipeline.llen(self._key(batch, keys.PENDING))
-            pipeline.scard(self._key(batch, keys.OUT))
-            values, pending, outstanding = pipeline.execute()
-        fields = dict(zip(names, values, strict=True))
+            for read in self.state_reads(batch):
+                read(pipeline)
+            return self.parse_state(batch, pipeline.execute())
+
+    def state_reads(self, batch: str) -> list[Read]:
+        """The commands that read a batch's state, each for a pipeline."""
+        return [
+            lambda pipeline: pipeline.hmget(self._key(batch), list(STATE)),
+            lambda pipeline: pipeline.llen(self._key(batch, keys.PENDING)),
+            lambda pipeline: pipeline.scard(self._key(batch, keys.OUT)),
+        ]
+
+    def parse_state(self, batch: str, answers: Sequence[Any]) -> BatchState:
+        """The state, by the answers to `state_reads`.
+
+        Raises:
+            NoSuchWork: there is none of that id.
+        """
+        values, pending, outstanding = answers
+        fields = dict(zip(STATE, values, strict=True))
         if fields["total"] is None:
             raise NoSuchWork(f"no batch {batch!r}: never submitted to this account, or its records have expired")
         counts = {name: int(fields[name] or 0) for name in ("succeeded", "placeholder", "failed", "canceled")}
@@ -168,12 +187,20 @@ class Batches:
         """How many of its generations are in a worker's custody."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for generation_id in self.outstanding(batch):
-                pipeline.hget(keys.GENERATION.at(self._jobs.prefix, generation_id), "state")
+                self.state_read(generation_id)(pipeline)
             return pipeline.execute().count("running")
 
     def outstanding(self, batch: str) -> set[str]:
         """Its generations that are queued or running."""
-        return cast("set[str]", self._redis.smembers(self._key(batch, keys.OUT)))
+        return cast("set[str]", self.outstanding_read(batch)(self._redis))
+
+    def outstanding_read(self, batch: str) -> Read:
+        """The command that reads them, for a pipeline."""
+        return lambda redis: redis.smembers(self._key(batch, keys.OUT))
+
+    def state_read(self, generation_id: str) -> Read:
+        """The command that reads a generation's state, for a pipeline."""
+        return lambda redis: redis.hget(keys.GENERATION.at(self._jobs.prefix, generation_id), "state")
 
     def finished(self, batch: str, after: str = "0", block_seconds: float = 0.0) -> list[Finished]:
         """The generations finished since a mark, in the order they finished.
@@ -183,9 +210,13 @@ class Batches:
             after: the mark of the last one seen.
             block_seconds: how long to wait for the first one; 0 for not at all.
         """
+        answer = self.finished_read(batch, after, block_seconds)(self._redis)
+        return self._with_results(entries_of(answer))
+
+    def finished_read(self, batch: str, after: str, block_seconds: float = 0.0) -> Read:
+        """The command that reads which have finished since a mark: lists of entries by stream."""
         block = max(1, int(block_seconds * 1000)) if block_seconds else None
-        answer: Any = self._redis.xread({self._key(batch, keys.FINISHED): after}, count=PAGE, block=block)
-        return self._with_results([entry for _, entries in answer or [] for entry in entries])
+        return lambda redis: redis.xread({self._key(batch, keys.FINISHED): after}, count=PAGE, block=block)
 
     def pages(self, batch: str, most: int = PAGE) -> Iterator[list[Finished]]:
         """All finished generations in the order they finished, in pages."""
@@ -198,13 +229,15 @@ class Batches:
 
     def _with_results(self, entries: list[Any]) -> list[Finished]:
         with self._redis.pipeline(transaction=False) as pipeline:
-            for _, fields in entries:
-                pipeline.hget(keys.GENERATION.at(self._jobs.prefix, fields["id"]), "result")
-            results = pipeline.execute()
-        return [
-            Finished(mark, fields["id"], int(fields["index"]), result and read_result(result))
-            for (mark, fields), result in zip(entries, results, strict=True)
-        ]
+            for read in self.result_reads(entries):
+                read(pipeline)
+            return parse_finished(entries, pipeline.execute())
+
+    def result_reads(self, entries: list[Any]) -> list[Read]:
+        """The commands that read the results of entries of `finished_read`."""
+        ids = [fields["id"] for _, fields in entries]
+        names = [keys.GENERATION.at(self._jobs.prefix, generation_id) for generation_id in ids]
+        return [partial(_read_result_of, name) for name in names]
 
     def is_told(self, batch: str, mark: str) -> bool:
         """Whether a mark stands; what this batch makes again gives it up, and gets another when it is over."""
@@ -275,3 +308,22 @@ class Batches:
         mine = {"process": self._jobs.process, "capacity": self._jobs.capacity, "keep_ms": self._jobs.keep_ms}
         arguments = {**mine, **call}
         return _SCRIPTS[name](self._redis, [self._jobs.prefix], (compact(arguments),))
+
+
+def entries_of(streams: Any) -> list[Any]:
+    """The entries in an answer to `finished_read`: of the one stream that was read."""
+    if isinstance(streams, dict):  # RESP3
+        return [entry for pages in streams.values() for page in pages for entry in page]
+    return [entry for _, entries in streams or [] for entry in entries]
+
+
+def parse_finished(entries: list[Any], results: Sequence[str | None]) -> list[Finished]:
+    """The finished generations, by the answers to `result_reads`."""
+    return [
+        Finished(mark, fields["id"], int(fields["index"]), read_result(result) if result else None)
+        for (mark, fields), result in zip(entries, results, strict=True)
+    ]
+
+
+def _read_result_of(name: str, redis: Any) -> Any:
+    return redis.hget(name, "result")

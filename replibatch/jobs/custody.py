@@ -6,17 +6,22 @@ Every write to a record is fenced: who has lost custody changes nothing. `lua/jo
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from redis import Redis
 
+from replibatch.errors import IdempotencyConflict
 from replibatch.jobs.counts import counted
 from replibatch.jobs.holds import PAUSED
+from replibatch.jobs.identity import differences
 from replibatch.jobs.links import Call, Link
-from replibatch.jobs.packing import compact, pack_result, read_result
+from replibatch.jobs.packing import compact, pack_result, read_request, read_result
 from replibatch.jobs.record import Message, Notice, Record, Settled, is_id
+from replibatch.jobs.webhooks import owed_webhook
 from replibatch.money import to_micro
 from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step
@@ -56,19 +61,35 @@ class Jobs:
         *,
         priority: int,
         link: Link | None = None,
+        again: bool = False,
     ) -> bool:
-        """Record a single job, in this process's publishing custody. False where the id is known already."""
-        return bool(
-            self._call(
-                "enqueue",
-                id=generation_id,
-                model=request.model,
-                priority=priority,
-                request=compact(request.to_json()),
-                catalog=compact(catalog),
-                link=link.packed() if link else "",
-            )
+        """Record a single job, in this process's publishing custody. False where the id is known already.
+
+        Args:
+            generation_id: its id.
+            request: what to make.
+            catalog: the models of its chain, by name.
+            priority: of its messages.
+            link: the application's task that is called with the result.
+            again: whether a job of that id that ended without success is made again.
+
+        Raises:
+            IdempotencyConflict: the id stands for another request.
+        """
+        recorded, *before = self._call(
+            "enqueue",
+            id=generation_id,
+            model=request.model,
+            priority=priority,
+            request=compact(request.to_json()),
+            catalog=compact(catalog),
+            link=link.packed() if link else "",
+            asked=request.asked,
+            again=again,
         )
+        if recorded < 0:
+            raise IdempotencyConflict(request.request_id, differences(before[0], request.asked))
+        return bool(recorded)
 
     def published(self, ids: Iterable[str]) -> None:
         """Note that the messages of these generations are in the queue."""
@@ -148,9 +169,11 @@ class Jobs:
             **self._custody(record),
             state=state.value,
             result=pack_result(result),
-            cost=to_micro(_known_usd(result)),
+            cost=to_micro(result.known_cost_usd),
             capacity=self.capacity,
             counts=counted(result, record.counted),
+            asked=record.request.asked,
+            webhook=owed_webhook(record),
         )
         if not settled:
             return None
@@ -190,7 +213,23 @@ class Jobs:
 
     def called(self, call: Call) -> None:
         """Note that it has been published."""
-        self.redis.zrem(keys.CALLS.at(self.prefix), call.owed)
+        with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.zrem(keys.CALLS.at(self.prefix), call.owed)
+            pipeline.hset(keys.LINKED.at(self.prefix), call.link.queue, int(time.time() * 1000))
+            pipeline.execute()
+
+    def linked_queues(self) -> dict[str, tuple[int, float]]:
+        """The applications' queues that tasks were called in: how many messages wait there now, and for how long it
+        has been since the last call, in seconds."""
+        found = cast("dict[str, str]", self.redis.hgetall(keys.LINKED.at(self.prefix)))
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for queue in found:
+                pipeline.llen(queue)
+            lengths = pipeline.execute()
+        return {
+            queue: (length, time.time() - int(at) / 1000)
+            for (queue, at), length in zip(found.items(), lengths, strict=True)
+        }
 
     def claimed(self, predictions: Sequence[str]) -> set[str]:
         """Those predictions, by id, that belong to attempts of this fleet."""
@@ -232,10 +271,12 @@ class Jobs:
         """A generation's state (empty for an unknown id), attempt number, and result if it has one."""
         if not is_id(generation_id):
             return "", 0, None
-        names = ["state", "attempt", "result"]
-        values = cast("list[str | None]", self.redis.hmget(keys.GENERATION.at(self.prefix, generation_id), names))
-        state, attempt, result = values
-        return state or "", int(attempt or 0), read_result(result) if result else None
+        return parse_outcome(self.outcome_read(generation_id)(self.redis))
+
+    def outcome_read(self, generation_id: str) -> Callable[[Any], Any]:
+        """The command that reads it, for a pipeline."""
+        key = keys.GENERATION.at(self.prefix, generation_id)
+        return lambda redis: redis.hmget(key, ["state", "attempt", "result"])
 
     def succeeded(self, ids: Sequence[str]) -> dict[str, BatchResult]:
         """The results of those generations that succeeded, by id."""
@@ -251,11 +292,22 @@ class Jobs:
         """Forget those generations that have their result: the same id is a new job then. Returns how many."""
         return int(self._call("forget", ids=list(ids)))
 
-    def await_done(self, generation_id: str, seconds: float) -> None:
-        """Block until a single job is done, or the time is over."""
-        key = keys.DONE.at(self.prefix, generation_id)
-        # Moved onto itself, the mark stays there for other waiters.
-        self.redis.execute_command("BLMOVE", key, key, "LEFT", "LEFT", seconds)
+    def asked(self, ids: Sequence[str]) -> list[str]:
+        """What each of these ids stands for by now; empty where it is not known, or was made up."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for generation_id in ids:
+                pipeline.hmget(keys.GENERATION.at(self.prefix, generation_id), ["asked", "request"])
+            rows = pipeline.execute()
+        return [asked or (json.loads(request).get("asked", "") if request else "") for asked, request in rows]
+
+    def request_of(self, generation_id: str) -> tuple[RoutedRequest, bool] | None:
+        """The request of a job that ended without success, and whether a batch has it; None where there is none."""
+        key = keys.GENERATION.at(self.prefix, generation_id)
+        names = ["request", "result", "state", "batch", "followers"]
+        request, result, state, batch, followers = cast("list[str | None]", self.redis.hmget(key, names))
+        if not request or not result or state == State.SUCCEEDED:
+            return None
+        return read_request(generation_id, request), bool(batch or followers)
 
     def _custody(self, record: Record) -> dict[str, Any]:
         return {"id": record.id, "fence": record.fence}
@@ -268,6 +320,12 @@ class Jobs:
         return self._step(name, notice, **call).run(self.redis)
 
 
+def parse_outcome(values: Sequence[str | None]) -> tuple[str, int, BatchResult | None]:
+    """An outcome, by the answer to `outcome_read`."""
+    state, attempt, result = values
+    return state or "", int(attempt or 0), read_result(result) if result else None
+
+
 def _readable(generation_id: str, flat: list[str]) -> Record | None:
     """A record; None for one that cannot be read, which must keep no other from being looked after."""
     try:
@@ -277,10 +335,3 @@ def _readable(generation_id: str, flat: list[str]) -> Record | None:
 
         structlog.get_logger(__name__).exception("its record cannot be read", generation=generation_id)
         return None
-
-
-def _known_usd(result: BatchResult) -> float:
-    """The cost of a result; of one that is not known whole, the part that is."""
-    if result.cost_usd is not None:
-        return result.cost_usd
-    return sum(attempt.cost_usd or 0.0 for attempt in result.attempts)

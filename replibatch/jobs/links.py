@@ -8,7 +8,7 @@ least once, and nearly always once.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from replibatch.jobs.packing import read_result
@@ -23,14 +23,30 @@ class Link:
     Attributes:
         task: its name.
         queue: the queue its workers listen to.
+        args: arguments after the result.
+        kwargs: arguments by name.
+        immutable: whether it is called without the result.
     """
 
     task: str
     queue: str = APPLICATION_QUEUE
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    immutable: bool = False
 
     def packed(self) -> str:
         """As it lies in a record."""
-        return json.dumps([self.task, self.queue])
+        more = [list(self.args), self.kwargs, self.immutable] if self.args or self.kwargs or self.immutable else []
+        return json.dumps([self.task, self.queue, *more])
+
+    @classmethod
+    def parse(cls, packed: str) -> Self:
+        """The opposite of `packed`."""
+        task, queue, *more = json.loads(packed)
+        if not more:
+            return cls(task, queue)
+        args, kwargs, immutable = more
+        return cls(task, queue, tuple(args), kwargs, immutable)
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,7 @@ class Call:
     Attributes:
         id: the generation's.
         link: the task.
-        result: the fields of its `BatchResult`.
+        result: the fields of its `BatchResult`, and the job's id as `job_id`.
         owed: as it lies in Redis.
     """
 
@@ -53,7 +69,13 @@ class Call:
     def parse(cls, owed: str) -> Self:
         """From what a script returned."""
         fields = json.loads(owed)
-        return cls(fields["id"], Link(*json.loads(fields["link"])), read_result(fields["result"]).to_json(), owed)
+        result = {"job_id": fields["id"], **read_result(fields["result"]).to_json()}
+        return cls(fields["id"], Link.parse(fields["link"]), result, owed)
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """What the task is called with."""
+        return self.link.args if self.link.immutable else (self.result, *self.link.args)
 
     @property
     def task_id(self) -> str:

@@ -126,6 +126,7 @@ def _usual_result(result: dict[str, Any]) -> dict[str, Any]:
         "state": State.SUCCEEDED,
         "inputs": {},
         "steps": (),
+        "fields": {},
     }
 
 
@@ -152,6 +153,9 @@ def _parts(entry: PendingEntry) -> tuple[dict[str, Any], dict[str, Any]]:
             own[field] = shared.pop(field)
     for field in ("request_id", "prompt", "output"):
         del shared[field]
+    for field in ("fields", "asked"):
+        if field in shared:
+            own[field] = shared.pop(field)
     shared["folder"] = folder + slash
     inputs = shared.get("inputs", {})
     if seeds := {name: value for name, value in inputs.items() if "seed" in name}:

@@ -7,13 +7,13 @@ import itertools
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-from replibatch.broker.cancellation import cancel
 from replibatch.errors import ResultTimeout
 from replibatch.jobs.batch_state import BatchState, Finished
-from replibatch.jobs.batches import RETRIED_AT_ONCE
+from replibatch.jobs.batches import RETRIED_AT_ONCE, entries_of, parse_finished
 from replibatch.jobs.holds import BUDGET, PAUSED, stop_of
 from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State
@@ -65,11 +65,23 @@ class Batch:
 
     Attributes:
         id: from any process or machine of the account, `Batch.get(id)` finds it again.
+
+    Example:
+        ```python
+        batch = enqueue_batch([BatchRequest("A fox", "qwen/qwen-image"), BatchRequest("A boat", "qwen/qwen-image")])
+        for result in batch:  # `async for` in a coroutine
+            print(result.prompt, result.file_paths)
+        print(batch.progress().succeeded, Batch.get(batch.id).strategy)
+        ```
     """
 
     def __init__(self, producer: Producer, batch_id: str) -> None:
-        self._producer = producer
+        self._made_by = producer
         self.id = batch_id
+
+    @property
+    def _producer(self) -> Producer:
+        return self._made_by.here()
 
     def __repr__(self) -> str:
         return f"Batch({self.id!r})"
@@ -81,7 +93,18 @@ class Batch:
         Raises:
             NoSuchWork: there is none, or its records have expired.
         """
-        batch = cls(open_producer(), batch_id)
+        return cls.found(open_producer(), batch_id)
+
+    @classmethod
+    async def aget(cls, batch_id: str) -> Self:
+        """`get`, for asyncio."""
+        producer = open_producer()
+        return await producer.in_thread(cls.found, producer, batch_id)
+
+    @classmethod
+    def found(cls, producer: Producer, batch_id: str) -> Self:
+        """As `get`, of one producer's account."""
+        batch = cls(producer, batch_id)
         batch.progress()
         return batch
 
@@ -89,8 +112,10 @@ class Batch:
     def strategy(self) -> str:
         """How it is fed, by its size and the quota as it is now: `immediate`, `window` or `dynamic queue`."""
         now = self._producer.status()
+        with self._producer.reaching():
+            total = self._producer.batches.state(self.id).total
         free_now = now["requests_per_minute"] - now["requests_in_window"]
-        return strategy_for(self._producer.batches.state(self.id).total, free_now, now["requests_per_minute"])
+        return strategy_for(total, free_now, now["requests_per_minute"])
 
     def progress(self) -> Progress:
         """How far it is.
@@ -98,24 +123,18 @@ class Batch:
         Raises:
             NoSuchWork: its records have expired.
         """
-        state = self._producer.batches.state(self.id)
-        running = min(state.outstanding, self._producer.batches.running(self.id))
-        return Progress(
-            total=state.total,
-            queued=state.outstanding - running,
-            waiting=state.pending,
-            running=running,
-            succeeded=state.succeeded,
-            placeholder=state.placeholder,
-            failed=state.failed,
-            canceled=state.canceled,
-            cost_usd=state.cost_usd,
-            held=state.held,
-        )
+        producer = self._producer
+        with producer.reaching():
+            state = producer.batches.state(self.id)
+            return _progress(state, producer.batches.running(self.id))
 
     async def aprogress(self) -> Progress:
-        """`progress`, without blocking the event loop."""
-        return await asyncio.to_thread(self.progress)
+        """`progress`, for asyncio."""
+        batches, ask = self._producer.batches, self._producer.hub.ask
+        state = batches.parse_state(self.id, await asyncio.gather(*map(ask, batches.state_reads(self.id))))
+        ids = await ask(batches.outstanding_read(self.id))
+        states = await asyncio.gather(*(ask(batches.state_read(each)) for each in ids))
+        return _progress(state, states.count("running"))
 
     def __iter__(self) -> Iterator[BatchResult]:
         """Results as they finish, then those that could not start."""
@@ -123,10 +142,45 @@ class Batch:
             yield result
 
     async def __aiter__(self) -> AsyncIterator[BatchResult]:
-        """The same, without blocking the event loop."""
-        results = iter(self)
-        while (result := await asyncio.to_thread(next, results, None)) is not None:
+        """The same, for asyncio: a wait costs a future."""
+        async for _, result in self.afinished():
             yield result
+        for _, result in await self._producer.in_thread(list, self.not_started()):
+            yield result
+
+    async def afinished(self) -> AsyncIterator[tuple[int, BatchResult]]:
+        """As `finished`, for asyncio."""
+        producer = self._producer
+        batches, hub = producer.batches, producer.hub
+        if producer.embedded and not producer.has_worker:
+            await producer.in_thread(producer.bring_worker)
+        mark = "0"
+        with hub.waiting_for(self.id) as news:
+            while True:
+                state = batches.parse_state(
+                    self.id, await asyncio.gather(*map(hub.ask, batches.state_reads(self.id)))
+                )
+                streams = await hub.ask(batches.finished_read(self.id, mark))
+                entries = entries_of(streams)
+                results = await asyncio.gather(*map(hub.ask, batches.result_reads(entries)))
+                for each in parse_finished(entries, results):
+                    mark = each.mark
+                    result = await self._abrought(producer, each)
+                    if result is not None:
+                        yield each.index, result
+                if entries:
+                    continue
+                if state.is_over or self._is_stuck(state):
+                    return
+                with suppress(TimeoutError):  # a batch that is held, or canceled, announces nothing
+                    await asyncio.wait_for(news(), LOOK_SECONDS)
+
+    async def _abrought(self, producer: Producer, each: Finished) -> BatchResult | None:
+        if each.result is None:
+            return await producer.in_thread(self.gone, each)
+        if producer.embedded and producer.settings.storage_url is None:
+            return each.result
+        return await producer.in_thread(producer.files.at_home, each.result)
 
     def finished(self, *, stop: Callable[[BatchState], bool] | None = None) -> Iterator[tuple[int, BatchResult]]:
         """Results as they finish, each with its request's place in the batch; arguments as of `follow`."""
@@ -151,9 +205,10 @@ class Batch:
         files = self._producer.files
         mark = "0"
         while True:
-            state = self._producer.batches.state(self.id)
-            block_seconds = 0.0 if state.is_over else LOOK_SECONDS
-            found = self._producer.batches.finished(self.id, mark, block_seconds)
+            with self._producer.reaching():
+                state = self._producer.batches.state(self.id)
+                block_seconds = 0.0 if state.is_over else LOOK_SECONDS
+                found = self._producer.batches.finished(self.id, mark, block_seconds)
             for each in found:
                 mark = each.mark
                 if result := each.result:
@@ -203,8 +258,16 @@ class Batch:
         return [results[index] for index in sorted(results)]
 
     async def aresults(self, timeout: float | None = None) -> list[BatchResult]:
-        """`results`, without blocking the event loop."""
-        return await asyncio.to_thread(self.results, timeout)
+        """`results`, for asyncio."""
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                results = {index: result async for index, result in self.afinished()}
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise ResultTimeout(f"batch {self.id} is not over after {timeout} s; it goes on") from None
+        results.update(await self._producer.in_thread(list, self.not_started()))
+        return [results[index] for index in sorted(results)]
 
     def so_far(self) -> Iterator[BatchResult]:
         """The results there are by now, as they finished, read where they are stored; waits for nothing."""
@@ -215,16 +278,19 @@ class Batch:
 
     def not_started(self) -> Iterator[tuple[int, BatchResult]]:
         """What never started, as results that say why, each with its place."""
-        held = self._producer.batches.state(self.id).held
+        with self._producer.reaching():
+            held = self._producer.batches.state(self.id).held
+            entries = self._producer.batches.unstarted(self.id)
         why = {"": "canceled before it started", BUDGET: "not started: it would exceed the budget"}.get(
             held, f"not started: {held}"
         )
-        for entry in self._producer.batches.unstarted(self.id):
+        for entry in entries:
             yield entry.index, entry.request.unmade(State.PENDING, why, entry.attempts)
 
     def pause(self) -> None:
         """Start nothing new; what runs goes on."""
-        self._producer.batches.hold(self.id, PAUSED)
+        with self._producer.reaching(accepted=None):
+            self._producer.batches.hold(self.id, PAUSED)
 
     def resume(self, *, max_cost_usd: float | None = None) -> None:
         """Go on, after a pause, a stop of the account, or with a higher budget.
@@ -233,29 +299,52 @@ class Batch:
             max_cost_usd: the new budget of the batch, and of those that share it (runs of one list into one folder);
                 None keeps the old one.
         """
-        if max_cost_usd is not None:
-            self._producer.limiter.set_budget(self._producer.batches.budget(self.id), max_cost_usd)
-        self._producer.limiter.resume(forget=True)
-        self._producer.publish(self._producer.batches.hold(self.id, ""))
+        producer = self._producer
+        with producer.reaching(accepted=None):
+            if max_cost_usd is not None:
+                producer.limiter.set_budget(producer.batches.budget(self.id), max_cost_usd)
+            producer.limiter.resume(forget=True)
+            messages = producer.batches.hold(self.id, "")
+        producer.publish(messages)
 
     def cancel(self) -> None:
         """Cancel what waits, and at Replicate what runs."""
-        self._producer.batches.cancel(self.id)
-        for generation_id in self._producer.batches.outstanding(self.id):
-            cancel(self._producer.app, self._producer.jobs, generation_id)
+        producer = self._producer
+        with producer.reaching(accepted=None):
+            producer.batches.cancel(self.id)
+            for generation_id in producer.batches.outstanding(self.id):
+                producer.cancel(generation_id)
 
     def retry_failed(self) -> int:
         """Make again what failed, was canceled or got a placeholder; returns how many."""
         again, left = 0, 1
-        pages = self._producer.batches.pages(self.id, RETRIED_AT_ONCE)
-        while (page := next(pages, [])) or left:
-            failed = [item for item in page if item.result and not item.result.success]
-            count, left = self._producer.batches.retry(self.id, failed)
-            if count and not again:
-                self._feed()
-            again += count
-        self._feed()
+        producer = self._producer
+        with producer.reaching(accepted=None):
+            pages = producer.batches.pages(self.id, RETRIED_AT_ONCE)
+            while (page := next(pages, [])) or left:
+                failed = [item for item in page if item.result and not item.result.success]
+                count, left = producer.batches.retry(self.id, failed)
+                if count and not again:
+                    self._feed()
+                again += count
+            self._feed()
         return again
+
+    async def apause(self) -> None:
+        """`pause`, for asyncio."""
+        await self._producer.in_thread(self.pause)
+
+    async def aresume(self, *, max_cost_usd: float | None = None) -> None:
+        """`resume`, for asyncio."""
+        await self._producer.in_thread(self.resume, max_cost_usd=max_cost_usd)
+
+    async def acancel(self) -> None:
+        """`cancel`, for asyncio."""
+        await self._producer.in_thread(self.cancel)
+
+    async def aretry_failed(self) -> int:
+        """`retry_failed`, for asyncio."""
+        return await self._producer.in_thread(self.retry_failed)
 
     def _feed(self) -> None:
         """Publish what may be outstanding; in the midst of many pages workers do so as well, and faster."""
@@ -266,6 +355,22 @@ class Batch:
         if stop := stop_of(state.held):
             raise stop.error()
         return state.held == BUDGET and state.outstanding == 0
+
+
+def _progress(state: BatchState, running: int) -> Progress:
+    running = min(state.outstanding, running)
+    return Progress(
+        total=state.total,
+        queued=state.outstanding - running,
+        waiting=state.pending,
+        running=running,
+        succeeded=state.succeeded,
+        placeholder=state.placeholder,
+        failed=state.failed,
+        canceled=state.canceled,
+        cost_usd=state.cost_usd,
+        held=state.held,
+    )
 
 
 def strategy_for(total: int, free_now: int, per_window: int) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from replibatch.errors import RequestError
+from replibatch.producer.batch import Batch
 from replibatch.producer.caller import Caller
-from replibatch.producer.producer import open_producer
+from replibatch.producer.producer import Producer, open_producer
 from replibatch.producer.submit import check_max_concurrent, submit
 from replibatch.requests import BatchRequest, BatchResult, State
 from replibatch.settings import load
+
+if TYPE_CHECKING:
+    from replibatch.producer.client import Client
 
 ProgressCallback = Callable[[int, int, BatchResult], object]
 
@@ -30,6 +32,7 @@ async def intelligent_batch_process(
     max_cost_usd: float | None = None,
     progress_callback: ProgressCallback | None = None,
     fallback: bool = True,
+    client: Client | None = None,
     **inputs: Any,
 ) -> list[str]:
     """Make one file for each prompt with one model.
@@ -45,6 +48,7 @@ async def intelligent_batch_process(
         max_cost_usd: nothing is started that could take the cost past this.
         progress_callback: called with (done, total, result) for every item.
         fallback: whether other models may stand in.
+        client: the account; None for the environment's.
         **inputs: the model's other inputs, the same for all.
 
     Returns:
@@ -53,6 +57,12 @@ async def intelligent_batch_process(
     Raises:
         ValueError: `output_filepath` has another length than `prompts`; nothing was spent.
         RequestError, SettingsError, AccountStopped: as `replicate_model_calling`.
+
+    Example:
+        ```python
+        prompts = ["A quiet harbour", "An orchard in blossom"]
+        paths = asyncio.run(intelligent_batch_process(prompts, "qwen/qwen-image", max_concurrent=8))
+        ```
     """
     if output_filepath is not None and (isinstance(output_filepath, str) or len(output_filepath) != len(prompts)):
         given = "one text" if isinstance(output_filepath, str) else f"{len(output_filepath)} names"
@@ -69,6 +79,7 @@ async def intelligent_batch_process(
         global_max_concurrent=global_max_concurrent,
         max_cost_usd=max_cost_usd,
         fallback=fallback,
+        client=client,
     )
     results = await processor._process(requests, None, folder=output_dir)
     if failed := [result for result in results if not result.success]:
@@ -89,9 +100,18 @@ class IntelligentBatchProcessor:
         global_max_concurrent: the account's limit, as long as this process lives; None for the environment's.
         max_cost_usd: nothing of a batch is started that could take its cost past this.
         fallback: whether other models may stand in.
+        client: the account; None for the environment's.
 
     Raises:
         SettingsError: an argument out of range.
+
+    Example:
+        ```python
+        processor = IntelligentBatchProcessor(max_concurrent=8, max_cost_usd=5.0)
+        requests = [BatchRequest("A city", "google/imagen-4-ultra"), BatchRequest("A fox", "qwen/qwen-image")]
+        for result in asyncio.run(processor.process_intelligent_batch(requests)):
+            print(result.model_used, result.file_paths)
+        ```
     """
 
     def __init__(
@@ -105,6 +125,7 @@ class IntelligentBatchProcessor:
         *,
         max_cost_usd: float | None = None,
         fallback: bool = True,
+        client: Client | None = None,
     ) -> None:
         check_max_concurrent(max_concurrent)
         self._max_concurrent = max_concurrent
@@ -118,12 +139,15 @@ class IntelligentBatchProcessor:
             "replicate_api_token": replicate_api_token,
             "global_max_concurrent": global_max_concurrent,
         }
-        open_producer(**self._arguments).present()
+        self._open: Callable[..., Producer] = client.producer_with if client is not None else open_producer
+        producer = self._open(**self._arguments)
+        with producer.reaching():
+            producer.present()
 
     @property
     def global_manager(self) -> GlobalManager:
         """The account, as the whole fleet sees it."""
-        return GlobalManager(self._arguments)
+        return GlobalManager(lambda: self._open(**self._arguments))
 
     async def process_intelligent_batch(
         self, requests: Sequence[BatchRequest], max_concurrent: int | None = None
@@ -148,27 +172,29 @@ class IntelligentBatchProcessor:
         check_max_concurrent(max_concurrent)
         if not requests:
             return []
-        return await asyncio.to_thread(
-            self._run,
-            list(requests),
-            max_concurrent or self._max_concurrent,
-            folder,
-            asyncio.get_running_loop(),
-            Caller(),
-        )
+        producer = self._open(**self._arguments)
+        bound = max_concurrent or self._max_concurrent
+        caller = Caller()
+        batch = await producer.in_thread(self._submit, producer, list(requests), bound, folder, caller)
+        results: dict[int, BatchResult] = {}
+        async for index, result in batch.afinished():
+            results[index] = result
+            self._tell(len(results), len(requests), result)
+        for index, result in await producer.in_thread(list, batch.not_started()):
+            results[index] = result
+            self._tell(len(results), len(requests), result)
+        for index, request in enumerate(requests):
+            if index not in results:
+                results[index] = _dropped(request)
+                self._tell(len(results), len(requests), results[index])
+        return [results[index] for index in range(len(requests))]
 
-    def _run(
-        self,
-        requests: list[BatchRequest],
-        max_concurrent: int,
-        folder: str,
-        loop: asyncio.AbstractEventLoop,
-        caller: Caller,
-    ) -> list[BatchResult]:
-        producer = open_producer(**self._arguments)
+    def _submit(
+        self, producer: Producer, requests: list[BatchRequest], max_concurrent: int, folder: str, caller: Caller
+    ) -> Batch:
         producer.bring_worker()
         producer.check_storage()
-        batch = submit(
+        return submit(
             producer,
             requests,
             max_concurrent=max_concurrent,
@@ -178,17 +204,10 @@ class IntelligentBatchProcessor:
             folder=folder,
             caller=caller,
         )
-        results: dict[int, BatchResult] = {}
-        dropped = ((index, _dropped(request)) for index, request in enumerate(requests) if index not in results)
-        for index, result in itertools.chain(batch.finished(), batch.not_started(), dropped):
-            results[index] = result
-            self._tell(loop, len(results), len(requests), result)
-        return [results[index] for index in range(len(requests))]
 
-    def _tell(self, loop: asyncio.AbstractEventLoop, done: int, total: int, result: BatchResult) -> None:
-        """Call the callback in the caller's own thread."""
+    def _tell(self, done: int, total: int, result: BatchResult) -> None:
         if self._progress_callback is not None:
-            loop.call_soon_threadsafe(self._progress_callback, done, total, result)
+            self._progress_callback(done, total, result)
 
 
 def _dropped(request: BatchRequest) -> BatchResult:
@@ -207,9 +226,9 @@ def _dropped(request: BatchRequest) -> BatchResult:
 class GlobalManager:
     """The account's limits and what they are used for, under the name replicate-batch-process has for it."""
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        self._arguments = arguments
+    def __init__(self, open_now: Callable[[], Producer]) -> None:
+        self._open_now = open_now
 
     def get_global_status(self) -> dict[str, Any]:
         """As `replibatch.get_global_status`."""
-        return open_producer(**self._arguments).status()
+        return self._open_now().status()

@@ -1,50 +1,61 @@
-"""Calls for one generation, for a batch that is not waited for, and for the account's figures."""
+"""The module's functions: those of a client for the environment as it is at the call."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 from typing import Any
 
-from replibatch.broker.publish import SINGLE
-from replibatch.errors import (
-    AllModelsFailed,
-    GenerationCanceled,
-    GenerationFailed,
-    OverBudget,
-    RequestError,
-)
-from replibatch.jobs import Link
-from replibatch.jobs.links import APPLICATION_QUEUE
 from replibatch.producer.batch import Batch
+from replibatch.producer.client import Client
 from replibatch.producer.job import Job
-from replibatch.producer.producer import Producer, open_producer
-from replibatch.producer.submit import check_max_concurrent, submit
-from replibatch.requests import BatchRequest, BatchResult, State
+from replibatch.requests import BatchRequest
+
+_client = Client.default()
 
 
-def enqueue(
-    request: BatchRequest, *, link: str | None = None, link_queue: str = APPLICATION_QUEUE, fallback: bool = True
-) -> Job:
+def enqueue(request: BatchRequest, *, link: Any = None, link_queue: str | None = None, fallback: bool = True) -> Job:
     """Ask for one generation and go on; durable in Redis when this returns.
 
     Args:
         request: what to make.
-        link: the name of a Celery task of the application's own, as in `"app.task"`. It is called once there is a
-            result, whatever that is, with the fields of `BatchResult` as a dict. At least once: its task id is the
-            job's with `-link` after it, by which a second call can be told; its parent's is the job's.
-        link_queue: the queue the application's own workers listen to, in the Redis database of the fleet.
+        link: a Celery task of the application's own: its name, as in `"app.task"`, the task, or a signature of it.
+            It is called once there is a result, whatever that is, with the fields of `BatchResult` and `job_id` as a
+            dict, then the signature's own arguments. At least once: its task id is the job's with `-link` after it,
+            by which a second call can be told; its parent's is the job's.
+        link_queue: the queue the application's own workers listen to, in the Redis database of the fleet; None for
+            the task's own, or Celery's default.
         fallback: whether another model may stand in.
 
     Raises:
         RequestError: it cannot be done as asked; nothing was spent.
+        IdempotencyConflict: its `request_id` stands for another request.
         SettingsError: a setting, or the set-up, is not usable.
+        QueueUnavailable: Redis cannot be reached; `.accepted` says what became of the job.
+
+    Example:
+        ```python
+        job = enqueue(BatchRequest("A poster", "qwen/qwen-image", request_id="order-77"))
+        assert enqueue(BatchRequest("A poster", "qwen/qwen-image", request_id="order-77")).id == job.id
+        ```
     """
-    linked = _link(link, link_queue)
-    producer = open_producer()
-    job_id = producer.enqueue(request, fallback=fallback, link=linked, priority=SINGLE)
-    _start_or_say_who_will(producer)
-    return Job(producer, job_id)
+    return _client.enqueue(request, link=link, link_queue=link_queue, fallback=fallback)
+
+
+async def aenqueue(
+    request: BatchRequest, *, link: Any = None, link_queue: str | None = None, fallback: bool = True
+) -> Job:
+    """`enqueue`, for asyncio: nothing blocks the event loop. Canceled, the job may have been accepted.
+
+    Example:
+        ```python
+        async def main():
+            job = await aenqueue(BatchRequest("A quiet harbour", "qwen/qwen-image"))
+            return await job.aresult(timeout=120)
+
+        print(asyncio.run(main()).file_paths)
+        ```
+    """
+    return await _client.aenqueue(request, link=link, link_queue=link_queue, fallback=fallback)
 
 
 def enqueue_batch(
@@ -64,12 +75,43 @@ def enqueue_batch(
 
     Raises:
         RequestError: a request cannot be done as asked.
+        IdempotencyConflict: the `request_id` of one stands for another request.
         SettingsError: a setting, or the set-up, is not usable.
+        QueueUnavailable: Redis cannot be reached.
+
+    Example:
+        ```python
+        batch = enqueue_batch(BatchRequest(f"Fox {number}", "qwen/qwen-image") for number in range(3))
+        for result in batch:
+            print(result.prompt, result.success)
+        ```
     """
-    producer = open_producer()
-    check_max_concurrent(max_concurrent)
-    _start_or_say_who_will(producer)
-    return submit(producer, requests, max_concurrent=max_concurrent, max_cost_usd=max_cost_usd, fallback=fallback)
+    return _client.enqueue_batch(
+        requests, max_concurrent=max_concurrent, max_cost_usd=max_cost_usd, fallback=fallback
+    )
+
+
+async def aenqueue_batch(
+    requests: Iterable[BatchRequest] | AsyncIterable[BatchRequest],
+    *,
+    max_concurrent: int | None = None,
+    max_cost_usd: float | None = None,
+    fallback: bool = True,
+) -> Batch:
+    """`enqueue_batch`, for asyncio; an async generator is read to its end first.
+
+    Example:
+        ```python
+        async def main():
+            batch = await aenqueue_batch([BatchRequest("A fox", "qwen/qwen-image")])
+            return [result.success async for result in batch]
+
+        assert asyncio.run(main()) == [True]
+        ```
+    """
+    return await _client.aenqueue_batch(
+        requests, max_concurrent=max_concurrent, max_cost_usd=max_cost_usd, fallback=fallback
+    )
 
 
 def replicate_model_calling(
@@ -90,15 +132,14 @@ def replicate_model_calling(
         RequestError: it cannot be done as asked (`UnsupportedModel`, a missing image …); nothing was spent.
         AllModelsFailed: every model refused; `.result` says why and has the placeholder's path.
         AccountStopped: the token is refused, or the credit used up.
+        QueueUnavailable: Redis cannot be reached; `.accepted` says what became of the job.
+
+    Example:
+        ```python
+        [path] = replicate_model_calling("A quiet harbour", "qwen/qwen-image", "harbour.png", aspect_ratio="16:9")
+        ```
     """
-    request = BatchRequest(prompt, model_name, output_filepath, inputs)
-    producer = open_producer()
-    producer.bring_worker()
-    producer.check_storage()
-    result = Job(producer, producer.enqueue(request, priority=SINGLE)).result()
-    if not result.success:
-        raise _failure(result)
-    return result.file_paths
+    return _client.replicate_model_calling(prompt, model_name, output_filepath, **inputs)
 
 
 def get_global_status() -> dict[str, Any]:
@@ -107,34 +148,11 @@ def get_global_status() -> dict[str, Any]:
     Returns:
         `global_max_concurrent, current_concurrent, available_slots, utilization_percentage, requests_in_window,
         requests_per_minute, waiting, cooling_down_seconds, total_requests, max_concurrent_reached, spent_usd`.
+
+    Example:
+        ```python
+        status = get_global_status()
+        print(f"{status['current_concurrent']} of {status['global_max_concurrent']} in flight")
+        ```
     """
-    return open_producer().status()
-
-
-def _start_or_say_who_will(producer: Producer) -> None:
-    """In embedded mode, begin the work if there is a token for it; say so if there is none."""
-    if not producer.embedded:
-        return
-    if producer.settings.replicate_api_token is None:
-        warnings.warn(
-            "no REPLICATE_API_TOKEN here: this waits for a process that has one, or `replibatch worker`", stacklevel=3
-        )
-    else:
-        producer.bring_worker()
-
-
-def _link(task: str | None, queue: str) -> Link | None:
-    for name, text in (("link", task), ("link_queue", queue)):
-        if text is not None and not (isinstance(text, str) and text.strip()):
-            raise RequestError(f"{name} is {text!r}; allowed: a name, as in 'app.task'")
-    return None if task is None else Link(task, queue)
-
-
-def _failure(result: BatchResult) -> GenerationFailed:
-    """A failed result as the exception it is to a caller that waits for files."""
-    message = f"{result.prompt!r}: {result.error}"
-    if result.state == State.CANCELED:
-        return GenerationCanceled(message, result)
-    if not result.attempts:
-        return OverBudget(message, result)
-    return AllModelsFailed(message, result)
+    return _client.get_global_status()

@@ -40,7 +40,10 @@ class Files:
 
     Attributes:
         storage: the process's way to it.
+        home: where files with a relative name are brought; None for the working directory.
     """
+
+    home: Path | None = None
 
     def __init__(self, settings: Settings, *, embedded: bool, check_storage: Callable[[], None]) -> None:
         self._absolute = embedded and settings.storage_url is None
@@ -103,7 +106,7 @@ class Files:
         asked = self._elsewhere.get(key.partition("/")[0])
         if asked:
             return Place(asked.root, str(PurePath(asked.inside).with_name(PurePosixPath(key).name)))
-        return Place(Path.cwd(), key)
+        return Place(self.home or Path.cwd(), key)
 
     def at_home(self, result: BatchResult, place_in: Callable[[str], Place] | None = None) -> BatchResult:
         """The result with its files on this machine, fetched from the storage where that is another place.
@@ -145,7 +148,11 @@ class Files:
                 f"the output {file.path!r} is not in the storage {self.storage.where!r}; "
                 "allowed: REPLIBATCH_STORAGE_URL as the workers have it"
             ) from None
-        return replace(file, path=str(place.path))
+        brought = replace(file, path=str(place.path))
+        if file.sha256 is not None and contents.sha256(place.path) != file.sha256:
+            for _ in brought:  # says why
+                pass
+        return brought
 
 
 def _must_travel(place: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from replibatch import contents
 from replibatch.catalog import Catalog
 from replibatch.errors import ReferenceImageError
+from replibatch.jobs.identity import identity
 from replibatch.producer.caller import Caller
 from replibatch.producer.files import REMEMBERED, Files, version_of
 from replibatch.producer.local_files import ADDRESSES, refuse_local_files
@@ -88,8 +89,11 @@ class Preparer:
                 output=self._files.key(own_name, generation_id, within=request.within),
                 fallback=fallback,
                 warnings=tuple(routed.warnings),
-                max_retries=max_retries,
+                max_retries=max_retries if request.max_retries is None else request.max_retries,
                 fields=request.fields or {},
+                tags=tuple(request.tags),
+                webhook=request.webhook or "",
+                asked=identity(request) if request.idempotent else "",
                 max_price_usd=asked.max_price_usd,
                 extension_is_free=routed.extension_is_free or is_free or own_name != name,
                 within=self._files.within(request.within),

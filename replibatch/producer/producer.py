@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
 import time
 import uuid
-from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from redis import Redis
+from redis.exceptions import RedisError
 
+from replibatch.broker.cancellation import cancel
 from replibatch.broker.publish import publish
 from replibatch.catalog import Catalog
-from replibatch.errors import SettingsError
+from replibatch.errors import ReplibatchError, SettingsError
 from replibatch.jobs import Batches, Jobs, Link, Message, capacity_for
 from replibatch.limits import Limiter
 from replibatch.limits.outages import Outage
 from replibatch.limits.process import explicit_limits, process_name
 from replibatch.producer.caller import Caller
 from replibatch.producer.files import Files
+from replibatch.producer.listener import Listener
 from replibatch.producer.prepare import Preparer
 from replibatch.producer.published_inputs import load_catalog
+from replibatch.producer.unavailable import queue_errors, unavailable
+from replibatch.redisdb import keys
 from replibatch.redisdb.connection import connect
-from replibatch.requests import BatchRequest, new_id
+from replibatch.requests import BatchRequest, RoutedRequest, new_id
 from replibatch.settings import Settings, load
 from replibatch.storage.shared import refuse_another
 
@@ -35,12 +44,17 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from replibatch.embedded import EmbeddedWorker
+    from replibatch.producer.hub import Hub
+
+T = TypeVar("T")
 
 MOST_THREADS = 1000  # of a worker brought along: a limit above is for several workers
-STORAGE_SECONDS = 60.0  # how often a process looks whether it shares the workers' storage
+THREADS = 4  # for what event loops cannot wait for
+STORAGE_SECONDS = 60.0  # how often a process looks whether it shares the workers' storage, and whether there are any
 LOOK_SECONDS = 1.0  # how often a waiting caller looks whether the account was stopped
 
-_producers: dict[tuple[int, Settings], Producer] = {}
+_open: WeakSet[Producer] = WeakSet()
+_producers: dict[Settings, Producer] = {}
 _lock = threading.RLock()
 
 
@@ -55,17 +69,44 @@ def open_producer(**arguments: Any) -> Producer:
     """
     settings = load(**arguments)
     with _lock:
-        key = (os.getpid(), settings)
-        producer = _producers.get(key)
+        producer = _producers.get(settings)
         if producer is None:
-            producer = _producers[key] = Producer(
+            producer = _producers[settings] = make_producer(
                 settings, token_given=arguments.get("replicate_api_token") is not None
             )
         return producer
 
 
+def make_producer(settings: Settings, *, token_given: bool) -> Producer:
+    """A producer; in a test that has fakes, a fake one."""
+    return _maker(settings, token_given=token_given)
+
+
+@contextmanager
+def making(maker: Callable[..., Producer]) -> Iterator[None]:
+    """Have all producers of this process made by another maker, as long as the block lasts."""
+    global _maker, _producers
+    before = _maker, _producers
+    _maker, _producers = maker, {}
+    try:
+        yield
+    finally:
+        _maker, _producers = before
+
+
+def _forked() -> None:
+    """In a forked child: what the parent's threads hold, and what it has opened, is not the child's."""
+    global _lock  # noqa: PLW0603  # another thread of the parent may hold it for ever
+    _lock = threading.RLock()
+    _producers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 class Producer:
-    """What a process needs to ask for generations and to read their results.
+    """What a process needs to ask for generations and to read their results. Thread-safe.
 
     Args:
         settings: read now.
@@ -75,26 +116,111 @@ class Producer:
     def __init__(self, settings: Settings, *, token_given: bool = False) -> None:
         self.settings = settings
         self.embedded = settings.redis_url is None
-        if token_given and not self.embedded:
-            raise SettingsError(
-                "replicate_api_token was given, but REPLIBATCH_REDIS_URL names a fleet: its workers use their own"
-            )
         self.redis_url = settings.redis_url.get_secret_value() if settings.redis_url else _own_redis(settings)
         self.process = process_name()
-        self.redis: Redis = connect(self.redis_url)
+        self.redis: Redis = self._connect()
         self.limiter = Limiter(self.redis, settings, self.process)
         self.jobs = Jobs(self.redis, settings, self.process)
         self.batches = Batches(self.jobs)
-        self.catalog: Catalog = load_catalog(settings, None if self.embedded else self.redis)
+        with queue_errors(settings.redis_address):
+            self.catalog: Catalog = load_catalog(settings, None if self.embedded else self.redis)
         self.files = Files(settings, embedded=self.embedded, check_storage=self.check_storage)
         metadata = settings.metadata if "metadata" in settings.model_fields_set else None
         self.prepare = Preparer(self.catalog, self.files, metadata, local_files=settings.local_files)
+        self.listener = Listener(partial(connect, self.redis_url, longest_block_seconds=30.0), self._over_channel)
         self._limits = explicit_limits(settings)
+        self._token_to_check = token_given and not self.embedded
+        self._pid = os.getpid()
+        self._heir: Producer | None = None  # of a forked child
         self._last_beat = float("-inf")
         self._own_worker: EmbeddedWorker | None = None
         self._last_status = float("-inf")
         self._said: set[str] = set()  # outages
+        self._looked_for_workers = float("-inf")
         self._storage_checked = float("-inf")
+        self._unpublished: list[Message] = []
+        self._threads: ThreadPoolExecutor | None = None
+        self._hub: Hub | None = None
+        self._closed = False
+        _open.add(self)
+
+    def _connect(self) -> Redis:
+        return connect(self.redis_url)
+
+    def here(self) -> Producer:
+        """This producer; after a fork, the child's own of the same settings.
+
+        Raises:
+            ReplibatchError: its client was closed.
+        """
+        if self._closed:
+            raise ReplibatchError("the client is closed; expected: a client that is open")
+        if self._pid == os.getpid():
+            return self
+        with _lock:
+            if self._heir is None or self._heir._pid != os.getpid():
+                self._heir = make_producer(self.settings, token_given=self._token_to_check)
+        return self._heir.here()
+
+    def close(self) -> None:
+        """Close the connections, and stop the worker that was brought along, unless others in this process use it."""
+        if self._closed or self._pid != os.getpid():
+            return
+        self._closed = True
+        _open.discard(self)
+        self.listener.close()
+        if self._hub is not None:
+            self._hub.close()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._own_worker is not None and not any(each.settings == self.settings for each in list(_open)):
+            self._own_worker.stop()
+        with suppress(RedisError):
+            self.limiter.heartbeat({}, leaving=True)
+        self.redis.close()
+        if "app" in vars(self):
+            self.app.close()
+
+    async def aclose(self) -> None:
+        """`close`, without blocking the event loop."""
+        await asyncio.get_running_loop().run_in_executor(None, self.close)
+
+    @property
+    def threads(self) -> ThreadPoolExecutor:
+        """The few threads for what event loops cannot wait for: enqueueing, files."""
+        with _lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="replibatch")
+            return self._threads
+
+    async def in_thread(self, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """The outcome of a call that blocks, made in one of a few threads. A call that has begun is not canceled."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, partial(call, *arguments, **options))
+
+    @property
+    def hub(self) -> Hub:
+        """The way to the account for event loops."""
+        # Redis' asyncio is as large as the rest of its client: for those who use it.
+        from replibatch.producer.hub import Hub  # noqa: PLC0415
+        from replibatch.redisdb.async_connection import connect_async  # noqa: PLC0415
+
+        with _lock:
+            if self._hub is None:
+                connect_now = partial(connect_async, self.redis_url)
+                self._hub = Hub(connect_now, self._over_channel, self.settings.redis_address, self._look_for_stop)
+            return self._hub
+
+    async def _look_for_stop(self) -> None:
+        await self.in_thread(self.raise_if_stopped)
+
+    @property
+    def _over_channel(self) -> str:
+        return keys.OVER.at(self.settings.key_prefix)
+
+    def reaching(self, *, accepted: bool | None = False, job_id: str | None = None) -> AbstractContextManager[None]:
+        """As `queue_errors`, with this producer's Redis."""
+        return queue_errors(self.settings.redis_address, accepted=accepted, job_id=job_id)
 
     @cached_property
     def app(self) -> Celery:
@@ -123,8 +249,8 @@ class Producer:
             raise SettingsError("REPLICATE_API_TOKEN is not set; give it there, in .env, or run `replibatch init`")
         from replibatch import embedded  # noqa: PLC0415  # embedded mode alone needs it
 
-        with _lock:
-            if self._own_worker is None or not self._own_worker.alive():
+        with _lock, self.reaching():
+            if not self.has_worker:
                 # It asks Replicate about the token before anything else: an old refusal says nothing about this one.
                 self.limiter.resume()
                 self.present()  # which learns the limit in force
@@ -140,37 +266,146 @@ class Producer:
         """
         now = time.monotonic()
         if not self.embedded and now - self._storage_checked > STORAGE_SECONDS:
-            refuse_another(self.files.storage, self.limiter.status().processes)
+            with self.reaching():
+                processes = self.limiter.status().processes
+            refuse_another(self.files.storage, processes)
             self._storage_checked = now
 
     def enqueue(
         self, request: BatchRequest, *, fallback: bool = True, link: Link | None = None, priority: int
     ) -> str:
-        """Record and publish one job; returns its id. Durable in Redis when this returns."""
+        """Record and publish one job; returns its id. Durable in Redis when this returns.
+
+        Raises:
+            IdempotencyConflict: the request's id stands for another request.
+            QueueUnavailable: Redis cannot be reached.
+        """
         generation_id = self.id_of(request) or new_id()
-        prepared = self.prepare(request, generation_id, 0, fallback=fallback, caller=Caller())
-        self.present()
+        with self.reaching():
+            self.check_token()
+            prepared = self.prepare(request, generation_id, 0, fallback=fallback, caller=Caller())
+            self.present()
+        self.record(generation_id, prepared, link=link, priority=priority)
+        return generation_id
+
+    def record(
+        self,
+        generation_id: str,
+        prepared: RoutedRequest,
+        *,
+        priority: int,
+        link: Link | None = None,
+        again: bool = False,
+    ) -> None:
+        """Record and publish a job that is checked; arguments as of `Jobs.enqueue`.
+
+        Raises:
+            IdempotencyConflict, QueueUnavailable: as `enqueue`.
+        """
         models: dict[str, Any] = {}
         for model in prepared.first_models:
             models |= self.models_from(model)
-        if self.jobs.enqueue(generation_id, prepared, models, priority=priority, link=link):
+        with self.reaching():  # a connection that cannot be made accepts nothing
+            self.redis.connection_pool.release(self.redis.connection_pool.get_connection())
+        with self.reaching(accepted=None, job_id=generation_id):
+            is_new = self.jobs.enqueue(generation_id, prepared, models, priority=priority, link=link, again=again)
+        if is_new:
             self.publish([Message(generation_id, 1, prepared.model, priority)])
-        return generation_id
 
     def models_from(self, model: str) -> dict[str, Any]:
         """The models of a chain of fallbacks, by name, as they travel."""
         return {name: each.to_json() for name, each in self.catalog.subset(model).items()}
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """As `messages.publish`; Celery is loaded for the first that there is."""
-        if messages:
+        """As `broker.publish`; Celery is loaded for the first that there is.
+
+        Raises:
+            QueueUnavailable: Redis is away; they are published once it is back.
+        """
+        if not messages:
+            return
+        from kombu.exceptions import OperationalError  # noqa: PLC0415  # Celery's: loaded with the app
+
+        try:
             publish(self.app, self.jobs, messages)
+        except (RedisError, OperationalError) as error:
+            self._publish_later(messages)
+            raise unavailable(error, self.settings.redis_address, accepted=True, job_id=messages[0].id) from error
+
+    def _publish_later(self, messages: Sequence[Message]) -> None:
+        with _lock:
+            is_first = not self._unpublished
+            self._unpublished += messages
+        if is_first:
+            threading.Thread(target=self._publish_owed, name="replibatch-publisher", daemon=True).start()
+
+    def _publish_owed(self) -> None:
+        """Publish what could not be: durable in Redis it is by now, and a worker that finds none asks for it too."""
+        from kombu.exceptions import OperationalError  # noqa: PLC0415  # Celery's: loaded with the app
+
+        while not self._closed:
+            with _lock:
+                messages = list(self._unpublished)
+            if not messages:
+                return
+            try:
+                publish(self.app, self.jobs, messages)
+            except (RedisError, OperationalError):
+                time.sleep(LOOK_SECONDS)
+                continue
+            with _lock:
+                del self._unpublished[: len(messages)]
+
+    def cancel(self, generation_id: str) -> bool:
+        """As `broker.cancellation.cancel`."""
+        return cancel(self.app, self.jobs, generation_id)
+
+    def check_token(self) -> None:
+        """In a fleet, see that a token given in code belongs to the account that the workers work for.
+
+        Raises:
+            SettingsError: it belongs to another.
+        """
+        if not self._token_to_check:
+            return
+        names = {report["username"] for report in self.limiter.status().processes.values() if "username" in report}
+        if not names:
+            return  # no worker has said yet
+        from replibatch.replicate_api.asking import asking  # noqa: PLC0415  # heavy, and seldom needed
+
+        with asking(self.settings) as api:
+            own = api.account()
+        if own not in names:
+            raise SettingsError(
+                f"the token belongs to the account {own!r}, the workers' to {min(names)!r}; "
+                "expected: no token, as the workers of a fleet use their own, or one of the same account"
+            )
+        self._token_to_check = False
+
+    @property
+    def may_be_alone(self) -> bool:
+        """Whether it is time to look for workers again."""
+        return not self.embedded and time.monotonic() - self._looked_for_workers > STORAGE_SECONDS
+
+    def nobody_answers(self) -> bool:
+        """Whether a fleet has no worker; it is looked once a minute."""
+        if not self.may_be_alone:
+            return False
+        self._looked_for_workers = time.monotonic()
+        return not self.limiter.status().workers
 
     def id_of(self, request: BatchRequest) -> str | None:
         """The job's id where the caller gave an idempotency key; None lets it be made up."""
-        if not request.idempotent:
-            return None
-        return "k" + uuid.uuid5(uuid.NAMESPACE_URL, f"{self.limiter.prefix}{request.request_id}").hex
+        return self.id_for(str(request.request_id)) if request.idempotent else None
+
+    def id_for(self, request_id: str) -> str:
+        """The id of the job that a caller's idempotency key stands for."""
+        return "k" + uuid.uuid5(uuid.NAMESPACE_URL, f"{self.limiter.prefix}{request_id}").hex
+
+    @property
+    def has_worker(self) -> bool:
+        """Whether the worker that this process brings along runs."""
+        return self._own_worker is not None and self._own_worker.alive()
 
     def raise_if_stopped(self) -> None:
         """Raise what keeps the account, or this process's worker, from working; looks about once a second.
@@ -183,8 +418,9 @@ class Producer:
         if moment - self._last_status < LOOK_SECONDS:
             return
         self._last_status = moment
-        self.present()
-        now = self.limiter.status()
+        with self.reaching():
+            self.present()
+            now = self.limiter.status()
         if now.stop:
             raise now.stop.error()
         self._say(now.outages)
@@ -200,7 +436,8 @@ class Producer:
 
     def status(self) -> dict[str, Any]:
         """The account as the whole fleet sees it, under the names of `get_global_status`."""
-        now = self.limiter.status()
+        with self.reaching():
+            now = self.limiter.status()
         limit, busy = now.max_concurrent, now.in_flight
         return {
             "global_max_concurrent": limit,
@@ -221,3 +458,6 @@ def _own_redis(settings: Settings) -> str:
     from replibatch import embedded  # noqa: PLC0415  # embedded mode alone needs it
 
     return embedded.attach(settings)
+
+
+_maker: Callable[..., Producer] = Producer

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from replibatch.broker.publish import BULK
-from replibatch.errors import SettingsError
+from replibatch.errors import IdempotencyConflict, QueueUnavailable, SettingsError
 from replibatch.foreign_text import shown
 from replibatch.jobs import Packer, PendingEntry
+from replibatch.jobs.identity import differences
 from replibatch.producer.batch import Batch
 from replibatch.producer.caller import Caller
 from replibatch.producer.producer import Producer
-from replibatch.requests import BatchRequest, new_id
+from replibatch.requests import BatchRequest, RoutedRequest, new_id
 from replibatch.routing import Routed
 
 LARGEST = 1_000_000  # bound of a batch
@@ -73,15 +77,18 @@ def submit(
 
     Raises:
         RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
+        QueueUnavailable: Redis cannot be reached.
     """
     caller = caller or Caller()
     if isinstance(requests, Sequence):
         for request in requests:  # all of it, before any of it is paid for
             producer.prepare.check(request, fallback=fallback, caller=caller)
     batch = Batch(producer, new_id(8))
-    if max_cost_usd is not None:
-        producer.limiter.set_budget(batch.id, max_cost_usd)
-    producer.batches.open(batch.id, max_concurrent=max_concurrent, priority=BULK, about={})
+    with producer.reaching():
+        producer.check_token()
+        if max_cost_usd is not None:
+            producer.limiter.set_budget(batch.id, max_cost_usd)
+        producer.batches.open(batch.id, max_concurrent=max_concurrent, priority=BULK, about={})
     asks = (
         Ask(index, producer.id_of(request) or f"{batch.id}-{index}", request)
         for index, request in enumerate(requests)
@@ -104,6 +111,8 @@ def append_all(
 
     Raises:
         RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
+        IdempotencyConflict: the id of one stands for another request; the same holds.
+        QueueUnavailable: Redis cannot be reached; as far as it can be told, nothing more of the batch is made.
     """
     packer = Packer()
     known: set[str] = set()
@@ -112,6 +121,7 @@ def append_all(
         for chunk in _chunks(asks):
             entries: list[str] = []
             catalog: dict[str, Any] = {}
+            keyed: dict[str, RoutedRequest] = {}
             for ask in chunk:
                 prepared = producer.prepare(
                     ask.request,
@@ -123,18 +133,34 @@ def append_all(
                     folder=folder,
                     caller=caller,
                 )
+                if prepared.asked:
+                    keyed[ask.id] = prepared
                 entries.append(packer.pack(PendingEntry(ask.id, ask.index, prepared)))
                 for model in prepared.first_models - known:
                     known.add(model)
                     catalog |= producer.models_from(model)
-            producer.present()
-            producer.publish(producer.batches.append(batch.id, appended, entries, packer.fresh(), catalog))
+            with producer.reaching(accepted=None):
+                _check_keys(producer, keyed)
+                producer.present()
+                messages = producer.batches.append(batch.id, appended, entries, packer.fresh(), catalog)
+            producer.publish(messages)
             appended += len(entries)
     except BaseException:
-        batch.cancel()
+        with suppress(QueueUnavailable, RedisError):
+            batch.cancel()
+            producer.batches.close(batch.id)
         raise
-    finally:
+    with producer.reaching(accepted=True):
         producer.batches.close(batch.id)
+
+
+def _check_keys(producer: Producer, keyed: dict[str, RoutedRequest]) -> None:
+    """See that no idempotency key stands for another request already."""
+    ids = list(keyed)
+    for generation_id, before in zip(ids, producer.jobs.asked(ids) if ids else (), strict=True):
+        prepared = keyed[generation_id]
+        if before and before != prepared.asked:
+            raise IdempotencyConflict(prepared.request_id, differences(before, prepared.asked))
 
 
 def _chunks(asks: Iterable[Ask]) -> Iterator[list[Ask]]:

@@ -78,7 +78,7 @@ GENERATION = Key(
     "gen:{id}", "hash", "jobs", f"single job: REPLIBATCH_KEEP_DAYS after its end; else {WITH_BATCH}",
     "v, request, state, attempt, model, sent, sent_at, prediction, created, process, fence, taker, taken, started, "
     "attempts, booked, counted, paid, pause, batch, index, budget, priority, catalog, link, followers; settled: "
-    "state, result, fence, batch, followers, link, and request where it failed",
+    "state, result, fence, batch, followers, link, asked, and request where it failed",
 )  # fmt: skip
 CUSTODY = Key("custody:{process}", "set", "jobs", "until empty", "generations a process answers for; - for none")
 HOLDERS = Key("holders", "set", "jobs", "members: until their custody is empty", "processes with custody")
@@ -86,7 +86,14 @@ QUEUED = Key("queued:{priority}", "zset", "jobs", "members: until taken", "gener
 ASKED = Key("asked", "zset", "jobs", "members: until settled", "single job -> when it was asked for")
 CANCELING = Key("canceling", "set", "jobs", "members: until settled", "generations to be canceled while they run")
 CALLS = Key("calls", "zset", "jobs", "members: until published", "call of an application's task -> last try")
-DONE = Key("done:{id}", "list", "jobs", "5 seconds", "one mark: wakes who waits for a single job")
+OVER = Key(
+    "over", "channel", "jobs", "-", "a generation that has its result, and its batches: wakes who waits for them"
+)
+WEBHOOKS = Key(
+    "webhooks", "zset", "jobs", "members: a day at most", "JSON of an owed webhook -> when it is next tried"
+)
+WEBHOOKS_LOST = Key("webhooks:lost", "list", "jobs", LASTING, "the last 20 that were given up, JSON")
+LINKED = Key("linked", "hash", "jobs", LASTING, "an application's queue -> when a task was last sent there")
 PREDICTION = Key("prediction:{id}", "string", "jobs", "25 hours", "the attempt a prediction belongs to: claimed once")
 UNKNOWN = Key("unknown", "hash", "jobs", "fields: until settled", "generation -> JSON: a create nobody can prove")
 VERDICTS = Key("unknown:verdicts", "hash", "jobs", "fields: until acted on", "generation -> prediction, or -")

@@ -22,4 +22,4 @@ class StoredFile(OutputFile):
     def __iter__(self) -> Iterator[bytes]:
         """The file in chunks, as they come from the storage."""
         storage: Storage = self.__dict__["_storage"]
-        return storage.chunks(self.path)
+        return self.verified(storage.chunks(self.path))

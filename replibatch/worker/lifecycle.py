@@ -19,6 +19,7 @@ from replibatch.execution import metrics
 from replibatch.execution.cleanup import Cleanup
 from replibatch.execution.context import WorkerContext
 from replibatch.execution.takeover import Takeover
+from replibatch.execution.webhooks import WebhookDelivery
 from replibatch.foreign_text import visible
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.health import Health, check_server, unreachable
@@ -41,6 +42,7 @@ class _Open:
     context: WorkerContext | None = None
     takeover: Takeover | None = None
     cleanup: Cleanup | None = None
+    webhooks: WebhookDelivery | None = None
     scripts: ScriptLoader | None = None
     exit_code: int = EX_OK
 
@@ -79,6 +81,8 @@ def open_worker() -> None:
     _Open.takeover.start()
     _Open.cleanup = Cleanup(opened, report.get("storage"))
     _Open.cleanup.start()
+    _Open.webhooks = WebhookDelivery(opened.jobs, settings)
+    _Open.webhooks.start()
     if not is_embedded:
         _Open.scripts = ScriptLoader(opened.redis)
         _Open.scripts.start()
@@ -106,6 +110,8 @@ def close_worker() -> None:
     """Hand over the rest, and take leave."""
     if _Open.context and _Open.takeover and _Open.cleanup:
         _Open.cleanup.stop()
+        if _Open.webhooks:
+            _Open.webhooks.stop()
         if _Open.scripts:
             _Open.scripts.stop()
         _Open.takeover.stop()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from redis import Redis
 
 from replibatch.limits import Limiter, Standing, Ticket
-from replibatch.money import to_micro
+from replibatch.money import LARGEST_USD, to_micro
 from replibatch.redisdb.scripts import run_together
 from replibatch.settings import Settings
 
@@ -86,3 +90,52 @@ def test_months_are_those_of_the_calendar(redis_url: str) -> None:
                     f"{moment:%Y-%m}": "100000",
                     "reserved": "0",
                 }
+
+
+def test_a_price_that_is_not_known_fits_no_budget_and_reserves_nothing(account: Account) -> None:
+    assert account.limiter.acquire(Ticket("unknown", 1, None))[0] == Standing.UNAFFORDABLE
+    account.limiter.store_limits({"budget": None})
+    account.limiter.heartbeat({})
+    account.limiter.set_budget("capped", 5.0)
+    assert account.limiter.acquire(Ticket("unknown", 1, None, "capped"))[0] == Standing.UNAFFORDABLE
+    assert account.limiter.acquire(Ticket("unknown", 1, None, "open"))[0] == Standing.CLAIMED
+    assert account.spent() == (0.0, 0.0)
+    account.ends("unknown", 0.25)
+    assert account.spent() == (0.25, 0.0)
+
+
+AMOUNTS = st.one_of(
+    st.none(), st.floats(), st.floats(0, 12_000), st.integers(-5, 10**12), st.sampled_from([1e-7, 1e9])
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(AMOUNTS, AMOUNTS), min_size=1, max_size=6))
+def test_the_month_s_spend_only_grows_whatever_is_said_of_prices(
+    account: Account, steps: list[tuple[float | None, float | None]]
+) -> None:
+    account.limiter.store_limits({"budget": None})
+    account.limiter.heartbeat({})
+    for price_usd, cost_usd in steps:
+        before, _ = account.spent()
+        attempt = uuid4().hex
+        try:
+            standing, _ = account.limiter.acquire(Ticket(attempt, 1, price_usd))
+        except ValueError:
+            assert price_usd is not None and not 0 <= price_usd <= LARGEST_USD
+            continue
+        assert standing == Standing.CLAIMED
+        _, reserved = account.spent()
+        assert reserved == pytest.approx(price_usd or 0.0, abs=1e-6)
+        try:
+            account.ends(attempt, 0.0 if cost_usd is None else cost_usd)
+        except (ValueError, OverflowError):
+            account.ends(attempt, 0.0)
+        spent, reserved = account.spent()
+        assert spent >= before and reserved == 0
+
+
+@pytest.mark.parametrize("usd", [-1, math.nan, math.inf, 1e10])
+def test_a_budget_is_an_amount(account: Account, usd: float) -> None:
+    with pytest.raises(ValueError, match="max_cost_usd is"):
+        account.limiter.set_budget("batch", usd)

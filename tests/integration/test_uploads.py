@@ -157,3 +157,21 @@ def test_what_replicate_has_dropped_is_uploaded_again(uploads, redis, api, sandb
     assert renewed["image"] == sent["image"] and renewed["images"][0] != sent["images"][0]
     assert api.has_file(renewed["images"][0])
     assert not uploads.dropped(given, renewed)
+
+
+def test_for_a_model_that_takes_no_addresses_files_go_as_data_uris_and_are_not_uploaded(uploads, sandbox, tmp_path):
+    given = {
+        "image": kept(tmp_path, b"one"),
+        "more": [kept(tmp_path, b"two", "jpg"), "https://x.example/3.png"],
+        "n": 1,
+    }
+    sent = uploads.with_data(given)
+    assert sent == {
+        "image": "data:image/png;base64,b25l",
+        "more": ["data:image/jpeg;base64,dHdv", "https://x.example/3.png"],
+        "n": 1,
+    }
+    assert sandbox.books.reads_by_kind["file"] == 0
+    assert not uploads.has_urls(given, sent) and not uploads.dropped(given, sent)
+    assert uploads.has_urls(given, uploads.with_urls(given))
+    assert not uploads.has_urls({"image": "https://x.example/3.png"}, {"image": "https://x.example/3.png"})

@@ -1,7 +1,7 @@
-"""A TCP relay from this host's loopback to another host, run by name: `python -m tests.support.relay PORT HOST PORT`.
+"""A TCP relay from this host's loopback to another host: `python -m tests.support.relay PORT HOST PORT`.
 
-The address of the API is one of this machine where it is plain http; in a network namespace this stands for the TLS that
-a real one has.
+The address of the API is one of this machine where it is plain http; in a network namespace this stands for the TLS
+that a real one has.
 """
 
 from __future__ import annotations

@@ -57,6 +57,8 @@ SNAPSHOT: dict[str, Any] = {
     "learned_per_window": None,
     "stopped": None,
     "outages": [],
+    "webhooks_failing": [],
+    "unknown": [],
     "to_go_on": None,
     "workers": [{"name": "one/1/a", "in_flight": 12, "waiting": 88, "silent_seconds": 0.31}],
     "sources": {"max_concurrent": "limits set", "per_window": "default", "budget": "default"},
@@ -111,3 +113,14 @@ def test_what_is_wrong_is_said_and_how_to_go_on() -> None:
         "no worker answers; start one with `replibatch worker`",
     ):
         assert line in lines, lines
+
+
+def test_a_held_create_is_listed_with_the_command_that_settles_it() -> None:
+    held = {
+        "id": "g1",
+        "model": "a/b",
+        "why": "it may be any of 2 predictions",
+        "to_settle": "replibatch settle g1 …",
+    }
+    shown = told({**SNAPSHOT, "unknown": [held]})
+    assert "g1, on a/b: it may be any of 2 predictions" in shown and "replibatch settle g1" in shown

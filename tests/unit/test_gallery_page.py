@@ -298,7 +298,7 @@ def test_a_file_that_a_later_item_has_replaced_is_not_shown_as_the_earlier_one_s
 
 def test_fields_and_unknown_costs(tmp_path: Path) -> None:
     data = json.loads(keyed(0, "aa", result("1"), fields={"style": "ink", "score": 3}))
-    unknown = {**data, "key": "bb", "cost_usd": None, "index": 1}
+    unknown = {**data, "key": "bb", "cost_usd": None, "index": 1, "attempts": []}
     page = page_of(tmp_path, json.dumps(data) + "\n" + json.dumps(unknown) + "\n")
     assert page.items[0]["fields"] == {"style": "ink", "score": 3}
     assert page.items[1]["cost"] is None

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError
+from replibatch.errors import OutputPathError, ReferenceImageError, SettingsError, StorageError
 from replibatch.outputs.placeholder import placeholder
 from replibatch.outputs.save import save_placeholder
 from replibatch.requests import OutputFile
@@ -232,7 +232,8 @@ def test_a_folder_keeps_the_identity_it_was_given_first(folder: Folder, root: Pa
 def test_a_stored_file_is_read_from_the_storage_in_every_way(folder: Folder) -> None:
     content = os.urandom(3_000_000)
     put(folder, "a/fox.png", content)
-    file = StoredFile.of(OutputFile("a/fox.png", "https://there/fox.png", "ab", 3_000_000), folder)
+    digest = hashlib.sha256(content).hexdigest()
+    file = StoredFile.of(OutputFile("a/fox.png", "https://there/fox.png", digest, 3_000_000), folder)
 
     async def asynchronously() -> tuple[bytes, bytes]:
         return await file.aread(), b"".join([chunk async for chunk in file])
@@ -241,7 +242,19 @@ def test_a_stored_file_is_read_from_the_storage_in_every_way(folder: Folder) -> 
     assert asyncio.run(asynchronously()) == (content, content)
     assert max(map(len, file)) < 3_000_000
     assert (file.path, file.url) == ("a/fox.png", "https://there/fox.png")
-    assert json.loads(json.dumps(asdict(file))) == vars(OutputFile(file.path, file.url, "ab", 3_000_000))
+    assert json.loads(json.dumps(asdict(file))) == vars(OutputFile(file.path, file.url, digest, 3_000_000))
+
+
+@pytest.mark.parametrize("size", [0, 10, 3_000_000, 20_000_000])
+def test_of_a_file_that_another_was_written_over_nothing_whole_is_handed_on(folder: Folder, size: int) -> None:
+    own, another = os.urandom(size), os.urandom(size + 1)
+    put(folder, "fox.png", another)
+    file = StoredFile.of(OutputFile("fox.png", None, hashlib.sha256(own).hexdigest(), size), folder)
+    handed_on = 0
+    with pytest.raises(StorageError, match="another was written over it; expected: an output name of its own"):
+        for chunk in file:
+            handed_on += len(chunk)
+    assert handed_on < size or size == 0
 
 
 @pytest.mark.parametrize("reference", [f"file:{'0' * 64}.png", "file:../../etc/passwd", "https://x/y.png", "file:"])

@@ -14,6 +14,7 @@ from replibatch.cli.account import open_account
 from replibatch.cli.consoles import stderr
 from replibatch.cli.found_files import name_found_files
 from replibatch.cli.options import shared
+from replibatch.cli.run.catalog_changes import tell_changes
 from replibatch.cli.run.enqueue import Enqueuer, Options
 from replibatch.cli.run.estimate import estimate
 from replibatch.cli.run.list_options import list_options, options_from
@@ -85,6 +86,7 @@ def _run(
     if not dry_run and settings.redis_url is None and settings.replicate_api_token is None:
         raise SettingsError(NO_ACCOUNT)
     name_found_files(settings)
+    tell_changes(settings)
     of_list = options_from(asked, fallback=not no_fallback)
     account = cache(lambda: producer or open_account())
     console = stderr()

@@ -13,12 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from replibatch.cli.account import open_account
+from replibatch.cli.checkup import host_of
 from replibatch.cli.consoles import stdout
 from replibatch.cli.formatting import dollars, duration
+from replibatch.jobs.unknown import Unknown, UnknownCreates
+from replibatch.jobs.webhooks import OwedWebhooks
 from replibatch.limits import AccountStatus
 from replibatch.limits.process import explicit_limits
 from replibatch.producer import Producer
 
+UNKNOWN_SHOWN = 10
 LOOK_SECONDS = 1.0
 CAUSES = {
     "slots": "for a slot",
@@ -72,8 +76,24 @@ def snapshot(producer: Producer) -> dict[str, Any]:
         "stopped": str(now.stop) if now.stop else None,
         "outages": [outage.to_json() for outage in now.outages],
         "to_go_on": now.stop.to_go_on if now.stop else None,
+        "unknown": [_unknown(each) for each in UnknownCreates(producer.jobs.redis, producer.jobs.prefix).all()],
         "throttled": now.throttled,
+        "webhooks_failing": [
+            {"job": each.job, "host": host_of(each.url), "tries": each.tries, "error": each.error}
+            for each in OwedWebhooks(producer.redis, producer.jobs.prefix).failing()
+        ],
         "workers": _workers(producer, now),
+    }
+
+
+def _unknown(each: Unknown) -> dict[str, Any]:
+    return {
+        "id": each.id,
+        "model": each.model,
+        "since_seconds": round(time.time() - each.since, 1),
+        "candidates": list(each.candidates),
+        "why": each.why,
+        "to_settle": each.to_settle,
     }
 
 
@@ -138,8 +158,15 @@ def _facts(now: dict[str, Any]) -> Table:
     ]
     if now["cooling_down_seconds"]:
         facts.append(("pause", f"Replicate asked for {duration(now['cooling_down_seconds'])} more"))
+    if failing := now["webhooks_failing"]:
+        last = failing[-1]
+        facts.append(("webhooks", f"{len(failing):,} fail, one to {last['host']}: {last['error']}"))
     for outage in now["outages"]:
         facts += [("out", f"{outage['what']}: {outage['message']}"), ("to go on", outage["to_go_on"])]
+    for each in now["unknown"][:UNKNOWN_SHOWN]:
+        facts += [("held", f"{each['id']}, on {each['model']}: {each['why']}"), ("to settle", each["to_settle"])]
+    if len(now["unknown"]) > UNKNOWN_SHOWN:
+        facts.append(("held", f"and {len(now['unknown']) - UNKNOWN_SHOWN:,} more; --json lists them"))
     if now["stopped"]:
         facts += [("stopped", now["stopped"]), ("to go on", now["to_go_on"])]
     grid = Table.grid(padding=(0, 2, 0, 0))

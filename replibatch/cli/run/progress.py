@@ -157,6 +157,11 @@ def waiting_for(now: AccountStatus, held: str = "") -> str:
         return "; ".join(outage.what for outage in now.outages)
     if now.cooling_down_seconds:
         return f"Replicate asks for a pause: {duration(now.cooling_down_seconds)}"
+    return _line_of(now)
+
+
+def _line_of(now: AccountStatus) -> str:
+    """The limit that the line waits for; empty where nothing waits."""
     if not now.waiting:
         return ""
     if now.in_window >= now.per_window:

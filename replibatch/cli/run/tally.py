@@ -56,7 +56,7 @@ class Tally:
     def add(self, result: BatchResult) -> None:
         """Count one result."""
         self._ends.append(self.clock())
-        self.cost_usd += sum(attempt.cost_usd or 0.0 for attempt in result.attempts)
+        self.cost_usd += result.known_cost_usd
         self.unpriced += result.cost_usd is None
         if result.success:
             self.succeeded += 1

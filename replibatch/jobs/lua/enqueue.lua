@@ -1,9 +1,22 @@
 -- A single job enters, in the caller's publishing custody.
--- call: id, process, model, priority, request (JSON text), catalog (JSON text), link ('' or JSON text)
--- Returns 1; 0 where the id is known: the same id is the same job. It calls one task, the first that is named.
+-- call: id, process, model, priority, request (JSON text), catalog (JSON text), link ('' or JSON text), asked (what the
+--       id stands for, '' where it was made up), again (a job that ended without success is made again)
+-- Returns {1}; {0} where the id is known: the same id is the same job. It calls one task, the first that is named.
+-- {-1, what the id stands for} where that is something else, and nothing has changed.
 
-local known = redis.call('HMGET', record_key(call.id), 'state', 'process', 'link', 'result')
+local function asked_of(known)
+  if known[5] then return known[5] end
+  return known[6] and cjson.decode(known[6]).asked or ''
+end
+
+local known = redis.call('HMGET', record_key(call.id), 'state', 'process', 'link', 'result', 'asked', 'request')
+if call.again and known[4] and known[1] ~= 'succeeded' then
+  clear_settled(call.id, { result = known[4] })
+  known = {}
+end
 if known[1] then
+  local asked = asked_of(known)
+  if call.asked ~= '' and asked ~= '' and asked ~= call.asked then return { -1, asked } end
   if call.link ~= '' and (known[3] or '') == '' then
     redis.call('HSET', record_key(call.id), 'link', call.link)
     if known[4] then owe_call(call.id, call.link, known[4], 0) end
@@ -11,12 +24,14 @@ if known[1] then
   if known[4] and redis.call('TTL', record_key(call.id)) >= 0 then -- as long as one that is made now
     redis.call('PEXPIRE', record_key(call.id), whole(call.keep_ms))
   end
-  return known[1] == 'publishing' and known[2] == call.process and 1 or 0
+  return { known[1] == 'publishing' and known[2] == call.process and 1 or 0 }
 end
 redis.call('HSET', record_key(call.id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
   'attempt', '1', 'model', call.model, 'priority', whole(call.priority), 'request', call.request,
   'catalog', call.catalog, 'link', call.link)
+local begun = call.again and from_failed_step({ request = call.request })
+if begun then redis.call('HSET', record_key(call.id), 'counted', begun.counted) end
 redis.call('ZADD', key('asked'), whole(now), call.id)
 add_to_custody(call.id, call.process)
 expect_message(call.id, whole(call.priority))
-return 1
+return { 1 }

@@ -264,7 +264,7 @@ local function clear(id, attempts)
     end
   end
   redis.call('SREM', key('canceling'), id)
-  redis.call('DEL', record_key(id), key('done', id))
+  redis.call('DEL', record_key(id))
 end
 
 local function clear_settled(id, record) clear(id, cjson.decode(record.result).attempts or {}) end

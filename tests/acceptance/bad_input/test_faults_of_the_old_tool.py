@@ -241,7 +241,7 @@ def test_max_concurrent_of_no_use_is_refused(sandbox: Sandbox, count: Any) -> No
 @pytest.mark.parametrize(
     ("prompt", "model", "output", "inputs", "said"),
     [
-        pytest.param(None, QWEN, None, {}, "prompt is None", id="prompt=None"),
+        pytest.param(None, QWEN, None, {}, "prompt is missing", id="prompt=None"),
         pytest.param("a", VEO, "film.jpg", {}, r"film\.jpg", id="video named .jpg"),
         pytest.param("a", FLUX, None, {"guidance": 99}, "guidance is 99", id="value out of range"),
         pytest.param("a", QWEN, None, {"aspect_ratio": "17:1"}, "aspect_ratio is '17:1'", id="value not listed"),

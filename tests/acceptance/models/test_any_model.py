@@ -97,3 +97,21 @@ def test_what_is_not_there_is_not_added_and_the_line_says_which_kind_it_is(
     result = CliRunner().invoke(commands, ["models", "add", name])
     assert result.exit_code == 1 and words in result.stderr and "Traceback" not in result.output
     assert not Path("replibatch.toml").exists()
+
+
+def test_one_is_shown_before_it_is_added_and_its_table_written_anew_on_request(models: Sandbox) -> None:
+    said = command("models", "show", "https://replicate.com/acme/upscaler")
+    assert "acme/upscaler" in said and "scale: a number from 0 to 10, 4 if left out" in said
+    assert "`replibatch models add acme/upscaler` adds it" in said
+    Path("replibatch.toml").write_text('# my models\n["acme/image"]\nkind = "image"\nprice_usd = 0.5\n')
+    command("models", "add", "acme/community")
+    again = CliRunner().invoke(commands, ["models", "add", "acme/community"])
+    assert again.exit_code == 2 and "--replace writes its table" in again.stderr
+    changed = SHAPES["acme/community"].model.model_copy(update={"version": "12" * 32})
+    models.settings.models = {**models.settings.models, "acme/community": changed}
+    command("models", "add", "acme/community", "--replace", "--price", "0.2", "--per", "gpu_second")
+    text = Path("replibatch.toml").read_text()
+    assert text.startswith('# my models\n["acme/image"]') and text.count('["acme/community"]') == 1
+    assert tomllib.loads(text)["acme/community"]["version"] == "12" * 32
+    shown = json.loads(command("models", "show", "acme/community", "--json"))
+    assert (shown["price_usd"], shown["price_unit"], shown["version"]) == (0.2, "gpu_second", "12" * 32)

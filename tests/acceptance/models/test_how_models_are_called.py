@@ -98,6 +98,10 @@ def test_a_producer_s_lower_price_of_a_built_in_model_is_not_believed(
     monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "files"))
     start_worker("--concurrency", "4")
     Path("replibatch.toml").write_text(f'["{QWEN}"]\nprice_usd = 0.0001\n')
+    Path("list.txt").write_text("a fox\n")
+    plan = command("run", "list.txt", "-m", QWEN, "-o", "out", "--dry-run")
+    changed = f"replibatch.toml changes the price of {QWEN} from $0.025 for an image to $0.0001 for an image"
+    assert changed in plan.stderr
     batch = replibatch.enqueue_batch(
         (BatchRequest(f"a fox {number}", QWEN, f"{number}.webp") for number in range(4)), max_cost_usd=0.05
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,6 @@ from tests.support.chains import IMAGE, QUICK, UPSCALE, VIDEO, check_steps_once,
 from tests.support.crashing_worker import POINTS, crashing
 from tests.support.custody import Start, check_nothing_left
 from tests.support.redis_server import RedisServer
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.chaos
 
@@ -96,13 +97,15 @@ def test_a_hundred_items_while_workers_and_redis_are_killed(
     batch = replibatch.enqueue_batch(films(100), max_cost_usd=100 * price_usd + 0.01)
     for number, point in enumerate(HAND_OVER):
         victim = start_worker("--concurrency", "24", by=crashing(point, signal.SIGKILL, tmp_path / f"hit{number}"))
-        until(lambda: victim.poll() is not None or batch.progress().succeeded == 100, 60)  # noqa: B023  # at once
+        with suppress(subprocess.TimeoutExpired):
+            victim.wait(25)
+        victim.kill()  # somewhere, where it did not come to its point
         if number % 4 == 3:
             durable_redis.kill()
             durable_redis.restart()
     start_worker("--concurrency", "24")
-    results = batch.results(240)
+    results = batch.results(400)
     check_steps_once(results, 100, sandbox, tmp_path / "files", (IMAGE, UPSCALE, VIDEO))
     assert sandbox.books.peak_in_flight <= 20
-    assert len(list(tmp_path.glob("hit*"))) >= len(HAND_OVER) - 2, "workers were killed"
+    assert len(list(tmp_path.glob("hit*"))) >= 6, "workers were killed at their points"
     check_nothing_left(fleet)

@@ -72,6 +72,21 @@ def test_a_failed_step_is_made_again_without_those_before_it(
     assert reserved(fleet) == []
 
 
+def test_a_single_job_is_made_again_from_the_step_that_failed(
+    start_worker: Start, sandbox: Sandbox, fleet: str
+) -> None:
+    start_worker("--concurrency", "4")
+    job = replibatch.enqueue(edited(0, "[[failed:1]]"))
+    failed = job.result(60)
+    assert failed.state == "failed" and failed.error and failed.error.startswith("step 2 of 3: ")
+    made = job.retry().result(60)
+    assert made.success and len(bills(sandbox, IMAGE)) == 1 and sandbox.books.paid_twice() == []
+    with connect(fleet) as redis:
+        (key,) = (key for key in redis.scan_iter("rb:*:counts") if redis.type(key) == "hash")
+        counts = redis.hgetall(key)
+    assert counts[f"attempts\t{IMAGE}\tsucceeded"] == "1", counts  # once, though two results tell of it
+
+
 def test_a_job_asked_for_again_goes_on_where_it_failed(
     start_worker: Start, sandbox: Sandbox, tmp_path: Path, fleet: str
 ) -> None:

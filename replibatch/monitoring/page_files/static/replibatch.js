@@ -15,7 +15,7 @@
   const finishedAt = new Map(); // batch -> [[seconds, finished]]
 
   const number = (value) => Number(value).toLocaleString("en-US");
-  const dollars = (value) => "$" + Number(value).toLocaleString("en-US", {
+  const dollars = (value) => value === null ? "unknown" : "$" + Number(value).toLocaleString("en-US", {
     minimumFractionDigits: 2, maximumFractionDigits: value < 1 && value * 100 % 1 > 1e-6 ? 3 : 2,
   });
   const short = (model) => model.slice(model.lastIndexOf("/") + 1);

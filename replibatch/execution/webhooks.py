@@ -1,0 +1,130 @@
+"""Delivers the webhooks that are owed: in threads of their own, a few at a time, apart from all generations."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.parse import urlsplit
+
+import httpx
+import structlog
+
+from replibatch.http_connections import Connections
+from replibatch.jobs import Jobs
+from replibatch.jobs.webhooks import OwedWebhooks, Webhook
+from replibatch.outputs.addresses import Addresses, AddressRefused
+from replibatch.redisdb.loop import Loop
+from replibatch.settings import Settings
+from replibatch.webhooks import key_of, sign
+
+THREADS = 8
+MOST_OF_A_HOST = 4  # a host that is slow does not keep the others waiting
+LOOK_SECONDS = 0.5
+TIMEOUT_SECONDS = 15.0
+REFUSED = (404, 405, 410)  # nobody takes it there, now or later
+
+log = structlog.get_logger(__name__)
+
+
+class WebhookDelivery:
+    """One worker process's.
+
+    Args:
+        jobs: the account's records.
+        settings: how webhooks are signed, and where they may go.
+
+    Raises:
+        SettingsError: the secret is not usable.
+    """
+
+    def __init__(self, jobs: Jobs, settings: Settings) -> None:
+        self._jobs = jobs
+        self._owed = OwedWebhooks(jobs.redis, jobs.prefix)
+        self._secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
+        if self._secret:
+            key_of(self._secret)
+        addresses = Addresses([])
+        self._client = httpx.Client(
+            transport=Connections(
+                idle_seconds=30,
+                head_seconds=TIMEOUT_SECONDS,
+                address_of=None
+                if settings.webhook_private
+                else lambda url, is_proxied: addresses.address_of(url, is_proxied=is_proxied),
+            ),
+            timeout=TIMEOUT_SECONDS,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
+        self._busy: Counter[str] = Counter()
+        self._loop = Loop("webhooks", self._step)
+
+    def start(self) -> None:
+        """Begin."""
+        self._loop.start()
+
+    def stop(self) -> None:
+        """End; a delivery under way is left to another worker, which may repeat it."""
+        self._loop.stop(1)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    def _step(self) -> float:
+        free = THREADS - self._busy.total()
+        for webhook in self._owed.claim(free) if free > 0 else ():
+            host = urlsplit(webhook.url).netloc
+            if self._busy[host] >= MOST_OF_A_HOST:
+                self._owed.put_off(webhook)
+                continue
+            self._busy[host] += 1
+            self._pool.submit(self._deliver, webhook, host)
+        return LOOK_SECONDS
+
+    def _deliver(self, webhook: Webhook, host: str) -> None:
+        try:
+            self._post(webhook)
+        except Exception:  # the claim lapses, and it is tried again
+            log.exception("a webhook could not be delivered", generation=webhook.job)
+        finally:
+            self._busy[host] -= 1
+
+    def _post(self, webhook: Webhook) -> None:
+        _, _, result = self._jobs.outcome(webhook.job)
+        if result is None:
+            self._owed.failed(webhook, "its result is kept no more", for_good=True)
+            return
+        body = json.dumps({"job_id": webhook.job, **result.to_json()}, ensure_ascii=False).encode()
+        try:
+            with self._client.stream(
+                "POST", webhook.url, content=body, headers=self._headers(webhook, body)
+            ) as answer:
+                status = answer.status_code
+        except AddressRefused as error:
+            self._fail(webhook, str(error), for_good=True)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            self._fail(webhook, f"{type(error).__name__}: {error}")
+        else:
+            if 200 <= status < 300:
+                self._owed.delivered(webhook)
+            else:
+                self._fail(webhook, f"it answered {status}", for_good=status in REFUSED and webhook.tries > 2)
+
+    def _fail(self, webhook: Webhook, error: str, *, for_good: bool = False) -> None:
+        log.warning("a webhook was not taken", generation=webhook.job, host=urlsplit(webhook.url).hostname, why=error)
+        self._owed.failed(webhook, error, for_good=for_good)
+
+    def _headers(self, webhook: Webhook, body: bytes) -> dict[str, str]:
+        stamp = int(time.time())
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "replibatch",
+            "webhook-id": webhook.id,
+            "webhook-timestamp": str(stamp),
+        }
+        if self._secret:
+            headers["webhook-signature"] = sign(self._secret, webhook.id, stamp, body)
+        return headers
