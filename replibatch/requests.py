@@ -337,12 +337,7 @@ class RoutedRequest:
         return self.made[0].model_name if self.made else self.asked_model
 
     def following(self, made: StepResult, attempts: Iterable[Attempt]) -> RoutedRequest:
-        """The step after this one.
-
-        Args:
-            made: what this one made.
-            attempts: this one's.
-        """
+        """The step after this one, which has made `made` in these attempts."""
         following, *rest = self.then
         return replace(
             following,
