@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         UnsupportedModel,
         WebhookRefused,
     )
+    from replibatch.lists.sweeps import sweep
     from replibatch.producer import (
         Batch,
         Client,
@@ -90,6 +91,7 @@ __all__ = [
     "get_global_status",
     "intelligent_batch_process",
     "replicate_model_calling",
+    "sweep",
     "verify_webhook",
 ]
 
@@ -112,6 +114,7 @@ _HOMES = dict.fromkeys(_PRODUCER, "producer") | {
     "BatchRequest": "requests",
     "BatchResult": "requests",
     "OUTPUT": "steps",
+    "sweep": "lists.sweeps",
     "StepResult": "requests",
     "OutputFile": "requests",
     "State": "requests",
