@@ -188,7 +188,7 @@ class Settings(BaseSettings):
         alias="REPLIBATCH_REDIS_CONNECTIONS",
         ge=2,
         le=10_000,
-        description="Connections to Redis that a process uses at once; a worker has ten more, for messages and signals.",
+        description="Connections to Redis that a process uses at once; a worker has ten more for messages.",
     )
     outage_after: int = Field(
         20,

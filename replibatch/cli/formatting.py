@@ -57,7 +57,8 @@ def outcome(result: BatchResult) -> str:
     """How a result came about, in a few words."""
     if result.success:
         after = f", after {chain(result.attempts)}" if is_fallback(result) else ""
-        return one_line(f"{short(str(result.model_used))}{after}")
+        steps = f", {len(result.steps)} steps" if result.steps else ""
+        return one_line(f"{short(str(result.model_used))}{steps}{after}")
     if result.placeholder:
         return one_line(f"placeholder, after {chain(result.attempts)}")
     return one_line(result.error or str(result.state))

@@ -292,7 +292,11 @@ class Batches:
                     self._redis.hmget(self._key(batch, keys.BEGUN), [each.id for each in unpacked]),
                 )
                 for each, text in zip(unpacked, begun, strict=True):
-                    yield replace(each, attempts=read_attempts(json.loads(text)["attempts"])) if text else each
+                    yield (
+                        replace(each, attempts=read_attempts(json.loads(text).get("attempts", "[]")))
+                        if text
+                        else each
+                    )
 
     def cancel(self, batch: str, *, forget: bool = False) -> int:
         """Keep its waiting requests, and those still to be appended, from starting; cancel those on their way.

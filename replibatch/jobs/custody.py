@@ -31,8 +31,8 @@ from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_
 from replibatch.settings import Settings
 
 _NAMES = (
-    "enqueue", "published", "take", "intend", "created", "advance", "requeue", "settle", "put_back", "give_back",
-    "take_over", "mine", "ask_to_cancel", "forget", "lost", "owed", "recall",
+    "enqueue", "published", "take", "intend", "created", "advance", "next_step", "requeue", "settle", "put_back",
+    "give_back", "take_over", "mine", "ask_to_cancel", "forget", "lost", "owed", "recall",
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.jobs", "jobs", name) for name in _NAMES}
 
@@ -144,6 +144,23 @@ class Jobs:
             )
         )
 
+    def next_step(self, record: Record, request: RoutedRequest) -> bool:
+        """Make the record's next step ready to publish; False if it is no longer this process's.
+
+        Args:
+            record: the item's, whose step is made.
+            request: the next step, with what was made and paid before it.
+        """
+        return bool(
+            self._call(
+                "next_step",
+                **self._custody(record),
+                attempt=record.attempt + 1,
+                model=request.model,
+                request=compact(request.to_json()),
+            )
+        )
+
     def requeue(self, record: Record, *, paid_usd: float = 0.0) -> Message | None:
         """Put a generation no thread works on back to the queue's head; None if it is no longer ours.
 
@@ -167,7 +184,7 @@ class Jobs:
             result=pack_result(result),
             cost=to_micro(result.known_cost_usd),
             capacity=self.capacity,
-            counts=counted(result),
+            counts=counted(result, record.counted),
             asked=record.request.asked,
             webhook=owed_webhook(record),
         )
