@@ -114,7 +114,7 @@ class OutputFolder:
         raise ValueError(stored)
 
     def with_files_here(self, result: BatchResult) -> BatchResult:
-        """A result whose files workers put into this folder, also where they knew it by an earlier place."""
+        """A result with its files' places in this folder, even if workers knew the folder by an earlier place."""
         if all(Path(file.path).is_relative_to(self.root) for file in result.files):
             return result
         files = []
@@ -166,7 +166,7 @@ class OutputFolder:
         """The items that `results.jsonl` has as made, and that still have their files.
 
         Args:
-            fresh: none of them counts.
+            fresh: count no result made before.
 
         Raises:
             OSError: whether a file is still there cannot be determined.
