@@ -197,8 +197,8 @@ class WorkerContext:
         )
         return str(answer)
 
-    def claimed(self, predictions: Sequence[str]) -> set[str]:
-        """Those predictions that belong to attempts of the fleet."""
+    def claimed(self, predictions: Sequence[str]) -> dict[str, str]:
+        """The attempts that predictions belong to, by the prediction's id."""
         return self.jobs.claimed(predictions)
 
     def to_cancel(self) -> set[str]:

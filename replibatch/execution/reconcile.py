@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -43,8 +43,8 @@ class Claims(Protocol):
     def claim(self, record: Record, ticket: Ticket, prediction_id: str) -> str:
         """Make a prediction an attempt's; the answer is that of `Jobs.created_step`."""
 
-    def claimed(self, predictions: Sequence[str]) -> set[str]:
-        """Those that belong to attempts."""
+    def claimed(self, predictions: Sequence[str]) -> dict[str, str]:
+        """The attempts that predictions belong to, by the prediction's id."""
 
     def to_cancel(self) -> set[str]:
         """The generations of this process whose owners want them canceled."""
@@ -185,9 +185,13 @@ class Reconciler:
         began = time.monotonic()
         rows = self._rows(searches)
         echoes = self._echoes.all()
-        unclaimed = self._unclaimed(rows)
+        holders = self._claims.claimed([row.id for row in rows])
+        unclaimed = self._unclaimed(rows, holders)
         for search in searches:
             search.polls += 1
+            own = [row for row in rows if holders.get(row.id) == search.key]  # claimed as custody was lost
+            if own and self._claim(search, own[0]):
+                continue
             for row in unclaimed:
                 if self._likeness(search, row, echoes) == Likeness.EQUAL and self._claim(search, row):
                     unclaimed.remove(row)
@@ -245,9 +249,8 @@ class Reconciler:
             rows |= {row.id: row for row in page if row.source != "web"}
         return list(rows.values())
 
-    def _unclaimed(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        claimed = self._claims.claimed([row.id for row in rows])
-        unclaimed = [row for row in rows if row.id not in claimed]
+    def _unclaimed(self, rows: Sequence[Prediction], holders: Mapping[str, str]) -> list[Prediction]:
+        unclaimed = [row for row in rows if row.id not in holders]
         now = time.monotonic()
         self._first_seen = {row.id: self._first_seen.get(row.id, now) for row in unclaimed}
         return unclaimed

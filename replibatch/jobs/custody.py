@@ -214,12 +214,13 @@ class Jobs:
             for (queue, at), length in zip(found.items(), lengths, strict=True)
         }
 
-    def claimed(self, predictions: Sequence[str]) -> set[str]:
-        """Those predictions, by id, that belong to attempts of this fleet."""
+    def claimed(self, predictions: Sequence[str]) -> dict[str, str]:
+        """The attempts that predictions belong to, by the prediction's id; those of no attempt are left out."""
         if not predictions:
-            return set()
+            return {}
         holders = self.redis.mget([keys.PREDICTION.at(self.prefix, each) for each in predictions])
-        return {each for each, holder in zip(predictions, cast("list[str | None]", holders), strict=True) if holder}
+        pairs = zip(predictions, cast("list[str | None]", holders), strict=True)
+        return {each: holder for each, holder in pairs if holder}
 
     def oldest_asked(self) -> float:
         """When the oldest single job without a result was asked for, in Unix seconds; infinity if there is none."""

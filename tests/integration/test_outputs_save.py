@@ -183,6 +183,6 @@ def test_an_erased_output_is_said_to_be(saver: Saver, server: FileServer) -> Non
 
 
 def test_a_key_that_leaves_the_storage_is_not_saved(saver: Saver, server: FileServer, tmp_path: Path) -> None:
-    with pytest.raises(NotSaved, match="outside the storage"):
+    with pytest.raises(NotSaved, match="outside the folder"):
         saver(server.serve("/fox.png", content(image("PNG"))), "../fox.png")
     assert not (tmp_path / "fox.png").exists()

@@ -50,8 +50,8 @@ class Claims:
             owner = self.owners.setdefault(prediction_id, ticket.attempt_key)
             return "ok" if owner == ticket.attempt_key else "twin"
 
-    def claimed(self, predictions: Sequence[str]) -> set[str]:
-        return set(predictions) & self.owners.keys()
+    def claimed(self, predictions: Sequence[str]) -> dict[str, str]:
+        return {each: self.owners[each] for each in predictions if each in self.owners}
 
     def to_cancel(self) -> set[str]:
         return self.canceling
@@ -336,6 +336,13 @@ class TestAccounting:
         claims.look_for(reconciler, claims.lost("a", inputs("a fox")))
         wait_for(lambda: claims.settled == 1)
         assert claims.absent == ["a"] and sandbox.books.reads_by_kind["list"] < 40
+
+    def test_what_its_own_attempt_has_claimed_already_is_its(self, sandbox, api, reconciler, claims):
+        """By a process that lost custody just then: the claim stands, and its record does not know it."""
+        made = create(api, FLUX, inputs("a wolf"), 600)
+        claims.owners[made.id] = "a:1"
+        claims.look_for(reconciler, claims.lost("a", inputs("a fox")))
+        wait_for(lambda: claims.found == {"a": made.id})
 
 
 class TestThread:

@@ -132,9 +132,11 @@ def test_a_celery_application_of_ones_own(fleet: str, tmp_path: Path, monkeypatc
         code = (
             "import sys; sys.path.insert(0, sys.argv[1]); from celery_app import ask; from threading import Thread\n"
         )
-        code += "def of(user):\n for n in range(int(sys.argv[2])): print(ask(f'{user} {n}', user), user, n)\n"
+        code += "said = []\ndef of(user):\n"
+        code += " for n in range(int(sys.argv[2])): said.append((ask(f'{user} {n}', user), user, n))\n"
         code += "users = [Thread(target=of, args=(user,)) for user in ('ada', 'bo')]\n"
-        code += "[each.start() for each in users]; [each.join() for each in users]"
+        code += "[each.start() for each in users]; [each.join() for each in users]\n"
+        code += "for each in said: print(*each)"
         half = REQUESTS // 2
         asked = subprocess.run(
             [sys.executable, "-c", code, str(EXAMPLES), str(half)], capture_output=True, text=True, check=True
