@@ -48,7 +48,7 @@ class Downloader:
         authorization: the account's token; sent for the files of the API alone, where the caller says that the API
             issued the address, and never on after a redirect.
         pause_seconds: before the second try; doubled before each further one.
-        own: further servers whose files are fetched wherever they are.
+        own: further servers to fetch files from, even at private addresses.
         on_trouble: called after a second try without a byte, with the cause: other downloads may meet it, too.
     """
 
