@@ -134,7 +134,7 @@ def check_storage(settings: Settings) -> Finding:
 
 
 def check_clock(redis: Redis) -> Finding:
-    """Compare Redis' clock, which the limits go by, with this machine's, which creates are looked for by.
+    """Compare Redis' clock, which the limits use, with this machine's, which searches for creates use.
 
     Raises:
         RedisError: it went away meanwhile.

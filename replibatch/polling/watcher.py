@@ -174,7 +174,7 @@ class Watcher:
 
     def _trouble(self, error: ReplibatchError, seconds: float) -> float:
         self._note(error)
-        log.warning("could not look after predictions", error=str(error), again_in_seconds=seconds)
+        log.warning("could not poll predictions", error=str(error), again_in_seconds=seconds)
         return seconds
 
     def _look_up(self) -> None:
