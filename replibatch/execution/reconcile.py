@@ -1,10 +1,11 @@
 """The reconciler: finds the predictions of creates with lost replies, before anything is paid for again.
 
-One thread a process goes through the account's list for all lost creates at once, and accounts for every row of their
-time. A row that is equal to a create is its prediction. An unequal one proves nothing: Replicate does not promise that
-rows show a request as it was sent. So a create is absent only when every row of its time is claimed by another attempt, or
-shows another prompt or seed. One row that is left, with one create that can be it, is its prediction. In any other
-case the create is held, listed in `status`, and settled by a person (`replibatch settle`), or by later rows.
+One thread a process goes through the account's list for all lost creates at once, and accounts for every row of
+their time. A row that is equal to a create is its prediction. An unequal one proves nothing: Replicate does not
+promise that rows show a request as it was sent. So a create is absent only when every row of its time is claimed by
+another attempt, or shows another prompt or seed. One row that is left, with one create that can be it, is its
+prediction. In any other case the create is held, listed in `status`, and settled by a person (`replibatch settle`),
+or by later rows.
 """
 
 from __future__ import annotations
