@@ -181,7 +181,7 @@ class Settings(BaseSettings):
         alias="REPLIBATCH_SETTLE_SECONDS",
         ge=1,
         le=3600,
-        description="How long the account's list is watched for a create whose reply was lost.",
+        description="How long the account's list is watched for a create with a lost reply.",
     )
     outage_after: int = Field(
         20,
@@ -246,7 +246,7 @@ class Settings(BaseSettings):
     metadata: Annotated[str, AfterValidator(_metadata)] = Field(
         "none",
         alias="REPLIBATCH_METADATA",
-        description="What is written into finished files, as XMP: `none`; `source` (made by AI, by which model and "
+        description="Metadata to write into finished files, as XMP: `none`; `source` (made by AI, by which model and "
         "prediction); `full` (prompt, inputs and cost too). A producer's own value goes along with its requests.",
     )
     budget_usd: float | None = Field(

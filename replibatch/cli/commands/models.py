@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True, short_help="Show the models: price, inputs, fallback.")
-@click.option("--json", "as_json", is_flag=True, help="All of it, inputs included, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="The whole list, inputs included, for machines.")
 @click.pass_context
 def models(context: click.Context, as_json: bool) -> None:
     """Show the models: price, kind, reference images, inputs, fallback."""
