@@ -65,7 +65,7 @@ def _can_be_sent(value: object) -> bool:
 
 
 def texts_in(value: object, depth: int = 0) -> Iterator[object]:
-    """What lists and objects within an input hold; deeper than anything that is sent it is looked at no more."""
+    """The values in an input's lists and objects, no deeper than the deepest input that is sent."""
     if isinstance(value, list | tuple | dict) and depth < DEPTH_LOOKED_AT:
         for each in (*value, *value.values()) if isinstance(value, dict) else value:
             yield from texts_in(each, depth + 1)
@@ -129,8 +129,8 @@ class BatchRequest:
         webhook: an http(s) address that is called with the result, at least once; a worker calls it.
         priority: `high`, `normal` or `low`, among jobs that wait; None for `normal`, or `low` in a batch.
         max_retries: tries of one model on passing faults; None leaves it to the batch, or the workers' setting.
-        max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
-        within: the folder that the file must be in; no link below it is followed out of it. None for any place.
+        max_price_usd: the most that one prediction may cost; reserved where the model's price is unknown.
+        within: the folder that the file must be in; no link below leads out. None for any place.
         local_files: whether inputs may name files of this machine.
 
     Raises:
@@ -220,7 +220,7 @@ class BatchRequest:
         return longer
 
     def _check_how(self) -> None:
-        """Look at what is said of how it is made, apart from the model's inputs."""
+        """Check the options for how it is made, apart from the model's inputs."""
         if isinstance(self.tags, str) or not all(_is_text(tag) and len(tag) <= LONGEST_TAG for tag in self.tags):
             raise RequestError(f"tags is {self.tags!r}; expected: words of at most {LONGEST_TAG} characters each")
         self.tags = tuple(self.tags)
@@ -251,8 +251,8 @@ class BatchRequest:
         Args:
             data: `prompt`, `model_name`, `kwargs`, `output_filepath`, `request_id`; anything else is refused.
             models: the models that may be named.
-            folder: where the file goes: no name in the request leads out of it. None for a name that is made up.
-            namespace: tells users apart, such as their id: the same `request_id` of two of them is two jobs.
+            folder: where the file goes: no name in the request leads outside. None for a name that is made up.
+            namespace: separates users, such as their id: the same `request_id` of two users is two jobs.
 
         Raises:
             RequestError: it is not what a web user may ask for; says what.

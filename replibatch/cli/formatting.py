@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """`$12.30`; with a tenth of a cent where cents would hide it; what nobody knows is `unknown`."""
+    """`$12.30`; with a tenth of a cent where cents would hide it; None is `unknown`."""
     if amount is None:
         return "unknown"
     cents = round(amount * 100, 6)

@@ -235,7 +235,7 @@ def _run(work: Work) -> Outcome:
         return work.settle(State.FAILED, (), work.record.attempts, error=str(error))
     except Exception as error:  # a fault of ours must not leave a generation without its result
         if isinstance(error, RedisError) and not is_lasting(error):
-            raise  # custody brings it back, to whoever reaches Redis again
+            raise  # custody brings it back, to a process that reaches Redis again
         work.log.exception("unexpected")
         work.context.limiter.release(work.ticket, work.cost_usd or 0.0)
         why = f"unexpected {type(error).__name__}: {error}"
@@ -281,7 +281,7 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
             if isinstance(failure, WrongOutput) and number >= WRONG_TRIES:
                 raise
             work.log.warning("could not save", error=str(failure))
-            if outage := outages.of_save(work, failure):  # what is paid for is kept until Replicate erases it
+            if outage := outages.of_save(work, failure):  # keep a paid output until Replicate erases it
                 work.saw_outages.add(outage)
                 outages.await_turn(work, outage)
             elif number >= SAVE_TRIES:

@@ -24,7 +24,7 @@ class Origin:
 
     Attributes:
         file: the file.
-        told: what the file says itself; None where it says nothing.
+        told: the file's own record; None where it has none.
         line: its result; None where no results file names it.
         changed: whether its bytes are others than when it was saved; None where that is not known.
     """

@@ -24,8 +24,8 @@ LATENCY_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1
 
 GENERATIONS = "generations"  # by model and final state
 ATTEMPTS = "attempts"  # by model and outcome: `succeeded`, or why not
-FALLBACKS = "fallbacks"  # attempts whose place another model took, by model and why
-LATENCY = "latency"  # successful attempts, by model and upper bound in seconds; each in one of them
+FALLBACKS = "fallbacks"  # attempts that another model replaced, by model and why
+LATENCY = "latency"  # successful attempts, by model and upper bound in seconds; each counts in one
 MILLISECONDS = "milliseconds"  # what those took, by model
 COST = "cost"  # micro-dollars, by model
 TAKEN_OVER = "taken_over"  # generations that another process had when it died or left

@@ -294,7 +294,7 @@ class Jobs:
         return _readable(generation_id, flat) if flat else None
 
     def to_cancel(self) -> set[str]:
-        """Those of them that are to be canceled."""
+        """The generations in this process's custody that are to be canceled."""
         return cast(
             "set[str]",
             self.redis.sinter([keys.CUSTODY.at(self.prefix, self.process), keys.CANCELING.at(self.prefix)]),
@@ -387,7 +387,7 @@ def parse_outcome(values: Sequence[str | None]) -> tuple[str, int, BatchResult |
 
 
 def _readable(generation_id: str, flat: list[str]) -> Record | None:
-    """A record; None for one that cannot be read, which must keep no other from being looked after."""
+    """A record; None for one that cannot be read, which must not keep the process from handling others."""
     try:
         return Record.parse(generation_id, flat)
     except Exception:  # noqa: BLE001  # logged below, with its traceback

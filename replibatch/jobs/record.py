@@ -67,7 +67,7 @@ class Record:
         prediction_id: of the current attempt, once created.
         paid_usd: what it cost, where it ended while no task had the generation.
         created_at: when that was, on this process's monotonic clock: the clocks of machines may be wrong.
-        started_at: when the first attempt began, on the same; no POST of it is older.
+        started_at: when the first attempt began, on the same; none of its POSTs is older.
         pause_seconds: how long to wait before this attempt.
         batch: its batch; empty for a single job.
         budget: the budget it also draws on; empty for none but the account's.

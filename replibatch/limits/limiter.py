@@ -274,11 +274,11 @@ class Limiter:
         self._call("stop", kind=why.kind, message=why.message)
 
     def resume(self, only: str = "", *, forget: bool = False) -> None:
-        """Lift a stop, once the token or the credit is mended.
+        """Lift a stop, once the token or the credit is in order again.
 
         Args:
             only: a kind of stop: one of any other kind stays.
-            forget: whether to forget as well what is out, and the limits learned from Replicate's refusals.
+            forget: whether to forget the outages, too, and the limits learned from Replicate's refusals.
         """
         self._call("resume", only=only, forget="all" if forget else "")
 
@@ -303,7 +303,7 @@ class Limiter:
     def store_limits(self, changes: dict[str, int | None]) -> None:
         """Set, or with None clear, the operator's `max_concurrent`, `per_window` and `budget` (micro-dollars).
 
-        A changed `per_window` forgets what was learned of it.
+        A changed `per_window` forgets the limit learned for it.
         """
         stored = keys.STORED_LIMITS.at(self.prefix)
         with self.redis.pipeline() as pipeline:
@@ -385,7 +385,7 @@ class Limiter:
 
 
 def _check_usd(name: str, usd: object) -> None:
-    """Refuse what is no amount of money.
+    """Refuse a value that is no amount of money.
 
     Raises:
         SettingsError: it is no number of dollars from 0 to a billion.

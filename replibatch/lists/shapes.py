@@ -56,7 +56,7 @@ class Shape:
 
 
 class Shapes:
-    """Routes models and inputs, and looks at the files that they name.
+    """Routes models and inputs, and checks the files that they name.
 
     Args:
         catalog: the models.

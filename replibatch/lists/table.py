@@ -23,7 +23,7 @@ def csv_rows(numbered: Callable[[], Numbered], delimiter: str, comments: str | N
     """The rows of a table, each with the number of its first line; the header comes first.
 
     Args:
-        numbered: opens its lines; called once more to look how it is quoted.
+        numbered: opens its lines; called once more to see how it is quoted.
         delimiter: between cells.
         comments: what begins a line that is left out.
 

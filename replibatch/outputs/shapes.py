@@ -60,14 +60,14 @@ Path = tuple[str, ...]  # names of objects, and `*` for each of a list
 
 @dataclass(frozen=True)
 class Declared:
-    """What is declared of an output.
+    """A model's declaration of its output.
 
     Attributes:
-        kind: what the files are: an image, a video …; empty where nobody says.
-        is_text: whether all of it is text, so that an address in it is text too.
+        kind: what the files are: an image, a video …; empty if undeclared.
+        is_text: whether the whole output is text, so that an address in it is text too.
         is_lines: whether texts of a list are each its own, not pieces of one.
-        is_files: whether all of it is files, whose addresses the API gives out.
-        is_data: whether it is one structure, whose files are where `files` says.
+        is_files: whether the whole output is files, with addresses that the API gives out.
+        is_data: whether it is one structure, with files where `files` says.
         files: where those are.
     """
 
@@ -117,7 +117,7 @@ def parts(output: Any, declared: Declared | None = None) -> Parts:
 
     Args:
         output: the prediction's `output`, decoded from JSON.
-        declared: what is declared of it; None for nothing.
+        declared: the model's declaration; None without one.
 
     Raises:
         NoOutput: null, or nothing but empty texts and lists.

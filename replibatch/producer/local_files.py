@@ -16,7 +16,7 @@ ADDRESSES = "an http(s) address or a data URI"
 
 
 def refuse_local_files(request: BatchRequest, catalog: Catalog) -> None:
-    """Refuse whatever could be a path, without looking whether it is there: that, too, is nobody's business.
+    """Refuse any value that could be a path, without checking whether it exists: that, too, is private.
 
     Raises:
         ReferenceImageError: naming the input.

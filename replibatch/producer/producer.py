@@ -432,7 +432,7 @@ class Producer:
             self._own_worker.check()
 
     def _say(self, outages: Sequence[Outage]) -> None:
-        """Log what is out, once: a call that waits for it goes on by itself."""
+        """Log each outage once: a call that waits for its end goes on by itself."""
         for outage in outages:
             if outage.name not in self._said:
                 log.warning("%s; %s", outage, outage.to_go_on)

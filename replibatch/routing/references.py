@@ -34,7 +34,7 @@ def places(name: str, value: Any, folder: Path) -> list[str]:
         folder: where relative paths start.
 
     Raises:
-        ReferenceImageError: naming the input, what was found and what is allowed.
+        ReferenceImageError: naming the input, the value found and the values allowed.
     """
     if isinstance(value, list | tuple):
         return [place for each in value for place in places(name, each, folder)]
@@ -80,7 +80,7 @@ def is_local(place: str) -> bool:
 
 
 def check_file(place: str | Path) -> None:
-    """Refuse a file that cannot be sent; what is behind a URL is for the model to say.
+    """Refuse a file that cannot be sent; only the model can judge the content behind a URL.
 
     Args:
         place: a path, a URL or a data URI.

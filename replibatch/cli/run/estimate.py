@@ -13,7 +13,7 @@ from replibatch.producer.batch import strategy_for
 
 @dataclass(frozen=True)
 class Estimate:
-    """A look ahead.
+    """An estimate before a run.
 
     Attributes:
         survey: what there is to make.
@@ -76,7 +76,7 @@ class Estimate:
 
 
 def estimate(survey: Survey, producer: Producer, max_concurrent: int | None) -> Estimate:
-    """Look ahead.
+    """Estimate a run before anything is queued.
 
     Args:
         survey: what there is to make.

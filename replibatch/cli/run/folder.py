@@ -166,7 +166,7 @@ class OutputFolder:
         """The items that `results.jsonl` has as made, and that still have their files.
 
         Args:
-            fresh: none of them counts.
+            fresh: count no result made before.
 
         Raises:
             OSError: whether a file is still there cannot be determined.

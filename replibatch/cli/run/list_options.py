@@ -62,7 +62,7 @@ _OPTIONS = (
         "--expand", is_flag=True, help="Make each of {a|b} in prompts, and each line of name.txt for __name__."
     ),
     click.option("--as-is", "literal", is_flag=True, help="Send prompts as they are, whatever they look like."),
-    click.option("--comments", metavar="SIGN", help="Leave out lines that begin with SIGN, as in '#'."),
+    click.option("--comments", metavar="PREFIX", help="Leave out lines that begin with PREFIX, as in '#'."),
     click.option("--encoding", metavar="NAME", help="Of a list that is not UTF-8, as in cp1252."),
     click.option(
         "--format",

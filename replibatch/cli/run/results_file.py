@@ -23,7 +23,7 @@ class ResultsFile:
 
     Args:
         path: of the file.
-        since: its size in bytes when it was read for what had been made before: what is new since then is another's.
+        since: its size in bytes when earlier results were read: another process wrote any lines added since then.
             None for its size now.
         play: whether a stand-in makes the files.
     """

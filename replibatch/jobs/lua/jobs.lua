@@ -1,10 +1,10 @@
 -- Who has which generation. This file is the head of every script in this folder.
 --
--- call: `process` and `keep_ms` (how long results are kept) are in all of them
+-- call: `process` and `keep_ms` (how long results are kept) are in all scripts' calls
 -- ARGV[2…4]  where the call gives notice: the key and channel, the text, how many seconds it is kept
--- The keys and their fields are in replibatch/redisdb/keys.py. Of a record's: `sent` is what its last create is
--- recognised by, `booked` what its batch has of the cost of its attempts, `paid` the cost of the prediction that has
--- ended, `followers` the batches that wait for it and did not have it made.
+-- The keys and their fields are in replibatch/redisdb/keys.py. Of a record's: `sent` identifies its last create
+-- in the account's list, `booked` is the cost of its attempts as its batch has it, `paid` the cost of the prediction
+-- that has ended, `followers` the batches that wait for it and did not have it made.
 --
 -- A record and a batch say which version made them. A process has nothing to do with those of a later one: a newer will.
 -- Every script is idempotent; every write to a record is fenced. Fences start at the time, so that a generation made
