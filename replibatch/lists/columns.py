@@ -198,8 +198,10 @@ class Columns:
                 f"no column 'prompt', and {told} could be it; expected: --map prompt={_typed(others[0])}"
             )
         elif self._wanted.placeholders is None and self._needs_prompt():
+            near = next((name for name in self._names if nearest(name, ["prompt"])), None)
             self.mistakes.append(
-                f"no column 'prompt'; {self._found()}; expected: a header that names it, or --map prompt=COLUMN"
+                f"no column 'prompt'; {self._found()}; expected: a header that names it, "
+                f"or --map prompt={_typed(near) if near else 'COLUMN'}"
             )
 
     def _needs_prompt(self) -> bool:

@@ -150,6 +150,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("table.txt", "1\ta fox\n2\ta hen\n", {}, "a table of 2 columns (tabs)", "--map prompt=COLUMN"),
     ("titles.txt", "id;title\n1;a fox\n", {}, "a table of 2 columns (semicolons)", "--format txt"),
     ("markdown.txt", "| name | seed |\n|---|---|\n| a fox | 7 |\n", {}, "no column 'prompt'; found: name, seed", "--map prompt=COLUMN"),
+    ("slip.csv", "promt,seed\na fox,7\n", {}, "no column 'prompt'; found: promt", "--map prompt=promt"),
     ("none.csv", "title,seed\na fox,7\n", {}, "no column 'prompt'; found: title, seed", "--map prompt=COLUMN"),
     ("two-texts.csv", "text,caption\na fox,x\n", {}, "'text', 'caption' could be it", "--map prompt=text"),
     ("two-seeds.csv", "prompt,Seed,seed\na fox,7,8\n", {}, "'Seed' and 'seed' both mean 'seed'", "--ignore"),
