@@ -151,6 +151,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("titles.txt", "id;title\n1;a fox\n", {}, "a table of 2 columns (semicolons)", "--format txt"),
     ("markdown.txt", "| name | seed |\n|---|---|\n| a fox | 7 |\n", {}, "no column 'prompt'; found: name, seed", "--map prompt=COLUMN"),
     ("slip.csv", "promt,seed\na fox,7\n", {}, "no column 'prompt'; found: promt", "--map prompt=promt"),
+    ("titled.csv", "My list,\nprompt,seed\na fox,7\n", {}, "2 cells under 1 columns (My list)", "no title above the header"),
     ("none.csv", "title,seed\na fox,7\n", {}, "no column 'prompt'; found: title, seed", "--map prompt=COLUMN"),
     ("two-texts.csv", "text,caption\na fox,x\n", {}, "'text', 'caption' could be it", "--map prompt=text"),
     ("two-seeds.csv", "prompt,Seed,seed\na fox,7,8\n", {}, "'Seed' and 'seed' both mean 'seed'", "--ignore"),
