@@ -215,11 +215,11 @@ class Maker:
         """Refuse an id or a name that an earlier line has."""
         key = hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
         if (earlier := seen.get(key)) is not None:
-            hint = (
-                "; expected: a --name that tells items apart"
-                if what == "output" and self._asked.name
-                else ("; expected: each once")
-            )
+            hint = "; expected: each once"
+            if what == "output" and self._asked.name:
+                hint = "; expected: a --name that tells items apart"
+            elif what == "id":
+                hint += ", or --ignore for the column that has it"
             raise RequestError(f"{what} {value!r} is that of line {earlier} already{hint}")
         seen[key] = line.number
 

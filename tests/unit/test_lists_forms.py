@@ -152,6 +152,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("markdown.txt", "| name | seed |\n|---|---|\n| a fox | 7 |\n", {}, "no column 'prompt'; found: name, seed", "--map prompt=COLUMN"),
     ("slip.csv", "promt,seed\na fox,7\n", {}, "no column 'prompt'; found: promt", "--map prompt=promt"),
     ("titled.csv", "My list,\nprompt,seed\na fox,7\n", {}, "2 cells under 1 columns (My list)", "no title above the header"),
+    ("same-id.csv", "id,prompt\n1,a fox\n1,a hen\n", {}, "id '1' is that of line 2 already", "or --ignore"),
     ("tasks.json", '{"v": 1, "tasks": [{"prompt": "a fox"}]}', {"mapped": ["prompt=prompts.en"]}, "with the keys v, tasks", "jq '.[\"tasks\"]' FILE"),
     ("none.csv", "title,seed\na fox,7\n", {}, "no column 'prompt'; found: title, seed", "--map prompt=COLUMN"),
     ("two-texts.csv", "text,caption\na fox,x\n", {}, "'text', 'caption' could be it", "--map prompt=text"),
