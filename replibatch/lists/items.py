@@ -140,7 +140,12 @@ class Maker:
                     hint = "; for -m in its place: --ignore model" if cells.model else ""
                     yield Mistake(line.file, line.number, f"{error}{hint}")
                 except RequestError as error:
-                    yield Mistake(line.file, line.number, _in_list_words(str(error)))
+                    reason = _in_list_words(str(error))
+                    if line.name is not None:  # of a folder, where a number tells nothing
+                        reason = f"{line.name!r}: {reason}"
+                        if cells.prompt is None and "prompt is missing" in reason:
+                            reason += f"; expected: {f'{line.name}.txt'!r} with it, or --prompt-template"
+                    yield Mistake(line.file, line.number, reason)
 
     def _check_line(self, cells: Cells, line: Line) -> None:
         if cells.model and len(self._asked.models) > 1:

@@ -280,6 +280,17 @@ def test_a_folder_of_pictures_takes_the_texts_of_the_same_names_or_a_template() 
     assert "no input 'pictur'" in refused("pictures", models=(KONTEXT,), image_input="pictur")[0]
 
 
+def test_a_picture_without_a_text_is_named_with_what_it_lacks() -> None:
+    for name in ("edit/one.png", "edit/two.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), "red").save(name)
+    written("edit/one.txt", "a fox")
+    told = refused("edit", image_input="image_input", models=(BANANA,))
+    assert len(told) == 1
+    assert "'two': google/nano-banana: prompt is missing" in told[0]
+    assert "'two.txt' with it, or --prompt-template" in told[0]
+
+
 def test_a_folder_without_prompts_is_refused_by_a_line_that_names_the_list_in_it() -> None:
     written("folder/list.csv", "prompt\na\n")
     assert "to read the list in it: folder/list.csv" in refused("folder")[0]
