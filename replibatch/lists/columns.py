@@ -18,6 +18,7 @@ from replibatch.routing.near import nearest, plain
 Role = Literal["own", "input", "input of others", "own column", "ignored"]
 
 NAMES_SHOWN = 12
+_SHORTENED = re.compile(r"-?\d\.\d+E\+\d{2,}")  # what Excel saves of a long number
 _CLOCK = re.compile(r"0?(\d{1,2}):0?(\d{1,2})(:00)?")  # what Excel makes of 16:9
 
 
@@ -98,6 +99,11 @@ class Columns:
         cells = Cells()
         for name, value in line.fields.items():
             role, target = self.roles[name]
+            if (role == "input" or target == "id") and isinstance(value, str) and _SHORTENED.fullmatch(value):
+                raise RequestError(
+                    f"column {name!r} holds {value!r}, a number that Excel shortened; expected: all its digits, "
+                    f"or --ignore {_typed(name)}"
+                )
             if role == "input":
                 cells.inputs[target] = self._as_enum(target, value) if isinstance(value, str) else value
             elif role == "own":

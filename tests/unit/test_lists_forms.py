@@ -154,6 +154,8 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("titled.csv", "My list,\nprompt,seed\na fox,7\n", {}, "2 cells under 1 columns (My list)", "no title above the header"),
     ("same-id.csv", "id,prompt\n1,a fox\n1,a hen\n", {}, "id '1' is that of line 2 already", "or --ignore"),
     ("tasks.json", '{"v": 1, "tasks": [{"prompt": "a fox"}]}', {"mapped": ["prompt=prompts.en"]}, "with the keys v, tasks", "jq '.[\"tasks\"]' FILE"),
+    ("shortened.csv", "prompt,seed\na fox,1.23457E+09\n", {}, "line 2: column 'seed' holds '1.23457E+09'", "--ignore seed"),
+    ("shortened-id.csv", "prompt,id\na fox,1.23457E+12\n", {}, "column 'id' holds '1.23457E+12'", "--ignore id"),
     ("none.csv", "title,seed\na fox,7\n", {}, "no column 'prompt'; found: title, seed", "--map prompt=COLUMN"),
     ("two-texts.csv", "text,caption\na fox,x\n", {}, "'text', 'caption' could be it", "--map prompt=text"),
     ("two-seeds.csv", "prompt,Seed,seed\na fox,7,8\n", {}, "'Seed' and 'seed' both mean 'seed'", "--ignore"),
