@@ -156,6 +156,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("tasks.json", '{"v": 1, "tasks": [{"prompt": "a fox"}]}', {"mapped": ["prompt=prompts.en"]}, "with the keys v, tasks", "jq '.[\"tasks\"]' FILE"),
     ("shortened.csv", "prompt,seed\na fox,1.23457E+09\n", {}, "line 2: column 'seed' holds '1.23457E+09'", "--ignore seed"),
     ("shortened-id.csv", "prompt,id\na fox,1.23457E+12\n", {}, "column 'id' holds '1.23457E+12'", "--ignore id"),
+    ("several.csv", 'prompt,image_input\na fox,"refs/a.png, b.png"\n', {"models": (BANANA,)}, "no such file", 'a JSON list, as in ["a.png", "b.png"]'),
     ("none.csv", "title,seed\na fox,7\n", {}, "no column 'prompt'; found: title, seed", "--map prompt=COLUMN"),
     ("two-texts.csv", "text,caption\na fox,x\n", {}, "'text', 'caption' could be it", "--map prompt=text"),
     ("two-seeds.csv", "prompt,Seed,seed\na fox,7,8\n", {}, "'Seed' and 'seed' both mean 'seed'", "--ignore"),
