@@ -275,6 +275,13 @@ class Settings(BaseSettings):
         description="On a terminal, a list estimated above this asks before it starts; --yes answers.",
     )
 
+    secret_variables: str | None = Field(
+        None,
+        alias="REPLIBATCH_SECRET_VARIABLES",
+        description="Variables of a worker that inputs may name as env:NAME, with commas between. "
+        "Unset: any but the settings of replibatch, Replicate, Celery, Flower and AWS.",
+    )
+
     @property
     def redis_address(self) -> str:
         """Where Redis is, without its password; `embedded` where that is this machine's own."""

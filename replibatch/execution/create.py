@@ -29,7 +29,7 @@ def create(work: Work) -> Prediction:
     """
     context, record, ticket = work.context, work.record, work.ticket
     work.quote.check(record.request.max_price_usd)
-    check_secrets(work.model, work.inputs)
+    check_secrets(work.model, work.inputs, work.context.settings.secret_variables)
     if record.pause_seconds:
         work.pause(record.pause_seconds)
     inputs, secrets, sent = _inputs(work)
