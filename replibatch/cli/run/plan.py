@@ -32,7 +32,7 @@ class Survey:
     Attributes:
         understanding: how the list was understood.
         count: items to be made.
-        predictions: of all of them, each with its steps.
+        further_steps: of all of them, the first of each apart.
         made: items of the list that an earlier run has made.
         by_model: predictions by the model that is tried first.
         cost_usd: if every item's first attempt succeeds.
@@ -43,7 +43,7 @@ class Survey:
 
     understanding: Understanding = field(default_factory=Understanding)
     count: int = 0
-    predictions: int = 0
+    further_steps: int = 0
     made: int = 0
     by_model: Counter[str] = field(default_factory=Counter)
     cost_by_model: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -51,6 +51,11 @@ class Survey:
     unpriced: int = 0
     work_seconds: float = 0.0
     longest_seconds: float = 0.0
+
+    @property
+    def predictions(self) -> int:
+        """How many are made if every first attempt succeeds: one for each step of each item."""
+        return self.count + self.further_steps
 
     def add(self, item: Item) -> None:
         """Count an item to be made."""
@@ -63,7 +68,7 @@ class Survey:
             self.cost_by_model[model.name] += costs[-1] or 0.0
             seconds += model.typical_seconds
         self.count += 1
-        self.predictions += len(costs)
+        self.further_steps += len(item.steps)
         self.unpriced += None in costs
         self.cost_usd += sum(cost or 0.0 for cost in costs)
         self.work_seconds += seconds
