@@ -183,6 +183,13 @@ class Settings(BaseSettings):
         le=3600,
         description="How long the account's list is watched for a create with a lost reply.",
     )
+    redis_connections: int = Field(
+        4,
+        alias="REPLIBATCH_REDIS_CONNECTIONS",
+        ge=2,
+        le=10_000,
+        description="Connections to Redis that a process uses at once; a worker has ten more for messages.",
+    )
     outage_after: int = Field(
         20,
         alias="REPLIBATCH_OUTAGE_AFTER",

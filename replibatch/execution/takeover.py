@@ -129,7 +129,12 @@ class Takeover:
         call_linked(self._app, jobs, jobs.owed(settings.lease_seconds))
 
     def _feed(self) -> None:
-        for batch in self._context.batches.feeding():
+        """Feed the batches; a worker that serves all lists goes on with those that a command's own has left."""
+        context = self._context
+        if context.serves_all_lists:
+            for batch in context.batches.unfollowed():
+                publish(self._app, context.jobs, context.batches.hold(batch, ""))
+        for batch in filter(self._context.wants, self._context.batches.feeding()):
             publish(self._app, self._context.jobs, self._context.batches.top_up(batch))
 
     def _take_over_from_the_dead(self) -> None:

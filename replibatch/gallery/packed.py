@@ -47,6 +47,7 @@ class Packed:
                 *map(self.place, (each.model, each.prediction_id, each.reason, each.message)),
                 each.seconds,
                 each.cost_usd,
+                *([each.step] if result.steps else []),
             ]
             for each in result.attempts
         ]

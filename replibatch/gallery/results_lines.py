@@ -43,7 +43,7 @@ class Line:
 
 def shown_state(result: BatchResult) -> str:
     """The state in a page's words: `fallback` is a success of another model than the first that was tried."""
-    if result.state == State.SUCCEEDED and result.attempts and result.attempts[0].model != result.model_used:
+    if result.state == State.SUCCEEDED and result.fell_back:
         return "fallback"
     return result.state.value
 

@@ -33,19 +33,24 @@ TAKEN_OVER = "taken_over"  # generations that another process had when it died o
 Table = Counter[tuple[str, ...]]
 
 
-def counted(result: BatchResult) -> dict[str, int]:
-    """What a result adds to which counter, by its field in Redis."""
+def counted(result: BatchResult, before: int = 0) -> dict[str, int]:
+    """What a result adds to which counter, by its field in Redis.
+
+    Args:
+        result: of an item.
+        before: how many of its attempts were counted already, with an earlier result.
+    """
     table: Table = Counter()
     last = result.attempts[-1].model if result.attempts else result.model_name
     table[GENERATIONS, result.model_used or last, result.state.value] += 1
-    for attempt in result.attempts:
+    for attempt in result.attempts[before:]:
         table[ATTEMPTS, attempt.model, attempt.reason or attempt.outcome] += 1
         table[COST, attempt.model] += to_micro(attempt.cost_usd or 0.0)
         if not attempt.reason:
             bound = next(bound for bound in LATENCY_SECONDS if attempt.seconds <= bound)
             table[LATENCY, attempt.model, str(bound)] += 1
             table[MILLISECONDS, attempt.model] += round(attempt.seconds * 1000)
-    for failed, following in pairwise(result.attempts):
+    for failed, following in pairwise(result.attempts[before:]):
         if failed.model != following.model and failed.reason:
             table[FALLBACKS, failed.model, failed.reason] += 1
     return {"\t".join(labels): amount for labels, amount in table.items() if amount}

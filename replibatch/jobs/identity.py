@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from os import PathLike, fspath
 from typing import Any
 
@@ -17,6 +18,8 @@ def identity(request: BatchRequest) -> str:
     parts: dict[str, Any] = {"prompt": request.prompt, "model_name": request.model_name, **(request.kwargs or {})}
     if request.output_filepath is not None:
         parts["output_filepath"] = request.output_filepath
+    if request.steps:
+        parts["then"] = [asdict(step) for step in request.steps]
     return json.dumps({name: _short(value) for name, value in sorted(parts.items())}, separators=(",", ":"))
 
 

@@ -74,6 +74,7 @@ class Record:
         index: its place in the batch, from 0.
         catalog: of a single job: the models of its chain, JSON by name.
         priority: of its messages, 0 first.
+        counted: how many attempts of earlier steps were counted with an earlier result.
         canceling: whether its owner wants it canceled.
     """
 
@@ -97,6 +98,7 @@ class Record:
     catalog: str
     priority: int
     canceling: bool
+    counted: int = 0
 
     @classmethod
     def parse(cls, generation_id: str, flat: list[str]) -> Self:
@@ -128,6 +130,7 @@ class Record:
             catalog=fields.get("catalog", ""),
             priority=int(fields.get("priority", 0)),
             canceling="canceling" in fields,
+            counted=int(fields.get("counted", 0)),
         )
 
     @property

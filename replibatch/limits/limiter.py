@@ -35,7 +35,7 @@ REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process
 UNKNOWN_PRICE = -1  # to the scripts
 
 _PACKAGE = "replibatch.limits"
-_HEAD = ("state", "outages", "limiter")
+_HEAD = ("state", "outages", "ahead", "limiter")
 _FILES = {
     **{
         name: (*_HEAD, name)
@@ -111,7 +111,8 @@ class Limiter:
             standing, again = self._call(
                 "acquire",
                 **self._identity(ticket),
-                price=_price(ticket),
+                price=_price(ticket.price_usd),
+                whole=_price(ticket.whole_usd) if ticket.has_steps else None,
                 budget=ticket.budget,
                 priority=ticket.priority,
                 model=ticket.model,
@@ -215,7 +216,7 @@ class Limiter:
         """
         held, asks = self.holdings.begin_report()
         holds = [
-            (one.attempt_key, one.fence, _price(one), one.budget, one.priority, prediction, one.model)
+            (one.attempt_key, one.fence, _price(one.price_usd), one.budget, one.priority, prediction, one.model)
             for one, prediction in held
         ]
         try:
@@ -394,9 +395,9 @@ def _check_usd(name: str, usd: object) -> None:
         raise SettingsError(f"{name} is {shown(usd)}; allowed: dollars from 0 to {LARGEST_USD:,.0f}")
 
 
-def _price(ticket: Ticket) -> int:
+def _price(usd: float | None) -> int:
     """A ticket's price as the scripts have it."""
-    return UNKNOWN_PRICE if ticket.price_usd is None else to_micro(ticket.price_usd)
+    return UNKNOWN_PRICE if usd is None else to_micro(usd)
 
 
 def _seconds(milliseconds: int) -> float | None:

@@ -34,6 +34,8 @@ class Ticket:
         budget: the batch with a budget that it also draws on; empty for none.
         priority: 0 is first.
         model: what makes it; empty for none in particular.
+        has_steps: whether it is for one of several steps of an item.
+        whole_usd: then the price with those of the steps to come; None where one is not known.
     """
 
     attempt_key: str
@@ -42,6 +44,8 @@ class Ticket:
     budget: str = ""
     priority: int = 5
     model: str = ""
+    has_steps: bool = False
+    whole_usd: float | None = None
 
 
 class Beat(NamedTuple):

@@ -12,6 +12,7 @@ from replibatch.errors import RequestError
 from replibatch.lists.inputs import Inputs
 from replibatch.lists.lines import Line
 from replibatch.lists.pictures import is_picture
+from replibatch.lists.recipe import steps_of
 from replibatch.lists.words import OWN, PROMPTS
 from replibatch.routing.near import nearest, plain
 
@@ -44,6 +45,7 @@ class Cells:
 
     Attributes:
         prompt, model, output, id: the own words; None where the line has none.
+        then: the steps after the first.
         inputs: of models, by their names.
         carried: the user's own columns.
     """
@@ -52,6 +54,7 @@ class Cells:
     model: str | None = None
     output: str | None = None
     id: str | None = None
+    then: list[dict[str, Any]] = field(default_factory=list)
     inputs: dict[str, Any] = field(default_factory=dict)
     carried: dict[str, Any] = field(default_factory=dict)
 
@@ -120,6 +123,9 @@ class Columns:
         if word == "tags":
             cells.carried["tags"] = value
             return
+        if word == "then":
+            cells.then = steps_of(value)
+            return
         if word == "id" and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str):
@@ -154,10 +160,6 @@ class Columns:
         if word in OWN:
             if word in taken:  # another column was mapped to it
                 return "own column", ""
-            if word == "then":
-                self.mistakes.append(
-                    f"column {name!r}: steps are not made from lists; expected: --ignore {_typed(name)}"
-                )
             return "own", word
         if word in (self._wanted.placeholders or ()):
             return "own column", ""

@@ -71,7 +71,8 @@ def save(
             return stack.enter_context(storage.staging(name))
 
         try:
-            named = zip(made.found, numbered(key, len(made.found)), strict=True)
+            names = numbered(key, made.count)
+            named = zip(made.found, (names[place] for place in made.places), strict=True)
             finish = _Finisher(new_stage, downloader, declared.kind, extension_is_free=extension_is_free)
             finished = [finish(part, name) for part, name in named]
             if provenance:

@@ -166,7 +166,13 @@ class Client:
         producer = self._producer
         producer.bring_worker()
         producer.check_storage()
-        result = Job(producer, producer.enqueue(request, priority=SINGLE)).result()
+        job = Job(producer, producer.enqueue(request, priority=SINGLE))
+        try:
+            result = job.result()
+        except KeyboardInterrupt:
+            if job.status() == State.PENDING:  # else it is paid for, and finished
+                job.cancel()
+            raise
         if not result.success:
             raise _failure(result)
         return result.file_paths

@@ -115,16 +115,16 @@ class Files:
             result: with its files as keys of the storage, or as absolute paths.
             place_in: where a file goes, by its key; None for the place it was asked for at.
         """
-        if not result.files or (self._absolute and place_in is None):
+        if self._absolute and place_in is None:
             return result
         place_in = place_in or self.destination
-        return replace(result, files=tuple(self._fetch(file, place_in(file.path)) for file in result.files))
+        return result.with_files(lambda file: self._fetch(file, place_in(file.path)))
 
     def in_storage(self, result: BatchResult) -> BatchResult:
         """The result with its files where they are stored, to be read from there."""
         if self._absolute:
             return result
-        return replace(result, files=tuple(StoredFile.of(file, self.storage) for file in result.files))
+        return result.with_files(lambda file: StoredFile.of(file, self.storage))
 
     @staticmethod
     def _place(path: Path, within: str | None) -> Place:

@@ -136,15 +136,17 @@ def append_all(
                 if prepared.asked:
                     keyed[ask.id] = prepared
                 entries.append(packer.pack(PendingEntry(ask.id, ask.index, prepared)))
-                if prepared.model not in known:
-                    known.add(prepared.model)
-                    catalog |= _models(producer, prepared.model)
+                for model in prepared.first_models - known:
+                    known.add(model)
+                    catalog |= producer.models_from(model)
             with producer.reaching(accepted=None):
                 _check_keys(producer, keyed)
                 producer.present()
                 messages = producer.batches.append(batch.id, appended, entries, packer.fresh(), catalog)
             producer.publish(messages)
             appended += len(entries)
+    except (RedisError, QueueUnavailable):  # what was accepted stays so; the batch is closed after a long silence
+        raise
     except BaseException:
         with suppress(QueueUnavailable, RedisError):
             batch.cancel()
@@ -167,7 +169,3 @@ def _chunks(asks: Iterable[Ask]) -> Iterator[list[Ask]]:
     source = iter(asks)
     while chunk := list(itertools.islice(source, CHUNK)):
         yield chunk
-
-
-def _models(producer: Producer, model: str) -> dict[str, Any]:
-    return {name: each.to_json() for name, each in producer.catalog.subset(model).items()}

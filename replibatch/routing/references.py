@@ -16,6 +16,7 @@ from replibatch import contents
 from replibatch.data_uris import decoded
 from replibatch.errors import ReferenceImageError
 from replibatch.requests import OutputFile
+from replibatch.steps import output_of
 
 LARGEST_BYTES = 100_000_000  # Replicate's files API takes 100 MB
 SHOWN_CHARACTERS = 60  # of a data URI
@@ -53,7 +54,7 @@ def _place(name: str, value: Any, folder: Path) -> str:
         if value.partition(",")[2]:
             return value
         raise ReferenceImageError(f"{name} is {shown(value)!r}, a data URI without data")
-    if KEPT.fullmatch(value):
+    if KEPT.fullmatch(value) or output_of(value):
         return value
     if not (scheme := _SCHEME.match(value)):
         return os.path.abspath(folder / value)  # noqa: PTH100  # `resolve` would follow links

@@ -167,7 +167,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("steps.csv", "prompt,steps,cfg_scale,model_name\na,20,7,x\n", {}, "'steps' is nearly 'num_inference_steps'", "--map num_inference_steps=steps"),
     ("typo.csv", "prompt,aspect_raito\na,16:9\n", {}, "'aspect_raito' is nearly 'aspect_ratio'", "--ignore aspect_raito"),
     ("strict.csv", "prompt,rating\na,5\n", {"strict": True}, "'rating' is not understood (--strict)", "--ignore COLUMN"),
-    ("then.csv", "prompt,then\na,upscale\n", {}, "steps are not made from lists", "--ignore then"),
+    ("then.csv", "prompt,then\na,upscale\n", {}, "then is 'upscale'", "expected: an object with a model"),
     ("picture.csv", "prompt,photo\na,b.png\n", {}, "column 'photo' holds a picture", "--ignore photo"),
     ("address.csv", "prompt,image_url\na,https://replicate.delivery/x/out\n", {}, "column 'image_url' holds a picture", "--map input_image=image_url"),
     ("there.csv", "prompt,what\na,refs/a.png\n", {}, "column 'what' holds a picture", "--map input_image=what"),

@@ -47,6 +47,7 @@ class Enqueuer:
 
     Attributes:
         batch: what the plan becomes.
+        appended: how many items are in it, or about to be.
     """
 
     def __init__(self, plan: Plan, producer: Producer, options: Options, name: str) -> None:
@@ -55,6 +56,7 @@ class Enqueuer:
         self._producer = producer
         self._options = options
         self._name = name
+        self.appended = 0
         self.batch = Batch(producer, new_id(8))
 
     @property
@@ -79,8 +81,12 @@ class Enqueuer:
         self._producer.redis.sadd(self._remembered, self.batch.id)
         self._producer.redis.pexpire(self._remembered, self._producer.jobs.keep_ms)
 
-    def open(self) -> None:
-        """Make the batch, empty. All runs of a list into a folder draw on one budget, also those at once."""
+    def open(self, *, follows: bool) -> None:
+        """Make the batch, empty. All runs of a list into a folder draw on one budget, also those at once.
+
+        Args:
+            follows: whether this process then follows it.
+        """
         options = self._options
         budget = hashlib.sha256(f"{self._folder.identity}/{self._name}".encode()).hexdigest()[:32]
         self._producer.limiter.set_budget(budget, options.max_cost_usd, afresh=options.fresh)
@@ -89,6 +95,7 @@ class Enqueuer:
             max_concurrent=options.max_concurrent,
             priority=BULK,
             budget=budget,
+            follower=self._producer.process if follows else "",
             about={"name": self._name, "folder": str(self._folder.path), "root": self._folder.root},
         )
 
@@ -115,6 +122,7 @@ class Enqueuer:
         while chunk := list(islice(wanted, CHUNK)):
             self._forget(chunk)
             tell(told)
+            self.appended = told
             told += len(chunk)
             for item in chunk:
                 if stop():
