@@ -32,7 +32,7 @@ class Survey:
     Attributes:
         understanding: how the list was understood.
         count: items to be made.
-        predictions: of all of them, each with its steps.
+        predictions: of all items, each with its steps.
         made: items of the list that an earlier run has made.
         by_model: predictions by the model that is tried first.
         cost_usd: if every item's first attempt succeeds.
