@@ -31,7 +31,7 @@ from replibatch.execution.uploads import Uploads
 from replibatch.jobs import Batches, Jobs, Record
 from replibatch.jobs.unknown import UnknownCreates
 from replibatch.limits import Limiter, Ticket
-from replibatch.limits.process import process_name
+from replibatch.limits.process import is_running, process_name
 from replibatch.limits.reads import Reads
 from replibatch.limits.waiting_room import LISTEN_SECONDS, WaitingRoom
 from replibatch.outputs.download import Downloader
@@ -216,7 +216,7 @@ class WorkerContext:
         seen_at, wanted = self._wanted.get(batch, (float("-inf"), True))
         if time.monotonic() - seen_at > WANTED_SECONDS:
             follower = self.batches.follower(batch)
-            wanted = follower is None or (follower != "" and self.limiter.alive(follower))
+            wanted = follower is None or (follower != "" and is_running(follower) and self.limiter.alive(follower))
             self._wanted[batch] = time.monotonic(), wanted
         return wanted
 

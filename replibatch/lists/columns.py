@@ -19,6 +19,7 @@ from replibatch.routing.near import nearest, plain
 Role = Literal["own", "input", "input of others", "own column", "ignored"]
 
 NAMES_SHOWN = 12
+_SHORTENED = re.compile(r"-?\d\.\d+E\+\d{2,}")  # what Excel saves of a long number
 _CLOCK = re.compile(r"0?(\d{1,2}):0?(\d{1,2})(:00)?")  # what Excel makes of 16:9
 
 
@@ -101,6 +102,11 @@ class Columns:
         cells = Cells()
         for name, value in line.fields.items():
             role, target = self.roles[name]
+            if (role == "input" or target == "id") and isinstance(value, str) and _SHORTENED.fullmatch(value):
+                raise RequestError(
+                    f"column {name!r} holds {value!r}, a number that Excel shortened; expected: all its digits, "
+                    f"or --ignore {_typed(name)}"
+                )
             if role == "input":
                 cells.inputs[target] = self._as_enum(target, value) if isinstance(value, str) else value
             elif role == "own":
@@ -200,8 +206,10 @@ class Columns:
                 f"no column 'prompt', and {told} could be it; expected: --map prompt={_typed(others[0])}"
             )
         elif self._wanted.placeholders is None and self._needs_prompt():
+            near = next((name for name in self._names if nearest(name, ["prompt"])), None)
             self.mistakes.append(
-                f"no column 'prompt'; {self._found()}; expected: a header that names it, or --map prompt=COLUMN"
+                f"no column 'prompt'; {self._found()}; expected: a header that names it, "
+                f"or --map prompt={_typed(near) if near else 'COLUMN'}"
             )
 
     def _needs_prompt(self) -> bool:

@@ -150,7 +150,12 @@ class Maker:
                     hint = "; for -m in its place: --ignore model" if cells.model else ""
                     yield Mistake(line.file, line.number, f"{error}{hint}")
                 except RequestError as error:
-                    yield Mistake(line.file, line.number, _in_list_words(str(error)))
+                    reason = _in_list_words(str(error))
+                    if line.name is not None:  # of a folder, where a number tells nothing
+                        reason = f"{line.name!r}: {reason}"
+                        if cells.prompt is None and "prompt is missing" in reason:
+                            reason += f"; expected: {f'{line.name}.txt'!r} with it, or --prompt-template"
+                    yield Mistake(line.file, line.number, reason)
 
     def _check_line(self, cells: Cells, line: Line) -> None:
         if cells.model and len(self._asked.models) > 1:
@@ -250,11 +255,11 @@ class Maker:
         """Refuse an id or a name that an earlier line has."""
         key = hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
         if (earlier := seen.get(key)) is not None:
-            hint = (
-                "; expected: a --name that tells items apart"
-                if what == "output" and self._asked.name
-                else ("; expected: each once")
-            )
+            hint = "; expected: each once"
+            if what == "output" and self._asked.name:
+                hint = "; expected: a --name that tells items apart"
+            elif what == "id":
+                hint += ", or --ignore for the column that has it"
             raise RequestError(f"{what} {value!r} is that of line {earlier} already{hint}")
         seen[key] = line.number
 

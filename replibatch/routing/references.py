@@ -148,6 +148,8 @@ def _opened_path(path: Path) -> BinaryIO:
     try:
         return contents.opened(path)
     except FileNotFoundError:
-        raise ReferenceImageError(f"{path}: no such file") from None
+        several = re.search(r"\.\w{3,4}\s*[,;|]\s*\S", str(path))
+        hint = '; expected for several files: a JSON list, as in ["a.png", "b.png"]' if several else ""
+        raise ReferenceImageError(f"{path}: no such file{hint}") from None
     except (OSError, ValueError) as error:
         raise ReferenceImageError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None

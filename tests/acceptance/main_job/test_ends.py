@@ -59,13 +59,14 @@ from replibatch import intelligent_batch_process
 
 async def main():
     prompts = ["fox %d" % number for number in range(40)]
-    await asyncio.wait_for(intelligent_batch_process(prompts, "qwen/qwen-image", max_concurrent=2), 6)
+    await asyncio.wait_for(intelligent_batch_process(prompts, "qwen/qwen-image", max_concurrent=2), 12)
 
 asyncio.run(main())
 """
 
 
 def test_a_cancelled_call_starts_nothing_more(sandbox: Sandbox) -> None:
+    sandbox.settings.latency_seconds = 1.0
     Path("late.py").write_text(SCRIPT)
     ended = subprocess.run([sys.executable, "late.py"], capture_output=True, text=True, timeout=90, check=False)
     assert "TimeoutError" in ended.stderr and "is paused" in ended.stderr
