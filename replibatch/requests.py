@@ -201,7 +201,7 @@ class BatchRequest:
             prompt: its text; None for a model that needs none.
             after: the number of the step it goes on from; None for the last one. The request is step 1.
             fallback: whether another model may stand in; None for as the whole call says.
-            max_price_usd: the most that one prediction of it may cost.
+            max_price_usd: the most that one prediction for it may cost.
             **inputs: its other inputs, `OUTPUT` or `OUTPUT[0]` in at least one.
 
         Raises:
@@ -284,9 +284,9 @@ class RoutedRequest:
         tags: words it is counted under.
         webhook: called with the result; empty for none.
         asked: what an idempotency key stands for, as `identity` tells it; empty without one.
-        metadata: what is written into its files; None leaves it to the worker's setting.
+        metadata: the metadata written into its files; None leaves it to the worker's setting.
         step: its number among the steps of its item, from 1.
-        after: the step whose output it goes on from; 0 for the first.
+        after: the step with the output it goes on from; 0 for the first.
         then: the steps still to come after it, in order.
         made: the steps that are made.
         paid: the attempts of those.

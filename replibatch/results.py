@@ -12,7 +12,7 @@ from typing import Any, Self
 from replibatch import contents
 from replibatch.errors import StorageError
 
-CHECKED_WHOLE_BYTES = 16 * 1024**2  # of an output, before any of it is handed on
+CHECKED_WHOLE_BYTES = 16 * 1024**2  # of an output, before any part is handed on
 
 
 class State(StrEnum):
@@ -132,7 +132,7 @@ class StepResult:
 
     Attributes:
         step: its number, from 1.
-        after: the step whose output it went on from; 0 for the first.
+        after: the step with the output it went on from; 0 for the first.
         prompt: its own.
         model_name: the model asked for.
         model_used: the model that made it.

@@ -1,4 +1,4 @@
-"""What is asked to be made of an output: the steps after a request, and `OUTPUT`, which stands for what one made.
+"""Steps after a request, which make something further of an output; `OUTPUT` stands for a step's output.
 
 Step 1 is the request itself; the others are numbered in the order in which they were asked for. Each goes on from the
 one before, unless it names another (`after`): so several may branch off from one output.
@@ -56,7 +56,7 @@ class StepRequest:
         kwargs: its other inputs.
         after: the number of the step that it goes on from.
         fallback: whether another model may stand in; None for as the request says.
-        max_price_usd: the most that one prediction of it may cost.
+        max_price_usd: the most that one prediction for it may cost.
     """
 
     model_name: str
@@ -121,14 +121,14 @@ def replaced(value: Any, files_of: Callable[[Output], list[str]], depth: int = 0
 
 
 def check_step(step: StepRequest, number: int) -> None:
-    """Refuse what is no step.
+    """Refuse a step that cannot be one.
 
     Args:
         step: with its outputs as `placed` has them.
         number: its own.
 
     Raises:
-        RequestError: naming the step, what was found and what is expected.
+        RequestError: naming the step, the value found and the values expected.
     """
     if number > MOST_STEPS:
         raise RequestError(f"step {number} is one too many; expected: at most {MOST_STEPS} steps")

@@ -207,7 +207,7 @@ class WorkerContext:
     def _recall_records(self) -> None:
         """An older copy of the records may have taken over: tell it how far this process's generations are."""
         if count := self.jobs.recall():
-            log.warning("an older copy of Redis took over; it is told what it did not know", generations=count)
+            log.warning("an older copy of Redis took over; its records were brought up to date", generations=count)
 
     def wants(self, batch: str) -> bool:
         """Whether this worker may start more of a batch: in a command's own worker, only what a command follows."""

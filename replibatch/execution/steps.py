@@ -1,9 +1,9 @@
 """The hand-over from one step of an item to the next.
 
 A step is an attempt like any other, with its own slot, reservation and custody. Where one is made and another is to
-come, the record goes on to that one in the script that ends the first, as it does to another attempt: so each is made
-once, whoever dies in between. What was made is in the record; an output travels as the address that Replicate gave it
-while that is served and the model takes it, otherwise through the storage.
+come, the record goes on to that one in the script that ends the first, as it does to another attempt: so each is
+made once, even if a process dies in between. What was made is in the record; an output travels as the address that
+Replicate gave it while that is served and the model takes it, otherwise through the storage.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class Batches:
 
         Args:
             batch: its id.
-            max_concurrent: the most of it in flight at once; None for no bound of its own.
+            max_concurrent: the most items in flight at once; None for no bound of its own.
             priority: of its messages.
             about: for people.
             budget: a budget it shares with others; empty for one of its own.

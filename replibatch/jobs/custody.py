@@ -148,8 +148,8 @@ class Jobs:
         """Make the record's next step ready to publish; False if it is no longer this process's.
 
         Args:
-            record: the item's, whose step is made.
-            request: the next step, with what was made and paid before it.
+            record: the record of the item with the finished step.
+            request: the next step, with the steps made and attempts paid before it.
         """
         return bool(
             self._call(
@@ -213,7 +213,7 @@ class Jobs:
         return records
 
     def recall(self) -> int:
-        """Tell the records how far this process's generations are, after a failover to an older copy of them.
+        """Tell the records how far this process's generations are, after a failover to an older copy.
 
         Returns:
             How many generations they knew less of.

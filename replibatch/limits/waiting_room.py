@@ -47,7 +47,7 @@ class WaitingRoom:
         limiter: the account's limiter.
         listener: a Redis client with a socket timeout above `LISTEN_SECONDS`.
         lease_seconds: a process silent for this long is taken for dead.
-        report: called at each heartbeat; what the process says of itself, explicit limits included.
+        report: called at each heartbeat; the process's own report, explicit limits included.
         recall: called when the account's state was lost, before this process reports; till then none creates.
         recover: called when the account's state was lost and this process has reported; it may be called again while
             it is under way.

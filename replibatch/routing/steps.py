@@ -94,7 +94,7 @@ def _as_request(step: StepRequest, number: int, request: BatchRequest) -> BatchR
         within=request.within,
         local_files=request.local_files,
     )
-    asked.kwargs = dict(step.kwargs)  # with places of outputs, which nobody else may give
+    asked.kwargs = dict(step.kwargs)  # with places of outputs, which no request may give
     return asked
 
 

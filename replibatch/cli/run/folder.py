@@ -114,7 +114,7 @@ class OutputFolder:
         raise ValueError(stored)
 
     def with_files_here(self, result: BatchResult) -> BatchResult:
-        """A result whose files workers put into this folder, also where they knew it by an earlier place."""
+        """A result with its files' places in this folder, even if workers knew the folder by an earlier place."""
         if all(Path(file.path).is_relative_to(self.root) for file in (*result.files, *result.files_of_steps())):
             return result
         return result.with_files(self._brought_here)

@@ -1,6 +1,6 @@
--- What is reserved for the steps of an item that have no slot yet, from the first one's way into the line on: an item
--- whose steps do not all fit a budget does not start, and no other takes the money of its later steps. A grant moves
--- the price of its step from here to the slot. What is left is given up with the custody (jobs/lua/jobs.lua).
+-- The money reserved for an item's steps without a slot, from the moment its first step enters the line: an item
+-- with steps that do not all fit a budget does not start, and no other takes the money of its later steps. A grant
+-- moves the price of its step from here to the slot. What is left is given up with the custody (jobs/lua/jobs.lua).
 
 local AHEAD = key('ahead')
 
