@@ -15,6 +15,7 @@ from celery.app.amqp import AMQP
 from celery.loaders.app import AppLoader
 from kombu.entity import Queue
 
+from replibatch.broker import transport
 from replibatch.broker.publish import BULK, HEAD, SEPARATOR, SINGLE, queue_lists
 from replibatch.redisdb.connection import parse_sentinel
 from replibatch.settings import Settings
@@ -57,7 +58,7 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
     """
     url = celery_url(redis_url)
     queue = queue_lists(settings)[HEAD]
-    transport: dict[str, Any] = {
+    options: dict[str, Any] = {
         "queue_order_strategy": "priority",
         "priority_steps": [HEAD, SINGLE, BULK],
         "sep": SEPARATOR,
@@ -67,13 +68,14 @@ def make_app(settings: Settings, redis_url: str, *, connections: int = 10) -> Ce
         "visibility_timeout": 365 * 86_400,  # custody brings lost work back, not the broker
     }
     if not url.startswith("redis+socket"):
-        transport["socket_keepalive"] = True
+        options["socket_keepalive"] = True
     sentinel = _sentinel_options(redis_url)
     app = Celery("replibatch", set_as_current=False, amqp=_Named, loader=_Loader)
     app.conf.update(
-        broker_url=url,
+        broker_url=transport.with_lasting_clients(url),
+        broker_transport=None if redis_url.startswith("sentinel://") else transport.NAME,
         result_backend=url,
-        broker_transport_options=transport | sentinel,
+        broker_transport_options=options | sentinel,
         result_backend_transport_options=sentinel,
         redis_max_connections=connections,
         broker_pool_limit=connections,

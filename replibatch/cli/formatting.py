@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """`$12.30`; with a tenth of a cent where cents would hide it; what nobody knows is `unknown`."""
+    """`$12.30`; with a tenth of a cent where cents would hide it; None is `unknown`."""
     if amount is None:
         return "unknown"
     cents = round(amount * 100, 6)
@@ -57,14 +57,20 @@ def outcome(result: BatchResult) -> str:
     """How a result came about, in a few words."""
     if result.success:
         after = f", after {chain(result.attempts)}" if is_fallback(result) else ""
-        return one_line(f"{short(str(result.model_used))}{after}")
+        steps = f", {len(result.steps)} steps" if result.steps else ""
+        return one_line(f"{short(str(result.model_used))}{steps}{after}")
     if result.placeholder:
         return one_line(f"placeholder, after {chain(result.attempts)}")
     return one_line(result.error or str(result.state))
 
 
-def closing(tally: Tally) -> str:
-    """The line at the end of a run."""
+def closing(tally: Tally, in_flight: int = 0) -> str:
+    """The line at the end of a run.
+
+    Args:
+        tally: of the run.
+        in_flight: how many are at Replicate, not finished.
+    """
     parts = [f"{tally.succeeded:,} of {count(tally.total, 'item')} made"]
     if tally.fallbacks:
         parts.append(f"{tally.fallbacks:,} by a fallback")
@@ -75,7 +81,11 @@ def closing(tally: Tally) -> str:
     if tally.canceled:
         parts.append(f"{tally.canceled:,} canceled")
     if left := tally.total - tally.done:
-        parts.append(f"{left:,} not started" if left else "")
+        in_flight = min(in_flight, left)
+        if in_flight:
+            parts.append(f"{in_flight:,} in flight")
+        if left > in_flight:
+            parts.append(f"{left - in_flight:,} not started")
     if tally.skipped:
         parts.append(f"{tally.skipped:,} made before")
     unpriced = f" and {count(tally.unpriced, 'item')} of unknown cost" if tally.unpriced else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,13 +31,13 @@ from replibatch.execution.uploads import Uploads
 from replibatch.jobs import Batches, Jobs, Record
 from replibatch.jobs.unknown import UnknownCreates
 from replibatch.limits import Limiter, Ticket
-from replibatch.limits.process import process_name
+from replibatch.limits.process import is_running, process_name
 from replibatch.limits.reads import Reads
 from replibatch.limits.waiting_room import LISTEN_SECONDS, WaitingRoom
 from replibatch.outputs.download import Downloader
 from replibatch.polling import Watcher
 from replibatch.polling.shared_polls import SharedPolls
-from replibatch.redisdb.connection import connect
+from replibatch.redisdb.connection import Patience, connect
 from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction, ReplicateAPI
 from replibatch.settings import Settings
@@ -49,6 +50,7 @@ OVERDUE_SECONDS = 12.0  # past its deadline a prediction is canceled here, shoul
 GRACE_SECONDS = 25.0  # past its deadline a prediction is waited for no longer
 CANCEL_AGAIN_SECONDS = 5.0  # where a cancel did not end it
 CANCELS_AT_ONCE = 16
+WANTED_SECONDS = 1.0  # between two looks at who follows a batch
 BATCHES_KEPT = 256  # in memory, with the models of each
 
 
@@ -58,7 +60,7 @@ class Running:
 
     Attributes:
         attempt_key: the attempt's name at the limiter.
-        mail: a prediction that is over; None where there is something else to look at: a cancel, a drain.
+        mail: a prediction that is over; None where there is something else to check: a cancel, a drain.
         canceled: whether its owner wants it canceled.
         superseded: whether custody was lost, and another thread of this process has it now.
     """
@@ -69,7 +71,7 @@ class Running:
     superseded: bool = False
 
     def wake(self) -> None:
-        """Have the thread look again at the flags, and at the process's."""
+        """Have the thread check the flags again, its own and the process's."""
         self.mail.put(None)
 
     def cancel(self) -> None:
@@ -85,6 +87,7 @@ class WorkerContext:
         settings: with the token.
         redis_url: the fleet's Redis.
         results: Celery's, for the notices that are written with the records.
+        own_lists: whether it works on lists that a live command follows, and on no other.
         embedded: whether producer and worker are processes of one user on one machine.
         report: what the process says of itself with each heartbeat; it may change.
         leave: called when this worker must hand its work back and end.
@@ -105,15 +108,23 @@ class WorkerContext:
         results: ResultBackend,
         *,
         embedded: bool,
+        own_lists: bool = False,
         report: dict[str, Any],
         leave: Callable[[], None],
     ) -> None:
         if settings.replicate_api_token is None:
             raise SettingsError("REPLICATE_API_TOKEN is not set; a worker needs the account's token")
         self.settings = settings
+        self._own_lists = own_lists
+        self.serves_all_lists = embedded and not own_lists
+        self._wanted: dict[str, tuple[float, bool]] = {}
         self.process = process_name()
         self.out_of_patience = threading.Event()
-        self.redis = connect(redis_url, patience_seconds=PATIENCE_SECONDS, out_of_patience=self.out_of_patience)
+        self.redis = connect(
+            redis_url,
+            patience=Patience(PATIENCE_SECONDS, self.out_of_patience),
+            most_connections=settings.redis_connections,
+        )
         self.limiter = Limiter(self.redis, settings, self.process)
         self.jobs = Jobs(self.redis, settings, self.process)
         self.batches = Batches(self.jobs)
@@ -122,7 +133,12 @@ class WorkerContext:
         listener = connect(redis_url, longest_block_seconds=LISTEN_SECONDS)
         state_lost = threading.Event()
         self.waiting_room = WaitingRoom(
-            self.limiter, listener, settings.lease_seconds, report=report.copy, recover=state_lost.set
+            self.limiter,
+            listener,
+            settings.lease_seconds,
+            report=report.copy,
+            recover=state_lost.set,
+            recall=self._recall_records,
         )
         self.credentials = Credentials(self.limiter, report, leave)
         self.api = ReplicateAPI(
@@ -188,6 +204,22 @@ class WorkerContext:
             models = self._models_of_batch(record.batch)
         return models
 
+    def _recall_records(self) -> None:
+        """An older copy of the records may have taken over: tell it how far this process's generations are."""
+        if count := self.jobs.recall():
+            log.warning("an older copy of Redis took over; its records were brought up to date", generations=count)
+
+    def wants(self, batch: str) -> bool:
+        """Whether this worker may start more of a batch: in a command's own worker, only what a command follows."""
+        if not self._own_lists or not batch:
+            return True
+        seen_at, wanted = self._wanted.get(batch, (float("-inf"), True))
+        if time.monotonic() - seen_at > WANTED_SECONDS:
+            follower = self.batches.follower(batch)
+            wanted = follower is None or (follower != "" and is_running(follower) and self.limiter.alive(follower))
+            self._wanted[batch] = time.monotonic(), wanted
+        return wanted
+
     def claim(self, record: Record, ticket: Ticket, prediction_id: str) -> str:
         """Make a prediction an attempt's, in the records and at the limiter; the answer is that of `Jobs.created`."""
         answer, _ = run_together(
@@ -202,7 +234,7 @@ class WorkerContext:
         return self.jobs.claimed(predictions)
 
     def to_cancel(self) -> set[str]:
-        """The generations of this process whose owners want them canceled."""
+        """The generations of this process that their owners want canceled."""
         return self.jobs.to_cancel()
 
     def unanswered_elsewhere(self, own: set[str], older_than_seconds: float) -> int:
@@ -239,7 +271,7 @@ class WorkerContext:
             self._cancels.submit(self._end, prediction_id, tell, overdue=overdue)
 
     def look_for_end(self, prediction_id: str, model: Model) -> None:
-        """Go on to look for the end of a prediction that no attempt waits for any more: it frees the slot."""
+        """Go on polling for the end of a prediction that no attempt waits for any more: its end frees the slot."""
 
         def on_end(ended: Prediction) -> None:
             log.info("a prediction has ended late", prediction=ended.id, status=ended.status)

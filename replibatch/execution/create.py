@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from replibatch.errors import AccountStopped, ApiUnreachable, AttemptFailure, MaybeCreated, NotCreated, Throttled
-from replibatch.execution import followup, outages
+from replibatch.execution import followup, outages, steps
 from replibatch.execution.echoes import Sent, fingerprint
-from replibatch.execution.outcomes import Leave, SteppedAside
+from replibatch.execution.outcomes import Leave, Left, SteppedAside
 from replibatch.execution.reconcile import Lost
 from replibatch.execution.secret_inputs import check_secrets, secrets_of
+from replibatch.jobs.holds import UNFOLLOWED
 from replibatch.limits import Standing
 from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction
@@ -29,7 +30,9 @@ def create(work: Work) -> Prediction:
     """
     context, record, ticket = work.context, work.record, work.ticket
     work.quote.check(record.request.max_price_usd)
-    check_secrets(work.model, work.inputs)
+    check_secrets(work.model, work.inputs, work.context.settings.secret_variables)
+    if record.attempt == 1 and not record.sent and not context.wants(record.batch):
+        raise Leave(Left(UNFOLLOWED, context.jobs.put_back_step(record, UNFOLLOWED)))
     if record.pause_seconds:
         work.pause(record.pause_seconds)
     inputs, secrets, sent = _inputs(work)
@@ -101,6 +104,7 @@ def _inputs(work: Work) -> tuple[dict[str, Any], dict[str, str], Sent]:
     """The inputs with their files as the model takes them; the secret ones; and both as a row may show them."""
     context = work.context
     wants_data = work.model.data_uris or context.learned.wants_data_uris(work.model.name)
+    work.inputs = steps.with_outputs(work, as_addresses=not wants_data)
     place_files = context.uploads.with_data if wants_data else context.uploads.with_urls
     inputs: dict[str, Any] | None = None
     while inputs is None:

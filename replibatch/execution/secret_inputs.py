@@ -10,7 +10,7 @@ from replibatch.catalog.values import ENVIRONMENT_NAME
 from replibatch.errors import RequestError
 from replibatch.routing.unknown import is_secret
 
-# What a worker holds for itself: no model may be given it, whoever asks.
+# A worker's own secrets: no request may pass them to a model.
 OWN_PREFIXES = ("REPLIBATCH_", "REPLICATE_", "AWS_", "FLOWER_", "CELERY_")
 
 
@@ -24,17 +24,24 @@ def secrets_of(model: Model, inputs: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def check_secrets(model: Model, inputs: dict[str, Any]) -> None:
+def check_secrets(model: Model, inputs: dict[str, Any], allowed: str | None = None) -> None:
     """See that every secret input can be sent.
 
+    Args:
+        model: of the attempt.
+        inputs: its inputs.
+        allowed: the variables that requests may name, with commas between; None for any that is set.
+
     Raises:
-        RequestError: its variable is not set here, or is one of the worker's own.
+        RequestError: its variable is not set here, not allowed, or one of the worker's own.
     """
     for name, reference in inputs.items():
         if not is_secret(name, reference, model):
             continue
         if _is_own(reference):
             raise RequestError(f"{name} is {reference}; allowed: a variable that is not of the worker's own settings")
+        if allowed is not None and _variable_of(reference) not in {each.strip() for each in allowed.split(",")}:
+            raise RequestError(f"{name} is {reference}; expected: a variable of REPLIBATCH_SECRET_VARIABLES")
         if not os.environ.get(_variable_of(reference)):
             raise RequestError(f"{name} is {reference}; allowed: a variable that is set where the workers run")
 

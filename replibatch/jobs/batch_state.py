@@ -39,6 +39,11 @@ class BatchState:
         return self.succeeded + self.placeholder + self.failed + self.canceled
 
     @property
+    def ended(self) -> int:
+        """How many items were made, or tried: items dropped before they started are not among the results."""
+        return self.succeeded + self.placeholder + self.failed
+
+    @property
     def is_over(self) -> bool:
         """Whether every request has its result."""
         return self.closed and self.finished >= self.total

@@ -15,12 +15,14 @@ from replibatch.errors import NoSuchWork
 from replibatch.foreign_text import shown
 from replibatch.jobs.batch_state import BatchState, Finished
 from replibatch.jobs.custody import Jobs
+from replibatch.jobs.holds import UNFOLLOWED
 from replibatch.jobs.packing import PendingEntry, compact, read_attempts, read_result, unpack
 from replibatch.jobs.record import Message, is_id
 from replibatch.money import to_usd
 from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script
 
+NEWEST = 100  # batches that are looked through
 PAGE = 500  # entries read at a time
 RETRIED_AT_ONCE = 100  # finished ones, in one script: it keeps every worker waiting
 QUIET_MS = 3_600_000  # a submitter silent for so long is gone, unless it comes back
@@ -50,9 +52,26 @@ class Batches:
         self._redis: Redis = jobs.redis
 
     def open(
-        self, batch: str, *, max_concurrent: int | None, priority: int, about: dict[str, Any], budget: str = ""
+        self,
+        batch: str,
+        *,
+        max_concurrent: int | None,
+        priority: int,
+        about: dict[str, Any],
+        budget: str = "",
+        follower: str | None = None,
     ) -> None:
-        """Begin a batch; `budget` names a budget it shares with others, empty for one of its own."""
+        """Begin a batch.
+
+        Args:
+            batch: its id.
+            max_concurrent: the most items in flight at once; None for no bound of its own.
+            priority: of its messages.
+            about: for people.
+            budget: a budget it shares with others; empty for one of its own.
+            follower: the process that follows it: in embedded mode it is made while that lives; empty for none, None
+                where any worker makes it.
+        """
         self._call(
             "open_batch",
             batch=batch,
@@ -60,6 +79,7 @@ class Batches:
             priority=priority,
             budget=budget,
             about=compact(about),
+            follower="-" if follower is None else follower,
         )
 
     def append(
@@ -92,6 +112,22 @@ class Batches:
     def tidy(self) -> int:
         """Close batches that their submitter has left, forget expired ones; returns how many were closed."""
         return int(self._call("tidy_batches", quiet_ms=QUIET_MS))
+
+    def follow(self, batch: str, process: str) -> None:
+        """From now on this process follows it."""
+        self._redis.hset(self._key(batch), "follower", process)
+
+    def follower(self, batch: str) -> str | None:
+        """The process that follows it; empty for none, None where any worker makes it."""
+        return cast("str | None", self._redis.hget(self._key(batch), "follower"))
+
+    def unfollowed(self) -> list[str]:
+        """The batches that are held as no command followed them."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            names = [batch for batch, _ in self.newest(NEWEST)]
+            for batch in names:
+                pipeline.hget(self._key(batch), "held")
+            return [batch for batch, held in zip(names, pipeline.execute(), strict=True) if held == UNFOLLOWED]
 
     def feeding(self) -> set[str]:
         """The batches that have requests waiting."""
@@ -256,7 +292,11 @@ class Batches:
                     self._redis.hmget(self._key(batch, keys.BEGUN), [each.id for each in unpacked]),
                 )
                 for each, text in zip(unpacked, begun, strict=True):
-                    yield replace(each, attempts=read_attempts(json.loads(text)["attempts"])) if text else each
+                    yield (
+                        replace(each, attempts=read_attempts(json.loads(text).get("attempts", "[]")))
+                        if text
+                        else each
+                    )
 
     def cancel(self, batch: str, *, forget: bool = False) -> int:
         """Keep its waiting requests, and those still to be appended, from starting; cancel those on their way.

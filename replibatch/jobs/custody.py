@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from redis import Redis
@@ -20,6 +21,7 @@ from replibatch.jobs.holds import PAUSED
 from replibatch.jobs.identity import differences
 from replibatch.jobs.links import Call, Link
 from replibatch.jobs.packing import compact, pack_result, read_request, read_result
+from replibatch.jobs.recollection import Recollection
 from replibatch.jobs.record import Message, Notice, Record, Settled, is_id
 from replibatch.jobs.webhooks import owed_webhook
 from replibatch.money import to_micro
@@ -29,12 +31,13 @@ from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_
 from replibatch.settings import Settings
 
 _NAMES = (
-    "enqueue", "published", "take", "intend", "created", "advance", "requeue", "settle", "put_back", "give_back",
-    "take_over", "mine", "ask_to_cancel", "forget", "lost", "owed",
+    "enqueue", "published", "take", "intend", "created", "advance", "next_step", "requeue", "settle", "put_back",
+    "give_back", "take_over", "mine", "ask_to_cancel", "forget", "lost", "owed", "recall",
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.jobs", "jobs", name) for name in _NAMES}
 
 TAKE_OVER_AT_ONCE = 200
+RECALLED_AT_ONCE = 50
 
 
 class Jobs:
@@ -52,6 +55,7 @@ class Jobs:
         self.prefix = settings.key_prefix
         self.keep_ms = int(settings.keep_seconds * 1000)
         self.capacity = settings.global_max_concurrent
+        self._recollection = Recollection()
 
     def enqueue(
         self,
@@ -98,7 +102,10 @@ class Jobs:
     def take(self, generation_id: str, attempt: int, notice: Notice | None = None) -> Record | None:
         """Take custody for a task that starts; None, and no notice, where it must step aside."""
         flat = self._call("take", notice, id=generation_id, attempt=attempt, taker=new_id())
-        return _readable(generation_id, flat) if flat else None
+        record = _readable(generation_id, flat) if flat else None
+        if record:
+            self._recollection.hold(record)
+        return record
 
     def intend(self, record: Record, sent: str) -> str:
         """Note what a create will be recognised by: `ok`; otherwise `lost`, `canceled` or `paused`: send nothing.
@@ -107,20 +114,25 @@ class Jobs:
             record: the generation's.
             sent: the fingerprint of the inputs as they will be sent.
         """
-        return str(self._call("intend", **self._custody(record), sent=sent, paused=PAUSED))
+        answer = str(self._call("intend", **self._custody(record), sent=sent, paused=PAUSED))
+        if answer == "ok":
+            self._recollection.note(record, sent=sent)
+        return answer
 
     def created_step(self, record: Record, prediction_id: str) -> Step:
         """Claim a prediction for the record's attempt. The script answers `ok`, `twin`, `fenced` or `gone`."""
-        return self._step(
+        step = self._step(
             "created",
             **self._custody(record),
             attempt=record.attempt,
             attempt_key=record.attempt_key,
             prediction=prediction_id,
         )
+        return replace(step, before=lambda _: self._recollection.note(record, prediction_id=prediction_id))
 
     def advance(self, record: Record, model: str, attempts: Iterable[Attempt], pause_seconds: float) -> bool:
         """Make the record's next attempt, on `model`, ready to publish; False if it is no longer this process's."""
+        self._recollection.let_go(record.id)
         return bool(
             self._call(
                 "advance",
@@ -132,6 +144,23 @@ class Jobs:
             )
         )
 
+    def next_step(self, record: Record, request: RoutedRequest) -> bool:
+        """Make the record's next step ready to publish; False if it is no longer this process's.
+
+        Args:
+            record: the record of the item with the finished step.
+            request: the next step, with the steps made and attempts paid before it.
+        """
+        return bool(
+            self._call(
+                "next_step",
+                **self._custody(record),
+                attempt=record.attempt + 1,
+                model=request.model,
+                request=compact(request.to_json()),
+            )
+        )
+
     def requeue(self, record: Record, *, paid_usd: float = 0.0) -> Message | None:
         """Put a generation no thread works on back to the queue's head; None if it is no longer ours.
 
@@ -139,6 +168,7 @@ class Jobs:
             record: the generation's.
             paid_usd: what its prediction has cost; 0 before that has ended.
         """
+        self._recollection.let_go(record.id)
         answer = self._call("requeue", **self._custody(record), paid=to_micro(paid_usd))
         return Message(*answer) if answer else None
 
@@ -146,7 +176,7 @@ class Jobs:
         self, record: Record, state: State, result: BatchResult, notice: Notice | None = None
     ) -> Settled | None:
         """Write the one result; None, and no notice, if the record is no longer this process's."""
-        settled, messages, calls = self._call(
+        step = self._step(
             "settle",
             notice,
             **self._custody(record),
@@ -154,17 +184,21 @@ class Jobs:
             result=pack_result(result),
             cost=to_micro(result.known_cost_usd),
             capacity=self.capacity,
-            counts=counted(result),
+            counts=counted(result, record.counted),
             asked=record.request.asked,
             webhook=owed_webhook(record),
         )
+        settled, messages, calls = step.run(self.redis)
         if not settled:
+            self._recollection.let_go(record.id)
             return None
+        self._recollection.end(record, step)
         return Settled([Message(*message) for message in messages], [Call.parse(call) for call in calls])
 
     def put_back_step(self, record: Record, held: str) -> Step:
         """Return a batch's generation to its pending list, and hold the batch for the reason given."""
-        return self._step("put_back", **self._custody(record), held=held)
+        step = self._step("put_back", **self._custody(record), held=held)
+        return replace(step, before=lambda _: self._recollection.let_go(record.id))
 
     def give_back(self) -> int:
         """Leave everything this process answers for to the others; returns how many generations that is."""
@@ -173,7 +207,26 @@ class Jobs:
     def take_over(self, dead: str) -> list[Record]:
         """Take over from a dead process; from `""`, what processes that ended in order left."""
         rows = self._call("take_over", dead=dead, most=TAKE_OVER_AT_ONCE)
-        return [record for row in rows if (record := _readable(row[0], row[1:]))]
+        records = [record for row in rows if (record := _readable(row[0], row[1:]))]
+        for record in records:
+            self._recollection.hold(record)
+        return records
+
+    def recall(self) -> int:
+        """Tell the records how far this process's generations are, after a failover to an older copy.
+
+        Returns:
+            How many generations they knew less of.
+        """
+        count, known = 0, self._recollection.all()
+        for first in range(0, len(known), RECALLED_AT_ONCE):
+            part = known[first : first + RECALLED_AT_ONCE]
+            restored = self._call("recall", records=[_as_known(record) for record, _ in part])
+            for (_, step), is_restored in zip(part, restored, strict=True):
+                count += is_restored
+                if is_restored and step:
+                    step.run(self.redis)  # its messages are published by the next round of a worker
+        return count
 
     def lost(self, lists: Mapping[int, str], grace_seconds: float) -> list[Message]:
         """What the queue has lost, now in this process's publishing custody, as messages for the queue's head.
@@ -241,7 +294,7 @@ class Jobs:
         return _readable(generation_id, flat) if flat else None
 
     def to_cancel(self) -> set[str]:
-        """Those of them that are to be canceled."""
+        """The generations in this process's custody that are to be canceled."""
         return cast(
             "set[str]",
             self.redis.sinter([keys.CUSTODY.at(self.prefix, self.process), keys.CANCELING.at(self.prefix)]),
@@ -304,6 +357,29 @@ class Jobs:
         return self._step(name, notice, **call).run(self.redis)
 
 
+def _as_known(record: Record) -> list[Any]:
+    """A record for `recall`: its id, its attempt's name, its fields, ms since its create and since its start."""
+    fields = {
+        "request": compact(record.request.to_json()),
+        "attempt": str(record.attempt),
+        "model": record.model,
+        "attempts": compact([attempt.__dict__ for attempt in record.attempts]),
+        "fence": str(record.fence),
+        "priority": str(record.priority),
+        "prediction": record.prediction_id,
+        "sent": record.sent,
+        "catalog": record.catalog,
+    }
+    if record.batch:
+        fields |= {"batch": record.batch, "index": str(record.index)}
+        if record.budget != record.batch:
+            fields["budget"] = record.budget
+    ages = [
+        -1 if at is None else int((time.monotonic() - at) * 1000) for at in (record.created_at, record.started_at)
+    ]
+    return [record.id, record.attempt_key, {name: value for name, value in fields.items() if value}, *ages]
+
+
 def parse_outcome(values: Sequence[str | None]) -> tuple[str, int, BatchResult | None]:
     """An outcome, by the answer to `outcome_read`."""
     state, attempt, result = values
@@ -311,7 +387,7 @@ def parse_outcome(values: Sequence[str | None]) -> tuple[str, int, BatchResult |
 
 
 def _readable(generation_id: str, flat: list[str]) -> Record | None:
-    """A record; None for one that cannot be read, which must keep no other from being looked after."""
+    """A record; None for one that cannot be read, which must not keep the process from handling others."""
     try:
         return Record.parse(generation_id, flat)
     except Exception:  # noqa: BLE001  # logged below, with its traceback

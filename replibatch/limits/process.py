@@ -16,6 +16,20 @@ def process_name() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
 
 
+def is_running(name: str) -> bool:
+    """Whether a process of this machine and user runs, by its name; True for one of another machine."""
+    host, pid, _ = name.rsplit("/", 2)
+    if host != socket.gethostname() or os.name == "nt":
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def explicit_limits(settings: Settings) -> dict[str, Any]:
     """The limits this process was given explicitly, in the limiter's units."""
     given = {

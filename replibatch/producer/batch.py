@@ -30,7 +30,7 @@ class Progress:
         waiting: in the batch's own list, not yet in the queue.
         running: in the custody of a worker.
         succeeded, placeholder, failed, canceled: by outcome.
-        cost_usd: of what is finished.
+        cost_usd: of the finished generations.
         held: why nothing new starts: `paused`, `budget`, `stopped: …`; empty when it goes on.
     """
 
@@ -204,6 +204,9 @@ class Batch:
         self._producer.bring_worker()
         files = self._producer.files
         mark = "0"
+        made: set[int] = set()  # a failover to an older copy of Redis may tell of a success once more …
+        seen: set[int] = set()  # … and of others before the mark
+        has_looked_again = False
         while True:
             with self._producer.reaching():
                 state = self._producer.batches.state(self.id)
@@ -211,12 +214,20 @@ class Batch:
                 found = self._producer.batches.finished(self.id, mark, block_seconds)
             for each in found:
                 mark = each.mark
+                if each.index in made or (has_looked_again and each.index in seen):
+                    continue
+                seen.add(each.index)
+                if each.result and each.result.success:
+                    made.add(each.index)
                 if result := each.result:
                     told = files.at_home(result, place_in) if bring_files else files.in_storage(result)
                     yield Ended(each.id, each.index, told)
                 elif gone := self.gone(each):
                     yield Ended(each.id, each.index, gone)
             if found:
+                continue
+            if state.is_over and not has_looked_again and len(seen) < state.ended:
+                mark, has_looked_again = "0", True
                 continue
             if state.is_over or self._is_stuck(state) or (stop and stop(state)):
                 return
@@ -351,7 +362,7 @@ class Batch:
         self._producer.publish(self._producer.batches.top_up(self.id))
 
     def _is_stuck(self, state: BatchState) -> bool:
-        """Whether it is held for a reason that waiting will not mend, with nothing of it on its way."""
+        """Whether waiting cannot lift the hold, and no item of the batch is in flight."""
         if stop := stop_of(state.held):
             raise stop.error()
         return state.held == BUDGET and state.outstanding == 0

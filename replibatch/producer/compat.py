@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,8 @@ from replibatch.settings import load
 
 if TYPE_CHECKING:
     from replibatch.producer.client import Client
+
+log = logging.getLogger("replibatch")
 
 ProgressCallback = Callable[[int, int, BatchResult], object]
 
@@ -174,8 +179,15 @@ class IntelligentBatchProcessor:
             return []
         producer = self._open(**self._arguments)
         bound = max_concurrent or self._max_concurrent
-        caller = Caller()
-        batch = await producer.in_thread(self._submit, producer, list(requests), bound, folder, caller)
+        caller, leaving = Caller(), Leaving()
+        try:
+            batch = await producer.in_thread(self._submit, producer, list(requests), bound, folder, caller, leaving)
+            return await self._results(producer, batch, requests)
+        except asyncio.CancelledError:  # a time-out, or Ctrl-C: the batch would go on, and cost
+            leaving.leave()
+            raise
+
+    async def _results(self, producer: Producer, batch: Batch, requests: Sequence[BatchRequest]) -> list[BatchResult]:
         results: dict[int, BatchResult] = {}
         async for index, result in batch.afinished():
             results[index] = result
@@ -190,11 +202,17 @@ class IntelligentBatchProcessor:
         return [results[index] for index in range(len(requests))]
 
     def _submit(
-        self, producer: Producer, requests: list[BatchRequest], max_concurrent: int, folder: str, caller: Caller
+        self,
+        producer: Producer,
+        requests: list[BatchRequest],
+        max_concurrent: int,
+        folder: str,
+        caller: Caller,
+        leaving: Leaving,
     ) -> Batch:
         producer.bring_worker()
         producer.check_storage()
-        return submit(
+        batch = submit(
             producer,
             requests,
             max_concurrent=max_concurrent,
@@ -204,10 +222,41 @@ class IntelligentBatchProcessor:
             folder=folder,
             caller=caller,
         )
+        leaving.arrive(batch)
+        return batch
 
     def _tell(self, done: int, total: int, result: BatchResult) -> None:
         if self._progress_callback is not None:
             self._progress_callback(done, total, result)
+
+
+class Leaving:
+    """How a call that waits for a batch ends before the batch does."""
+
+    def __init__(self) -> None:
+        self.has_left = False
+        self._batch: Batch | None = None
+        self._lock = threading.Lock()
+
+    def arrive(self, batch: Batch) -> None:
+        """The batch is there; where its caller has left meanwhile, no further item starts."""
+        with self._lock:
+            self._batch = batch
+            if self.has_left:
+                _pause(batch)
+
+    def leave(self) -> None:
+        """The caller has left: nothing new of the batch starts."""
+        with self._lock:
+            self.has_left = True
+            if self._batch:
+                _pause(self._batch)
+
+
+def _pause(batch: Batch) -> None:
+    batch.pause()
+    words = "batch %s is paused: what is in flight is finished; Batch.get(%r).resume(), or `replibatch resume %s`"
+    log.warning(words, batch.id, batch.id, batch.id)
 
 
 def _dropped(request: BatchRequest) -> BatchResult:

@@ -33,7 +33,7 @@ from replibatch.producer.prepare import Preparer
 from replibatch.producer.published_inputs import load_catalog
 from replibatch.producer.unavailable import queue_errors, unavailable
 from replibatch.redisdb import keys
-from replibatch.redisdb.connection import connect
+from replibatch.redisdb.connection import Patience, connect
 from replibatch.requests import BatchRequest, RoutedRequest, new_id
 from replibatch.settings import Settings, load
 from replibatch.storage.shared import refuse_another
@@ -52,6 +52,7 @@ MOST_THREADS = 1000  # of a worker brought along: a limit above is for several w
 THREADS = 4  # for what event loops cannot wait for
 STORAGE_SECONDS = 60.0  # how often a process looks whether it shares the workers' storage, and whether there are any
 LOOK_SECONDS = 1.0  # how often a waiting caller looks whether the account was stopped
+WAITING_CONNECTIONS = 20  # each thread that waits for a result uses one
 
 _open: WeakSet[Producer] = WeakSet()
 _producers: dict[Settings, Producer] = {}
@@ -118,6 +119,7 @@ class Producer:
         self.embedded = settings.redis_url is None
         self.redis_url = settings.redis_url.get_secret_value() if settings.redis_url else _own_redis(settings)
         self.process = process_name()
+        self.patience = Patience()
         self.redis: Redis = self._connect()
         self.limiter = Limiter(self.redis, settings, self.process)
         self.jobs = Jobs(self.redis, settings, self.process)
@@ -145,7 +147,9 @@ class Producer:
         _open.add(self)
 
     def _connect(self) -> Redis:
-        return connect(self.redis_url)
+        is_given = "redis_connections" in self.settings.model_fields_set
+        most = self.settings.redis_connections if is_given else WAITING_CONNECTIONS
+        return connect(self.redis_url, patience=self.patience, most_connections=most)
 
     def here(self) -> Producer:
         """This producer; after a fork, the child's own of the same settings.
@@ -302,13 +306,19 @@ class Producer:
         Raises:
             IdempotencyConflict, QueueUnavailable: as `enqueue`.
         """
-        models = {name: model.to_json() for name, model in self.catalog.subset(prepared.model).items()}
+        models: dict[str, Any] = {}
+        for model in prepared.first_models:
+            models |= self.models_from(model)
         with self.reaching():  # a connection that cannot be made accepts nothing
             self.redis.connection_pool.release(self.redis.connection_pool.get_connection())
         with self.reaching(accepted=None, job_id=generation_id):
             is_new = self.jobs.enqueue(generation_id, prepared, models, priority=priority, link=link, again=again)
         if is_new:
             self.publish([Message(generation_id, 1, prepared.model, priority)])
+
+    def models_from(self, model: str) -> dict[str, Any]:
+        """The models of a chain of fallbacks, by name, as they travel."""
+        return {name: each.to_json() for name, each in self.catalog.subset(model).items()}
 
     def publish(self, messages: Sequence[Message]) -> None:
         """As `broker.publish`; Celery is loaded for the first that there is.
@@ -422,7 +432,7 @@ class Producer:
             self._own_worker.check()
 
     def _say(self, outages: Sequence[Outage]) -> None:
-        """Log what is out, once: a call that waits for it goes on by itself."""
+        """Log each outage once: a call that waits for its end goes on by itself."""
         for outage in outages:
             if outage.name not in self._said:
                 log.warning("%s; %s", outage, outage.to_go_on)

@@ -3,45 +3,81 @@
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelManagedConnection
 
 from replibatch.errors import SettingsError
+from replibatch.redisdb.refusals import Pool, SentinelPool, connection_class, refusable
 
-MOST_CONNECTIONS = 2**31  # as many as there are threads: redis-py 8 would refuse the 101st
+MOST_CONNECTIONS = 4  # of a client: threads wait for each other, for a fraction of a millisecond
+UNBOUNDED = 2**31  # of the pool itself: redis-py 8 would refuse the 101st
+POOL_WAIT_SECONDS = 60.0  # for a connection that another thread uses
 CALL_SECONDS = 5.0  # longer than any script takes, shorter than a lease
 BLOCKING_MARGIN_SECONDS = 5.0  # a blocking read may last this much longer than the time it asks for
 SENTINEL_PORT = 26379
 
 PAUSE_SECONDS = 0.5  # the longest between two tries of a call
 SHORTEST_PAUSE_SECONDS = 0.02
+LEAST_TRIES = 3
+WATCH_SECONDS = 0.3  # between two questions to the sentinels who the primary is
+
+
+class Patience:
+    """How long the calls of a client wait for a Redis that is away.
+
+    Args:
+        seconds: of one call; may be changed while calls wait.
+        is_over: set it to have calls fail at once.
+
+    Attributes:
+        on_wait: called before each pause of a call that waits, with the seconds it has waited.
+    """
+
+    def __init__(self, seconds: float = 1.0, is_over: threading.Event | None = None) -> None:
+        self.seconds = seconds
+        self.is_over = is_over or threading.Event()
+        self.on_wait: Callable[[float], object] = lambda _: None
+
+
+class _OutOfPatience(Exception):
+    """The call has waited for long enough."""
 
 
 class _Pauses(ExponentialBackoff):
     """Pauses between the tries of a call, until patience is at an end: then there is one more try, at once."""
 
-    def __init__(self, out_of_patience: threading.Event) -> None:
+    def __init__(self, patience: Patience) -> None:
         super().__init__(cap=PAUSE_SECONDS, base=SHORTEST_PAUSE_SECONDS)
-        self._out_of_patience = out_of_patience
+        self._patience = patience
+        self._since = threading.local()
 
-    def __deepcopy__(self, memo: object) -> Self:  # each connection copies its client's, and shares the event
+    def __deepcopy__(self, memo: object) -> Self:  # each connection copies its client's, and shares the patience
         return self
 
     def compute(self, failures: int) -> float:
-        if not self._out_of_patience.is_set():
-            return super().compute(failures)
-        if failures > 1:
-            raise RedisConnectionError("redis is away, and is waited for no longer")
-        return 0.0
+        if failures == 1:
+            self._since.moment = time.monotonic()
+        waited_seconds = time.monotonic() - self._since.moment
+        if self._patience.is_over.is_set():
+            if failures > 1:
+                raise _OutOfPatience
+            return 0.0
+        if failures > LEAST_TRIES and waited_seconds >= self._patience.seconds:
+            raise _OutOfPatience
+        self._patience.on_wait(waited_seconds)
+        return super().compute(failures)
 
 
 class _Tries(Retry):
@@ -55,10 +91,16 @@ class _Tries(Retry):
         *more: Any,
         **options: Any,
     ) -> Any:
+        last: list[Exception] = []
+
         def may_be_over(error: Exception) -> bool:
+            last[:] = [error]
             return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
 
-        return super().call_with_retry(do, fail, may_be_over, *more, **options)
+        try:
+            return super().call_with_retry(do, fail, may_be_over, *more, **options)
+        except _OutOfPatience:
+            raise last[0] from None
 
 
 class _Primary(SentinelManagedConnection):
@@ -79,16 +121,16 @@ def connect(
     url: str,
     *,
     longest_block_seconds: float = 0.0,
-    patience_seconds: float = 1.0,
-    out_of_patience: threading.Event | None = None,
+    patience: Patience | None = None,
+    most_connections: int = MOST_CONNECTIONS,
 ) -> Redis:
     """A client for `url` (`redis://`, `rediss://`, `unix://` or `sentinel://host:port,host:port/master/db`).
 
     Args:
         url: the address, with its password.
         longest_block_seconds: the longest blocking read this client will make; its socket waits longer than that.
-        patience_seconds: how long a call is tried again while Redis is away.
-        out_of_patience: set it to have calls fail at once in which Redis does not answer.
+        patience: how long a call is tried again while Redis is away; a second by default.
+        most_connections: of this client; who needs one more waits for it.
 
     Raises:
         SettingsError: the address is malformed.
@@ -101,25 +143,28 @@ def connect(
         "socket_connect_timeout": CALL_SECONDS,
         "health_check_interval": 30,
         # Every script of ours may be repeated: a connection that broke is made again and the call repeated.
-        "retry": _Tries(
-            _Pauses(out_of_patience or threading.Event()), retries=3 + round(patience_seconds / PAUSE_SECONDS)
-        ),
+        "retry": _Tries(_Pauses(patience or Patience()), retries=-1),
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],
     }
     try:
         if url.startswith("sentinel://"):
-            return _by_sentinel(parse_sentinel(url), options)
+            return _by_sentinel(parse_sentinel(url), options, most_connections)
         if url.startswith("redis+socket://"):
             url = url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
         if not url.startswith("unix://"):
             options["socket_keepalive"] = True
-        return Redis.from_url(url, max_connections=MOST_CONNECTIONS, **options)
+        bounds = {
+            "most_connections": most_connections,
+            "wait_seconds": POOL_WAIT_SECONDS,
+            "max_connections": UNBOUNDED,
+        }
+        return Redis.from_pool(Pool.from_url(url, connection_class=connection_class(url), **bounds, **options))
     except ValueError:
         raise SettingsError(
             "REPLIBATCH_REDIS_URL is not usable (not shown: it is a secret); allowed: "
             "redis://[user:password@]host:port/database (rediss:// with TLS), unix:///path?db=0, or "
             "sentinel://[user:password@]host:port,host:port/master/database; "
-            "in a password, signs such as / # ? as %2F %23 %3F"
+            "in a password, characters such as / # ? as %2F %23 %3F"
         ) from None
 
 
@@ -176,15 +221,34 @@ def parse_sentinel(url: str) -> SentinelAddress:
     )
 
 
-def _by_sentinel(address: SentinelAddress, options: dict[str, object]) -> Redis:
+def _by_sentinel(address: SentinelAddress, options: dict[str, object], most_connections: int) -> Redis:
     sentinel: Any = Sentinel(address.sentinels, sentinel_kwargs=address.sentinel_options)
     client: Redis = sentinel.master_for(
         address.master,
+        connection_pool_class=SentinelPool,
+        connection_class=refusable(_Primary),
+        most_connections=most_connections,
+        wait_seconds=POOL_WAIT_SECONDS,
+        max_connections=UNBOUNDED,
         username=address.username or None,
         password=address.password or None,
         db=address.database,
         socket_keepalive=True,
-        connection_class=_Primary,
         **options,
     )
+    threading.Thread(
+        target=_watch_primary, args=[weakref.ref(client.connection_pool)], name="sentinel", daemon=True
+    ).start()
     return client
+
+
+def _watch_primary(pool_of: Callable[[], Any]) -> None:
+    """Leave a primary as soon as the sentinels have another.
+
+    For some ten seconds after an orderly failover the old one would still take writes, and they would be lost.
+    """
+    while (pool := pool_of()) is not None:
+        with suppress(RedisError):
+            pool.get_master_address()  # closes the idle connections to any other
+        del pool
+        time.sleep(WATCH_SECONDS)

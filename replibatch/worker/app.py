@@ -15,15 +15,14 @@ from replibatch import embedded
 from replibatch.broker.app import make_app
 from replibatch.limits.process import explicit_limits
 from replibatch.settings import Settings, load
-from replibatch.worker import transport
 from replibatch.worker.events import PacedEvents
 
-CONNECTIONS_TO_SPARE = 20
+CONNECTIONS = 1  # that publish: the threads that publish take turns
 
 
 def make_worker_app(settings: Settings, redis_url: str) -> Celery:
     """The app, with what a worker needs on top of what a producer has."""
-    app = make_app(settings, redis_url, connections=embedded.DEFAULT_CONCURRENCY + CONNECTIONS_TO_SPARE)
+    app = make_app(settings, redis_url, connections=CONNECTIONS)
     app.conf.update(
         worker_pool="threads",
         worker_concurrency=embedded.DEFAULT_CONCURRENCY,
@@ -35,8 +34,6 @@ def make_worker_app(settings: Settings, redis_url: str) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         imports=["replibatch.worker.tasks", "replibatch.worker.control"],
-        broker_url=transport.with_lasting_clients(app.conf.broker_url),
-        broker_transport=None if redis_url.startswith("sentinel://") else transport.NAME,
         task_send_sent_event=False,  # of a batch's next, which are received within moments
     )
     app.steps["consumer"].add(PacedEvents)
@@ -45,6 +42,7 @@ def make_worker_app(settings: Settings, redis_url: str) -> Celery:
 
 settings = load()
 redis_url = settings.redis_url.get_secret_value() if settings.redis_url else embedded.attach(settings)
-is_embedded = settings.redis_url is None or embedded.PARENT_DESCRIPTOR in os.environ
+is_own = embedded.PARENT_DESCRIPTOR in os.environ  # of one command, or one script
+is_embedded = settings.redis_url is None or is_own
 report = {"host": socket.gethostname(), "pid": os.getpid(), **explicit_limits(settings)}
 app = make_worker_app(settings, redis_url)

@@ -24,7 +24,7 @@ from replibatch.foreign_text import visible
 from replibatch.redisdb.connection import connect
 from replibatch.redisdb.health import Health, check_server, unreachable
 from replibatch.storage.shared import mark, refuse_another
-from replibatch.worker.app import app, is_embedded, redis_url, report, settings
+from replibatch.worker.app import app, is_embedded, is_own, redis_url, report, settings
 from replibatch.worker.script_loader import ScriptLoader
 
 HAND_OVER_SECONDS = 2.0  # so long a worker that leaves waits for a Redis that is away …
@@ -58,7 +58,13 @@ def open_worker() -> None:
     """Check Redis and token, then begin. A fault in them ends the worker before it takes any work."""
     try:
         opened = WorkerContext(
-            settings, redis_url, ResultBackend(app), embedded=is_embedded, report=report, leave=_leave
+            settings,
+            redis_url,
+            ResultBackend(app),
+            embedded=is_embedded,
+            own_lists=is_own,
+            report=report,
+            leave=_leave,
         )
         _await_redis(opened.redis)
         _warn_of_lost_writes(opened.redis)

@@ -384,7 +384,14 @@ def a_429_ends_the_outage_of_the_api(machine: LossyMachine) -> None:
     assert not machine.books.outages
 
 
+def an_unanswered_post_that_is_taken_over_is_found_out_about(machine: LossyMachine) -> None:
+    machine.begin(configured=FEW, budget=None, cap=None)
+    machine.acquire(0, 1, 3, "")
+    machine.take_over("g1:1", 1, "acquire")
+
+
 STORIES: tuple[Story, ...] = (
+    an_unanswered_post_that_is_taken_over_is_found_out_about,
     one_probe_at_a_time_while_the_api_is_out,
     a_probe_without_an_outcome_is_given_up,
     a_model_that_is_out_stalls_no_other,

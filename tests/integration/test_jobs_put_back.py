@@ -95,3 +95,49 @@ def test_a_follower_of_what_was_put_back_goes_on_where_it_was_too(jobs: Jobs, ba
     assert (batches.state("one").cost_usd, batches.state("two").cost_usd) == (0.25, 0.25)
     batches.hold("one", "")
     assert batches.state("one").succeeded == 1 and not jobs.redis.exists(f"{jobs.prefix}batch:one:begun")
+
+
+def not_saved(jobs: Jobs, name: str) -> None:
+    """A generation whose second attempt was made and paid for, and could not be saved."""
+    first = take(jobs, name)
+    failed = Attempt(MODEL, "p0", "failed", "failed", "no", 1.0, 0.0)
+    assert jobs.advance(first, MODEL, [failed], 0.0)
+    record = take(jobs, name, 2)
+    assert run_together(jobs.redis, jobs.created_step(record, "p1")) == ["ok"]
+    attempts = (failed, Attempt(MODEL, "p1", "failed", "not_saved", "full", 1.0, 0.25))
+    ended = BatchResult(
+        name, "p", MODEL, None, False, error="full", attempts=attempts, cost_usd=0.25, state=State.FAILED
+    )
+    assert jobs.settle(record, State.FAILED, ended)
+
+
+def is_owed(jobs: Jobs, name: str) -> None:
+    """It goes on from what was made: nothing is created, and nothing is counted twice."""
+    again = take(jobs, name, 2)
+    assert again.prediction_id == "p1" and [attempt.prediction_id for attempt in again.attempts] == ["p0"]
+    assert run_together(jobs.redis, jobs.created_step(again, "p1")) == ["ok"]
+    attempts = (*again.attempts, Attempt(MODEL, "p1", "succeeded", None, None, 2.0, 0.25))
+    made = BatchResult(name, "p", MODEL, MODEL, True, attempts=attempts, cost_usd=0.25, state=State.SUCCEEDED)
+    assert jobs.settle(again, State.SUCCEEDED, made)
+
+
+def test_what_was_made_and_not_saved_is_fetched_by_a_retry(jobs: Jobs, batches: Batches) -> None:
+    open_batch(batches)
+    append(batches, 1)
+    batches.close("one")
+    not_saved(jobs, "one-0")
+    assert batches.retry("one", batches.finished("one")) == (1, 0)
+    assert [message.attempt for message in batches.top_up("one")] == [2]
+    is_owed(jobs, "one-0")
+    state = batches.state("one")
+    assert state.is_over and state.succeeded == 1 and state.cost_usd == 0.25
+
+
+def test_what_was_made_and_not_saved_is_fetched_by_the_next_run(jobs: Jobs, batches: Batches) -> None:
+    open_batch(batches)
+    append_requests(batches, {"same": request("same")}, 0, "one")
+    batches.close("one")
+    not_saved(jobs, "same")
+    open_batch(batches, "two")
+    append_requests(batches, {"same": request("same")}, 0, "two")
+    is_owed(jobs, "same")

@@ -15,13 +15,13 @@ from kombu.transport.redis import Transport
 from redis import Redis
 from redis.sentinel import MasterNotFoundError, Sentinel
 
+from replibatch.broker import transport
 from replibatch.broker.app import celery_url, make_app
 from replibatch.broker.publish import BULK, HEAD, SINGLE, TASK, queue_lists, send
 from replibatch.embedded.server import find_server, free_port
 from replibatch.jobs import Message
 from replibatch.redisdb.connection import connect
 from replibatch.settings import load
-from replibatch.worker import transport
 from tests.support.account import TOKEN
 from tests.support.catalogue import FLUX, QWEN
 from tests.support.sandbox_caller import wait_for

@@ -12,7 +12,7 @@ import pytest
 
 from replibatch.polling.shared_polls import LISTEN_SECONDS, SharedPolls
 from replibatch.polling.watcher import BURST_SECONDS
-from replibatch.redisdb.connection import connect
+from replibatch.redisdb.connection import Patience, connect
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.support.sandbox_caller import wait_for
 from tests.support.watching import Worker
@@ -37,7 +37,7 @@ def join(sandbox: Sandbox, redis_url: str) -> Join:
 
     @contextmanager
     def joined(reads_per_second: float = 50.0) -> Iterator[Worker]:
-        redis = connect(redis_url, longest_block_seconds=LISTEN_SECONDS, patience_seconds=0.1)
+        redis = connect(redis_url, longest_block_seconds=LISTEN_SECONDS, patience=Patience(0.1))
         polls = SharedPolls(redis, "rb:test:", sandbox.books)
         with Worker(sandbox, reads_per_second, polls) as worker:
             (before,) = redis.pubsub_numsub("rb:test:polls")

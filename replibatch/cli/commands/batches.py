@@ -16,7 +16,7 @@ from replibatch.cli.options import Dollars
 from replibatch.cli.run.progress import LiveProgress
 from replibatch.cli.run.tally import Tally
 from replibatch.jobs.batch_state import BatchState
-from replibatch.jobs.holds import stop_of
+from replibatch.jobs.holds import UNFOLLOWED, stop_of
 from replibatch.limits import AccountStatus
 from replibatch.producer import Batch, Producer
 
@@ -75,6 +75,9 @@ def watch(batch_id: str) -> None:
     """
 
     producer, batch = _open(batch_id)
+    producer.batches.follow(batch_id, producer.process)
+    if producer.batches.held(batch_id) == UNFOLLOWED:
+        producer.publish(producer.batches.hold(batch_id, ""))
     tally = Tally(
         batch.progress().total,
         per_window=producer.status()["requests_per_minute"],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from redis.exceptions import RedisError
 
 from replibatch.cli.account import open_account, say_if_no_worker
 from replibatch.cli.errors import Failure
@@ -17,7 +18,20 @@ from replibatch.cli.run.estimate import estimate
 from replibatch.cli.run.list_options import list_options, options_from
 from replibatch.cli.run.plan import name_of, planned_for
 from replibatch.cli.run.understood import confirm, lines_of
+from replibatch.errors import QueueUnavailable
 from replibatch.settings import load
+
+PATIENCE_SECONDS = 60.0  # with a Redis that is away
+
+
+def _half_way(enqueuer: Enqueuer, total: int, error: Exception) -> str:
+    """What to say where Redis went away, or refused, before all was accepted."""
+    batch = enqueuer.batch.id
+    return (
+        f"Redis: {error}\n"
+        f"about {enqueuer.appended:,} of {total:,} items were accepted, as batch {batch}, and workers make them\n"
+        f"go on: the same command again; go back: `replibatch cancel {batch}`"
+    )
 
 
 @click.command()
@@ -56,7 +70,11 @@ def submit(
         plan.folder.create()  # which keeps its identity: a later `run` into it finds what was submitted
         options = Options(max_concurrent, max_cost, not no_fallback, fresh)
         enqueuer = Enqueuer(plan, producer, options, name_of(files))
-        enqueuer.open()
-        enqueuer.append(made)
+        enqueuer.open(follows=False)
+        producer.patience.seconds = PATIENCE_SECONDS
+        try:
+            enqueuer.append(made)
+        except (RedisError, QueueUnavailable) as error:
+            raise Failure(_half_way(enqueuer, survey.count, error)) from None
         click.echo(enqueuer.batch.id)
         say_if_no_worker(producer, f"`replibatch watch {enqueuer.batch.id}`")

@@ -59,8 +59,6 @@ def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat, 
 
     if metrics_port is not None:
         metrics.serve(metrics_port)
-    for pool in ("redis_max_connections", "broker_pool_limit"):
-        app.app.conf[pool] = concurrency + app.CONNECTIONS_TO_SPARE
     celery_worker.safe_say = lambda *_: None  # its words at a signal would stand among ours in neither format
     signals.worker_shutting_down.connect(_say_stopping, weak=False)
     signals.worker_ready.connect(lambda **_: _say_ready(app.settings, concurrency), weak=False)

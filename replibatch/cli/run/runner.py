@@ -1,13 +1,15 @@
-"""A run from the first look at its folder to the last line of its results."""
+"""A run from reading its folder to the last line of its results."""
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Container
 from contextlib import ExitStack
 
 import click
+from redis.exceptions import RedisError
 from rich.console import Console
 
 from replibatch.cli.account import say_if_no_worker
@@ -29,8 +31,9 @@ from replibatch.lists import Item
 from replibatch.producer import Producer
 from replibatch.requests import BatchResult
 
-FINISH_SECONDS = 300.0  # after Ctrl-C, for what is in flight
+FINISH_SECONDS = 300.0  # after Ctrl-C, for the predictions in flight
 LINES_SHOWN = 20  # of single items that did not go as asked
+AWAY_SECONDS = 3.0  # that Redis may be away without a word, and that a paused run waits for it
 
 
 class Runner:
@@ -83,6 +86,8 @@ class Runner:
             AccountStopped: the token is refused, or the credit used up; the same run later goes on.
         """
         self._folder.create()
+        patience = self._producer.patience
+        patience.seconds, patience.on_wait = math.inf, self._redis_is_away
         with ExitStack() as stack:
             if stack.enter_context(self._folder.occupied()):
                 self._enqueuer.put_off_earlier()
@@ -95,9 +100,9 @@ class Runner:
                 self._producer.bring_worker()
                 self._producer.limiter.resume(
                     NoCredit.__name__
-                )  # whoever runs it again has paid in, or is told again
+                )  # a new run means that credit was added; if not, the account stops again
                 self._producer.check_storage()
-                self._enqueuer.open()
+                self._enqueuer.open(follows=True)
                 self._enqueuer.remember()
                 self._folder.settle_in()
                 say_if_no_worker(self._producer)
@@ -107,7 +112,7 @@ class Runner:
         return 0 if self._tally.succeeded == self._tally.total else FAILED
 
     def _make(self, made: Container[bytes], results: ResultsFile) -> None:
-        """Queue the list, and follow meanwhile what is made of it."""
+        """Queue the list, and follow its results meanwhile."""
 
         def queue() -> None:
             self._enqueuer.append(made, stop=lambda: bool(self._interrupts), tell=self._note_queueing)
@@ -142,10 +147,13 @@ class Runner:
 
     def _look(self) -> tuple[AccountStatus, str]:
         self._producer.present()
+        if self._progress.note.startswith("Redis"):
+            self._progress.note = ""
         return self._producer.limiter.status(), self._producer.batches.held(self._batch.id)
 
     def _pause(self) -> None:
         self._paused_at = time.monotonic()
+        self._producer.patience.seconds = AWAY_SECONDS
         self._progress.note = "Pausing: what is in flight is finished and saved. Ctrl-C again hands it over."
         self._batch.pause()
 
@@ -159,6 +167,17 @@ class Runner:
         is_late = time.monotonic() - self._paused_at > FINISH_SECONDS
         return state.outstanding == 0 or is_late or self._producer.batches.in_flight(self._batch.id) == 0
 
+    def _in_flight(self) -> int:
+        """How many are at Replicate; none where Redis cannot be asked any more."""
+        try:
+            return self._producer.batches.in_flight(self._batch.id) if self._interrupts else 0
+        except RedisError:
+            return 0
+
+    def _redis_is_away(self, seconds: float) -> None:
+        if seconds > AWAY_SECONDS and not self._interrupts:
+            self._progress.note = f"Redis ({self._producer.settings.redis_address}) is away, or refuses: waiting."
+
     def _finish(self) -> None:
         """The last page of the gallery, and the line at the end."""
         with self._console.status("Writing the gallery"):
@@ -171,9 +190,11 @@ class Runner:
             summary["gallery"] = str(self._folder.gallery)
             click.echo(json.dumps({"summary": summary}, ensure_ascii=False))
             return
-        click.echo(closing(self._tally))
+        in_flight = self._in_flight()
+        click.echo(closing(self._tally, in_flight))
         if self._interrupts:
-            click.echo("Paused. The same command goes on from here.", err=True)
+            fetches = f"; it fetches the {in_flight:,} in flight too, which are paid for" if in_flight else ""
+            click.echo(f"Paused. The same command goes on from here{fetches}.", err=True)
         elif held == BUDGET:
             click.echo("The budget is used up. With a higher --max-cost it goes on from here.", err=True)
         click.echo(self._folder.gallery)

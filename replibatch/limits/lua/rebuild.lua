@@ -5,6 +5,7 @@
 -- predictions, which now hold a slot as "prediction:<id>" in the caller's name}.
 
 local CLOCKS_APART_MS = 1000 -- the list's ages are by the clocks of others
+local AGAIN_MS = 250 -- until it is looked again whether all have reported
 local QUIET_MS = 10000 -- after this long with nothing running and nothing created, no report is missing
 
 suspect()
@@ -18,6 +19,16 @@ for _, row in ipairs(call.rows) do
   if row[2] == 1 or row[3] < QUIET_MS then is_quiet = false end
 end
 local wait = number('suspect_since') + config.report_ms - now
+-- A worker that lived when this copy was made may know what it does not: it is waited for, as long as it may be alive.
+local function is_missing(process, report)
+  if not cjson.decode(report).pid or redis.call('SISMEMBER', key('reported'), process) == 1 then return false end
+  local beat = tonumber(redis.call('ZSCORE', PROCESSES, process) or 0)
+  return beat > number('suspect_since') - config.lease_ms and now < number('suspect_since') + config.lease_ms
+end
+local reports = redis.call('HGETALL', key('reports'))
+for i = 1, #reports, 2 do
+  if is_missing(reports[i], reports[i + 1]) then wait = math.max(wait, AGAIN_MS) end
+end
 if wait > 0 and not (is_quiet and call.is_new) then
   save()
   return { wait, {} }
@@ -64,6 +75,7 @@ redis.call('DEL', WINDOW)
 set('posts', 0)
 set('refused', 0)
 for _, post in ipairs(all) do count_post(post[2], post[1]) end
+redis.call('DEL', key('reported'))
 set('epoch', epoch)
 set('suspect', nil)
 set('suspect_since', nil)

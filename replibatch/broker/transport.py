@@ -1,7 +1,8 @@
 """The adapter of kombu's Redis transport: without the calls that cost most of a worker's CPU there.
 
 kombu makes a new client for each message that it sends or acknowledges, and acknowledges in Redis even messages of a
-queue that is consumed without. Private names in use: `QoS._delivered`, `Channel._create_client` (kombu 5.6, 5.7);
+queue that is consumed without. Private names in use: `QoS._delivered`,
+`Channel._create_client`, `Channel._connparams` (kombu 5.6, 5.7);
 `tests/integration/test_publish.py` fails where they move.
 """
 
@@ -15,6 +16,8 @@ from typing import Any
 import structlog
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
+
+from replibatch.redisdb.refusals import refusable
 
 NAME = "replibatch"
 
@@ -39,10 +42,19 @@ class QoS(kombu_redis.QoS):
             super().ack(delivery_tag)
 
 
-class Careful:
-    """Part of a channel: what is in the queue and is no message is thrown away; it must not end the worker.
+class _Refusable:
+    """Of a channel: a Redis that refuses is one that is away."""
 
-    Whoever can write to the queue could put anything there.
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[misc]  # of the channel it is mixed into
+        params["connection_class"] = refusable(params["connection_class"])
+        return params
+
+
+class Careful:
+    """Part of a channel: throws away anything in the queue that is no message; it must not end the worker.
+
+    Any client with write access to the queue could put anything there.
     """
 
     def _brpop_read(self, **options: Any) -> Any:
@@ -67,7 +79,7 @@ def _thrown_away() -> Iterator[None]:
         raise Empty from None
 
 
-class SentinelChannel(Careful, kombu_redis.SentinelChannel):
+class SentinelChannel(_Refusable, Careful, kombu_redis.SentinelChannel):
     """A channel through sentinels."""
 
     QoS = QoS
@@ -79,7 +91,7 @@ class SentinelTransport(kombu_redis.SentinelTransport):
     Channel = SentinelChannel
 
 
-class Channel(Careful, kombu_redis.Channel):
+class Channel(_Refusable, Careful, kombu_redis.Channel):
     """A channel that keeps its client as long as the pool it draws on."""
 
     QoS = QoS

@@ -1,0 +1,68 @@
+"""What a process remembers of its generations, for a failover to an older copy of the records.
+
+An asynchronous replica lacks the last moments: what was made in them would be made, and paid for, again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from typing import NamedTuple
+
+from replibatch.jobs.record import Record
+from replibatch.redisdb.scripts import Step
+
+KEPT_SECONDS = 600.0  # longer than any replica lags behind that is still promoted
+MOST_KEPT = 5000
+
+
+class Ended(NamedTuple):
+    """A generation that has its result: the record before it, and the step that wrote it."""
+
+    at: float
+    record: Record
+    step: Step
+
+
+class Recollection:
+    """The generations of one process: those it has, and those it has settled of late. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Record] = {}
+        self._ended: OrderedDict[str, Ended] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def hold(self, record: Record) -> None:
+        """Remember a record that this process has custody of."""
+        with self._lock:
+            self._held[record.id] = record
+
+    def note(self, record: Record, *, sent: str | None = None, prediction_id: str | None = None) -> None:
+        """A create is about to be sent for it, or has been answered."""
+        with self._lock:
+            known = self._held.get(record.id, record)
+            if known.fence == record.fence:
+                changed = replace(known, sent=sent or known.sent, prediction_id=prediction_id or known.prediction_id)
+                self._held[record.id] = replace(changed, created_at=time.monotonic()) if prediction_id else changed
+
+    def let_go(self, generation_id: str) -> None:
+        """The process has given it up."""
+        with self._lock:
+            self._held.pop(generation_id, None)
+
+    def end(self, record: Record, step: Step) -> None:
+        """It has its result."""
+        with self._lock:
+            known = self._held.pop(record.id, record)
+            self._ended[record.id] = Ended(time.monotonic(), known, step)
+            oldest = time.monotonic() - KEPT_SECONDS
+            while len(self._ended) > MOST_KEPT or (self._ended and next(iter(self._ended.values())).at < oldest):
+                self._ended.popitem(last=False)
+
+    def all(self) -> list[tuple[Record, Step | None]]:
+        """Every generation, with the step that settled it, if one has."""
+        with self._lock:
+            ended = [(each.record, each.step) for each in self._ended.values() if each.record.id not in self._held]
+            return [*((record, None) for record in self._held.values()), *ended]
