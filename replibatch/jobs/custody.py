@@ -103,6 +103,9 @@ class Jobs:
         """Take custody for a task that starts; None, and no notice, where it must step aside."""
         flat = self._call("take", notice, id=generation_id, attempt=attempt, taker=new_id())
         record = _readable(generation_id, flat) if flat else None
+        if record and self._recollection.knows_more(record):
+            self.recall()  # an older copy has just taken over, and its queue has what is made, or over, already
+            return None
         if record:
             self._recollection.hold(record)
         return record

@@ -16,6 +16,7 @@ from replibatch.redisdb.scripts import Step
 
 KEPT_SECONDS = 600.0  # longer than any replica lags behind that is still promoted
 MOST_KEPT = 5000
+SAME_LIFE = 100  # fences apart
 
 
 class Ended(NamedTuple):
@@ -38,6 +39,16 @@ class Recollection:
         """Remember a record that this process has custody of."""
         with self._lock:
             self._held[record.id] = record
+
+    def knows_more(self, record: Record) -> bool:
+        """Whether a record that was just taken is an older copy's: this process is further on with it, or has ended it."""
+        with self._lock:
+            ended = self._ended.get(record.id)
+            known = self._held.get(record.id) or (ended.record if ended else None)
+            # A generation that is made again begins with a fence of that time; each custody adds one.
+            if known is None or record.attempt > known.attempt or record.fence > known.fence + SAME_LIFE:
+                return False
+            return bool(known.prediction_id and not record.prediction_id) or bool(known.sent and not record.sent)
 
     def note(self, record: Record, *, sent: str | None = None, prediction_id: str | None = None) -> None:
         """A create is about to be sent for it, or has been answered."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from redis import ConnectionPool, Redis
+
 from replibatch.jobs import Batches, Jobs
 from replibatch.redisdb.scripts import run_together
 from replibatch.requests import Attempt, BatchResult, State
@@ -141,3 +143,45 @@ def test_what_was_made_and_not_saved_is_fetched_by_the_next_run(jobs: Jobs, batc
     open_batch(batches, "two")
     append_requests(batches, {"same": request("same")}, 0, "two")
     is_owed(jobs, "same")
+
+
+def test_an_older_copy_is_told_how_far_its_generations_are(jobs: Jobs, batches: Batches) -> None:
+    open_batch(batches)
+    append(batches, 3)
+    batches.close("one")
+    names = [f"one-{number}" for number in range(3)]
+    first = take(jobs, names[0])
+    copy = _copy(jobs)
+    second = take(jobs, names[1])
+    for record, prediction in ((first, "p0"), (second, "p1")):
+        assert jobs.intend(record, f"sent {prediction}") == "ok"
+        assert run_together(jobs.redis, jobs.created_step(record, prediction)) == ["ok"]
+    made = BatchResult(names[0], "p", MODEL, MODEL, True, state=State.SUCCEEDED)
+    assert jobs.settle(first, State.SUCCEEDED, made)
+    _restore(jobs, copy)
+    assert jobs.take(names[1], 1) is None, "its message came again: it is running here"
+    assert jobs.recall() == 0, "all of it is told"
+    state = batches.state("one")
+    assert state.succeeded == 1 and jobs.custody() >= {names[1]}
+    again = jobs.record(names[1])
+    assert again is not None and again.prediction_id == "p1" and again.fence == second.fence
+    assert jobs.settle(second, State.SUCCEEDED, BatchResult(names[1], "p", MODEL, MODEL, True, state=State.SUCCEEDED))
+    assert batches.state("one").succeeded == 2
+
+
+def _copy(jobs: Jobs) -> dict[bytes, bytes]:
+    with Redis(connection_pool=_raw(jobs)) as raw:
+        return {key: raw.dump(key) for key in raw.scan_iter()}
+
+
+def _restore(jobs: Jobs, copy: dict[bytes, bytes]) -> None:
+    jobs.redis.flushdb()
+    with Redis(connection_pool=_raw(jobs)) as raw:
+        for key, value in copy.items():
+            raw.restore(key, 0, value)
+
+
+def _raw(jobs: Jobs) -> ConnectionPool:
+    pool = jobs.redis.connection_pool
+    options = {name: value for name, value in pool.connection_kwargs.items() if name != "decode_responses"}
+    return ConnectionPool(connection_class=pool.connection_class, **options)
