@@ -191,7 +191,11 @@ def _kind(name: str) -> str:
 
 def _example(name: str) -> str:
     """What the page shows besides the docstring."""
-    return f"\n```python\n{EXAMPLES[name]}```\n" if name in EXAMPLES else ""
+    return (
+        f"\n<!-- elsewhere: tests/unit/test_api_examples.py -->\n```python\n{EXAMPLES[name]}```\n"
+        if name in EXAMPLES
+        else ""
+    )
 
 
 def api_page() -> str:

@@ -8,12 +8,12 @@ queue that is consumed without. Private names in use: `QoS._delivered`,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty
 from typing import Any
 
-import structlog
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
@@ -21,7 +21,7 @@ from replibatch.redisdb.refusals import refusable
 
 NAME = "replibatch"
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger("replibatch")  # producers have no structlog
 
 TRANSPORT_ALIASES[NAME] = f"{__name__}:Transport"
 TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"
@@ -73,9 +73,8 @@ def _thrown_away() -> Iterator[None]:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         if isinstance(error, OSError):  # the connection's
             raise
-        log.warning(
-            "something in the queue is no message; it was thrown away", error=f"{type(error).__name__}: {error}"[:300]
-        )
+        reason = f"{type(error).__name__}: {error}"[:300]
+        log.warning("something in the queue is no message; it was thrown away: %s", reason)
         raise Empty from None
 
 

@@ -14,6 +14,7 @@ from replibatch.errors import (
     InvalidInput,
     NotSaved,
     OutputErased,
+    OutputPathError,
     PredictionCanceled,
     PredictionFailed,
     ReplibatchError,
@@ -153,7 +154,7 @@ def _give_up(work: Work, failure: AttemptFailure, attempts: list[Attempt]) -> Ou
         try:
             storage = work.context.storage.within(work.record.request.within)
             placeholder = save_placeholder(key=work.record.request.output, storage=storage)
-        except OSError as fault:
+        except (OSError, OutputPathError) as fault:
             placeholder = None
             work.warnings = [*work.warnings, f"the placeholder could not be saved: {fault}"]
         if placeholder:

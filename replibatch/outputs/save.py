@@ -93,17 +93,15 @@ def save_placeholder(*, key: str, storage: Storage) -> OutputFile | None:
 
     Raises:
         OSError: the storage failed.
+        OutputPathError: the storage has no place of that name.
     """
     content = placeholder(key)
     if content is None:
         return None
-    try:
-        with storage.staging(key) as stage:
-            stage.path.write_bytes(content)
-            if not stage.commit(overwrite=False) and not _holds(storage, key, content):
-                return None
-    except OutputPathError:
-        return None
+    with storage.staging(key) as stage:
+        stage.path.write_bytes(content)
+        if not stage.commit(overwrite=False) and not _holds(storage, key, content):
+            return None
     return OutputFile(key, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
 
 

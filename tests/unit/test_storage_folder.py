@@ -339,7 +339,8 @@ def test_a_placeholder_twice_is_the_same_file(folder: Folder, root: Path) -> Non
 
 def test_no_placeholder_where_none_can_be(folder: Folder, root: Path) -> None:
     assert save_placeholder(key="clip.mp4", storage=folder) is None
-    assert save_placeholder(key="../fox.png", storage=folder) is None
+    with pytest.raises(OutputPathError):
+        save_placeholder(key="../fox.png", storage=folder)
     assert not root.exists()
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from replibatch import (
     BatchRequest,
     IntelligentBatchProcessor,
+    ReplibatchWarning,
     enqueue,
     intelligent_batch_process,
     replicate_model_calling,
@@ -257,7 +258,8 @@ def test_a_mistake_costs_nothing(
 
 
 def test_unknown_inputs_are_left_out_and_the_result_says_so_and_nothing_of_the_token(sandbox: Sandbox) -> None:
-    (result,) = processed(IntelligentBatchProcessor(), BatchRequest("a", QWEN, kwargs={"sharpness": 3}))
+    with pytest.warns(ReplibatchWarning, match="sharpness"):
+        (result,) = processed(IntelligentBatchProcessor(), BatchRequest("a", QWEN, kwargs={"sharpness": 3}))
     assert result.success and any("sharpness" in warning for warning in result.warnings)
     (bill,) = sandbox.books.bills()
     assert "sharpness" not in bill.input
