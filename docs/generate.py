@@ -190,12 +190,10 @@ def _kind(name: str) -> str:
 
 
 def _example(name: str) -> str:
-    """What the page shows besides the docstring."""
-    return (
-        f"\n<!-- elsewhere: tests/unit/test_api_examples.py -->\n```python\n{EXAMPLES[name]}```\n"
-        if name in EXAMPLES
-        else ""
-    )
+    """The example that the page shows besides the docstring."""
+    if name not in EXAMPLES:
+        return ""
+    return f"\n<!-- elsewhere: tests/unit/test_api_examples.py -->\n```python\n{EXAMPLES[name]}```\n"
 
 
 def api_page() -> str:

@@ -41,7 +41,7 @@ class Recollection:
             self._held[record.id] = record
 
     def knows_more(self, record: Record) -> bool:
-        """Whether a record that was just taken is an older copy's: this process is further on with it, or has ended it."""
+        """Whether a record just taken is from an older copy: this process is further on with it, or has ended it."""
         with self._lock:
             ended = self._ended.get(record.id)
             known = self._held.get(record.id) or (ended.record if ended else None)
