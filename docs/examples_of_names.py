@@ -146,4 +146,19 @@ except WebhookRefused as error:
 except ListError as error:
     print(error.mistakes)
 """,
+    "OUTPUT": """request = BatchRequest("A fox in snow", "qwen/qwen-image").then(
+    "black-forest-labs/flux-kontext-max", "the same at night", input_image=OUTPUT
+)
+print(enqueue(request).result().file_paths)
+""",
+    "StepResult": """request = BatchRequest("A fox in snow", "qwen/qwen-image").then(
+    "black-forest-labs/flux-kontext-max", "the same at night", input_image=OUTPUT
+)
+for step in enqueue(request).result().steps:
+    print(step.step, step.model_used, [file.path for file in step.files])
+""",
+    "sweep": """request = BatchRequest("A fox", "qwen/qwen-image")
+batch = enqueue_batch(sweep(request, seed=range(2), aspect_ratio=["1:1", "16:9"]))
+print(len(batch.results()))
+""",
 }

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         UnsupportedModel,
         WebhookRefused,
     )
+    from replibatch.lists.sweeps import sweep
     from replibatch.producer import (
         Batch,
         Client,
@@ -44,11 +45,13 @@ if TYPE_CHECKING:
         intelligent_batch_process,
         replicate_model_calling,
     )
-    from replibatch.requests import Attempt, BatchRequest, BatchResult, OutputFile, State
+    from replibatch.requests import Attempt, BatchRequest, BatchResult, OutputFile, State, StepResult
+    from replibatch.steps import OUTPUT
     from replibatch.webhooks import verify_webhook
 
 __version__ = "0.1.0"
 __all__ = [
+    "OUTPUT",
     "AccountStopped",
     "AllModelsFailed",
     "Attempt",
@@ -76,6 +79,7 @@ __all__ = [
     "ResultTimeout",
     "SettingsError",
     "State",
+    "StepResult",
     "StorageError",
     "TokenRefused",
     "UnsupportedModel",
@@ -87,6 +91,7 @@ __all__ = [
     "get_global_status",
     "intelligent_batch_process",
     "replicate_model_calling",
+    "sweep",
     "verify_webhook",
 ]
 
@@ -108,6 +113,9 @@ _HOMES = dict.fromkeys(_PRODUCER, "producer") | {
     "Attempt": "requests",
     "BatchRequest": "requests",
     "BatchResult": "requests",
+    "OUTPUT": "steps",
+    "sweep": "lists.sweeps",
+    "StepResult": "requests",
     "OutputFile": "requests",
     "State": "requests",
     "WebhookRefused": "errors",

@@ -49,15 +49,15 @@ def sha256(path: str | Path) -> str:
 def is_there(path: str | Path, *, follow_symlinks: bool = True) -> bool:
     """Whether a path leads to a file or a folder.
 
-    `Path.exists` says no, from Python 3.14 on, where the path could not be looked at; and what is not there is made,
-    and paid for, again.
+    From Python 3.14 on, `Path.exists` says no where the check itself failed; but a missing file is made and paid for
+    again.
 
     Args:
-        path: where to look.
+        path: the path to check.
         follow_symlinks: whether a link that leads nowhere counts as nothing; otherwise it is something.
 
     Raises:
-        OSError: it cannot be told, as in a folder that may not be entered, or no file can have that name.
+        OSError: the check failed, as in a folder that may not be entered, or no file can have that name.
     """
     try:
         Path(path).stat(follow_symlinks=follow_symlinks)

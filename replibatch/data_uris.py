@@ -53,7 +53,7 @@ def _unquoted(uri: str, start: int) -> Iterator[bytes]:
     while start < len(uri):
         end = start + CHUNK_CHARACTERS
         piece = uri[start:end]
-        if end < len(uri) and "%" in piece[-2:]:  # never between a sign and its digits
+        if end < len(uri) and "%" in piece[-2:]:  # never between a percent sign and its digits
             end = start + piece.rindex("%")
             piece = uri[start:end]
         yield unquote_to_bytes(piece)

@@ -1,4 +1,4 @@
-"""Results in a notebook: `import replibatch.display`, and a result shows its pictures, a batch a page of them.
+"""Results in a notebook: `import replibatch.display`, and a result shows its pictures, a batch a page of pictures.
 
 A progress bar for a batch comes with it, by tqdm where that is installed and by rich elsewhere.
 """
@@ -32,7 +32,7 @@ def html_of(shown: BatchResult | Batch | Job | Iterable[BatchResult]) -> str:
     """Pictures and what made them, as HTML that needs no other file.
 
     Args:
-        shown: a result, several, or a batch or job as far as it is; nothing waits for what is not finished.
+        shown: a result, several, or a batch or job as far as it is; it does not wait for unfinished work.
     """
     results = list(_results(shown))
     cards = "".join(map(_card, results[:MOST_SHOWN]))
@@ -49,7 +49,7 @@ def progress(batch: Batch) -> Iterator[BatchResult]:
     """
     total = batch.progress().total
     try:
-        bars = import_module("tqdm.auto")  # a notebook has it where somebody wanted it
+        bars = import_module("tqdm.auto")  # a notebook has it where the user installed it
     except ImportError:
         yield from track(batch, description=batch.id, total=total)
     else:

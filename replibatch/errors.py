@@ -88,7 +88,7 @@ class OutputPathError(RequestError):
 
 
 class IdempotencyConflict(RequestError):
-    """The same `request_id` stands for another request already; `differs` names what is not the same.
+    """The same `request_id` stands for another request already; `differs` names the fields that are not the same.
 
     Args:
         request_id: the caller's.
@@ -125,7 +125,7 @@ class ListError(RequestError):
     """A list of prompts is not understood; `mistakes` has a line for each kind of mistake.
 
     Args:
-        mistakes: for people: the list, the line, how many more there are, what is wrong and what to type.
+        mistakes: for people: the list, the line, how many more there are, the mistake and what to type.
     """
 
     def __init__(self, mistakes: list[str]) -> None:
@@ -193,7 +193,7 @@ class Stop(NamedTuple):
             TokenRefused.__name__: "start workers with a valid REPLICATE_API_TOKEN, then `replibatch resume`",
             NoCredit.__name__: "add credit at https://replicate.com/account/billing, then `replibatch resume`",
         }
-        return ways.get(self.kind, "mend the cause, then `replibatch resume`")
+        return ways.get(self.kind, "fix the cause, then `replibatch resume`")
 
 
 class TokenRefused(AccountStopped):

@@ -139,7 +139,7 @@ def agrees(name: str, found: Format | None) -> bool:
 
 
 def _container(head: bytes) -> Format | None:
-    """A format that is told by what is in a container of several."""
+    """The format of a container's content, where the container serves several formats."""
     if head[:4] == b"RIFF":
         return _RIFF.get(head[8:12])
     if head[4:8] == b"ftyp":

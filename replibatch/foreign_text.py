@@ -14,7 +14,7 @@ _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
-_TOKENS = re.compile(r"\br8_[A-Za-z0-9]{20,}")  # as Replicate makes them, whoever's they are
+_TOKENS = re.compile(r"\br8_[A-Za-z0-9]{20,}")  # as Replicate makes them, of any account
 SHOWN_CHARACTERS = 200
 LONGEST_QUOTE = 2000  # characters
 SHORTEST_SECRET = 6  # characters; a shorter one would be found in any text
@@ -28,7 +28,7 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same on one line, whatever it holds: nothing of it can pass for a line of ours."""
+    """The same on one line, whatever it holds: no part can pass for a line of ours."""
     return visible(" ".join(text.split()) if "\n" in text or "\r" in text else text)
 
 

@@ -1,4 +1,4 @@
-"""Requests, attempts, results, and the states between.
+"""Requests: as callers make them, and as they travel. What comes back is in `results`, and has its names here too.
 
 `BatchRequest` and `BatchResult` are what callers hold. A `RoutedRequest` is a request as it travels through
 Redis: checked, routed to a model that can take it, its seed fixed. All are JSON, nothing else.
@@ -6,47 +6,42 @@ Redis: checked, routed to a model that can take it, its seed fixed. All are JSON
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
+import copy
 import math
 import secrets
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from enum import StrEnum
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike, fspath
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from replibatch import contents
-from replibatch.errors import RequestError, StorageError
+from replibatch.errors import RequestError
 from replibatch.foreign_text import shown
 from replibatch.money import LARGEST_PRICE_USD
+from replibatch.results import (
+    CHECKED_WHOLE_BYTES,
+    Attempt,
+    BatchResult,
+    OutputFile,
+    State,
+    StepResult,
+    known_fields,
+    total_usd,
+)
+from replibatch.steps import StepRequest, check_step, outputs_in, placed
 from replibatch.untrusted import arguments
+
+__all__ = [
+    "CHECKED_WHOLE_BYTES", "Attempt", "BatchRequest", "BatchResult", "OutputFile", "RoutedRequest", "State",
+    "StepResult", "new_id", "texts_in", "total_usd",
+]  # fmt: skip
 
 DEPTH_LOOKED_AT = 40
 PRIORITIES = ("high", "normal", "low")
 LONGEST_TAG = 64
-CHECKED_WHOLE_BYTES = 16 * 1024**2  # of an output, before any of it is handed on
 LONGEST_URL = 2048
 LARGEST_WHOLE = 10**20  # seeds have up to 64 bits
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
-
-
-class State(StrEnum):
-    """Where a generation is. Exactly one of these at any time."""
-
-    PENDING = "pending"  # in its batch's list, not yet in the queue
-    QUEUED = "queued"  # in the Celery queue, or about to be
-    RUNNING = "running"  # in the custody of a worker process
-    SUCCEEDED = "succeeded"
-    PLACEHOLDER = "placeholder"  # every model failed; the black image stands in
-    FAILED = "failed"
-    CANCELED = "canceled"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the generation has its one result."""
-        return self not in (State.PENDING, State.QUEUED, State.RUNNING)
 
 
 def new_id(length: int = 12) -> str:
@@ -70,7 +65,7 @@ def _can_be_sent(value: object) -> bool:
 
 
 def texts_in(value: object, depth: int = 0) -> Iterator[object]:
-    """What lists and objects within an input hold; deeper than anything that is sent it is looked at no more."""
+    """The values in an input's lists and objects, no deeper than the deepest input that is sent."""
     if isinstance(value, list | tuple | dict) and depth < DEPTH_LOOKED_AT:
         for each in (*value, *value.values()) if isinstance(value, dict) else value:
             yield from texts_in(each, depth + 1)
@@ -109,6 +104,16 @@ def _check_price(usd: object) -> None:
         raise RequestError(f"max_price_usd is {shown(usd)}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
 
 
+def _check_input(name: str, value: object) -> None:
+    if not all(_can_be_sent(text) for text in (name, *texts_in(value))):
+        allowed = "Unicode text, without half a surrogate pair"
+        raise RequestError(f"{shown(name)} is {shown(value)}; allowed: {allowed}")
+    if any(outputs_in(placed(value))):
+        raise RequestError(f"{name} is OUTPUT in the first step, with none before it; expected: a file")
+    if not all(_is_number_that_travels(number) for number in texts_in(value)):
+        raise RequestError(f"{shown(name)} is {shown(value)}; allowed: finite numbers of at most 20 digits")
+
+
 @dataclass
 class BatchRequest:
     """One generation to make.
@@ -124,8 +129,8 @@ class BatchRequest:
         webhook: an http(s) address that is called with the result, at least once; a worker calls it.
         priority: `high`, `normal` or `low`, among jobs that wait; None for `normal`, or `low` in a batch.
         max_retries: tries of one model on passing faults; None leaves it to the batch, or the workers' setting.
-        max_price_usd: the most that one prediction may cost; reserved where the model's price is not known.
-        within: the folder that the file must be in; no link below it is followed out of it. None for any place.
+        max_price_usd: the most that one prediction may cost; reserved where the model's price is unknown.
+        within: the folder that the file must be in; no link below leads out. None for any place.
         local_files: whether inputs may name files of this machine.
 
     Raises:
@@ -146,6 +151,7 @@ class BatchRequest:
     within: str | None = field(default=None, kw_only=True, repr=False)
     local_files: bool = field(default=True, kw_only=True, repr=False)
     idempotent: bool = field(init=False, repr=False, compare=False)
+    steps: tuple[StepRequest, ...] = field(init=False, default=(), repr=False)
 
     def __post_init__(self) -> None:
         self.idempotent = self.request_id is not None
@@ -167,11 +173,7 @@ class BatchRequest:
         if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
             raise RequestError(f"kwargs is {shown(given)}; allowed: a dict of the model's inputs by name")
         for name, value in given.items():
-            if not all(_can_be_sent(text) for text in (name, *texts_in(value))):
-                allowed = "Unicode text, without half a surrogate pair"
-                raise RequestError(f"{shown(name)} is {shown(value)}; allowed: {allowed}")
-            if not all(_is_number_that_travels(number) for number in texts_in(value)):
-                raise RequestError(f"{shown(name)} is {shown(value)}; allowed: finite numbers of at most 20 digits")
+            _check_input(name, value)
         self._check_how()
         if isinstance(self.within, PathLike):
             self.within = fspath(self.within)
@@ -180,8 +182,45 @@ class BatchRequest:
         if self.request_id is None:
             self.request_id = new_id()
 
+    def then(
+        self,
+        model_name: str,
+        prompt: str | None = None,
+        *,
+        after: int | None = None,
+        fallback: bool | None = None,
+        max_price_usd: float | None = None,
+        **inputs: Any,
+    ) -> Self:
+        """This request with one more step, which makes something of an output: `OUTPUT` stands for it.
+
+        The request itself stays as it is.
+
+        Args:
+            model_name: the step's own model.
+            prompt: its text; None for a model that needs none.
+            after: the number of the step it goes on from; None for the last one. The request is step 1.
+            fallback: whether another model may stand in; None for as the whole call says.
+            max_price_usd: the most that one prediction for it may cost.
+            **inputs: its other inputs, `OUTPUT` or `OUTPUT[0]` in at least one.
+
+        Raises:
+            RequestError: it is no step.
+        """
+        number = len(self.steps) + 2
+        text = BatchRequest(placed(prompt) or "", model_name, max_price_usd=max_price_usd).prompt
+        from_step = number - 1 if after is None else after
+        step = StepRequest(model_name, text, placed(inputs), from_step, fallback, max_price_usd)
+        check_step(step, number)
+        longer = copy.copy(self)
+        longer.kwargs = dict(self.kwargs or {})
+        longer.steps = (*self.steps, step)
+        if not self.idempotent:
+            longer.request_id = new_id()  # another item than one of fewer steps
+        return longer
+
     def _check_how(self) -> None:
-        """Look at what is said of how it is made, apart from the model's inputs."""
+        """Check the options for how it is made, apart from the model's inputs."""
         if isinstance(self.tags, str) or not all(_is_text(tag) and len(tag) <= LONGEST_TAG for tag in self.tags):
             raise RequestError(f"tags is {self.tags!r}; expected: words of at most {LONGEST_TAG} characters each")
         self.tags = tuple(self.tags)
@@ -212,8 +251,8 @@ class BatchRequest:
         Args:
             data: `prompt`, `model_name`, `kwargs`, `output_filepath`, `request_id`; anything else is refused.
             models: the models that may be named.
-            folder: where the file goes: no name in the request leads out of it. None for a name that is made up.
-            namespace: tells users apart, such as their id: the same `request_id` of two of them is two jobs.
+            folder: where the file goes: no name in the request leads outside. None for a name that is made up.
+            namespace: separates users, such as their id: the same `request_id` of two users is two jobs.
 
         Raises:
             RequestError: it is not what a web user may ask for; says what.
@@ -245,7 +284,12 @@ class RoutedRequest:
         tags: words it is counted under.
         webhook: called with the result; empty for none.
         asked: what an idempotency key stands for, as `identity` tells it; empty without one.
-        metadata: what is written into its files; None leaves it to the worker's setting.
+        metadata: the metadata written into its files; None leaves it to the worker's setting.
+        step: its number among the steps of its item, from 1.
+        after: the step with the output it goes on from; 0 for the first.
+        then: the steps still to come after it, in order.
+        made: the steps that are made.
+        paid: the attempts of those.
     """
 
     request_id: str
@@ -266,26 +310,74 @@ class RoutedRequest:
     asked: str = ""
     within: str = ""
     metadata: str | None = None
+    step: int = 1
+    after: int = 0
+    then: tuple[RoutedRequest, ...] = ()
+    made: tuple[StepResult, ...] = ()
+    paid: tuple[Attempt, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """How many steps its item has."""
+        return len(self.made) + 1 + len(self.then)
+
+    @property
+    def first_models(self) -> set[str]:
+        """The first model of this step, and of each after it."""
+        return {self.model, *(each.model for each in self.then)}
+
+    @property
+    def item_prompt(self) -> str:
+        """The prompt of its item: of the first step."""
+        return self.made[0].prompt if self.made else self.prompt
+
+    @property
+    def item_model(self) -> str:
+        """The model that its item asked for first."""
+        return self.made[0].model_name if self.made else self.asked_model
+
+    def following(self, made: StepResult, attempts: Iterable[Attempt]) -> RoutedRequest:
+        """The step after this one, which has made `made` in these attempts."""
+        following, *rest = self.then
+        return replace(
+            following,
+            then=tuple(rest),
+            made=(*self.made, made),
+            paid=(*self.paid, *(replace(each, step=self.step) for each in attempts)),
+        )
+
+    def all_attempts(self, attempts: Iterable[Attempt]) -> tuple[Attempt, ...]:
+        """The attempts of its item, with those of this step: each has the number of its step."""
+        return (*self.paid, *(replace(each, step=self.step) for each in attempts))
 
     def unmade(self, state: State, error: str, attempts: tuple[Attempt, ...]) -> BatchResult:
-        """Its result where nothing was made."""
+        """Its result where nothing was made, or not all steps of it."""
+        attempts = self.all_attempts(attempts)
         return BatchResult(
             request_id=self.request_id,
-            prompt=self.prompt,
-            model_name=self.asked_model,
+            prompt=self.item_prompt,
+            model_name=self.item_model,
             model_used=None,
             success=False,
             error=error,
             attempts=attempts,
             cost_usd=total_usd(attempts),
             state=state,
+            steps=self.made,
             fields=self.fields,
         )
 
     def to_json(self) -> dict[str, Any]:
         """A dict for JSON, without defaults."""
-        lists = ("references", "warnings", "tags")
-        data = {**vars(self), **{name: list(getattr(self, name)) for name in lists}}
+        data = {
+            **vars(self),
+            **{name: list(getattr(self, name)) for name in ("references", "warnings", "tags")},
+            "then": [each.to_json() for each in self.then],
+            "made": [asdict(each) for each in self.made],
+            "paid": [asdict(each) for each in self.paid],
+        }
+        if self.step == 1:
+            del data["step"], data["after"]
         return {
             key: value
             for key, value in data.items()
@@ -300,167 +392,7 @@ class RoutedRequest:
         values["references"] = tuple(data.get("references", ()))
         values["warnings"] = tuple(data.get("warnings", ()))
         values["tags"] = tuple(data.get("tags", ()))
+        values["then"] = tuple(cls.from_json(each) for each in data.get("then", ()))
+        values["made"] = tuple(StepResult.from_json(each) for each in data.get("made", ()))
+        values["paid"] = tuple(Attempt(**known_fields(Attempt, each)) for each in data.get("paid", ()))
         return cls(**values)
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One attempt on one model, over.
-
-    Attributes:
-        model: `owner/name`.
-        prediction_id: Replicate's id; None where nothing was created.
-        outcome: `succeeded` or `failed`.
-        reason: why it failed, in a word (`sensitive`, `timeout`, …); None for a success.
-        message: the same in Replicate's own words.
-        seconds: from the grant to the end.
-        cost_usd: what Replicate charges for it, by the catalogue's price; None where that is not known.
-    """
-
-    model: str
-    prediction_id: str | None
-    outcome: str
-    reason: str | None
-    message: str | None
-    seconds: float
-    cost_usd: float | None
-
-
-def total_usd(attempts: Iterable[Attempt]) -> float | None:
-    """What attempts cost together; None where the cost of one is not known."""
-    costs = [attempt.cost_usd for attempt in attempts]
-    return None if None in costs else round(sum(cost for cost in costs if cost is not None), 6)
-
-
-@dataclass(frozen=True)
-class OutputFile:
-    """One file that was written.
-
-    Attributes:
-        path: where it is, on the machine that reads this.
-        url: where Replicate had it (it erases outputs after an hour); None for text and placeholders.
-        sha256: of the bytes, hexadecimal.
-        size_bytes: how many there are.
-    """
-
-    path: str
-    url: str | None = None
-    sha256: str | None = None
-    size_bytes: int | None = None
-
-    def read(self) -> bytes:
-        """The whole file.
-
-        Raises:
-            StorageError: another was written over it.
-        """
-        return b"".join(self)
-
-    async def aread(self) -> bytes:
-        """The whole file, read in a thread."""
-        return await asyncio.to_thread(self.read)
-
-    def __iter__(self) -> Iterator[bytes]:
-        """The file in chunks of at most 256 KiB; fits any streaming response.
-
-        Raises:
-            StorageError: another was written over it.
-        """
-        return self.verified(contents.chunks(self.path))
-
-    def verified(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Chunks of the file, none of another file of that name: a small one is checked before it is begun, of a
-        large one the end is missing."""
-        if self.sha256 is None:
-            yield from chunks
-            return
-        digest, held = hashlib.sha256(), []
-        is_small = (self.size_bytes or 0) <= CHECKED_WHOLE_BYTES
-        for chunk in chunks:
-            digest.update(chunk)
-            held.append(chunk)
-            if not is_small and len(held) > 1:
-                yield held.pop(0)
-        if digest.hexdigest() != self.sha256:
-            raise StorageError(
-                f"{self.path} is not the file of this result any more, another was written over it; "
-                "expected: an output name of its own for each request, or none"
-            )
-        yield from held
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The same chunks, read in a thread."""
-        chunks = iter(self)
-        while chunk := await asyncio.to_thread(next, chunks, b""):
-            yield chunk
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    """The one outcome of a request.
-
-    Attributes:
-        request_id: the request's.
-        prompt: the request's.
-        model_name: the model asked for.
-        model_used: the model that made the file; None where there is none.
-        success: whether a model made the file. A placeholder is not a success.
-        files: what was written, the placeholder included.
-        error: why there is no success, in one line for people.
-        duration: seconds from the first grant to the end.
-        warnings: what was changed on the way: inputs dropped, models switched.
-        attempts: every attempt, in order.
-        cost_usd: what all attempts cost; None where that is not known.
-        placeholder: whether the file is the black image.
-        state: the final state.
-        inputs: what the last model was given, seed included: enough to make it again.
-        fields: the caller's own data that came with the request.
-    """
-
-    request_id: str
-    prompt: str
-    model_name: str
-    model_used: str | None
-    success: bool
-    files: tuple[OutputFile, ...] = ()
-    error: str | None = None
-    duration: float = 0.0
-    warnings: tuple[str, ...] = ()
-    attempts: tuple[Attempt, ...] = ()
-    cost_usd: float | None = 0.0
-    placeholder: bool = False
-    state: State = State.SUCCEEDED
-    inputs: dict[str, Any] = field(default_factory=dict)
-    fields: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def file_paths(self) -> list[str]:
-        """The paths of `files`."""
-        return [file.path for file in self.files]
-
-    @property
-    def known_cost_usd(self) -> float:
-        """What of `cost_usd` is known."""
-        if self.cost_usd is not None:
-            return self.cost_usd
-        return round(sum(attempt.cost_usd or 0.0 for attempt in self.attempts), 6)
-
-    def to_json(self) -> dict[str, Any]:
-        """A dict for JSON: a line of `results.jsonl`."""
-        return {**asdict(self), "file_paths": self.file_paths}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """The opposite of `to_json`."""
-        values = _known(cls, data)
-        values["files"] = tuple(OutputFile(**_known(OutputFile, file)) for file in data["files"])
-        values["attempts"] = tuple(Attempt(**_known(Attempt, attempt)) for attempt in data["attempts"])
-        values["warnings"] = tuple(data["warnings"])
-        values["state"] = State(data["state"])
-        return cls(**values)
-
-
-def _known(kind: type, data: dict[str, Any]) -> dict[str, Any]:
-    """What a class has a field for: a result may be of a later version than its reader."""
-    names = {each.name for each in fields(kind)}
-    return {name: value for name, value in data.items() if name in names}

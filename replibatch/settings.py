@@ -2,8 +2,8 @@
 
 An argument of a call wins over the environment, the environment over `.env`; an empty value is an unset one.
 
-A working directory may be somebody else's: nothing in its `.env` is interpolated, and an API address from there never
-gets a token from the environment.
+A working directory may come from another person: nothing in its `.env` is interpolated, and an API address from there
+never gets a token from the environment.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _token(value: SecretStr) -> SecretStr:
     token = value.get_secret_value().strip()
     # Anything else would end up in the words of the HTTP client's error.
     if not VISIBLE.fullmatch(token):
-        raise ValueError("letters, digits and signs of ASCII, without spaces")
+        raise ValueError("letters, digits and punctuation of ASCII, without spaces")
     return SecretStr(token)
 
 
@@ -181,14 +181,14 @@ class Settings(BaseSettings):
         alias="REPLIBATCH_SETTLE_SECONDS",
         ge=1,
         le=3600,
-        description="How long the account's list is watched for a create whose reply was lost.",
+        description="How long the account's list is watched for a create with a lost reply.",
     )
     redis_connections: int = Field(
         4,
         alias="REPLIBATCH_REDIS_CONNECTIONS",
         ge=2,
         le=10_000,
-        description="Connections to Redis that a process uses at once; a worker has ten more, for messages and signals.",
+        description="Connections to Redis that a process uses at once; a worker has ten more for messages.",
     )
     outage_after: int = Field(
         20,
@@ -253,7 +253,7 @@ class Settings(BaseSettings):
     metadata: Annotated[str, AfterValidator(_metadata)] = Field(
         "none",
         alias="REPLIBATCH_METADATA",
-        description="What is written into finished files, as XMP: `none`; `source` (made by AI, by which model and "
+        description="Metadata to write into finished files, as XMP: `none`; `source` (made by AI, by which model and "
         "prediction); `full` (prompt, inputs and cost too). A producer's own value goes along with its requests.",
     )
     budget_usd: float | None = Field(
@@ -345,7 +345,7 @@ def _env_file() -> dict[str, str]:
 
 
 def taken_from_env_file() -> list[str]:
-    """The variables whose values are those of `.env`, in its order."""
+    """The variables with values taken from `.env`, in its order."""
     own = {name.upper() for name, value in os.environ.items() if value}
     known = {field.alias for field in Settings.model_fields.values()}
     return [name for name in _env_file() if name in known and name not in own]
@@ -385,7 +385,7 @@ class _Given(Settings):
 
 
 def check(values: Mapping[str, str]) -> None:
-    """Look at values before they are written down anywhere; an empty one is an unset one.
+    """Check values before they are written down anywhere; an empty one is an unset one.
 
     Args:
         values: by variable name.

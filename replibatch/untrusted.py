@@ -13,7 +13,7 @@ from typing import Any
 from replibatch.errors import OutputPathError, RequestError, UnsupportedModel
 
 FIELDS = ("prompt", "model_name", "output_filepath", "kwargs", "request_id")
-LARGEST_BYTES = 1_000_000  # of all of it, as JSON
+LARGEST_BYTES = 1_000_000  # of the whole, as JSON
 LONGEST_PROMPT = 20_000  # characters
 LONGEST_NAME = 200  # characters: of an output, an id, an input
 MOST_INPUTS = 100
@@ -23,13 +23,13 @@ OF_THE_MACHINE = re.compile(r"\s*(file:|env:)", re.IGNORECASE)  # what stands fo
 
 
 def arguments(data: Any, *, models: Collection[str], folder: str | None, namespace: str | None) -> dict[str, Any]:
-    """The arguments of a `BatchRequest` from what somebody sent.
+    """The arguments of a `BatchRequest` from data that an outside user sent.
 
     Args:
         data: decoded from JSON.
         models: those that may be named.
         folder: where the file goes, and stays; None for the names that replibatch makes up in its own place.
-        namespace: of whoever sent it, such as a user's id: equal `request_id`s of others are other jobs.
+        namespace: of the sender, such as a user's id: equal `request_id`s of other senders are other jobs.
 
     Raises:
         RequestError: it is not what a web user may ask for; says what.

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from tests.support import PROJECT
 
-LEDGER, CRASH = "tests/integration/test_jobs.py", "tests/acceptance/paid_once/test_crash_points.py"
+JOBS, CRASH = "tests/integration/test_jobs.py", "tests/acceptance/paid_once/test_crash_points.py"
 EXPIRY = "tests/integration/test_jobs_expiry.py"
 TAKEOVER, BROKER = "tests/acceptance/recovery/test_takeover.py", "tests/acceptance/paid_once/test_broker_faults.py"
 COPIED = ("replibatch", "workers", "tests", "pyproject.toml")
@@ -83,32 +83,32 @@ BREAKS = {
         "replibatch/jobs/lua/jobs.lua",
         "    and tonumber(record.fence) == call.fence\n",
         "",
-        f"{LEDGER}::TestFencing::test_not_even_the_same_process_in_an_earlier_custody",
+        f"{JOBS}::TestFencing::test_not_even_the_same_process_in_an_earlier_custody",
     ),
     "P3: custody is not checked": Break(
         "replibatch/jobs/lua/jobs.lua",
         "return record and record.state == 'running' and record.process == call.process\n"
         "    and tonumber(record.fence) == call.fence",
         "return record and record.state == 'running'",
-        f"{LEDGER}::TestFencing::test_who_has_lost_custody_settles_nothing",
+        f"{JOBS}::TestFencing::test_who_has_lost_custody_settles_nothing",
     ),
     "P3: a prediction can be claimed twice": Break(
         "replibatch/jobs/lua/created.lua",
         "call.attempt_key, 'NX', 'PX'",
         "call.attempt_key, 'PX'",
-        f"{LEDGER}::TestPredictions::test_one_is_claimed_once",
+        f"{JOBS}::TestPredictions::test_one_is_claimed_once",
     ),
     "P3: a message delivered twice is worked on twice": Break(
         "replibatch/jobs/lua/take.lua",
         "if record.state == 'queued' or record.state == 'publishing' then",
         "if record.state ~= 'succeeded' then",
-        f"{LEDGER}::TestTake::test_of_two_equal_messages_one_works",
+        f"{JOBS}::TestTake::test_of_two_equal_messages_one_works",
     ),
     "P3: an attempt's prediction is not recorded": Break(
         "replibatch/jobs/lua/created.lua",
         "redis.call('HSET', record_key(call.id), 'prediction', call.prediction, 'created', whole(now))\n",
         "",
-        f"{LEDGER}::TestPredictions::test_one_is_claimed_once",
+        f"{JOBS}::TestPredictions::test_one_is_claimed_once",
     ),
     "P4: a lost message stays lost": Break(
         "replibatch/jobs/lua/lost.lua",
@@ -132,7 +132,7 @@ BREAKS = {
         "replibatch/jobs/lua/give_back.lua",
         "  add_to_custody(id, '')\n",
         "",
-        f"{LEDGER}::TestDeath::test_what_one_that_ends_gives_back_the_next_takes_as_it_is",
+        f"{JOBS}::TestDeath::test_what_one_that_ends_gives_back_the_next_takes_as_it_is",
     ),
     "P5: what is taken over waits for a thread": Break(
         "replibatch/execution/takeover.py",

@@ -68,7 +68,7 @@ def call_linked(app: Celery, jobs: Jobs, calls: Iterable[Call]) -> None:
 
 
 def options(message: Message) -> dict[str, Any]:
-    """How a message looks from outside: in Flower one row, with model and attempt."""
+    """How Flower shows a message: one row, with model and attempt."""
     return {
         "priority": message.priority,
         "retries": message.attempt - 1,

@@ -52,9 +52,9 @@ class _Refusable:
 
 
 class Careful:
-    """Part of a channel: what is in the queue and is no message is thrown away; it must not end the worker.
+    """Part of a channel: throws away anything in the queue that is no message; it must not end the worker.
 
-    Whoever can write to the queue could put anything there.
+    Any client with write access to the queue could put anything there.
     """
 
     def _brpop_read(self, **options: Any) -> Any:

@@ -1,6 +1,6 @@
 """The models to choose from: `catalog.toml`, with the user's own file laid over it.
 
-How the files are written is told at the top of `catalog.toml`.
+The top of `catalog.toml` describes the format of both files.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Catalog:
 
     Attributes:
         models: by name, in the order of the files.
-        one_reference: who takes a single reference image for an image model that takes none.
-        several_references: who takes more of them.
+        one_reference: the model that takes a single reference image for an image model that takes none.
+        several_references: the model that takes several.
         changes: what the user's file changes of the built-in prices and chains, a line each, for people.
     """
 
@@ -123,7 +123,7 @@ def load(user_toml: Path | None = None, *, published: Callable[[str], Tables] = 
             `name:version`; an empty one where that is not known.
 
     Raises:
-        SettingsError: naming the file, the model, the key, what was found and what is allowed.
+        SettingsError: naming the file, the model, the key, the value found and the values allowed.
     """
     tables, source = _built_in(), BUILT_IN
     if user_toml is None and USER_FILE.is_file():
@@ -147,7 +147,7 @@ def built_in_names() -> frozenset[str]:
 
 
 def built_in_models(user_toml: Path | None = None) -> dict[str, Model]:
-    """The built-in models with what the user's file changes of them, and none of its own; edges are not followed.
+    """The built-in models with the changes of the user's file, without its own models; edges are not followed.
 
     Args:
         user_toml: as for `load`.
@@ -271,7 +271,7 @@ def _taker(which: str, name: Any, models: Mapping[str, Model], source: str) -> M
 
 
 def _one_line(error: ValidationError) -> str:
-    """The first mistake in one line: the key, what was found, what is allowed."""
+    """The first mistake in one line: the key, the value found, the values allowed."""
     problems = error.errors(include_url=False)
     problem = next((each for each in problems if each["type"] == "unexpected_keyword_argument"), problems[0])
     loc = [str(part) for part in problem["loc"]]

@@ -19,7 +19,7 @@ WORDS = {
     "image": r"image|photo|picture|upscal|background|portrait|logo|diffusion|flux|inpaint",
 }
 FORMAT_INPUTS = ("output_format", "output_type", "format", "file_type")
-# Inputs whose images a model goes by; a plain `image` is its own to start from, except where it makes videos.
+# Inputs with images that guide a model; a plain `image` is its start image, except where it makes videos.
 REFERENCES = (
     *("image_input", "input_images", "reference_images", "image_prompts", "input_image", "reference_image"),
     *("image_prompt", "start_image", "first_frame_image"),
@@ -48,7 +48,7 @@ def table_for(published: Published, given: Table) -> Table:
     table["source"] = f"https://replicate.com/{kind_of_page}{page}, read {datetime.now(UTC):%Y-%m-%d}"
     table |= given
     secrets = [name for name, each in (published.inputs or {}).items() if each.get("type") == "secret"]
-    if secrets:  # never to be taken for plain ones, should what is published be out of reach
+    if secrets:  # kept secret even when the published schema is out of reach
         table["inputs"] = dict.fromkeys(secrets, "secret")
     return table
 

@@ -75,7 +75,7 @@ class InputSpec:
 
     @property
     def is_file(self) -> bool:
-        """Whether it takes files: one, or a list of them."""
+        """Whether it takes files: one, or a list."""
         return self.type == "uri" or self.takes_files_as_list or any(each.is_file for each in self.any_of)
 
     @property
@@ -89,7 +89,7 @@ class InputSpec:
 
     @property
     def is_secret(self) -> bool:
-        """Whether nobody but the model may see it."""
+        """Whether only the model may see it."""
         return self.type == "secret" or any(each.is_secret for each in self.any_of)
 
     @property
@@ -108,7 +108,7 @@ class InputSpec:
             with_reference: whether a reference image goes along.
 
         Raises:
-            RequestError: naming the input, what was found and what is allowed; of a secret, not what was found.
+            RequestError: naming the input, the value found and the values allowed; a secret's value stays hidden.
         """
         if value is None and self.nullable:
             return None
@@ -131,7 +131,7 @@ class InputSpec:
         return fitting
 
     def _first_that_fits(self, value: Any, with_reference: bool) -> Any:
-        """As the alternative that takes it as it stands; else as the first that can be made of it."""
+        """The value for the alternative that takes it unchanged; else converted for the first that allows it."""
         as_it_stands = [each for each in self.any_of if is_exactly(each.type, value)]
         for each in [*as_it_stands, *self.any_of]:
             try:

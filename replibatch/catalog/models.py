@@ -80,18 +80,18 @@ class Edge:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Model:
-    """What is known of one model.
+    """One model's entry in the catalogue.
 
     Attributes:
         name: `owner/name`, `owner/name:version`, or `deployment:owner/name`.
         kind: what it makes; `file` where that is something else, or not known.
         version: the version it is pinned to, as models that are not official have to be; None for the name alone.
-        price_usd: US dollars for one `price_unit`; None where it is not known, or `prices` say all.
-        price_unit: what is paid for: an image, a call, a second (of a duration), a second of GPU time, a megapixel
+        price_usd: US dollars for one `price_unit`; None if unknown, or if `prices` say all.
+        price_unit: what one pays for: an image, a call, a second (of a duration), a second of GPU time, a megapixel
             or a token of the output.
         prices: prices that hold for some inputs alone, the first that fits before `price_usd`.
         input_token_usd: US dollars for a token of the input; None where every token costs the same.
-        amount_param: the input that says how many units; None looks for the usual names.
+        amount_param: the input that says how many units; None tries the usual names.
         most_units: how many units a prediction comes to at most, where no input says.
         inputs: by name.
         inputs_known: whether these are all; otherwise any other is sent as it is.
@@ -99,13 +99,13 @@ class Model:
         specialization: a few words on what it is good at.
         output: what a prediction's output is; None where that is not known.
         output_files: of a `json` output, where its files are: names with dots between, `*` for each of a list.
-        prompt_param: the input that takes the prompt; None looks for the usual names.
+        prompt_param: the input that takes the prompt; None tries the usual names.
         reference_param: the input that takes reference images; None where none does.
-        reference_max: how many of them it takes.
+        reference_max: how many reference images it takes.
         data_uris: whether files go along as data URIs, as the model refuses addresses of the files API.
         fallback: who is tried when it fails, in this order.
         safety_off: inputs a fallback to it adds, where the user switched the safety checker off.
-        source: where what is said here was read, and when.
+        source: where this entry's facts were read, and when.
     """
 
     name: str
@@ -207,7 +207,7 @@ class Model:
 
     @property
     def has_output_text(self) -> bool:
-        """Whether its output is text by what is declared, so that an address in it is text too."""
+        """Whether its output is declared as text, so that an address in it is text too."""
         return self.output in ("text", "array<text>") or (self.output is None and self.kind == "text")
 
     @property
@@ -253,7 +253,7 @@ class Model:
         return at_most_usd(self, inputs, longest_seconds)
 
     def to_json(self) -> dict[str, Any]:
-        """A dict for JSON, without what has its default; travels with a request."""
+        """A dict for JSON, without fields at their default; travels with a request."""
         data: dict[str, Any] = _MODEL.dump_python(self, mode="json", exclude_defaults=True)
         for spec in data["inputs"].values():
             del spec["name"]

@@ -1,7 +1,7 @@
 """What a prediction may cost at most, before it is created, and what it did cost, once it is over.
 
-A price is for a unit, and how many units there are is read from the inputs before, and from the metrics and the
-output after. What cannot be told is None: unknown, which is never 0.
+A price is for a unit. The inputs give the number of units before a prediction; its metrics and output give the number
+afterwards. An unknown price is None, never 0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PriceUnit = Literal["image", "call", "second", "gpu_second", "megapixel", "token
 Usd = Annotated[float, Field(strict=True, ge=0, le=LARGEST_PRICE_USD, allow_inf_nan=False)]
 Units = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
-LONGEST_SECONDS = 1800.0  # a prediction may run for, where nobody says
+LONGEST_SECONDS = 1800.0  # a prediction may run for, where no setting says
 MICRO = 1_000_000
 # What models call the number of images they make.
 COUNTS = re.compile(
@@ -57,7 +57,7 @@ class Price:
 
 @plain_dataclass(frozen=True)
 class Ended:
-    """What is known of a prediction that is over.
+    """The facts about a prediction that is over.
 
     Attributes:
         status: `succeeded`, `failed`, `canceled` or `aborted`.
@@ -109,8 +109,8 @@ def settled_usd(model: Model, inputs: Mapping[str, Any], ended: Ended, reserved_
     Args:
         model: the one that made it.
         inputs: what it was given.
-        ended: what is known of it.
-        reserved_usd: the most it could cost; it stands where nothing better is known.
+        ended: the facts about its end.
+        reserved_usd: the most it could cost; used where nothing better is known.
     """
     if not _is_charged(model, ended):
         return 0.0
@@ -142,7 +142,7 @@ def _highest_rate(model: Model, inputs: Mapping[str, Any]) -> float | None:
 
 
 def _rates(model: Model, inputs: Mapping[str, Any]) -> Iterator[float]:
-    """Every price that may hold: an input that is left out, and whose default is not known, may have any value."""
+    """Every price that may hold: an omitted input with an unknown default may have any value."""
     for price in model.prices:
         holds = [_holds(model, inputs, name, wanted) for name, wanted in price.when.items()]
         if False in holds:

@@ -108,7 +108,7 @@ class Published:
 
     @classmethod
     def from_json(cls, text: str) -> Self | None:
-        """The opposite; None for what is no such thing."""
+        """The opposite of `to_json`; None for any other text."""
         try:
             data = json.loads(text)
             return cls(**data) if isinstance(data["address"], str) and isinstance(data["output"], dict) else None
@@ -134,7 +134,7 @@ class PublishedStore(Protocol):
     """Keeps what was read. Reading and keeping never fail: what cannot be kept is asked for again."""
 
     def get(self, address: str) -> Published | None:
-        """What is kept of one; None for nothing."""
+        """The kept description; None where there is none."""
 
     def put(self, published: Published) -> None:
         """Keep it."""

@@ -75,7 +75,7 @@ def output_from(document: Any) -> Table:
 
 
 def _is_described(schema: Schema, schemas: Schema, depth: int = 0) -> bool:
-    """Whether a schema says what is in an output: an object that names nothing may hold files anywhere."""
+    """Whether a schema names an output's contents: an object that names nothing may hold files anywhere."""
     if depth > MOST_REFERENCES:
         return False
     if schema.get("type") == "array":
@@ -186,7 +186,7 @@ def _list_of(value: Any) -> list[Any]:
 
 
 def _fitting(name: str, table: Table) -> Table:
-    """The table if it makes an input: without its default, then without its bounds, where those make none of it."""
+    """The table if it makes a valid input; else without its default, then without its bounds."""
     plain: Table = {key: table[key] for key in ("type", "items", "any_of", "nullable") if key in table}
     for candidate in (table, {key: value for key, value in table.items() if key != "default"}, plain):
         try:

@@ -41,7 +41,7 @@ def fit(kind: str, value: Any) -> Any:
 
 
 def is_exactly(kind: str, value: Any) -> bool:
-    """Whether a value is of a kind as it stands: nothing of it has to be read as something else."""
+    """Whether a value is of a kind as it stands, without conversion."""
     if isinstance(value, bool) or kind == "any":
         return kind in ("boolean", "any")
     return isinstance(value, _TYPES.get(kind, str)) and not (isinstance(value, float) and not math.isfinite(value))

@@ -1,4 +1,4 @@
-"""What `doctor` looks at, one function a subject: Redis, token, storage, clock, account, workers, calls."""
+"""The checks of `doctor`, one function a subject: Redis, token, storage, clock, account, workers, calls."""
 
 from __future__ import annotations
 
@@ -112,10 +112,10 @@ def check_token(settings: Settings, redis: Redis | None) -> Finding:
         mend = f"put a valid one in REPLICATE_API_TOKEN; tokens are made at {TOKENS_PAGE}"
         return Finding("token", Health.WRONG, str(error), mend)
     except ReplibatchError as error:
-        mend = "mend the way to it (network, proxy, firewall), or REPLICATE_BASE_URL"
+        mend = "fix the way to it (network, proxy, firewall), or REPLICATE_BASE_URL"
         return Finding("token", Health.WRONG, f"{server} could not be asked: {error}", mend)
     except RedisError as error:
-        return Finding("token", Health.NOTE, f"not checked: {error}", "mend Redis first")
+        return Finding("token", Health.NOTE, f"not checked: {error}", "fix Redis first")
     finally:
         api.close()
 
@@ -134,7 +134,7 @@ def check_storage(settings: Settings) -> Finding:
 
 
 def check_clock(redis: Redis) -> Finding:
-    """Compare Redis' clock, which the limits go by, with this machine's, which creates are looked for by.
+    """Compare Redis' clock, which the limits use, with this machine's, which searches for creates use.
 
     Raises:
         RedisError: it went away meanwhile.

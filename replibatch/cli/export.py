@@ -36,7 +36,7 @@ def export_batch(lines: Callable[[Path], Iterator[str]], destination: Path, form
     """Write the results of a batch in another form; returns what to say.
 
     Args:
-        lines: its results as lines of a results file, whose files are brought into the folder that it is given.
+        lines: called with a folder, copies the files there and gives the results as lines of a results file.
         destination: the folder to write into.
         form: one of `FORMATS`.
         title: of contact sheets.

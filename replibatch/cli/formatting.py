@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """`$12.30`; with a tenth of a cent where cents would hide it; what nobody knows is `unknown`."""
+    """`$12.30`; with a tenth of a cent where cents would hide it; None is `unknown`."""
     if amount is None:
         return "unknown"
     cents = round(amount * 100, 6)
@@ -57,7 +57,8 @@ def outcome(result: BatchResult) -> str:
     """How a result came about, in a few words."""
     if result.success:
         after = f", after {chain(result.attempts)}" if is_fallback(result) else ""
-        return one_line(f"{short(str(result.model_used))}{after}")
+        steps = f", {len(result.steps)} steps" if result.steps else ""
+        return one_line(f"{short(str(result.model_used))}{steps}{after}")
     if result.placeholder:
         return one_line(f"placeholder, after {chain(result.attempts)}")
     return one_line(result.error or str(result.state))

@@ -1,4 +1,4 @@
-"""What of the working directory takes part in a run: it may be somebody else's."""
+"""Which files of the working directory take part in a run: the directory may come from another person."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from replibatch.foreign_text import visible
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """As long as the `with` block lasts, what is written to stdout and stderr as text shows control characters."""
+    """Within the `with` block, text written to stdout and stderr shows its control characters visibly."""
     before = sys.stdout, sys.stderr
     guards = [_Guard(stream) if hasattr(stream, "buffer") else stream for stream in before]
     sys.stdout, sys.stderr = cast("list[TextIO]", guards)

@@ -56,20 +56,20 @@ _SHARED = (
         help="The folder for the files.",
     ),
     click.option(
-        "--max-concurrent", type=click.IntRange(min=1), metavar="N", help="The most of it in flight at a time."
+        "--max-concurrent", type=click.IntRange(min=1), metavar="N", help="The most items in flight at a time."
     ),
     click.option(
         "--max-cost",
         type=Dollars(),
         metavar="USD",
-        help="Nothing is started that could take the cost of this list past this, earlier runs of it included.",
+        help="Start no item that could take the cost of this list past this, earlier runs included.",
     ),
     click.option(
         "--metadata",
         type=click.Choice(METADATA),
         expose_value=False,
         callback=_set_metadata,
-        help="What is written into finished files, as XMP; otherwise REPLIBATCH_METADATA says.",
+        help="Metadata to write into finished files, as XMP; otherwise REPLIBATCH_METADATA says.",
     ),
     click.option(
         "--no-fallback", is_flag=True, help="No other model stands in for one that fails, or that lacks an input."

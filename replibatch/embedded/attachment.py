@@ -171,7 +171,7 @@ def _unusable(folder: Path, reason: str) -> SettingsError:
     log = folder / "redis.log"
     return SettingsError(
         f"the embedded Redis in {folder} cannot be used: {reason}; its last words in {log.name}: {last_words(log)}; "
-        "allowed: mend that, or set REPLIBATCH_REDIS_URL or another REPLIBATCH_STATE_DIR"
+        "allowed: fix that, or set REPLIBATCH_REDIS_URL or another REPLIBATCH_STATE_DIR"
     )
 
 

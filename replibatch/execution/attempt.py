@@ -25,7 +25,7 @@ from replibatch.errors import (
     RequestError,
     WrongOutput,
 )
-from replibatch.execution import followup, outages
+from replibatch.execution import followup, outages, steps
 from replibatch.execution.awaiting import await_end
 from replibatch.execution.context import Running, WorkerContext
 from replibatch.execution.create import create
@@ -105,6 +105,8 @@ class Work:
             record.budget,
             record.priority,
             record.model,
+            has_steps=record.request.steps > 1,
+            whole_usd=steps.whole_usd(context, record, self.models, self.quote),
         )
         secrets = secrets_of(self.model, self.inputs)
         self._concealed = {value: str(self.inputs[name]) for name, value in secrets.items()}
@@ -197,21 +199,23 @@ class Work:
         """Write the one result."""
         record, request, context = self.record, self.record.request, self.context
         started = record.started_at or self.began
+        attempts, made, files = steps.all_of_item(self, state, files, attempts)
         result = BatchResult(
             request_id=request.request_id,
-            prompt=request.prompt,
-            model_name=request.asked_model,
+            prompt=request.item_prompt,
+            model_name=request.item_model,
             model_used=self.model.name if state == State.SUCCEEDED else None,
             success=state == State.SUCCEEDED,
             files=files,
-            error=self.cleaned(error) if error else error,
+            error=steps.named(request, self.cleaned(error)) if error else error,
             duration=round(time.monotonic() - started, 3),
             warnings=(*request.warnings, *self.warnings),
-            attempts=tuple(attempts),
+            attempts=attempts,
             cost_usd=total_usd(attempts),
             placeholder=state == State.PLACEHOLDER,
             state=state,
             inputs=self.inputs,
+            steps=made,
             fields=request.fields,
         )
         notice = context.results.ended(record.id, result, in_batch=bool(record.batch))
@@ -231,7 +235,7 @@ def _run(work: Work) -> Outcome:
         return work.settle(State.FAILED, (), work.record.attempts, error=str(error))
     except Exception as error:  # a fault of ours must not leave a generation without its result
         if isinstance(error, RedisError) and not is_lasting(error):
-            raise  # custody brings it back, to whoever reaches Redis again
+            raise  # custody brings it back, to a process that reaches Redis again
         work.log.exception("unexpected")
         work.context.limiter.release(work.ticket, work.cost_usd or 0.0)
         why = f"unexpected {type(error).__name__}: {error}"
@@ -247,6 +251,8 @@ def _attempt(work: Work) -> Outcome:
         files = _save(work, ended)
         if followup.was_refused_an_address(work):
             work.context.learned.remember_data_uris(work.model.name)
+        if work.record.request.then:
+            return steps.hand_over(work, ended, files)
         return work.settle(State.SUCCEEDED, files, work.attempts(None))
     except AttemptFailure as failure:
         return followup.after(work, failure)
@@ -275,7 +281,7 @@ def _save(work: Work, ended: Prediction) -> tuple[OutputFile, ...]:
             if isinstance(failure, WrongOutput) and number >= WRONG_TRIES:
                 raise
             work.log.warning("could not save", error=str(failure))
-            if outage := outages.of_save(work, failure):  # what is paid for is kept until Replicate erases it
+            if outage := outages.of_save(work, failure):  # keep a paid output until Replicate erases it
                 work.saw_outages.add(outage)
                 outages.await_turn(work, outage)
             elif number >= SAVE_TRIES:

@@ -2,7 +2,7 @@
 
 deadline            Replicate ends it itself (`Cancel-After`)
 + OVERDUE_SECONDS   it is canceled from here, again and again
-+ GRACE_SECONDS     the attempt is over: timed out. The slot stays held, and the watcher goes on to look for the end,
++ GRACE_SECONDS     the attempt is over: timed out. The slot stays held, and the watcher goes on polling for its end,
                     which frees the slot and is booked; the limiter gives the slot up after its own deadline
 """
 
@@ -47,7 +47,7 @@ def await_end(work: Work, prediction: Prediction | str) -> Prediction:
         raise
     if ended is None:
         context.look_for_end(prediction_id, work.model)
-        work.cost_usd = None  # nobody knows yet
+        work.cost_usd = None  # unknown yet
         if work.running.canceled:
             raise Leave(work.canceled())
         late_seconds = time.monotonic() - work.began - timeout_seconds

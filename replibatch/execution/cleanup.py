@@ -44,7 +44,7 @@ class Cleanup:
         try:
             self._make_rounds()
         except OSError as error:
-            log.warning("could not look after the storage", error=str(error))
+            log.warning("could not clean up the storage", error=str(error))
         return self._round_seconds
 
     def _make_rounds(self) -> None:

@@ -60,7 +60,7 @@ class Running:
 
     Attributes:
         attempt_key: the attempt's name at the limiter.
-        mail: a prediction that is over; None where there is something else to look at: a cancel, a drain.
+        mail: a prediction that is over; None where there is something else to check: a cancel, a drain.
         canceled: whether its owner wants it canceled.
         superseded: whether custody was lost, and another thread of this process has it now.
     """
@@ -71,7 +71,7 @@ class Running:
     superseded: bool = False
 
     def wake(self) -> None:
-        """Have the thread look again at the flags, and at the process's."""
+        """Have the thread check the flags again, its own and the process's."""
         self.mail.put(None)
 
     def cancel(self) -> None:
@@ -207,7 +207,7 @@ class WorkerContext:
     def _recall_records(self) -> None:
         """An older copy of the records may have taken over: tell it how far this process's generations are."""
         if count := self.jobs.recall():
-            log.warning("an older copy of Redis took over; it is told what it did not know", generations=count)
+            log.warning("an older copy of Redis took over; its records were brought up to date", generations=count)
 
     def wants(self, batch: str) -> bool:
         """Whether this worker may start more of a batch: in a command's own worker, only what a command follows."""
@@ -234,7 +234,7 @@ class WorkerContext:
         return self.jobs.claimed(predictions)
 
     def to_cancel(self) -> set[str]:
-        """The generations of this process whose owners want them canceled."""
+        """The generations of this process that their owners want canceled."""
         return self.jobs.to_cancel()
 
     def unanswered_elsewhere(self, own: set[str], older_than_seconds: float) -> int:
@@ -271,7 +271,7 @@ class WorkerContext:
             self._cancels.submit(self._end, prediction_id, tell, overdue=overdue)
 
     def look_for_end(self, prediction_id: str, model: Model) -> None:
-        """Go on to look for the end of a prediction that no attempt waits for any more: it frees the slot."""
+        """Go on polling for the end of a prediction that no attempt waits for any more: its end frees the slot."""
 
         def on_end(ended: Prediction) -> None:
             log.info("a prediction has ended late", prediction=ended.id, status=ended.status)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from replibatch.errors import AccountStopped, ApiUnreachable, AttemptFailure, MaybeCreated, NotCreated, Throttled
-from replibatch.execution import followup, outages
+from replibatch.execution import followup, outages, steps
 from replibatch.execution.echoes import Sent, fingerprint
 from replibatch.execution.outcomes import Leave, Left, SteppedAside
 from replibatch.execution.reconcile import Lost
@@ -104,6 +104,7 @@ def _inputs(work: Work) -> tuple[dict[str, Any], dict[str, str], Sent]:
     """The inputs with their files as the model takes them; the secret ones; and both as a row may show them."""
     context = work.context
     wants_data = work.model.data_uris or context.learned.wants_data_uris(work.model.name)
+    work.inputs = steps.with_outputs(work, as_addresses=not wants_data)
     place_files = context.uploads.with_data if wants_data else context.uploads.with_urls
     inputs: dict[str, Any] | None = None
     while inputs is None:

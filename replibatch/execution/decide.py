@@ -91,7 +91,7 @@ def decide(
 def _next(model: Model, reason: str, references: int, models: Mapping[str, Model], passed: set[str]) -> str | None:
     """The first model along the edges that take this failure: not tried yet, and able to take the images.
 
-    One that cannot take them is passed over, and its own edges are followed. `passed` grows with each looked at.
+    One that cannot take them is passed over, and its own edges are followed. `passed` grows with each one tried.
     """
     for edge in model.fallback:
         if reason not in edge.on or edge.model in passed or (edge.references and not references):

@@ -28,12 +28,12 @@ _FILE = re.compile(r"data:|https?://|file:", re.IGNORECASE)
 
 
 class Likeness(IntEnum):
-    """How much a row looks like a create."""
+    """How much a row resembles a create."""
 
     OTHER = 0  # it shows another prompt or seed
     POSSIBLE = 1  # it shows nothing that speaks for or against it
     LIKELY = 2  # it shows the same prompt or seed
-    EQUAL = 3  # it shows all of it
+    EQUAL = 3  # it shows the whole create
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class Sent:
         return name_of(self.model)
 
     def likeness(self, row: Prediction, echo: Echo, names_of_others: Collection[str] = ()) -> Likeness:
-        """How much a row looks like this create.
+        """How much a row resembles this create.
 
         Args:
             row: of the list, or read singly.
-            echo: what is known of the model's rows.
+            echo: how the model's rows are known to show requests.
             names_of_others: the names of other models that this account uses; no row of this one has shown them.
         """
         if row.input is not None and fingerprint(row.model, self._without_secrets(row.input)) == self.fingerprint:
@@ -124,7 +124,7 @@ class Echoes:
         self._known: dict[str, Echo] = {}
 
     def learn(self, sent: Sent, row: Prediction) -> None:
-        """A row is known to be of a create: remember what it shows otherwise. Costs a call only for what is new."""
+        """Learn from a row of a known create: remember the values it shows otherwise. Only new facts cost a call."""
         own = name_of(sent.model)
         known = self._known.get(own) or self.of(own)
         names = known.names | ({row.model} if row.model else set())
@@ -137,11 +137,11 @@ class Echoes:
         self._redis.expire(self._key, KEPT_SECONDS)
 
     def of(self, model: str) -> Echo:
-        """What is known of a model."""
+        """The known echo of a model."""
         return self.all().get(name_of(model), Echo())
 
     def all(self) -> dict[str, Echo]:
-        """What is known, by model."""
+        """The known echoes, by model."""
         for model, text in cast("dict[str, str]", self._redis.hgetall(self._key)).items():
             found = json.loads(text)
             self._known[model] = Echo(frozenset(found["names"]), frozenset(found["changed"]))

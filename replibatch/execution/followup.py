@@ -46,7 +46,7 @@ def after(work: Work, failure: AttemptFailure) -> Outcome:
         held = outages.held_attempts(attempts)
         if not work.context.jobs.advance(record, work.model.name, held, 0.0):
             return SteppedAside()
-        return Next(Message(record.id, record.attempt + 1, work.model.name, HEAD), failure)
+        return Next(Message(record.id, record.attempt + 1, work.model.name, HEAD), f"{failure.reason}: {failure}")
     own_retries = record.request.max_retries
     max_retries = settings.max_retries if own_retries is None else own_retries
     decision = decide(
@@ -75,7 +75,7 @@ def after(work: Work, failure: AttemptFailure) -> Outcome:
             pause_seconds = decision.seconds or THROTTLED_SECONDS
     if not work.context.jobs.advance(record, model, attempts, pause_seconds):
         return SteppedAside()
-    return Next(Message(record.id, record.attempt + 1, model, HEAD), failure)
+    return Next(Message(record.id, record.attempt + 1, model, HEAD), f"{failure.reason}: {failure}")
 
 
 def stopped(work: Work, stop: AccountStopped) -> Outcome:
@@ -148,7 +148,8 @@ def _give_up(work: Work, failure: AttemptFailure, attempts: list[Attempt]) -> Ou
     """No model is left: a placeholder where one fits, and the chain of reasons."""
     error = "; ".join(f"{attempt.model}: {attempt.message}" for attempt in attempts)
     answer_stands = isinstance(failure, InvalidInput | NotSaved | OutputErased | PredictionCanceled)
-    if work.context.settings.placeholder and work.model.kind == "image" and not answer_stands:
+    is_last = not work.record.request.then  # a placeholder feeds no step
+    if is_last and work.context.settings.placeholder and work.model.kind == "image" and not answer_stands:
         try:
             storage = work.context.storage.within(work.record.request.within)
             placeholder = save_placeholder(key=work.record.request.output, storage=storage)

@@ -14,7 +14,7 @@ from replibatch.redisdb import keys
 from replibatch.replicate_api import ReplicateAPI
 
 KEPT_SECONDS = 30 * 24 * 3600
-TRIAL_SECONDS = 15 * 60  # the file itself may be what is invalid
+TRIAL_SECONDS = 15 * 60  # the file itself may be invalid
 
 # "Invalid image format ''", "invalid image url", "image must be a base64 data URI"
 _REFUSED = re.compile(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 IN_A_ROW = 3  # creates without an answer; outputs that cannot be downloaded; 404s of a model
 OWN_ERRORS = 5  # of Replicate's own to creates of one attempt: then it is the attempt's
 UPLOAD_AGAIN_SECONDS = 2.0
-TURN_SECONDS = 5.0  # between two tries to save what is made
+TURN_SECONDS = 5.0  # between two tries to save an output
 LEAST_FREE_BYTES = 32 * 1024**2  # of a storage: with less nothing more is created
 CHECK_SECONDS = 2.0
 UNREAD_SECONDS = 4.0  # without a read, while predictions are awaited
@@ -92,7 +92,7 @@ def held_attempts(attempts: list[Attempt]) -> list[Attempt]:
 
 
 def await_turn(work: Work, name: str) -> None:
-    """Wait until this attempt may try to save what is made: one at a time does, while the rest waits."""
+    """Wait until this attempt may try to save its output: one at a time does, while the rest waits."""
     while wait_seconds := work.context.limiter.may_try(name, _saver(work)):
         work.pause(wait_seconds)
 
@@ -127,7 +127,7 @@ def storage_fault(context: WorkerContext, failure: OSError | None = None) -> Fau
 
     Args:
         context: the worker's.
-        failure: what a save met; None where it is only looked at.
+        failure: the error of a save; None for a check without one.
     """
     reason = failure.strerror or str(failure) if failure else ""
     if failure and failure.errno in _STORAGE_IS_FULL:
@@ -147,7 +147,7 @@ def storage_fault(context: WorkerContext, failure: OSError | None = None) -> Fau
 
 
 class Checks:
-    """Looks every other second whether the storage takes files, and whether reads of the API have answers.
+    """Checks every other second whether the storage takes files, and whether reads of the API have answers.
 
     Args:
         context: the worker's.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from replibatch.errors import AttemptFailure
 from replibatch.jobs import Message, Settled
 from replibatch.redisdb.scripts import Step
 from replibatch.requests import BatchResult
@@ -20,10 +19,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Next:
-    """Another attempt follows; its message is to be published."""
+    """Another attempt, or another step, follows; its message is to be published. `why` says so to people."""
 
     message: Message
-    failure: AttemptFailure
+    why: str
 
 
 @dataclass(frozen=True)

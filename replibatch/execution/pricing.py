@@ -17,11 +17,11 @@ class Quote:
     """What one attempt costs.
 
     Attributes:
-        model: whose prices hold: the request's own, or this worker's where those are higher.
-        inputs: what it is given.
-        most_usd: the most it can cost by them; None where that is not known.
-        reserved_usd: what is reserved; None where nobody says how much that should be.
-        refusal: why nothing may be created: an amount that nobody can mean.
+        model: the model with the prices that hold: the request's own, or this worker's where those are higher.
+        inputs: the model's inputs.
+        most_usd: the most it can cost with these inputs; None if unknown.
+        reserved_usd: the amount reserved; None where no price or setting gives one.
+        refusal: why nothing may be created: an absurd amount.
     """
 
     model: Model

@@ -18,6 +18,7 @@ from replibatch.replicate_api import Prediction, ReplicateAPI
 from replibatch.replicate_api.calls import PATIENT_SECONDS
 
 TROUBLE_SECONDS = 1.0
+FIRST_PAGE_SECONDS = 4.0  # for a page of the list, so that an outage is said soon; doubled with each try
 USUAL_SECONDS = 10.0  # of an orphan, until the watcher has learned its model's
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ class Rebuild:
         self._oldest = timedelta(seconds=max(prediction_timeout_seconds + SLOT_MARGIN_SECONDS, window_seconds))
         self._state_lost = state_lost
         self._has_failed = False
+        self._page_seconds = FIRST_PAGE_SECONDS
         self._loop = Loop("rebuild", self._step, wake=state_lost.set, away_seconds=TROUBLE_SECONDS)
 
     def start(self) -> None:
@@ -73,10 +75,12 @@ class Rebuild:
             kind = error.kind if isinstance(error, ApiUnreachable) else "error"
             self._limiter.report_fault(Fault(READS, kind, str(error)))
             self._has_failed = True
+            self._page_seconds = min(PATIENT_SECONDS, 2 * self._page_seconds)
             return TROUBLE_SECONDS
         if self._has_failed:
             self._limiter.report_success(READS)
             self._has_failed = False
+        self._page_seconds = FIRST_PAGE_SECONDS
         if wait_seconds is None:
             self._state_lost.clear()  # a heartbeat sets it again, should it be lost anew
         return wait_seconds or 0.0
@@ -97,7 +101,7 @@ class Rebuild:
     def _listed(self) -> Iterator[Prediction]:
         after = self._api.now() - self._oldest
         try:
-            for page in self._api.newest(created_after=after, page_seconds=PATIENT_SECONDS):
+            for page in self._api.newest(created_after=after, page_seconds=self._page_seconds):
                 yield from page
         except NoList as error:
             log.warning("limits hold only as long as Redis keeps its data", error=str(error))

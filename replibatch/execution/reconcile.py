@@ -1,10 +1,11 @@
-"""The reconciler: finds out what became of creates after their replies were lost, before anything is paid for again.
+"""The reconciler: finds the predictions of creates with lost replies, before anything is paid for again.
 
-One thread a process goes through the account's list for all of them at once, and accounts for every row of the time.
-A row that is equal to a create is its prediction. An unequal one proves nothing: Replicate does not promise that rows
-show a request as it was sent. So a create is absent only when every row of its time is claimed by another attempt, or
-shows another prompt or seed. One row that is left, with one create that can be it, is its prediction. In any other
-case the create is held, listed in `status`, and settled by a person (`replibatch settle`), or by later rows.
+One thread a process goes through the account's list for all lost creates at once, and accounts for every row of
+their time. A row that is equal to a create is its prediction. An unequal one proves nothing: Replicate does not
+promise that rows show a request as it was sent. So a create is absent only when every row of its time is claimed by
+another attempt, or shows another prompt or seed. One row that is left, with one create that can be it, is its
+prediction. In any other case the create is held, listed in `status`, and settled by a person (`replibatch settle`),
+or by later rows.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from replibatch.replicate_api.calls import PATIENT_SECONDS
 POLLS_AT_LEAST = 3
 LAST_POLL_SECONDS = 1.0  # a poll that takes longer is not waited for
 CLOCK_SLACK = timedelta(minutes=5)  # the list's clock is Replicate's
-LATE_SLACK = timedelta(minutes=1)  # after the settle time; rows of later creates are not looked at
+LATE_SLACK = timedelta(minutes=1)  # after the settle time; rows of later creates are left out
 SINGLES = 20  # rows read singly in one poll: an answer to one may show more than the list does
 UNANSWERED_SECONDS = 20.0  # the longest that another create may be without its answer
 
@@ -47,7 +48,7 @@ class Claims(Protocol):
         """The attempts that predictions belong to, by the prediction's id."""
 
     def to_cancel(self) -> set[str]:
-        """The generations of this process whose owners want them canceled."""
+        """The generations of this process that their owners want canceled."""
 
     def unanswered_elsewhere(self, own: set[str], older_than_seconds: float) -> int:
         """How many other creates of the fleet have been without an answer for so long."""
@@ -55,14 +56,14 @@ class Claims(Protocol):
 
 @dataclass(eq=False)
 class Lost:
-    """A create whose reply was lost.
+    """A create with a lost reply.
 
     Attributes:
         record: the generation's.
         ticket: the attempt's.
         sent: the create, as far as it is known.
         sent_at: no later than when it was sent, on the monotonic clock; None for a moment ago.
-        is_open: False once it is known what became of it.
+        is_open: False once its fate is known.
         found: its prediction, claimed for the attempt; None where it surely was not created.
     """
 
@@ -96,12 +97,12 @@ class _Search:
 
 
 class Reconciler:
-    """Looks through the account's list for lost creates.
+    """Searches the account's list for lost creates.
 
     Args:
         api: the account's API.
         claims: the records.
-        echoes: what is known of how rows show requests.
+        echoes: how rows are known to show requests.
         unknown: where creates are listed that nothing proves.
         settle_seconds: how long a create may take to show up.
     """
@@ -123,15 +124,15 @@ class Reconciler:
         self._loop = Loop("reconcile", self._step, wake=self._submitted.set, away_seconds=self._pause_seconds)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to search."""
         self._loop.start()
 
     def stop(self) -> None:
-        """Stop looking; open searches are left to the process that takes over."""
+        """Stop searching; leave open searches to the process that takes over."""
         self._loop.stop(LAST_POLL_SECONDS)
 
     def submit(self, lost: Lost, tell: Callable[[], object]) -> None:
-        """Look for a lost create.
+        """Search for a lost create.
 
         A later search for the same attempt takes the place of an earlier one, as its owner has lost custody since.
 
@@ -161,7 +162,7 @@ class Reconciler:
                 for search in searches:
                     self._hold(search, (), f"{error}")
             except ReplibatchError as error:  # nothing is paid for again meanwhile
-                log.warning("could not look for lost creates", error=str(error), waiting=len(searches))
+                log.warning("could not search for lost creates", error=str(error), waiting=len(searches))
         return self._pause_seconds
 
     def _follow_verdicts(self, searches: Iterable[_Search]) -> None:
@@ -215,7 +216,7 @@ class Reconciler:
             self._close(search, None)
             return
         if any(now - self._first_seen[row.id] < self._unanswered_seconds for row in left):
-            return  # one of them may be of a create that is still waiting for its answer
+            return  # a row may be of a create that is still waiting for its answer
         left = self._read_singly(search, left, echoes)
         if not left:
             self._close(search, None)

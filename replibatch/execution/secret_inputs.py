@@ -10,7 +10,7 @@ from replibatch.catalog.values import ENVIRONMENT_NAME
 from replibatch.errors import RequestError
 from replibatch.routing.unknown import is_secret
 
-# What a worker holds for itself: no model may be given it, whoever asks.
+# A worker's own secrets: no request may pass them to a model.
 OWN_PREFIXES = ("REPLIBATCH_", "REPLICATE_", "AWS_", "FLOWER_", "CELERY_")
 
 

@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class _Ended:
-    """A prediction that is looked after is over."""
+    """A prediction that this thread handles is over."""
 
     record: Record
     prediction: Prediction
@@ -47,7 +47,7 @@ class _Ended:
 
 
 class Takeover:
-    """Looks after the generations of this process that no thread works on, and after those of dead processes.
+    """Handles the generations of this process that no thread works on, and those of dead processes.
 
     Args:
         context: the process's context.
@@ -69,7 +69,7 @@ class Takeover:
         self._loop.start()
 
     def stop(self) -> None:
-        """End; the generations looked after stay in this process's custody, to be given back."""
+        """End; the generations it handles stay in this process's custody, to be given back."""
         self._loop.stop(5)
 
     def _step(self) -> float:
@@ -175,7 +175,7 @@ class Takeover:
         self._context.end_soon(prediction_id, overdue=overdue, tell=tell)
 
     def _find_orphans(self) -> None:
-        """Pick up generations in this process's custody that, in two rounds, it neither works on nor looks after."""
+        """Pick up generations in this process's custody that, in two rounds, it neither works on nor handles here."""
         known = self._context.running.keys() | self._looked_after.keys()
         orphans = self._context.jobs.custody() - known
         for generation_id in orphans & self._orphans:
@@ -191,13 +191,13 @@ class Takeover:
                 self._pick_up(record)
 
     def _pick_up(self, record: Record) -> None:
-        """Look after one generation. If that fails, the others go on, and this one is tried again as an orphan."""
+        """Handle one generation. If that fails, the others go on, and this one is tried again as an orphan."""
         try:
             self._look_after(record)
         except (RedisError, OperationalError):
             raise
         except Exception:
-            log.exception("could not be looked after", generation=record.id)
+            log.exception("could not be handled", generation=record.id)
 
     def _look_after(self, record: Record) -> None:
         """Watch its prediction, settle its lost create, or put it back to the queue."""
@@ -243,7 +243,7 @@ class Takeover:
             publish(self._app, self._context.jobs, [message])
 
     def _let_go(self, record: Record) -> None:
-        """Stop looking after a generation, unless it came back in a later custody."""
+        """Stop handling a generation, unless it came back in a later custody."""
         known = self._looked_after.get(record.id)
         if known and known.fence == record.fence:
             del self._looked_after[record.id]

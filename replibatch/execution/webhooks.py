@@ -24,7 +24,7 @@ THREADS = 8
 MOST_OF_A_HOST = 4  # a host that is slow does not keep the others waiting
 LOOK_SECONDS = 0.5
 TIMEOUT_SECONDS = 15.0
-REFUSED = (404, 405, 410)  # nobody takes it there, now or later
+REFUSED = (404, 405, 410)  # no receiver there, now or later
 
 log = structlog.get_logger(__name__)
 

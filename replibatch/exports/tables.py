@@ -22,7 +22,7 @@ def write_csv(lines: Lines, destination: Path) -> int:
     """Write a table with a row for each file; returns how many rows.
 
     Args:
-        lines: the results; read twice, as the columns are those of all of them.
+        lines: the results; read twice, as the columns come from all rows.
         destination: the file, written whole or not at all.
 
     Raises:
@@ -88,7 +88,7 @@ def _groups(found: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _columns(lines: Lines) -> dict[str, type | None]:
-    """The columns of all rows, each with the type that holds what is in it; None for several types."""
+    """The columns of all rows, each with the type that holds its values; None for several types."""
     kinds: dict[str, set[type]] = {}
     for row in _all(lines):
         for name, value in row.items():

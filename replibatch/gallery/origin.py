@@ -24,7 +24,7 @@ class Origin:
 
     Attributes:
         file: the file.
-        told: what the file says itself; None where it says nothing.
+        told: the file's own record; None where it has none.
         line: its result; None where no results file names it.
         changed: whether its bytes are others than when it was saved; None where that is not known.
     """
@@ -82,7 +82,11 @@ def origin_of(file: Path) -> Origin:
     told = read(file)
     for results in _results_files(file):
         if line := _line_of(file, results):
-            recorded = {each.sha256 for each in line.result.files if _same(results.parent / each.path, file)}
+            recorded = {
+                each.sha256
+                for each in (*line.result.files, *line.result.files_of_steps())
+                if _same(results.parent / each.path, file)
+            }
             return Origin(file, told, line, contents.sha256(file) not in recorded if recorded - {None} else None)
     return Origin(file, told, None)
 

@@ -47,6 +47,7 @@ class Packed:
                 *map(self.place, (each.model, each.prediction_id, each.reason, each.message)),
                 each.seconds,
                 each.cost_usd,
+                *([each.step] if result.steps else []),
             ]
             for each in result.attempts
         ]
@@ -81,7 +82,7 @@ class Packed:
         return place
 
     def _pairs(self, given: dict[str, Any]) -> tuple[list[int], bool]:
-        """Names and values in turn; whether all of them are whole."""
+        """Names and values in turn; and whether every name and value is whole."""
         places, whole = [], True
         for name, value in given.items():
             kept, is_whole = _cut(value, LONGEST_VALUE)

@@ -43,7 +43,7 @@ class Line:
 
 def shown_state(result: BatchResult) -> str:
     """The state in a page's words: `fallback` is a success of another model than the first that was tried."""
-    if result.state == State.SUCCEEDED and result.attempts and result.attempts[0].model != result.model_used:
+    if result.state == State.SUCCEEDED and result.fell_back:
         return "fallback"
     return result.state.value
 
@@ -51,8 +51,8 @@ def shown_state(result: BatchResult) -> str:
 class ResultLines:
     """The lines of a results file; memory does not grow with their number.
 
-    Items are told apart by the key that `run` writes, so two of one id (two models, two lists in one folder) are two.
-    Lines without a key are told apart by id, model and prompt. A line that is not whole (a process died while
+    The key that `run` writes distinguishes items, so two of one id (two models, two lists in one folder) are two.
+    Id, model and prompt distinguish lines without a key. A line that is not whole (a process died while
     writing it) does not count.
 
     Args:

@@ -23,7 +23,7 @@ LONGEST_EDGE = 448  # pixels
 QUALITY = 78
 AT_ONCE = 2  # pictures decoded at a time
 MEASURED = 60  # pictures that tell the shape of all
-EXTENSION = "thumb"  # browsers look at the bytes; whoever gathers the pictures of a folder does not take these
+EXTENSION = "thumb"  # browsers go by the bytes; tools that collect a folder's pictures skip these
 
 _NAME = re.compile(rf"[0-9a-f]{{24}}\.{EXTENSION}")
 

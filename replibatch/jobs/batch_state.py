@@ -40,7 +40,7 @@ class BatchState:
 
     @property
     def ended(self) -> int:
-        """How many of them were made, or tried: what was dropped before it started is not among the results."""
+        """How many items were made, or tried: items dropped before they started are not among the results."""
         return self.succeeded + self.placeholder + self.failed
 
     @property

@@ -65,7 +65,7 @@ class Batches:
 
         Args:
             batch: its id.
-            max_concurrent: the most of it in flight at once; None for no bound of its own.
+            max_concurrent: the most items in flight at once; None for no bound of its own.
             priority: of its messages.
             about: for people.
             budget: a budget it shares with others; empty for one of its own.
@@ -292,7 +292,11 @@ class Batches:
                     self._redis.hmget(self._key(batch, keys.BEGUN), [each.id for each in unpacked]),
                 )
                 for each, text in zip(unpacked, begun, strict=True):
-                    yield replace(each, attempts=read_attempts(json.loads(text)["attempts"])) if text else each
+                    yield (
+                        replace(each, attempts=read_attempts(json.loads(text).get("attempts", "[]")))
+                        if text
+                        else each
+                    )
 
     def cancel(self, batch: str, *, forget: bool = False) -> int:
         """Keep its waiting requests, and those still to be appended, from starting; cancel those on their way.

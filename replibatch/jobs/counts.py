@@ -24,8 +24,8 @@ LATENCY_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1
 
 GENERATIONS = "generations"  # by model and final state
 ATTEMPTS = "attempts"  # by model and outcome: `succeeded`, or why not
-FALLBACKS = "fallbacks"  # attempts whose place another model took, by model and why
-LATENCY = "latency"  # successful attempts, by model and upper bound in seconds; each in one of them
+FALLBACKS = "fallbacks"  # attempts that another model replaced, by model and why
+LATENCY = "latency"  # successful attempts, by model and upper bound in seconds; each counts in one
 MILLISECONDS = "milliseconds"  # what those took, by model
 COST = "cost"  # micro-dollars, by model
 TAKEN_OVER = "taken_over"  # generations that another process had when it died or left
@@ -33,19 +33,24 @@ TAKEN_OVER = "taken_over"  # generations that another process had when it died o
 Table = Counter[tuple[str, ...]]
 
 
-def counted(result: BatchResult) -> dict[str, int]:
-    """What a result adds to which counter, by its field in Redis."""
+def counted(result: BatchResult, before: int = 0) -> dict[str, int]:
+    """What a result adds to which counter, by its field in Redis.
+
+    Args:
+        result: of an item.
+        before: how many of its attempts were counted already, with an earlier result.
+    """
     table: Table = Counter()
     last = result.attempts[-1].model if result.attempts else result.model_name
     table[GENERATIONS, result.model_used or last, result.state.value] += 1
-    for attempt in result.attempts:
+    for attempt in result.attempts[before:]:
         table[ATTEMPTS, attempt.model, attempt.reason or attempt.outcome] += 1
         table[COST, attempt.model] += to_micro(attempt.cost_usd or 0.0)
         if not attempt.reason:
             bound = next(bound for bound in LATENCY_SECONDS if attempt.seconds <= bound)
             table[LATENCY, attempt.model, str(bound)] += 1
             table[MILLISECONDS, attempt.model] += round(attempt.seconds * 1000)
-    for failed, following in pairwise(result.attempts):
+    for failed, following in pairwise(result.attempts[before:]):
         if failed.model != following.model and failed.reason:
             table[FALLBACKS, failed.model, failed.reason] += 1
     return {"\t".join(labels): amount for labels, amount in table.items() if amount}

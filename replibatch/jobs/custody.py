@@ -31,8 +31,8 @@ from replibatch.requests import Attempt, BatchResult, RoutedRequest, State, new_
 from replibatch.settings import Settings
 
 _NAMES = (
-    "enqueue", "published", "take", "intend", "created", "advance", "requeue", "settle", "put_back", "give_back",
-    "take_over", "mine", "ask_to_cancel", "forget", "lost", "owed", "recall",
+    "enqueue", "published", "take", "intend", "created", "advance", "next_step", "requeue", "settle", "put_back",
+    "give_back", "take_over", "mine", "ask_to_cancel", "forget", "lost", "owed", "recall",
 )  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.jobs", "jobs", name) for name in _NAMES}
 
@@ -147,6 +147,23 @@ class Jobs:
             )
         )
 
+    def next_step(self, record: Record, request: RoutedRequest) -> bool:
+        """Make the record's next step ready to publish; False if it is no longer this process's.
+
+        Args:
+            record: the record of the item with the finished step.
+            request: the next step, with the steps made and attempts paid before it.
+        """
+        return bool(
+            self._call(
+                "next_step",
+                **self._custody(record),
+                attempt=record.attempt + 1,
+                model=request.model,
+                request=compact(request.to_json()),
+            )
+        )
+
     def requeue(self, record: Record, *, paid_usd: float = 0.0) -> Message | None:
         """Put a generation no thread works on back to the queue's head; None if it is no longer ours.
 
@@ -170,7 +187,7 @@ class Jobs:
             result=pack_result(result),
             cost=to_micro(result.known_cost_usd),
             capacity=self.capacity,
-            counts=counted(result),
+            counts=counted(result, record.counted),
             asked=record.request.asked,
             webhook=owed_webhook(record),
         )
@@ -199,7 +216,7 @@ class Jobs:
         return records
 
     def recall(self) -> int:
-        """Tell the records how far this process's generations are, after a failover to an older copy of them.
+        """Tell the records how far this process's generations are, after a failover to an older copy.
 
         Returns:
             How many generations they knew less of.
@@ -280,7 +297,7 @@ class Jobs:
         return _readable(generation_id, flat) if flat else None
 
     def to_cancel(self) -> set[str]:
-        """Those of them that are to be canceled."""
+        """The generations in this process's custody that are to be canceled."""
         return cast(
             "set[str]",
             self.redis.sinter([keys.CUSTODY.at(self.prefix, self.process), keys.CANCELING.at(self.prefix)]),
@@ -373,7 +390,7 @@ def parse_outcome(values: Sequence[str | None]) -> tuple[str, int, BatchResult |
 
 
 def _readable(generation_id: str, flat: list[str]) -> Record | None:
-    """A record; None for one that cannot be read, which must keep no other from being looked after."""
+    """A record; None for one that cannot be read, which must not keep the process from handling others."""
     try:
         return Record.parse(generation_id, flat)
     except Exception:  # noqa: BLE001  # logged below, with its traceback

@@ -3,7 +3,7 @@
 from replibatch.errors import Stop
 
 PAUSED = "paused"  # by its owner
-UNFOLLOWED = "not followed"  # of another command's list, in embedded mode: nobody asked for it now
+UNFOLLOWED = "not followed"  # of another command's list, in embedded mode: no one asked for it now
 BUDGET = "budget"  # its next request would exceed one
 _STOPPED = "stopped: "
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from os import PathLike, fspath
 from typing import Any
 
@@ -13,10 +14,12 @@ LONGEST = 40  # of a value that stands for itself
 
 
 def identity(request: BatchRequest) -> str:
-    """The parts of a request that decide what is made, as JSON: short ones as they are, long ones as digests."""
+    """The parts of a request that decide its result, as JSON: short ones as they are, long ones as digests."""
     parts: dict[str, Any] = {"prompt": request.prompt, "model_name": request.model_name, **(request.kwargs or {})}
     if request.output_filepath is not None:
         parts["output_filepath"] = request.output_filepath
+    if request.steps:
+        parts["then"] = [asdict(step) for step in request.steps]
     return json.dumps({name: _short(value) for name, value in sorted(parts.items())}, separators=(",", ":"))
 
 

@@ -106,6 +106,7 @@ def _usual_attempt(result: dict[str, Any]) -> dict[str, Any]:
         "reason": None,
         "message": None,
         "cost_usd": result.get("cost_usd", 0.0),
+        "step": 1,
     }
 
 
@@ -124,6 +125,7 @@ def _usual_result(result: dict[str, Any]) -> dict[str, Any]:
         "placeholder": state == State.PLACEHOLDER,
         "state": State.SUCCEEDED,
         "inputs": {},
+        "steps": (),
         "fields": {},
     }
 
@@ -146,6 +148,9 @@ def _parts(entry: PendingEntry) -> tuple[dict[str, Any], dict[str, Any]]:
     if request.request_id != entry.id:
         own["request_id"] = request.request_id
     shared = request.to_json()
+    for field in ("then", "made", "paid"):  # names and seeds of their own
+        if field in shared:
+            own[field] = shared.pop(field)
     for field in ("request_id", "prompt", "output"):
         del shared[field]
     for field in ("fields", "asked"):

@@ -37,7 +37,7 @@ class Recollection:
         self._lock = threading.Lock()
 
     def hold(self, record: Record) -> None:
-        """The process has custody of it."""
+        """Remember a record that this process has custody of."""
         with self._lock:
             self._held[record.id] = record
 

@@ -67,13 +67,14 @@ class Record:
         prediction_id: of the current attempt, once created.
         paid_usd: what it cost, where it ended while no task had the generation.
         created_at: when that was, on this process's monotonic clock: the clocks of machines may be wrong.
-        started_at: when the first attempt began, on the same; no POST of it is older.
+        started_at: when the first attempt began, on the same; none of its POSTs is older.
         pause_seconds: how long to wait before this attempt.
         batch: its batch; empty for a single job.
         budget: the budget it also draws on; empty for none but the account's.
         index: its place in the batch, from 0.
         catalog: of a single job: the models of its chain, JSON by name.
         priority: of its messages, 0 first.
+        counted: how many attempts of earlier steps were counted with an earlier result.
         canceling: whether its owner wants it canceled.
     """
 
@@ -97,6 +98,7 @@ class Record:
     catalog: str
     priority: int
     canceling: bool
+    counted: int = 0
 
     @classmethod
     def parse(cls, generation_id: str, flat: list[str]) -> Self:
@@ -128,6 +130,7 @@ class Record:
             catalog=fields.get("catalog", ""),
             priority=int(fields.get("priority", 0)),
             canceling="canceling" in fields,
+            counted=int(fields.get("counted", 0)),
         )
 
     @property

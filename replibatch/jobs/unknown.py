@@ -1,4 +1,4 @@
-"""Creates of which nobody can prove whether they were made: listed for a person, who may settle them."""
+"""Creates that may or may not have been made, without proof either way: a person may list and settle them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_CREATED = "-"
 
 @dataclass(frozen=True)
 class Unknown:
-    """One of them.
+    """One such create.
 
     Attributes:
         id: the generation's.
@@ -53,13 +53,13 @@ class UnknownCreates:
         self._verdicts = keys.VERDICTS.at(prefix)
 
     def all(self) -> list[Unknown]:
-        """All of them, the oldest first."""
+        """Every such create, the oldest first."""
         rows = cast("dict[str, str]", self._redis.hgetall(self._unknown))
         found = [_read(generation_id, text) for generation_id, text in rows.items()]
         return sorted(found, key=lambda each: each.since)
 
     def note(self, each: Unknown) -> None:
-        """List one, or what has changed of it."""
+        """List one, or update its entry."""
         fields = {"model": each.model, "since": each.since, "candidates": each.candidates, "why": each.why}
         self._redis.hset(self._unknown, each.id, json.dumps(fields))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GIVE_UP_SECONDS = 24 * 3600.0
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 3600.0
-CLAIM_SECONDS = 90.0  # longer than a delivery takes: whoever died while it delivered is followed by another
+CLAIM_SECONDS = 90.0  # longer than a delivery takes: if a process dies during one, another delivers it
 SHOWN = 100
 LOST_KEPT = 20
 
@@ -64,7 +64,7 @@ class Webhook:
 
 
 def owed_webhook(record: Record) -> str:
-    """What is owed once a generation is settled; empty where it has no webhook."""
+    """The webhook owed once a generation is settled; empty where it has none."""
     if not record.request.webhook:
         return ""
     return Webhook(

@@ -35,7 +35,7 @@ REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process
 UNKNOWN_PRICE = -1  # to the scripts
 
 _PACKAGE = "replibatch.limits"
-_HEAD = ("state", "outages", "limiter")
+_HEAD = ("state", "outages", "ahead", "limiter")
 _FILES = {
     **{
         name: (*_HEAD, name)
@@ -111,7 +111,8 @@ class Limiter:
             standing, again = self._call(
                 "acquire",
                 **self._identity(ticket),
-                price=_price(ticket),
+                price=_price(ticket.price_usd),
+                whole=_price(ticket.whole_usd) if ticket.has_steps else None,
                 budget=ticket.budget,
                 priority=ticket.priority,
                 model=ticket.model,
@@ -215,7 +216,7 @@ class Limiter:
         """
         held, asks = self.holdings.begin_report()
         holds = [
-            (one.attempt_key, one.fence, _price(one), one.budget, one.priority, prediction, one.model)
+            (one.attempt_key, one.fence, _price(one.price_usd), one.budget, one.priority, prediction, one.model)
             for one, prediction in held
         ]
         try:
@@ -273,11 +274,11 @@ class Limiter:
         self._call("stop", kind=why.kind, message=why.message)
 
     def resume(self, only: str = "", *, forget: bool = False) -> None:
-        """Lift a stop, once the token or the credit is mended.
+        """Lift a stop, once the token or the credit is in order again.
 
         Args:
             only: a kind of stop: one of any other kind stays.
-            forget: whether to forget as well what is out, and the limits learned from Replicate's refusals.
+            forget: whether to forget the outages, too, and the limits learned from Replicate's refusals.
         """
         self._call("resume", only=only, forget="all" if forget else "")
 
@@ -302,7 +303,7 @@ class Limiter:
     def store_limits(self, changes: dict[str, int | None]) -> None:
         """Set, or with None clear, the operator's `max_concurrent`, `per_window` and `budget` (micro-dollars).
 
-        A changed `per_window` forgets what was learned of it.
+        A changed `per_window` forgets the limit learned for it.
         """
         stored = keys.STORED_LIMITS.at(self.prefix)
         with self.redis.pipeline() as pipeline:
@@ -384,7 +385,7 @@ class Limiter:
 
 
 def _check_usd(name: str, usd: object) -> None:
-    """Refuse what is no amount of money.
+    """Refuse a value that is no amount of money.
 
     Raises:
         SettingsError: it is no number of dollars from 0 to a billion.
@@ -394,9 +395,9 @@ def _check_usd(name: str, usd: object) -> None:
         raise SettingsError(f"{name} is {shown(usd)}; allowed: dollars from 0 to {LARGEST_USD:,.0f}")
 
 
-def _price(ticket: Ticket) -> int:
+def _price(usd: float | None) -> int:
     """A ticket's price as the scripts have it."""
-    return UNKNOWN_PRICE if ticket.price_usd is None else to_micro(ticket.price_usd)
+    return UNKNOWN_PRICE if usd is None else to_micro(usd)
 
 
 def _seconds(milliseconds: int) -> float | None:

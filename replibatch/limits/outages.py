@@ -79,7 +79,7 @@ class Outage:
 
     @property
     def what(self) -> str:
-        """What is out, for people."""
+        """The outage in words, for people."""
         model = self.name.removeprefix(_MODEL)
         return _WHAT.get(self.name) or f"the model {model} is out ({self.failures:,} failures in a row)"
 

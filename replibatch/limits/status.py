@@ -15,30 +15,30 @@ from replibatch.money import to_usd
 
 @dataclass(frozen=True)
 class AccountStatus:
-    """The limits of an account, what is used of them, and what keeps the next create waiting.
+    """The limits of an account, their present use, and the reason why the next create waits.
 
     Attributes:
         max_concurrent: predictions that may be in flight.
-        per_window: creates that a window may have, as configured; `learned_per_window` what Replicate lets through
-            instead, None where that is all of them.
+        per_window: creates that a window may have, as configured; `learned_per_window` how many Replicate
+            lets through instead, None where it lets all through.
         budget_usd: of the calendar month; None for none.
         stored: the limits that `limits set` keeps, by name, in the limiter's units.
         in_flight: slots held.
         creating: of those, without an answer to their create.
         in_window: creates that count against `per_window` now.
         waiting: attempts in the line.
-        waiting_for: what keeps the first of them waiting; None where none waits.
+        waiting_for: what keeps the first in line waiting; None where none waits.
         waited_seconds: by cause, over all attempts so far.
         reads: requests of the last minute that created nothing.
-        cooling_down_seconds: what is left of the pause Replicate asked for.
+        cooling_down_seconds: the rest of the pause Replicate asked for.
         stop: why nothing is created until `resume`; None where nothing is stopped.
-        outages: what is out now, and holds work until it works again; `outages_so_far` how many there have been.
+        outages: the present outages, which hold work until they end; `outages_so_far` how many there have been.
         spent_usd: in this calendar month.
-        reserved_usd: for what is in flight.
+        reserved_usd: for the predictions in flight.
         total: creates so far; `throttled` of those answered with 429.
         peak: the most slots held at once.
         processes: what each live process says of itself, by name.
-        silent_seconds: since each was last heard of.
+        silent_seconds: since each process's last heartbeat.
     """
 
     max_concurrent: int

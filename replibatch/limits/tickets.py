@@ -29,11 +29,13 @@ class Ticket:
     Attributes:
         attempt_key: `generation:number`, the holder of the slot; `prediction:id` for an orphaned prediction.
         fence: the custody's fencing number; a later one wins.
-        price_usd: reserved with the slot, settled when it is released; None where it is not known, which no budget
+        price_usd: reserved with the slot, settled when it is released; None if unknown, which no budget
             grants.
-        budget: the batch whose budget it also draws on; empty for none.
+        budget: the batch with a budget that it also draws on; empty for none.
         priority: 0 is first.
         model: what makes it; empty for none in particular.
+        has_steps: whether it is for one of several steps of an item.
+        whole_usd: then the price with those of the steps to come; None where one is not known.
     """
 
     attempt_key: str
@@ -42,6 +44,8 @@ class Ticket:
     budget: str = ""
     priority: int = 5
     model: str = ""
+    has_steps: bool = False
+    whole_usd: float | None = None
 
 
 class Beat(NamedTuple):
@@ -55,7 +59,7 @@ class Beat(NamedTuple):
         snapshot: to be handed back with a report; empty while the state is not trusted.
         max_concurrent: the limit in force.
         in_flight: how many slots are held, by all processes.
-        outages: the names of what is out, or has failed of late.
+        outages: the names of outages and of recent failures.
     """
 
     known: bool

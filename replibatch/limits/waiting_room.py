@@ -45,9 +45,9 @@ class WaitingRoom:
 
     Args:
         limiter: the account's limiter.
-        listener: a Redis client whose sockets outlast a read of `LISTEN_SECONDS`.
+        listener: a Redis client with a socket timeout above `LISTEN_SECONDS`.
         lease_seconds: a process silent for this long is taken for dead.
-        report: called at each heartbeat; what the process says of itself, explicit limits included.
+        report: called at each heartbeat; the process's own report, explicit limits included.
         recall: called when the account's state was lost, before this process reports; till then none creates.
         recover: called when the account's state was lost and this process has reported; it may be called again while
             it is under way.
@@ -55,9 +55,9 @@ class WaitingRoom:
     Attributes:
         heartbeat: whether this process is alive to the others.
         beat_seconds: between two heartbeats.
-        max_concurrent: the concurrency limit in force at the last of them.
-        in_flight: how many slots all processes held at the last of them.
-        outages: the names of what was out at the last of them, or had failed of late.
+        max_concurrent: the concurrency limit in force at the last heartbeat.
+        in_flight: how many slots all processes held at the last heartbeat.
+        outages: the names of outages and of recent failures at the last heartbeat.
     """
 
     def __init__(

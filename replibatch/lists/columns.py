@@ -12,12 +12,14 @@ from replibatch.errors import RequestError
 from replibatch.lists.inputs import Inputs
 from replibatch.lists.lines import Line
 from replibatch.lists.pictures import is_picture
+from replibatch.lists.recipe import steps_of
 from replibatch.lists.words import OWN, PROMPTS
 from replibatch.routing.near import nearest, plain
 
 Role = Literal["own", "input", "input of others", "own column", "ignored"]
 
 NAMES_SHOWN = 12
+_SHORTENED = re.compile(r"-?\d\.\d+E\+\d{2,}")  # what Excel saves of a long number
 _CLOCK = re.compile(r"0?(\d{1,2}):0?(\d{1,2})(:00)?")  # what Excel makes of 16:9
 
 
@@ -44,6 +46,7 @@ class Cells:
 
     Attributes:
         prompt, model, output, id: the own words; None where the line has none.
+        then: the steps after the first.
         inputs: of models, by their names.
         carried: the user's own columns.
     """
@@ -52,6 +55,7 @@ class Cells:
     model: str | None = None
     output: str | None = None
     id: str | None = None
+    then: list[dict[str, Any]] = field(default_factory=list)
     inputs: dict[str, Any] = field(default_factory=dict)
     carried: dict[str, Any] = field(default_factory=dict)
 
@@ -98,6 +102,11 @@ class Columns:
         cells = Cells()
         for name, value in line.fields.items():
             role, target = self.roles[name]
+            if (role == "input" or target == "id") and isinstance(value, str) and _SHORTENED.fullmatch(value):
+                raise RequestError(
+                    f"column {name!r} holds {value!r}, a number that Excel shortened; expected: all its digits, "
+                    f"or --ignore {_typed(name)}"
+                )
             if role == "input":
                 cells.inputs[target] = self._as_enum(target, value) if isinstance(value, str) else value
             elif role == "own":
@@ -119,6 +128,9 @@ class Columns:
     def _set(self, cells: Cells, word: str, value: Any) -> None:
         if word == "tags":
             cells.carried["tags"] = value
+            return
+        if word == "then":
+            cells.then = steps_of(value)
             return
         if word == "id" and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
@@ -154,10 +166,6 @@ class Columns:
         if word in OWN:
             if word in taken:  # another column was mapped to it
                 return "own column", ""
-            if word == "then":
-                self.mistakes.append(
-                    f"column {name!r}: steps are not made from lists; expected: --ignore {_typed(name)}"
-                )
             return "own", word
         if word in (self._wanted.placeholders or ()):
             return "own column", ""
@@ -198,8 +206,10 @@ class Columns:
                 f"no column 'prompt', and {told} could be it; expected: --map prompt={_typed(others[0])}"
             )
         elif self._wanted.placeholders is None and self._needs_prompt():
+            near = next((name for name in self._names if nearest(name, ["prompt"])), None)
             self.mistakes.append(
-                f"no column 'prompt'; {self._found()}; expected: a header that names it, or --map prompt=COLUMN"
+                f"no column 'prompt'; {self._found()}; expected: a header that names it, "
+                f"or --map prompt={_typed(near) if near else 'COLUMN'}"
             )
 
     def _needs_prompt(self) -> bool:

@@ -14,7 +14,7 @@ HIDDEN = "."
 
 
 def folder_lines(folder: Path, file: str, *, image_input: str | None, encoding: str | None) -> Read:
-    """The texts of a folder, or its pictures, in the order of their names. Subfolders are not looked into.
+    """The texts of a folder, or its pictures, in the order of their names. Subfolders are left out.
 
     Args:
         folder: where they are.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,10 +18,13 @@ from replibatch.lists.disk_map import DiskMap
 from replibatch.lists.lines import Line, Mistake
 from replibatch.lists.naming import Naming, default_name, fit, fixed_extension, named_by, with_axes
 from replibatch.lists.prompts import Prompts
+from replibatch.lists.recipe import with_steps
 from replibatch.lists.shapes import Shape, Shapes
 from replibatch.lists.sweep import Combination, combinations
 from replibatch.requests import BatchRequest
 from replibatch.routing import Routed
+from replibatch.routing.steps import RoutedStep
+from replibatch.steps import StepRequest
 
 KEY_BYTES = 16
 _LEAVES = re.compile(r"[/\\]|[A-Za-z]:[/\\]|(.*[/\\])?\.\.([/\\].*)?$")
@@ -36,6 +40,7 @@ class Item:
         request: with the name of its file decided.
         routed: with the model that will take it.
         name: of its file, in the output folder.
+        steps: those after the first, with the models that will take them.
         file: the list it is of, for people.
         number: of its line.
     """
@@ -47,6 +52,7 @@ class Item:
     name: str
     file: str
     number: int
+    steps: tuple[RoutedStep, ...] = ()
 
     @property
     def id(self) -> str:
@@ -70,6 +76,8 @@ class Asked:
         samples: `--samples`.
         name: `--name`.
         prompts: how prompts are made.
+        recipe: `--recipe`: the steps after the first, for lines without any of their own.
+        recipe_folder: where relative paths of those start.
         fallback: whether another model may stand in.
     """
 
@@ -79,6 +87,8 @@ class Asked:
     samples: int = 1
     name: str | None = None
     prompts: Prompts = field(default_factory=Prompts)
+    recipe: Sequence[Mapping[str, Any]] = ()
+    recipe_folder: Path = field(default_factory=Path)
     fallback: bool = True
 
 
@@ -135,12 +145,17 @@ class Maker:
         for variant, prompt in enumerate(prompts, 1):
             for each in combinations(models, self._vary, self._asked.samples):
                 try:
-                    yield self._item(line, cells, prompt, variant if len(prompts) > 1 else 0, each, given)
+                    yield self._item(line, cells, prompt, variant if len(prompts) > 1 else 0, each, given, folder)
                 except UnsupportedModel as error:
                     hint = "; for -m in its place: --ignore model" if cells.model else ""
                     yield Mistake(line.file, line.number, f"{error}{hint}")
                 except RequestError as error:
-                    yield Mistake(line.file, line.number, _in_list_words(str(error)))
+                    reason = _in_list_words(str(error))
+                    if line.name is not None:  # of a folder, where a number tells nothing
+                        reason = f"{line.name!r}: {reason}"
+                        if cells.prompt is None and "prompt is missing" in reason:
+                            reason += f"; expected: {f'{line.name}.txt'!r} with it, or --prompt-template"
+                    yield Mistake(line.file, line.number, reason)
 
     def _check_line(self, cells: Cells, line: Line) -> None:
         if cells.model and len(self._asked.models) > 1:
@@ -156,29 +171,54 @@ class Maker:
             _check_output(cells.output)
 
     def _item(
-        self, line: Line, cells: Cells, prompt: str, variant: int, each: Combination, given: Mapping[str, Any]
+        self,
+        line: Line,
+        cells: Cells,
+        prompt: str,
+        variant: int,
+        each: Combination,
+        given: Mapping[str, Any],
+        folder: Path,
     ) -> Item:
         inputs = {**given, **each.varied} if each.varied else given
         extension = self._extension(cells)
-        shape = self._shapes.of(each.model, inputs, extension, has_prompt=bool(prompt))
+        asked = self._with_steps(BatchRequest(prompt, each.model, kwargs=dict(inputs)), cells, folder)
+        own_extension = "" if asked.steps else extension  # the file's name is that of the last step
+        shape = self._shapes.of(each.model, inputs, own_extension, has_prompt=bool(prompt))
+        steps = self._shapes.steps_of(asked, shape, extension)
         if each.sample == 2 and not shape.seed_is_ours and shape.routed.model.seed_param:
             raise RequestError("--samples with a fixed seed makes the same picture again; expected: --vary seed=1..4")
-        same = self._identity(shape, prompt, cells.id, each.sample)
+        same = self._identity(shape, prompt, cells.id, each.sample, asked.steps)
         key = hashlib.sha256(self._salt + same).digest()[:KEY_BYTES]
         index = next(self._indexes)
         axes = self._axes(each, variant)
-        naming = Naming(index, prompt, same.hex(), shape.extension, _short(each.model), cells.id, each.sample, axes)
+        last = steps[-1].routed if steps else shape.routed
+        made_extension = last.model.extension(last.inputs) if steps else shape.extension
+        naming = Naming(index, prompt, same.hex(), made_extension, _short(each.model), cells.id, each.sample, axes)
         name = self._name(line, cells, naming, inputs)
         is_free = not extension and (cells.output is None or self._asked.name is not None)
         request_id = "-".join([cells.id, *axes]) if cells.id else f"r{key.hex()}"
         request = BatchRequest(
             prompt, each.model, self._place(name), dict(inputs), request_id, fields=cells.carried or None
         )
-        return Item(index, key, request, shape.for_item(extension_is_free=is_free), name, line.file, line.number)
+        request.steps = asked.steps
+        routed = shape.for_item(extension_is_free=is_free)
+        return Item(index, key, request, routed, name, line.file, line.number, tuple(steps))
 
-    def _identity(self, shape: Shape, prompt: str, own_id: str | None, sample: int) -> bytes:
+    def _with_steps(self, request: BatchRequest, cells: Cells, folder: Path) -> BatchRequest:
+        if cells.then and self._asked.recipe:
+            raise RequestError("the line has steps of its own (then), and --recipe is given; expected: only one")
+        if cells.then:
+            return with_steps(request, cells.then, folder)
+        return with_steps(request, self._asked.recipe, self._asked.recipe_folder)
+
+    def _identity(
+        self, shape: Shape, prompt: str, own_id: str | None, sample: int, steps: Sequence[StepRequest]
+    ) -> bytes:
         """A hash of everything sent, the id and the sample number; equal items are counted apart."""
         parts = b"\0".join((shape.digest, (own_id or "").encode(), b"%d" % sample, prompt.encode()))
+        if steps:
+            parts += b"\0" + json.dumps([asdict(step) for step in steps], sort_keys=True, default=str).encode()
         same = hashlib.sha256(parts).digest()[:KEY_BYTES]
         count = self._seen.count(same)
         return same if count == 1 else hashlib.sha256(same + count.to_bytes(8, "big")).digest()[:KEY_BYTES]
@@ -215,11 +255,11 @@ class Maker:
         """Refuse an id or a name that an earlier line has."""
         key = hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
         if (earlier := seen.get(key)) is not None:
-            hint = (
-                "; expected: a --name that tells items apart"
-                if what == "output" and self._asked.name
-                else ("; expected: each once")
-            )
+            hint = "; expected: each once"
+            if what == "output" and self._asked.name:
+                hint = "; expected: a --name that tells items apart"
+            elif what == "id":
+                hint += ", or --ignore for the column that has it"
             raise RequestError(f"{what} {value!r} is that of line {earlier} already{hint}")
         seen[key] = line.number
 

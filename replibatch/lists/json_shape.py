@@ -24,6 +24,7 @@ class Shape:
     objects: int = 0
     others: int = 0
     wrappers: list[str] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)  # the keys of others that hold something
     wrapped_object: str = ""  # the key of an object where a list usually is
     is_item: bool = False
     by_column: bool = False  # as pandas and datasets write a table by default
@@ -42,7 +43,11 @@ class Shape:
             raise Unreadable("the document is a table by columns; expected: by rows, as df.to_json(orient='records')")
         if not self.keys or self.others:
             found = ", ".join(self.keys) + (", …" if len(self.keys) == KEYS_SHOWN else "")
-            raise Unreadable(f"the document is an object with the keys {found or 'none'}; {EXPECTED}")
+            hint = ""
+            if len(self.lists) == 1:
+                key = self.lists[0]
+                hint = f"; to read the list under {key!r}: jq '.[\"{key}\"]' FILE | replibatch run - …"
+            raise Unreadable(f"the document is an object with the keys {found or 'none'}; {EXPECTED}{hint}")
 
     @property
     def is_wrapped_object(self) -> bool:
@@ -86,6 +91,8 @@ def shape_of(stream: JSONStream) -> Shape:
                 shape.wrappers += [key] if count else []
             elif name in PROMPTS:
                 shape.by_column = True
+            elif count and len(shape.lists) < KEYS_SHOWN:
+                shape.lists.append(key)
             continue
         stream.value()
         if first == "{" and key.lower() in WRAPPERS:

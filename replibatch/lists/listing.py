@@ -182,7 +182,8 @@ def _scan(file: ListFile, model_column: str | None, ignored: Iterable[str]) -> _
 
 def _understood_lines(file: ListFile, columns: Columns | None) -> Iterator[Mistake | tuple[Line, Cells]]:
     if columns is not None and columns.mistakes:
-        yield from (Mistake(file.source.name, 0, mistake) for mistake in columns.mistakes)
+        unread = [] if columns.roles else [each for each in file.lines() if isinstance(each, Mistake)]
+        yield from unread or (Mistake(file.source.name, 0, mistake) for mistake in columns.mistakes)
         return
     for line in file.lines():
         if isinstance(line, Mistake):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from replibatch.errors import RequestError
+from replibatch.lists.foreign import foreign
 from replibatch.routing.near import plain
 
 MOST_ALTERNATIVES = 10_000  # written out of one prompt
@@ -54,9 +55,12 @@ class Prompts:
             folder: where files of alternatives are.
 
         Raises:
-            RequestError: a placeholder that nothing fills, or alternatives that are not there.
+            RequestError: a placeholder that nothing fills, alternatives that are not there, or what other
+                programs write into prompts.
         """
         text = prompt or ""
+        if not self.literal and (reason := foreign(text)):
+            raise RequestError(reason)
         if self.fill and "{" in text:
             text = _filled(text, fields)
         if self.template is not None:

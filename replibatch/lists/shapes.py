@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import secrets
@@ -19,6 +20,7 @@ from replibatch.routing import Routed, located, route
 from replibatch.routing.carry import SEED
 from replibatch.routing.references import is_local
 from replibatch.routing.route import SEED_BITS
+from replibatch.routing.steps import RoutedStep, route_steps
 
 REMEMBERED = 1024
 LONGEST_KEY = 10_000  # characters of inputs that are remembered: data URIs are not
@@ -54,7 +56,7 @@ class Shape:
 
 
 class Shapes:
-    """Routes models and inputs, and looks at the files that they name.
+    """Routes models and inputs, and checks the files that they name.
 
     Args:
         catalog: the models.
@@ -105,6 +107,26 @@ class Shapes:
         if isinstance(shape, RequestError):
             raise shape
         return shape
+
+    def steps_of(self, request: BatchRequest, shape: Shape, extension: str) -> list[RoutedStep]:
+        """The steps after a request of this shape, with the models that take them; their files are looked at.
+
+        Args:
+            request: with its steps.
+            shape: the first step's.
+            extension: of the name of the item's file; empty where that is left open.
+
+        Raises:
+            RequestError: one cannot be done as asked.
+        """
+        if not request.steps:
+            return []
+        named = copy.copy(request)
+        named.output_filepath = f"*.{extension}" if extension else None
+        steps = route_steps(named, shape.routed.model, self._catalog, fallback=self._fallback)
+        for step in steps:
+            step.routed.check_files()
+        return steps
 
     def _routed(self, model: str, inputs: Mapping[str, Any], extension: str, prompt: str) -> Shape:
         output = f"*.{extension}" if extension else None

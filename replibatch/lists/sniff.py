@@ -62,6 +62,7 @@ _JSON_LIST = re.compile(r'\[\s*[\[{"\]]')
 _JSON_OBJECT = re.compile(r'\{\s*["}]')
 _RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*")
 _QUOTED_ELEMENT = re.compile(r"""\s*(["']).*\1,\s*""")
+_PYTHON_LIST = re.compile(r"\s*([A-Za-z_]\w*\s*=\s*\[\s*|\[\s*'.*|\[\s*)")
 _MARKUP = re.compile(r"\s*<(\?xml|!doctype|html|table|svg)", re.IGNORECASE)
 _YAML = re.compile(r"\s*- prompt:|---\s*$|prompts?:\s*($|\|)")
 
@@ -121,6 +122,8 @@ def _table_or_text(lines: list[str], named: Kind | None, extension: str, given: 
         return Format("csv", delimiter or _delimiter(lines[0], extension))
     _refuse_lookalikes(lines)
     if extension in (".md", ".markdown"):
+        if any("|" in above and "-" in rule and _RULE.fullmatch(rule) for above, rule in pairwise(lines)):
+            raise Unreadable("text above the table; expected: the table alone", 1)
         raise Unreadable(
             f"this is Markdown without a table; {READABLE}; or --format txt, where each line is a prompt", 1
         )
@@ -209,6 +212,10 @@ def _refuse_lookalikes(lines: list[str]) -> None:
         raise Unreadable(f"this is HTML or XML; {READABLE}{escape}", 1)
     if _YAML.match(lines[0]):
         raise Unreadable(f"this looks like YAML; {READABLE}{escape}", 1)
+    if _PYTHON_LIST.fullmatch(lines[0]) and (len(lines) > 1 or lines[0].rstrip().endswith("]")):
+        raise Unreadable(
+            f"this looks like a list written in Python; expected: JSON, as json.dump writes it{escape}", 1
+        )
     if len(lines) > 1 and all(_QUOTED_ELEMENT.fullmatch(line) for line in lines[:-1]):
         raise Unreadable(
             f"each line is a quoted text and a comma, a list without its brackets; expected: JSON{escape}", 1

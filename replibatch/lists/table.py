@@ -23,7 +23,7 @@ def csv_rows(numbered: Callable[[], Numbered], delimiter: str, comments: str | N
     """The rows of a table, each with the number of its first line; the header comes first.
 
     Args:
-        numbered: opens its lines; called once more to look how it is quoted.
+        numbered: opens its lines; called once more to see how it is quoted.
         delimiter: between cells.
         comments: what begins a line that is left out.
 
@@ -54,8 +54,11 @@ def table_lines(rows: Iterator[Row], file: str) -> Read:
             unnamed = ""  # the row numbers that pandas writes
         if unnamed or any(cells[len(header) :]):
             columns = ", ".join(filter(None, header))
-            found = f"{len(cells)} cells under {len(header)} columns ({columns})"
-            yield Mistake(file, number, f"{found}; expected: quotes around a cell with the delimiter in it")
+            found = f"{len(cells)} cells under {sum(map(bool, header))} columns ({columns})"
+            hint = "quotes around a cell with the delimiter in it"
+            if sum(map(bool, header)) == 1:
+                hint += ", and no title above the header"
+            yield Mistake(file, number, f"{found}; expected: {hint}")
         elif fields := {name: cell for name, cell in named.items() if cell not in ("", None)}:
             yield Line(file, number, fields)
 

@@ -10,9 +10,6 @@ from replibatch.lists.lines import Line, Mistake, Read
 SUSPECTS = "#/-NS"  # first characters of lines that may be no prompts
 _COMMENT = re.compile(r"(#+|//+)\s")
 _WEB_UI = re.compile(r"Negative prompt:|Steps: \d+, |--prompt\b")
-_FLAG = re.compile(
-    r"(?:^|\s)--(ar|aspect|v|version|stylize|s|style|chaos|no|seed|q|quality|niji|iw|tile|raw|sref|cref)\b"
-)
 
 
 def prompts(
@@ -46,7 +43,7 @@ def prompts(
             )
             continue
         prompt = prompt[marked.end() :] if marked else prompt
-        if (prompt[:1] in SUSPECTS or " --" in prompt) and (reason := _no_prompt(prompt)):
+        if prompt[:1] in SUSPECTS and (reason := _no_prompt(prompt)):
             yield Mistake(file, number, reason)
         else:
             yield Line(file, number, {"prompt": prompt})
@@ -60,10 +57,5 @@ def _no_prompt(line: str) -> str | None:
         return (
             f"the line begins with {found[0].strip()!r}, which is how other tools write settings; "
             "expected: a column for each, as in prompt,negative_prompt,seed; or --as-is"
-        )
-    if found := _FLAG.search(line):
-        return (
-            f"the prompt has Midjourney's '--{found[1]}', which Replicate's models do not read; "
-            "expected: a column or -i for it, as in aspect_ratio=16:9; or --as-is"
         )
     return None

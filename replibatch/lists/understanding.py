@@ -81,7 +81,10 @@ class Understanding:
         request, routed = item.request, item.routed
         self.items += 1
         self.models[request.model_name, routed.model.name] += 1
-        for note in routed.warnings:
+        for step in item.steps:
+            self.models[step.request.model_name, step.routed.model.name] += 1
+        of_steps = [f"step {step.number}: {note}" for step in item.steps for note in step.routed.warnings]
+        for note in (*routed.warnings, *of_steps):
             if note in self.notes or len(self.notes) < MOST_NOTES:
                 self.notes[note] += 1
         if len(self._distinct) <= MOST_DISTINCT:

@@ -20,7 +20,7 @@ from replibatch.requests import BatchResult
 BATCHES = 8
 PICTURES = 8  # of each batch
 PROMPT_SIGNS = 140  # of a prompt, under its picture
-FRESH_SECONDS = 0.7  # many viewers cost one look
+FRESH_SECONDS = 0.7  # many viewers cost one read
 DAYS = 7
 
 

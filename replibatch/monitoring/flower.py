@@ -79,8 +79,8 @@ def read_options(arguments: Sequence[str]) -> None:
     for login in options.basic_auth or []:
         if not login.isascii() or not all(login.partition(":")):
             raise SettingsError(
-                "FLOWER_BASIC_AUTH is not usable (not shown: it is a secret); allowed: user:password of ASCII signs, "
-                "several with commas between them"
+                "FLOWER_BASIC_AUTH is not usable (not shown: it is a secret); allowed: user:password of ASCII "
+                "characters, several with commas between them"
             )
     if not _is_local() and not options.basic_auth and not options.auth:
         log.warning(

@@ -25,7 +25,7 @@ class Guard(BaseHandler):
         """
         try:
             return super().get_current_user()
-        except TypeError:  # a password of other than ASCII signs, which Flower cannot compare
+        except TypeError:  # a password with non-ASCII characters, which Flower cannot compare
             raise HTTPError(401) from None
 
     def prepare(self) -> Any:
@@ -48,9 +48,9 @@ class Guard(BaseHandler):
 
 
 def is_own_name(host: str) -> bool:
-    """Whether a `Host` header names this machine by no name that somebody else could let point here.
+    """Whether a `Host` header names this machine by a name that no outsider could point here.
 
-    A page of a site whose name changes to 127.0.0.1 could otherwise read everything.
+    Otherwise a page of a site could change its name to 127.0.0.1 and read everything.
     """
     name = (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
     if name == "localhost" or name in (socket.gethostname().lower(), socket.getfqdn().lower()):

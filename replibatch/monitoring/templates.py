@@ -26,7 +26,7 @@ LIST_OPENS = re.compile(r"""<ul\b[^>]*\bclass=["'][^"']*\bapp-nav\b[^>]*>""")
 
 
 class Templates(Loader):
-    """Looks in the page's folder first, and adds our entry to Flower's navigation.
+    """Searches the page's folder first, and adds our entry to Flower's navigation.
 
     Where the navigation has no list that we know, Flower is served without the entry: the page has its address.
     """

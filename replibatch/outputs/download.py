@@ -26,7 +26,7 @@ CONNECTIONS = 60  # downloads under way at a time, besides those that are slow
 TRIES = 5
 REDIRECTS = 5
 FRUITLESS_TRIES = 2  # without a byte: worth telling
-SUSPECT_TRIES = 2  # of what is missing or empty: a file just made may take a moment to be served everywhere
+SUSPECT_TRIES = 2  # of a missing or empty file: one just made may take a moment to be served everywhere
 LONGEST_PAUSE_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
@@ -48,8 +48,8 @@ class Downloader:
         authorization: the account's token; sent for the files of the API alone, where the caller says that the API
             issued the address, and never on after a redirect.
         pause_seconds: before the second try; doubled before each further one.
-        own: further servers whose files are fetched wherever they are.
-        on_trouble: called after a second try without a byte, with the cause: others may meet it, too.
+        own: further servers to fetch files from, even at private addresses.
+        on_trouble: called after a second try without a byte, with the cause: other downloads may meet it, too.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Downloader:
         self._client.close()
 
     def _go_on(self, download: _Download, ends: float) -> None:
-        """One request for what is still missing."""
+        """One request for the bytes still missing."""
         with self._lanes.entered() as lane, self._answer(download) as response:
             if response.status_code == 416:
                 download.start_over()
@@ -160,7 +160,7 @@ class Downloader:
 
     @contextmanager
     def _answer(self, download: _Download) -> Iterator[httpx.Response]:
-        """The answer to a request for what is missing, after redirects: each is checked, none is read."""
+        """The answer to a request for the missing bytes, after redirects: checks each redirect, reads no body."""
         request = self._client.build_request("GET", download.url, headers=download.range_headers())
         if download.is_issued and self._authorization and self._is_file_of_the_api(request.url):
             request.headers["Authorization"] = f"Bearer {self._authorization.get_secret_value()}"
@@ -231,7 +231,7 @@ class _Download:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a byte of it has come."""
+        """Whether its first byte has come."""
         return self._position > 0
 
     def start_over(self) -> None:
@@ -249,7 +249,7 @@ class _Download:
         return headers | ({"If-Range": self._validator} if self._validator else {})
 
     def begin(self, response: httpx.Response) -> None:
-        """Take up a response: the rest of the file, or all of it."""
+        """Take up a response: the rest of the file, or the whole file."""
         if response.status_code == 206:
             part = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if not part or (int(part[1]), int(part[2])) != (self._position, self._total):

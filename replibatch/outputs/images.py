@@ -25,7 +25,7 @@ WHITE = (255, 255, 255, 255)
 # What Pillow's decoders raise at bytes that are damaged.
 DAMAGED = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error, zlib.error)
 
-# No more of them at a time than there are cores to work on them; how much memory they take, `pixels` says.
+# At most one image at a time for each core; `pixels` bounds the memory they take.
 _decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 

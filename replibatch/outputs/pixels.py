@@ -47,7 +47,7 @@ def opened(file: BinaryIO) -> Iterator[Image.Image]:
 
 
 class _Budget:
-    """Bytes that are taken for a while; whoever asks for more than is left waits."""
+    """Bytes that threads take for a while; a thread that asks for more than are left waits."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._left = limit_bytes

@@ -35,9 +35,9 @@ class Provenance:
     Attributes:
         model: `owner/name`.
         prediction_id: Replicate's.
-        request: prompt and inputs as the model was given them, seed included; empty where only the source is told.
+        request: prompt and inputs as the model was given them, seed included; empty where only the source is known.
         from_pictures: whether it was made from reference images.
-        cost_usd: what it cost; None where that is not known or not told.
+        cost_usd: its cost in US dollars; None where that is unknown or not given.
     """
 
     model: str
@@ -73,7 +73,7 @@ def embed(source: Path, destination: Path, provenance: Provenance) -> None:
 def read(path: Path) -> Provenance | None:
     """What a file says made it; None where it says nothing.
 
-    A file is somebody's word: nothing in it is more than text.
+    A file may come from anyone: treat its metadata as text only.
 
     Raises:
         OSError: it cannot be read.

@@ -1,4 +1,4 @@
-"""From a finished prediction's output to files in their places: all of them, or none."""
+"""From a finished prediction's output to files in their places: all files, or none."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def save(
         provenance: to be written into the files; None leaves them as they came.
 
     Returns:
-        The files, and warnings about those whose bytes are not what their extension says.
+        The files, and warnings about files with bytes of another format than their extension says.
 
     Raises:
         NoOutput: there is nothing to save.
@@ -71,7 +71,8 @@ def save(
             return stack.enter_context(storage.staging(name))
 
         try:
-            named = zip(made.found, numbered(key, len(made.found)), strict=True)
+            names = numbered(key, made.count)
+            named = zip(made.found, (names[place] for place in made.places), strict=True)
             finish = _Finisher(new_stage, downloader, declared.kind, extension_is_free=extension_is_free)
             finished = [finish(part, name) for part, name in named]
             if provenance:
@@ -173,7 +174,7 @@ class _Finisher:
     def _converted(
         self, stage: Stage, sha256: str, name: str, part: Part, made: Format | None
     ) -> tuple[Stage, str, str | None]:
-        """A file whose name promises another format: converted where it is a still image, else kept and said."""
+        """Convert a still image to the format that its name promises; keep any other file, with a warning."""
         warning = f"{name}: the output is {_kind(part, made)}, kept as it is"
         promised = STILLS.get(extension_of(name))
         if promised and made and made.still:

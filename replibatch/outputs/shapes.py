@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,14 +60,14 @@ Path = tuple[str, ...]  # names of objects, and `*` for each of a list
 
 @dataclass(frozen=True)
 class Declared:
-    """What is declared of an output.
+    """A model's declaration of its output.
 
     Attributes:
-        kind: what the files are: an image, a video …; empty where nobody says.
-        is_text: whether all of it is text, so that an address in it is text too.
+        kind: what the files are: an image, a video …; empty if undeclared.
+        is_text: whether the whole output is text, so that an address in it is text too.
         is_lines: whether texts of a list are each its own, not pieces of one.
-        is_files: whether all of it is files, whose addresses the API gives out.
-        is_data: whether it is one structure, whose files are where `files` says.
+        is_files: whether the whole output is files, with addresses that the API gives out.
+        is_data: whether it is one structure, with files where `files` says.
         files: where those are.
     """
 
@@ -98,10 +98,14 @@ class Parts:
     Attributes:
         found: the files, or the one text, in order.
         beside: tells what stands beside files, given their names: labels, scores; None where nothing does.
+        places: of the found, from 0, among `count`: a list with gaps keeps the places of its files.
+        count: as many as there would be without gaps.
     """
 
     found: list[Part]
     beside: Callable[[list[str]], str] | None = None
+    places: list[int] = field(default_factory=lambda: [0])
+    count: int = 1
 
 
 def parts(output: Any, declared: Declared | None = None) -> Parts:
@@ -113,13 +117,14 @@ def parts(output: Any, declared: Declared | None = None) -> Parts:
 
     Args:
         output: the prediction's `output`, decoded from JSON.
-        declared: what is declared of it; None for nothing.
+        declared: the model's declaration; None without one.
 
     Raises:
         NoOutput: null, or nothing but empty texts and lists.
     """
     declared = declared or Declared()
-    leaves = [(path, leaf) for path, leaf in _leaves(output, (), 0) if leaf not in (None, "")]
+    every = list(_leaves(output, (), 0))
+    leaves = [(path, leaf) for path, leaf in every if leaf not in (None, "")]
     if not declared.is_text:
         marked = [(path, leaf, _part(path, leaf, declared)) for path, leaf in leaves]
         files: list[Part] = [part for _, _, part in marked if part]
@@ -127,7 +132,13 @@ def parts(output: Any, declared: Declared | None = None) -> Parts:
             raise NoOutput(f"the output has {len(files)} files; allowed: at most {MOST_FILES}")
         if files:
             has_more = len(files) < len(marked)
-            return Parts(files, (lambda names: _beside(output, declared, iter(names))) if has_more else None)
+            if has_more:
+                return Parts(
+                    files, lambda names: _beside(output, declared, iter(names)), [*range(len(files))], len(files)
+                )
+            is_list = all(name == "*" for path, _ in every for name in path)  # gaps of other shapes mean nothing
+            spots = [at for at, (_, leaf) in enumerate(every) if leaf not in (None, "")] if is_list else None
+            return Parts(files, None, spots or list(range(len(files))), len(every) if spots else len(files))
     text = _text(output, [leaf for _, leaf in leaves], declared)
     if not text.strip():
         raise NoOutput(f"the prediction succeeded, but its output is {_shortened(output)}")

@@ -28,7 +28,7 @@ class Pace:
         self._bytes = 0
 
     def count(self, bytes_: int) -> float | None:
-        """Count what came; returns the bytes a second since the last look, None while there is none yet.
+        """Count what came; returns the bytes a second since the last measurement, None while there is none.
 
         Raises:
             TooSlow: on the whole it hardly moves.
@@ -52,7 +52,7 @@ class Lanes:
     Args:
         connections: downloads under way at a time.
         slow: how many more, for those that are slow.
-        closed: set when all of them end.
+        closed: set when all downloads end.
     """
 
     def __init__(self, connections: int, slow: int, closed: threading.Event) -> None:

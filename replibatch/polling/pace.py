@@ -20,7 +20,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 
 
 def seconds_until_worth_a_poll(items: Collection[Watched], now: float, page_seconds: float, in_flight: int) -> float:
-    """Found by looking ahead in strides that double, then between the last two.
+    """Found by searching ahead in strides that double, then between the last two.
 
     Args:
         items: what this process watches.

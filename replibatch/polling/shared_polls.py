@@ -7,7 +7,7 @@ for its own few rows, and a large fleet would use up the account's reads before 
     polled:<id>     hash    prediction -> JSON: the ended rows of one such page; kept for seconds
     polls           channel of the shared pages
 
-All of this may be lost: a process that misses a message looks after its own predictions alone.
+All of this may be lost: a process that misses a message polls its own predictions itself.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ READS_SHARE = 0.7  # of those, for watching
 BURST_SECONDS = 0.5  # what a process has not read for so long it may read at once
 RARE_READ_SECONDS = 5.0  # a lone prediction of a model that takes longer is asked for singly: a list can be large
 SINGLES = 2  # this few of unknown age are asked for singly before a page is turned
-MOST_SINGLES = 20  # in a row, before the others are looked at again
+MOST_SINGLES = 20  # in a row, before the others are polled again
 TROUBLE_SECONDS = 1.0  # until what could not be read is tried again; without the list, all are asked for singly
 STOPPED_SECONDS = 2.0
 MOST_UNANSWERED = 3  # reads in one poll
@@ -69,14 +69,14 @@ class Watcher:
         self._wake_at = 0.0
         self.trouble: ApiUnreachable | None = None
         self.read_at = time.monotonic()
-        self._elsewhere_until = float("-inf")  # another process is reading what was worth a look
+        self._elsewhere_until = float("-inf")  # another process polls the due predictions
         self._reads_until = float("-inf")  # the process's share of the reads is used up until then
         self._changed = threading.Condition()
         self._loop = Loop("watcher", self._step, wake=self._look_up, away_seconds=TROUBLE_SECONDS)
 
     @property
     def is_watching(self) -> bool:
-        """Whether there is a prediction whose end is awaited."""
+        """Whether it still awaits the end of a prediction."""
         return bool(self._watched)
 
     def start(self) -> None:
@@ -174,7 +174,7 @@ class Watcher:
 
     def _trouble(self, error: ReplibatchError, seconds: float) -> float:
         self._note(error)
-        log.warning("could not look after predictions", error=str(error), again_in_seconds=seconds)
+        log.warning("could not poll predictions", error=str(error), again_in_seconds=seconds)
         return seconds
 
     def _look_up(self) -> None:

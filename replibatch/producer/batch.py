@@ -30,7 +30,7 @@ class Progress:
         waiting: in the batch's own list, not yet in the queue.
         running: in the custody of a worker.
         succeeded, placeholder, failed, canceled: by outcome.
-        cost_usd: of what is finished.
+        cost_usd: of the finished generations.
         held: why nothing new starts: `paused`, `budget`, `stopped: …`; empty when it goes on.
     """
 
@@ -362,7 +362,7 @@ class Batch:
         self._producer.publish(self._producer.batches.top_up(self.id))
 
     def _is_stuck(self, state: BatchState) -> bool:
-        """Whether it is held for a reason that waiting will not mend, with nothing of it on its way."""
+        """Whether waiting cannot lift the hold, and no item of the batch is in flight."""
         if stop := stop_of(state.held):
             raise stop.error()
         return state.held == BUDGET and state.outstanding == 0

@@ -1,4 +1,4 @@
-"""A client: the calls of the module, for one account whose settings may be given in code."""
+"""A client: the calls of the module, for one account, with settings that code may give."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ PRIORITIES = {None: SINGLE, "high": HEAD, "normal": SINGLE, "low": BULK}
 
 
 class Client:
-    """One account's queue. Every call of `replibatch` is a method of it; several may be open in one process.
+    """One account's queue. Every call of `replibatch` is a method here; several clients may be open in one process.
 
-    What is not given comes from the environment and `.env`, as for the module's own functions. A client may be used
+    Settings not given come from the environment and `.env`, as for the module's own functions. A client may be used
     from any thread and event loop, and in forked processes; close it, or use it as a context manager, sync or async.
 
     Args:

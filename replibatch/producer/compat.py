@@ -239,7 +239,7 @@ class Leaving:
         self._lock = threading.Lock()
 
     def arrive(self, batch: Batch) -> None:
-        """The batch is there; where its caller has left meanwhile, nothing new of it starts."""
+        """The batch is there; where its caller has left meanwhile, no further item starts."""
         with self._lock:
             self._batch = batch
             if self.has_left:

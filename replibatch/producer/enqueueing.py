@@ -18,10 +18,10 @@ def enqueue(request: BatchRequest, *, link: Any = None, link_queue: str | None =
 
     Args:
         request: what to make.
-        link: a Celery task of the application's own: its name, as in `"app.task"`, the task, or a signature of it.
+        link: a Celery task of the application's own: its name, as in `"app.task"`, the task, or its signature.
             It is called once there is a result, whatever that is, with the fields of `BatchResult` and `job_id` as a
             dict, then the signature's own arguments. At least once: its task id is the job's with `-link` after it,
-            by which a second call can be told; its parent's is the job's.
+            which identifies a second call; its parent's is the job's.
         link_queue: the queue the application's own workers listen to, in the Redis database of the fleet; None for
             the task's own, or Celery's default.
         fallback: whether another model may stand in.
@@ -65,12 +65,12 @@ def enqueue_batch(
     max_cost_usd: float | None = None,
     fallback: bool = True,
 ) -> Batch:
-    """Ask for many generations and go on; all of it durable in Redis when this returns.
+    """Ask for many generations and go on; all are durable in Redis when this returns.
 
     Args:
         requests: a list, or a generator of a million: memory stays flat.
         max_concurrent: the most of this batch in flight at once, over the whole fleet.
-        max_cost_usd: nothing of it is started that could take its cost past this.
+        max_cost_usd: starts no item that could take the batch's cost past this.
         fallback: whether other models may stand in.
 
     Raises:

@@ -27,7 +27,7 @@ INLINE_CHARACTERS = 8192  # a longer data URI travels as a file
 KEPT_ANEW_SECONDS = 3600.0  # a file still in use is kept again, so that it is never the oldest
 # What systems take is 1,024 and 4,096; a file that is being written has a longer name.
 PATH_BYTES = 980 if sys.platform == "darwin" else 4050
-REMEMBERED = 4096  # files; a process may see any number of them
+REMEMBERED = 4096  # files; a process may see any number
 
 
 class Files:
@@ -49,7 +49,7 @@ class Files:
         self._absolute = embedded and settings.storage_url is None
         self.storage = storage_for(settings, embedded=embedded)
         self._check_storage = check_storage
-        self._elsewhere: dict[str, Place] = {}  # by name in the storage: a place outside it, in whose folder files go
+        self._elsewhere: dict[str, Place] = {}  # by name in the storage: a place outside it, for its files
         self._stored_as: dict[contents.Version | None, tuple[str, float]] = {}
         self._lock = threading.Lock()
 
@@ -115,16 +115,16 @@ class Files:
             result: with its files as keys of the storage, or as absolute paths.
             place_in: where a file goes, by its key; None for the place it was asked for at.
         """
-        if not result.files or (self._absolute and place_in is None):
+        if self._absolute and place_in is None:
             return result
         place_in = place_in or self.destination
-        return replace(result, files=tuple(self._fetch(file, place_in(file.path)) for file in result.files))
+        return result.with_files(lambda file: self._fetch(file, place_in(file.path)))
 
     def in_storage(self, result: BatchResult) -> BatchResult:
         """The result with its files where they are stored, to be read from there."""
         if self._absolute:
             return result
-        return replace(result, files=tuple(StoredFile.of(file, self.storage) for file in result.files))
+        return result.with_files(lambda file: StoredFile.of(file, self.storage))
 
     @staticmethod
     def _place(path: Path, within: str | None) -> Place:
@@ -171,7 +171,7 @@ def _check_place(path: Path) -> None:
     """Look whether a file can be there, before it is paid for."""
     if "\0" in str(path) or len(os.fsencode(path)) > PATH_BYTES:
         raise OutputPathError(
-            f"the output {str(path)!r}: allowed: a path of at most {PATH_BYTES} bytes, none of them 0"
+            f"the output {str(path)!r}: allowed: a path of at most {PATH_BYTES} bytes, without a 0 byte"
         )
     try:
         nearest = next(parent for parent in path.parents if contents.is_there(parent, follow_symlinks=False))

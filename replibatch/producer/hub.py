@@ -45,7 +45,7 @@ class Promise(NamedTuple):
 
 
 class Hub:
-    """One process's way to an account for all its event loops. Usable from any of them.
+    """One process's way to an account for all its event loops. Any loop may use it.
 
     Args:
         connect: makes a client of Redis.
@@ -94,7 +94,7 @@ class Hub:
 
     @contextmanager
     def waiting_for(self, name: str) -> Iterator[Callable[[], Awaitable[None]]]:
-        """A wait for news of a generation or a batch of that name; each call of it waits for the next."""
+        """A wait for news of a generation or a batch of that name; each call waits for the next news."""
         promise = Promise.here()
 
         async def news() -> None:
@@ -122,7 +122,7 @@ class Hub:
                 self._last_used = time.monotonic()
 
     def close(self) -> None:
-        """End; whoever still waits meets a `QueueUnavailable`."""
+        """End; calls that still wait raise `QueueUnavailable`."""
         with self._lock:
             self._closed = True
             thread = self._thread
@@ -147,7 +147,7 @@ class Hub:
     def _live(self) -> None:
         try:
             asyncio.run(self._run())
-        except Exception as error:  # noqa: BLE001  # whoever waits is told
+        except Exception as error:  # noqa: BLE001  # waiting calls raise it
             self._fail(unavailable(error, self._where))
             with self._lock:
                 self._thread = self._loop = None
@@ -226,7 +226,7 @@ class Hub:
         try:
             await self._look_for_stop()
         except QueueUnavailable:
-            pass  # whoever asks for something is told
+            pass  # calls that need Redis raise it
         except ReplibatchError as error:
             self._wake(None, error)
 
@@ -245,12 +245,12 @@ class Hub:
 
 
 def _keep_promises(outcomes: Iterator[tuple[Promise, Any]]) -> None:
-    """Have each loop set its futures. Errors are results, too: nobody has to fetch them."""
+    """Have each loop set its futures. Errors are results, too: no caller has to fetch them."""
     by_loop: defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = defaultdict(list)
     for promise, outcome in outcomes:
         by_loop[promise.loop].append((promise.future, outcome))
     for loop, pairs in by_loop.items():
-        with suppress(RuntimeError):  # it was closed, and nobody waits in it any more
+        with suppress(RuntimeError):  # it was closed, and no call waits in it any more
             loop.call_soon_threadsafe(_set_all, pairs)
 
 

@@ -14,7 +14,7 @@ from replibatch.producer.caller import Caller
 from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State
 
-PATIENCE_SECONDS = 2.0  # then somebody who waits is told that no worker answers
+PATIENCE_SECONDS = 2.0  # then a waiting call warns that no worker answers
 
 
 class Job:
@@ -139,7 +139,7 @@ class Job:
         producer, caller = self._producer, Caller()
         if producer.embedded and not producer.has_worker:
             await producer.in_thread(producer.bring_worker)
-        state, _, result = await self._outcome_in_loop()  # one that is there is told, however short the time
+        state, _, result = await self._outcome_in_loop()  # return an existing result, however short the time
         self._named(state)
         if result is None:
             result = await self._awaited(producer, timeout, caller)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from redis import Redis
 from redis.exceptions import RedisError
 
-IDLE_SECONDS = 10.0  # a thread that nobody needs for so long ends
+IDLE_SECONDS = 10.0  # a thread without waiting calls for so long ends
 TICK_SECONDS = 1.0
 AWAY_SECONDS = 0.5
 
@@ -52,7 +52,7 @@ class Listener:
                     del self._waiting[name]
 
     def close(self) -> None:
-        """End; whoever waits still looks on its own."""
+        """End; waiting calls still poll on their own."""
         with self._lock:
             self._closed = True
             thread = self._thread

@@ -9,13 +9,14 @@ from replibatch.errors import ReferenceImageError
 from replibatch.requests import BatchRequest, texts_in
 from replibatch.routing.files import takes_files
 from replibatch.routing.references import shown
+from replibatch.steps import output_of
 
 _ADDRESS = re.compile(r"https?://|data:", re.IGNORECASE)
 ADDRESSES = "an http(s) address or a data URI"
 
 
 def refuse_local_files(request: BatchRequest, catalog: Catalog) -> None:
-    """Refuse whatever could be a path, without looking whether it is there: that, too, is nobody's business.
+    """Refuse any value that could be a path, without checking whether it exists: that, too, is private.
 
     Raises:
         ReferenceImageError: naming the input.
@@ -26,6 +27,6 @@ def refuse_local_files(request: BatchRequest, catalog: Catalog) -> None:
         if not (takes_files(name, spec) or takes_files(name, None)):
             continue
         for text in texts_in(value):
-            is_plain = text is None or isinstance(text, bool | int | float)
+            is_plain = text is None or isinstance(text, bool | int | float) or output_of(text)
             if not is_plain and not (isinstance(text, str) and _ADDRESS.match(text)):
                 raise ReferenceImageError(f"{name} is {shown(str(text)[:200])!r}; expected: {ADDRESSES}")

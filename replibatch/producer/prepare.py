@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from replibatch import contents
@@ -14,6 +15,7 @@ from replibatch.producer.local_files import ADDRESSES, refuse_local_files
 from replibatch.requests import BatchRequest, RoutedRequest, texts_in
 from replibatch.routing import Routed, route
 from replibatch.routing.references import KEPT, is_local
+from replibatch.routing.steps import first_request, output_name, route_steps
 from replibatch.storage.names import made_up_name
 
 
@@ -65,33 +67,43 @@ class Preparer:
         """
         _refuse_references(request)
         routed = routed or self.check(request, fallback=fallback, caller=caller)
-        if places := routed.places:
-            routed = routed.with_files({place: self._files.carried(place) for place in places})
+        following = route_steps(request, routed.model, self._catalog, fallback=fallback)
         name = request.output_filepath
         if name is None:
-            extension = routed.model.extension(routed.inputs)
-            name = made_up_name(index, request.prompt, generation_id, extension)
+            last = following[-1].routed if following else routed
+            name = made_up_name(index, request.prompt, generation_id, last.model.extension(last.inputs))
             name = str(Path(request.within or folder) / name) if request.within or folder else name
-        return RoutedRequest(
-            request_id=str(request.request_id),
-            prompt=request.prompt,
-            asked_model=request.model_name,
-            model=routed.model.name,
-            inputs=routed.inputs,
-            references=tuple(routed.references),
-            output=self._files.key(name, generation_id, within=request.within),
-            fallback=fallback,
-            warnings=tuple(routed.warnings),
-            max_retries=max_retries if request.max_retries is None else request.max_retries,
-            fields=request.fields or {},
-            tags=tuple(request.tags),
-            webhook=request.webhook or "",
-            asked=identity(request) if request.idempotent else "",
-            max_price_usd=request.max_price_usd,
-            extension_is_free=routed.extension_is_free or request.output_filepath is None,
-            within=self._files.within(request.within),
-            metadata=self.metadata,
-        )
+        is_free = routed.extension_is_free or request.output_filepath is None
+
+        def step(number: int, asked: BatchRequest, routed: Routed, *, fallback: bool) -> RoutedRequest:
+            if places := routed.places:
+                routed = routed.with_files({place: self._files.carried(place) for place in places})
+            own_name = output_name(name, number, request, routed)
+            return RoutedRequest(
+                request_id=str(request.request_id),
+                prompt=asked.prompt,
+                asked_model=asked.model_name,
+                model=routed.model.name,
+                inputs=routed.inputs,
+                references=tuple(routed.references),
+                output=self._files.key(own_name, generation_id, within=request.within),
+                fallback=fallback,
+                warnings=tuple(routed.warnings),
+                max_retries=max_retries if request.max_retries is None else request.max_retries,
+                fields=request.fields or {},
+                tags=tuple(request.tags),
+                webhook=request.webhook or "",
+                asked=identity(request) if request.idempotent else "",
+                max_price_usd=asked.max_price_usd,
+                extension_is_free=routed.extension_is_free or is_free or own_name != name,
+                within=self._files.within(request.within),
+                metadata=self.metadata,
+                step=number,
+                after=request.steps[number - 2].after if number > 1 else 0,
+            )
+
+        then = tuple(step(each.number, each.request, each.routed, fallback=each.fallback) for each in following)
+        return replace(step(1, request, routed, fallback=fallback), then=then)
 
     def check(self, request: BatchRequest, *, fallback: bool = True, caller: Caller | None = None) -> Routed:
         """Route one request and look at its files; each file is looked at once, unless it has changed.
@@ -99,11 +111,29 @@ class Preparer:
         Raises:
             RequestError: it cannot be done as asked.
         """
+        first = first_request(request)
+        routed = route(self._allowed(first), self._catalog, fallback=fallback)
+        following = route_steps(request, routed.model, self._catalog, fallback=fallback)
+        if caller is not None:
+            caller.warn(
+                [
+                    *routed.omitted,
+                    *(f"step {each.number}: {said}" for each in following for said in each.routed.omitted),
+                ]
+            )
+        for each in following:
+            self._look_at(self._allowed(each.request), each.routed)
+        self._look_at(first, routed)
+        return routed
+
+    def _allowed(self, request: BatchRequest) -> BatchRequest:
+        """The request, where it may name the files that it names."""
+        _refuse_references(request)
         if not (request.local_files and self._local_files):
             refuse_local_files(request, self._catalog)
-        routed = route(request, self._catalog, fallback=fallback)
-        if caller is not None:
-            caller.warn(routed.omitted)
+        return request
+
+    def _look_at(self, request: BatchRequest, routed: Routed) -> None:
         if routed.files and not (request.local_files and self._local_files):
             raise ReferenceImageError(f"an input names a file of this machine; expected: {ADDRESSES}")
         versions = {version_of(place) for place in routed.places if is_local(place) or place.startswith("data:")}
@@ -112,7 +142,6 @@ class Preparer:
             if len(self._checked) > REMEMBERED:
                 self._checked.clear()
             self._checked |= versions
-        return routed
 
 
 def _refuse_references(request: BatchRequest) -> None:

@@ -306,13 +306,19 @@ class Producer:
         Raises:
             IdempotencyConflict, QueueUnavailable: as `enqueue`.
         """
-        models = {name: model.to_json() for name, model in self.catalog.subset(prepared.model).items()}
+        models: dict[str, Any] = {}
+        for model in prepared.first_models:
+            models |= self.models_from(model)
         with self.reaching():  # a connection that cannot be made accepts nothing
             self.redis.connection_pool.release(self.redis.connection_pool.get_connection())
         with self.reaching(accepted=None, job_id=generation_id):
             is_new = self.jobs.enqueue(generation_id, prepared, models, priority=priority, link=link, again=again)
         if is_new:
             self.publish([Message(generation_id, 1, prepared.model, priority)])
+
+    def models_from(self, model: str) -> dict[str, Any]:
+        """The models of a chain of fallbacks, by name, as they travel."""
+        return {name: each.to_json() for name, each in self.catalog.subset(model).items()}
 
     def publish(self, messages: Sequence[Message]) -> None:
         """As `broker.publish`; Celery is loaded for the first that there is.
@@ -426,7 +432,7 @@ class Producer:
             self._own_worker.check()
 
     def _say(self, outages: Sequence[Outage]) -> None:
-        """Log what is out, once: a call that waits for it goes on by itself."""
+        """Log each outage once: a call that waits for its end goes on by itself."""
         for outage in outages:
             if outage.name not in self._said:
                 log.warning("%s; %s", outage, outage.to_go_on)

@@ -1,8 +1,8 @@
 """Models outside the built-in catalogue with the inputs they publish themselves.
 
-A user's TOML then need not list them; what it does list is laid over what the model publishes. Asked for by a process
-that has the token, and kept for all the others (`catalog.published`); without a token or an answer what is kept
-holds, however old, or else the inputs are sent as they are.
+A user's TOML then need not list them; its entries override those that the model publishes. A process with the token
+reads them, and keeps them for all other processes (`catalog.published`). Without a token or an answer the kept ones
+hold, however old; without kept ones the inputs are sent as they are.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def store_for(settings: Settings, redis: Redis | None = None) -> PublishedStore:
 
 
 def known(address: str, settings: Settings, store: PublishedStore) -> Published | None:
-    """What a model publishes, as far as it is known: read now where what is kept is old and the token is here."""
+    """A model's published description, if known: reads it now if the kept one is old and the token is here."""
     kept = store.get(address)
     if (kept and kept.is_fresh) or settings.replicate_api_token is None:
         return kept

@@ -43,7 +43,7 @@ class Ask:
 
 
 def check_max_concurrent(value: int | None) -> None:
-    """Refuse what is no bound of a batch.
+    """Refuse a value that cannot bound a batch.
 
     Raises:
         SettingsError: it is neither None nor a whole number from 1.
@@ -63,13 +63,13 @@ def submit(
     folder: str = "",
     caller: Caller | None = None,
 ) -> Batch:
-    """Enqueue a batch; returns when all of it is durable in Redis. Its first requests are under way by then.
+    """Enqueue a batch; returns when the whole batch is durable in Redis. Its first requests are under way by then.
 
     Args:
         producer: the process's.
         requests: a list is checked whole before anything starts; any other iterable is taken in chunks.
         max_concurrent: the most of this batch in flight at once, over the whole fleet.
-        max_cost_usd: nothing of it is started that could take its cost past this.
+        max_cost_usd: starts no item that could take the batch's cost past this.
         fallback: whether other models may stand in.
         max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
         folder: where files with no name of their own go.
@@ -81,7 +81,7 @@ def submit(
     """
     caller = caller or Caller()
     if isinstance(requests, Sequence):
-        for request in requests:  # all of it, before any of it is paid for
+        for request in requests:  # the whole list, before any item is paid for
             producer.prepare.check(request, fallback=fallback, caller=caller)
     batch = Batch(producer, new_id(8))
     with producer.reaching():
@@ -107,12 +107,12 @@ def append_all(
     folder: str = "",
     caller: Caller | None = None,
 ) -> None:
-    """Append requests to a batch that is open and empty, start the first of them, and close the batch.
+    """Append requests to a batch that is open and empty, start the first ones, and close the batch.
 
     Raises:
         RequestError: a request cannot be done as asked. Those of the chunks before it are canceled.
         IdempotencyConflict: the id of one stands for another request; the same holds.
-        QueueUnavailable: Redis cannot be reached; as far as it can be told, nothing more of the batch is made.
+        QueueUnavailable: Redis cannot be reached; as far as is known, nothing more of the batch is made.
     """
     packer = Packer()
     known: set[str] = set()
@@ -136,9 +136,9 @@ def append_all(
                 if prepared.asked:
                     keyed[ask.id] = prepared
                 entries.append(packer.pack(PendingEntry(ask.id, ask.index, prepared)))
-                if prepared.model not in known:
-                    known.add(prepared.model)
-                    catalog |= _models(producer, prepared.model)
+                for model in prepared.first_models - known:
+                    known.add(model)
+                    catalog |= producer.models_from(model)
             with producer.reaching(accepted=None):
                 _check_keys(producer, keyed)
                 producer.present()
@@ -169,7 +169,3 @@ def _chunks(asks: Iterable[Ask]) -> Iterator[list[Ask]]:
     source = iter(asks)
     while chunk := list(itertools.islice(source, CHUNK)):
         yield chunk
-
-
-def _models(producer: Producer, model: str) -> dict[str, Any]:
-    return {name: each.to_json() for name, each in producer.catalog.subset(model).items()}

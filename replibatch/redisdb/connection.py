@@ -164,7 +164,7 @@ def connect(
             "REPLIBATCH_REDIS_URL is not usable (not shown: it is a secret); allowed: "
             "redis://[user:password@]host:port/database (rediss:// with TLS), unix:///path?db=0, or "
             "sentinel://[user:password@]host:port,host:port/master/database; "
-            "in a password, signs such as / # ? as %2F %23 %3F"
+            "in a password, characters such as / # ? as %2F %23 %3F"
         ) from None
 
 

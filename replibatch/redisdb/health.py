@@ -19,7 +19,7 @@ class Health(StrEnum):
     """A finding's verdict."""
 
     OK = "ok"
-    NOTE = "note"  # worth knowing, or could not be looked at; no failure
+    NOTE = "note"  # worth knowing, or could not be checked; no failure
     WRONG = "wrong"
 
 
@@ -41,11 +41,11 @@ class Finding:
 
 
 def check_server(redis: Redis, *, is_shared: bool = True) -> list[Finding]:
-    """Look whether a Redis that answers keeps what the promises rest on.
+    """Check whether a Redis that answers keeps to the settings that the promises rest on.
 
     Args:
-        redis: a client of it.
-        is_shared: whether others than this user reach it: an embedded one is nobody else's.
+        redis: a client of this Redis.
+        is_shared: whether other users reach it: an embedded one serves this user only.
 
     Raises:
         RedisError: it went away meanwhile.
@@ -67,17 +67,17 @@ def unreachable(error: RedisError, address: str) -> Finding:
         address: where, without the password.
     """
     if isinstance(error, AuthenticationError):
-        mend = "mend user and password in REPLIBATCH_REDIS_URL; signs such as / # ? in it as %2F %23 %3F"
+        mend = "fix user and password in REPLIBATCH_REDIS_URL; characters such as / # ? in it as %2F %23 %3F"
         return Finding("redis", Health.WRONG, f"{address} refuses the password: {error}", mend)
     if isinstance(error, NoPermissionError):
         mend = "give this user the rights that docs/deployment.md lists under ACL"
         return Finding("redis", Health.WRONG, f"{address}: {error}", mend)
-    mend = "start Redis, or mend host, port and scheme (rediss:// with TLS) in REPLIBATCH_REDIS_URL"
+    mend = "start Redis, or fix host, port and scheme (rediss:// with TLS) in REPLIBATCH_REDIS_URL"
     return Finding("redis", Health.WRONG, f"no answer from {address}: {error}", mend)
 
 
 def _mended_in(version: tuple[int, ...]) -> str | None:
-    """The release in which a version's known holes in Lua are mended; None where it has none."""
+    """The release that fixes a version's known holes in Lua; None where it has none."""
     mended = next((each for each in MENDED if each[:2] == version[:2]), None)
     if mended is None:
         mended = next((each for each in MENDED if each[:2] > version[:2]), None)  # a branch that is kept up no more

@@ -66,6 +66,9 @@ OUTAGES = Key("outages", "hash", "limits", "fields: until it works again", "what
 REPORTED = Key("reported", "set", "limits", "while the state is not trusted", "processes that have reported")
 SPEND = Key("spend", "hash", "limits", LASTING, "month (UTC) -> spent; reserved -> of all slots")
 BUDGET = Key("budget:{name}", "hash", "limits", WITH_BATCH, "cap, spent, reserved: of a batch, or of several")
+AHEAD = Key(
+    "ahead", "hash", "limits", "fields: until settled", "generation -> amount, budget: reserved for its steps to come"
+)
 WAITED = Key("waited", "hash", "limits", LASTING, "cause -> ms that attempts have waited for it")
 WAKE_ALL = Key("wake", "channel", "limits", "-", "to all processes: report")
 WAKE = Key("wake:{process}", "channel", "limits", "-", "to the waiters of one: standing, attempt, fence")
@@ -75,8 +78,8 @@ READS = Key("reads", "list", "limits", "two minutes", "bucket:reads, oldest firs
 GENERATION = Key(
     "gen:{id}", "hash", "jobs", f"single job: REPLIBATCH_KEEP_DAYS after its end; else {WITH_BATCH}",
     "v, request, state, attempt, model, sent, sent_at, prediction, created, process, fence, taker, taken, started, "
-    "attempts, booked, paid, pause, batch, index, budget, priority, catalog, link, followers; settled: state, "
-    "result, fence, batch, followers, link, asked, and request where it failed",
+    "attempts, booked, counted, paid, pause, batch, index, budget, priority, catalog, link, followers; settled: "
+    "state, result, fence, batch, followers, link, asked, and request where it failed",
 )  # fmt: skip
 CUSTODY = Key("custody:{process}", "set", "jobs", "until empty", "generations a process answers for; - for none")
 HOLDERS = Key("holders", "set", "jobs", "members: until their custody is empty", "processes with custody")

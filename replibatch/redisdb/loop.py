@@ -40,7 +40,7 @@ class Loop:
 
     @property
     def stopping(self) -> bool:
-        """Whether the loop has been told to stop."""
+        """Whether a stop was requested."""
         return self._stopping.is_set()
 
     def start(self) -> None:

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.sentinel import SentinelConnectionPool
 
-# How the answers begin of a server that may take the same command a little later, or whose successor does.
+# How an answer begins if the server, or its successor, may take the same command a little later.
 REFUSALS = (
     "READONLY",
     "LOADING",

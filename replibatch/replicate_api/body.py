@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-MOST_DEPTH = 150  # of what is parsed; pydantic's own bound is a little higher
+MOST_DEPTH = 150  # of parsed JSON; pydantic's own bound is a little higher
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 
 
@@ -34,7 +34,7 @@ def parsed(content: bytes) -> Any:
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether a body is one object from its first brace to its last, though what is in it may not be parsed."""
+    """Whether a body is one object from its first brace to its last, though its members may not parse."""
     try:
         return content.lstrip()[:1] == b"{" and all(True for _ in _members(content))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The client: creates that nobody sends twice, and reads that count against their own limit."""
+"""The client: creates that are never sent twice, and reads that count against their own limit."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class ReplicateAPI:
                 return
 
     def now(self) -> datetime:
-        """The time by Replicate's clock, which the times of predictions are told by; never later than it is there."""
+        """The time by Replicate's clock, as the times of predictions are; never later than it is there."""
         return self._client.now()
 
     def cancel(self, prediction_id: str) -> Prediction | None:

@@ -1,7 +1,7 @@
 """The adapter of the replicate package, httpx and httpcore: the one place that uses their private names.
 
 Private names in use: `replicate.client.Client._request` and `._client` (1.0.7), the request extension `trace` of
-httpcore 1.0. `tests/unit/test_api_client.py` says what breaks when one of them moves.
+httpcore 1.0. `tests/unit/test_api_client.py` says what breaks when one moves.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LINGER_ZERO = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class Refusal(Exception):
-    """An answer that is not 2xx, whole; raised below the replicate client, whose own error loses the headers."""
+    """An answer that is not 2xx, whole; raised below the replicate client, as its own error loses the headers."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer

@@ -1,4 +1,4 @@
-"""A prediction as the API tells of it, and what its end means."""
+"""A prediction as the API shows it, and the meaning of its end."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _text(value: Any) -> str:
 
 
 def _time(text: Any) -> datetime | None:
-    """A time of the API, to the microsecond; one that names no zone is UTC. None for what is no time of this age."""
+    """A time of the API, to the microsecond; without a zone it is UTC. None for anything but a time of this age."""
     if not isinstance(text, str):
         return None
     try:

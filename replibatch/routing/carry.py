@@ -63,7 +63,7 @@ def inputs_for(model: Model, request: RoutedRequest, *, safety_off: bool = False
     if safety_off:
         inputs |= {name: value for name, value in model.safety_off.items() if name not in inputs}
     if model.seed_param and (own := inputs.pop(model.seed_param, seed)) is not None:
-        inputs[model.seed_param] = own  # last, given or made up: what is made again is the same to the byte
+        inputs[model.seed_param] = own  # last, given or made up: making it again gives the same bytes
     return inputs, [*warnings, *left_out]
 
 

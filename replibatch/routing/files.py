@@ -25,7 +25,7 @@ def files_of(name: str, value: Any, spec: InputSpec | None, folder: Path, *, kno
         known: whether all inputs of the model are known.
 
     Raises:
-        ReferenceImageError: naming the input, what was found and what is allowed.
+        ReferenceImageError: naming the input, the value found and the values allowed.
     """
     if spec is None:
         return value if known else _perhaps_files(name, value, folder)
@@ -42,7 +42,7 @@ def files_of(name: str, value: Any, spec: InputSpec | None, folder: Path, *, kno
 
 
 def takes_files(name: str, spec: InputSpec | None) -> bool:
-    """Whether what is given under a name are files: by its spec, or by the name alone."""
+    """Whether the values given under a name are files: by its spec, or by the name alone."""
     return spec.is_file if spec else name in REFERENCE_NAMES or any(word in name for word in FILE_WORDS)
 
 
@@ -55,7 +55,7 @@ def _perhaps_files(name: str, value: Any, folder: Path) -> Any:
 
 
 def _is_there(value: Any, folder: Path) -> bool:
-    """Whether all of it are files: on this machine, behind an address, or in a data URI."""
+    """Whether the value holds only files: on this machine, behind an address, or in a data URI."""
     items = list(value) if isinstance(value, list | tuple) else [value]
     return bool(items) and all(_is_file(item, folder) for item in items)
 

@@ -16,6 +16,7 @@ from replibatch import contents
 from replibatch.data_uris import decoded
 from replibatch.errors import ReferenceImageError
 from replibatch.requests import OutputFile
+from replibatch.steps import output_of
 
 LARGEST_BYTES = 100_000_000  # Replicate's files API takes 100 MB
 SHOWN_CHARACTERS = 60  # of a data URI
@@ -33,7 +34,7 @@ def places(name: str, value: Any, folder: Path) -> list[str]:
         folder: where relative paths start.
 
     Raises:
-        ReferenceImageError: naming the input, what was found and what is allowed.
+        ReferenceImageError: naming the input, the value found and the values allowed.
     """
     if isinstance(value, list | tuple):
         return [place for each in value for place in places(name, each, folder)]
@@ -53,7 +54,7 @@ def _place(name: str, value: Any, folder: Path) -> str:
         if value.partition(",")[2]:
             return value
         raise ReferenceImageError(f"{name} is {shown(value)!r}, a data URI without data")
-    if KEPT.fullmatch(value):
+    if KEPT.fullmatch(value) or output_of(value):
         return value
     if not (scheme := _SCHEME.match(value)):
         return os.path.abspath(folder / value)  # noqa: PTH100  # `resolve` would follow links
@@ -79,7 +80,7 @@ def is_local(place: str) -> bool:
 
 
 def check_file(place: str | Path) -> None:
-    """Refuse a file that cannot be sent; what is behind a URL is for the model to say.
+    """Refuse a file that cannot be sent; only the model can judge the content behind a URL.
 
     Args:
         place: a path, a URL or a data URI.
@@ -147,6 +148,8 @@ def _opened_path(path: Path) -> BinaryIO:
     try:
         return contents.opened(path)
     except FileNotFoundError:
-        raise ReferenceImageError(f"{path}: no such file") from None
+        several = re.search(r"\.\w{3,4}\s*[,;|]\s*\S", str(path))
+        hint = '; expected for several files: a JSON list, as in ["a.png", "b.png"]' if several else ""
+        raise ReferenceImageError(f"{path}: no such file{hint}") from None
     except (OSError, ValueError) as error:
         raise ReferenceImageError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None

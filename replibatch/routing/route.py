@@ -1,4 +1,4 @@
-"""The model that can take a request, what it is given, and what is refused before any money is spent."""
+"""Choose the model for a request and its inputs; refuse a bad request before any money is spent."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _check_required(model: Model, inputs: Mapping[str, Any], references: list[st
 
 
 def _check_price(model: Model, inputs: Mapping[str, Any], request: BatchRequest) -> None:
-    """Refuse amounts that nobody can mean, and what could cost more than the request allows."""
+    """Refuse absurd amounts, and requests that could cost more than they allow."""
     usd, most_usd = model.cost_usd({**inputs, **_prompt_of(model, request)}), request.max_price_usd
     if usd is not None and most_usd is not None and usd > most_usd:
         raise RequestError(f"{model.name}: it could cost ${usd:g}; allowed: at most max_price_usd, ${most_usd:g}")
@@ -163,7 +163,7 @@ def _prompt_of(model: Model, request: BatchRequest) -> dict[str, str]:
 
 
 def _check_extension(model: Model, output: str | None) -> None:
-    """Refuse a video under an image's name, and the other way round: no conversion would mend it."""
+    """Refuse a video under an image's name, and the other way round: no conversion would fix it."""
     foreign = {"image": VIDEOS, "video": IMAGES}.get(model.kind, frozenset())
     if format_of(output) in foreign:
         allowed = f"a name ending in .{model.extension({})}"

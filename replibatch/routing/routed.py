@@ -21,8 +21,8 @@ class Routed:
         model: the first to try.
         inputs: what it is given besides prompt and reference images; checked.
         references: the reference images: absolute paths, URLs and data URIs.
-        warnings: what was changed or left out, for people.
-        omitted: those of them that name an input the model does not have.
+        warnings: the changes and omissions, for people.
+        omitted: the warnings that name an input the model does not have.
         extension_is_free: whether the extension of the request's output was made up.
     """
 
@@ -45,7 +45,7 @@ class Routed:
         return [place for place in self.places if is_local(place)]
 
     def check_files(self) -> None:
-        """Look at every file that is here, on the disk or in a data URI.
+        """Check every file that is here, on the disk or in a data URI.
 
         Raises:
             ReferenceImageError: one is missing, empty, too large, or no image where an image is wanted.

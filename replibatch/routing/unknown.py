@@ -1,4 +1,4 @@
-"""Models whose inputs are not known: nothing is dropped, and what must not be written down is refused by its name."""
+"""Models with unknown inputs: keep every input, and refuse by name any that must not be written down."""
 
 from __future__ import annotations
 

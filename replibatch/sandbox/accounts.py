@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from replibatch.sandbox.predictions import Prediction
 
 LOW_CREDIT_CREATES = 6  # a window, with a burst of 1: reported of accounts with little credit
-BUSY_WAIT_SECONDS = 1.0  # told to a create that finds too many predictions in flight
+BUSY_WAIT_SECONDS = 1.0  # the Retry-After of a create that finds too many predictions in flight
 
 
 class Window:
@@ -48,8 +48,8 @@ class Account:
         settings: read at each request.
 
     Attributes:
-        predictions: all of them, in the order they were created.
-        in_flight: how many of them are not over.
+        predictions: every prediction, in the order they were created.
+        in_flight: how many predictions are not over.
         spent_usd: what they cost.
     """
 

@@ -26,7 +26,7 @@ class Bill:
         input: as it was sent.
         prediction_ids: every prediction created with it.
         billed: how many of those cost something.
-        cost_usd: all of it.
+        cost_usd: the cost of all predictions together.
     """
 
     model: str
@@ -69,7 +69,7 @@ class Books:
         cost_usd: everything billed.
         outputs_served: whole downloads, by prediction.
         outputs_cut_short: downloads that ended early, by prediction.
-        outputs_with_token: predictions whose output was asked for with a token, one entry a request.
+        outputs_with_token: predictions that had an output requested with a token, one entry a request.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Books:
         self.reset()
 
     def reset(self) -> None:
-        """Start new books; only what is in flight is carried over."""
+        """Start new books; they carry over only the predictions in flight."""
         with self._lock:
             self.peak_in_flight = self.in_flight
             self.busy_slot_seconds = 0.0

@@ -9,7 +9,7 @@ _OFFSET_SECONDS = time.time() - time.monotonic()
 
 
 def now() -> float:
-    """The time in Unix seconds, in whole microseconds: what the API shows is then exactly what is compared."""
+    """The time in Unix seconds, in whole microseconds: comparisons use exactly the value that the API shows."""
     return round(time.monotonic() + _OFFSET_SECONDS, 6)
 
 

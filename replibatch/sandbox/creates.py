@@ -90,7 +90,7 @@ class Create(APIHandler):
         return await self._strike(answers.order(fault.kind), fault)
 
     async def _replies(self, fault: Fault) -> bool:
-        """Whether the prediction's creator learns of it after all."""
+        """Whether the client still receives an answer that names the prediction."""
         try:
             return await self._strike(answers.order(fault.kind), fault)
         except Refusal as refusal:

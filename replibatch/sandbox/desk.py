@@ -31,7 +31,7 @@ class BooksReset(JSONHandler):
 
 
 class SettingsView(JSONHandler):
-    """`GET /settings`; `POST /settings` changes those it names, all of them or none."""
+    """`GET /settings`; `POST /settings` changes the settings it names, all or none."""
 
     def get(self) -> None:
         self.reply(self.service.settings.model_dump(mode="json"))

@@ -51,12 +51,12 @@ class Download(JSONHandler):
             return
         if kind == "slow-output":
             content = await self._send_slowly(content)
-        # In the books before the client has the last byte, and may look.
+        # In the books before the client has the last byte, and may read them.
         service.books.output_sent(prediction_id, whole=True)
         await self.finish(content)
 
     def _part(self, content: bytes) -> bytes:
-        """What the request wants of it; the status and the headers say so."""
+        """The bytes that the request asks for; sets the status and the headers to match."""
         self.set_header("Accept-Ranges", "bytes")
         wanted = _RANGE.fullmatch(self.request.headers.get("Range", ""))
         if not wanted:

@@ -9,7 +9,7 @@ LONGEST_WAIT_SECONDS = 60
 
 
 def cancel_after_seconds(text: str) -> float | None:
-    """The seconds of a `Cancel-After`: `30s`, `5m`, `1h30m45s`, `30`; None for what is none of these."""
+    """The seconds of a `Cancel-After`: `30s`, `5m`, `1h30m45s`, `30`; None for any other text."""
     match = _DURATION.fullmatch(text.strip())
     if not match or not any(match.groups()):
         return None

@@ -54,7 +54,7 @@ KINDS = {
     "drop-after": Phase.REPLY,
     "hang-reply": Phase.REPLY,  # the connection stays open and silent
     **dict.fromkeys(failures.TEXTS, Phase.COURSE),
-    "canceled": Phase.COURSE,  # by somebody else, half-way
+    "canceled": Phase.COURSE,  # by another client, half-way
     "aborted": Phase.COURSE,  # before it began to run
     "hang": Phase.COURSE,  # runs until canceled, or until its Cancel-After
     "endless": Phase.COURSE,  # runs until canceled, whatever its Cancel-After

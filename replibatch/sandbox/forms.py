@@ -1,6 +1,6 @@
-"""The forms an output can have: those that were recorded, and those that are no output at all.
+"""The forms an output can have: recorded forms, and values that are no output at all.
 
-A file stands in a form as a `FileRef`; whoever shows the prediction turns it into an address.
+A form holds a file as a `FileRef`; the view of the prediction turns it into an address.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Listing(APIHandler):
         self.reply_text(f'{{"previous":{json.dumps(previous)},"next":{json.dumps(following)},"results":[{results}]}}')
 
     def _rows(self, first: int, newest: int) -> tuple[list[Prediction], int]:
-        """The newest of those places that the list shows by now, a page of them; and where the page ends."""
+        """A page of the newest places that the list shows by now, and the place where the page ends."""
         at, place = now(), newest
         rows: list[Prediction] = []
         while place > first and len(rows) < self.service.settings.list_page_rows:

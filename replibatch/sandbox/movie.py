@@ -1,7 +1,7 @@
 """The videos the stand-in makes: a few seconds of MP4 that any player shows.
 
 The prompt's picture with a bar that fills up, a handful of frames of raw H.264 (see `h264`), no sound; small, since
-nobody looks at them for long. The boxes are those of ISO/IEC 14496-12 (file) and -15 (`avcC`).
+no viewer watches them for long. The boxes are those of ISO/IEC 14496-12 (file) and -15 (`avcC`).
 """
 
 from __future__ import annotations

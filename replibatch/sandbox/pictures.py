@@ -14,7 +14,7 @@ from functools import lru_cache
 from PIL import Image, ImageDraw, ImageFont
 
 SQUARE = (1, 1)
-LEAST_LEGIBLE_PIXELS = 96  # on a smaller picture nobody could read a word
+LEAST_LEGIBLE_PIXELS = 96  # a smaller picture has no room for a legible word
 _PLAIN_PUNCTUATION = {0x2013: "-", 0x2014: "-", 0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}
 # From teal over blue and violet to red; greens that look like mud are left out.
 _HUES = (0.48, 0.54, 0.60, 0.66, 0.72, 0.78, 0.85, 0.91)
@@ -69,7 +69,7 @@ def _gradient(seed: bytes, size: tuple[int, int]) -> Image.Image:
     return image
 
 
-# Drawn once: for a small picture they cost more than all the rest, and whoever measures shares this machine's cores.
+# Drawn once: for a small picture they cost more than all the rest, and benchmarks share this machine's cores.
 @lru_cache(maxsize=256)
 def _ramp(turn: int) -> Image.Image:
     """From black to white, turned by so many 256ths of a circle."""

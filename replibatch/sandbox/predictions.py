@@ -62,7 +62,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Told:
-    """What the rows tell of a request: model, version and input, each None where they leave it out."""
+    """A request's values as the rows show them: model, version and input, each None where they leave it out."""
 
     model: str | None
     version: str | None
@@ -74,10 +74,10 @@ class Prediction:
     """One prediction.
 
     Attributes:
-        request: what was asked for.
-        told: what its rows tell of that.
-        plain: what they would without a fault.
-        account: whose it is.
+        request: the create's request.
+        told: the request's values as the prediction's rows show them.
+        plain: those values as rows without a fault would show them.
+        account: the account that created it.
         created_at: Unix seconds, as are `started_at` and `completed_at`.
         expected_seconds: how long it takes if nothing stops it, `starting` included.
         starting_seconds: how much of that it is `starting`.
@@ -85,7 +85,7 @@ class Prediction:
         row: the fault that makes its rows unreadable.
         listed_from: when the list begins to show it.
         value: its output, once it has succeeded.
-        metrics: what the API shows of them.
+        metrics: the metrics that the API shows.
         task: runs it.
     """
 

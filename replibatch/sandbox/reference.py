@@ -50,7 +50,7 @@ def settings() -> list[tuple[str, str, str]]:
 
 
 def text() -> str:
-    """All of it, as lines."""
+    """The whole reference, as lines."""
     lines = ["Kinds of faults", ""]
     for words, names in kinds():
         lines += [f"  {words}:", *(f"    {name}" for name in names)]

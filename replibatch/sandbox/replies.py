@@ -48,7 +48,7 @@ class InvalidField:
     Attributes:
         type: the rule it breaks (`required`, `enum`, `number_lte` …).
         field: where, as `input.aspect_ratio`; `(root)` for the whole.
-        description: what is wrong, in words.
+        description: the mistake, in words.
     """
 
     type: str
@@ -82,7 +82,7 @@ def too_large(max_bytes: int) -> Refusal:
 
 
 def invalid(fields: Sequence[InvalidField]) -> Refusal:
-    """422, with what is wrong."""
+    """422, with a line for each invalid field."""
     detail = "".join(f"- {field.field}: {field.description}\n" for field in fields)
     return _problem(422, "Input validation failed", detail, invalid_fields=[vars(field) for field in fields])
 
@@ -93,7 +93,7 @@ def conflict() -> Refusal:
 
 
 def invalid_version() -> Refusal:
-    """422, for a version nobody has published."""
+    """422, for a version that was never published."""
     return _problem(
         422,
         "Invalid version or not permitted",
@@ -105,8 +105,8 @@ def throttled(wait_seconds: float, style: str) -> Refusal:
     """429.
 
     Args:
-        wait_seconds: until the request could be admitted; told in whole seconds, rounded up.
-        style: how it is told, as `SandboxSettings.retry_after`.
+        wait_seconds: until the request could be admitted; the reply rounds it up to whole seconds.
+        style: the form of the wait in the reply, as `SandboxSettings.retry_after`.
     """
     seconds = max(1, math.ceil(wait_seconds))
     body: dict[str, Any] = {"detail": "Request was throttled.", "status": 429}
@@ -132,7 +132,7 @@ def throttled_as(form: str) -> Refusal:
 
 
 def broken(status: int) -> Refusal:
-    """5xx: JSON from the service itself (500), a page of HTML from a gateway in front of it."""
+    """5xx: JSON from the service itself (500), for other statuses a page of HTML, as from a gateway."""
     if status == 500:
         return _problem(500, "Internal Server Error", "An internal error occurred")
     return Refusal.of(answer(status, "html"))

@@ -1,7 +1,7 @@
 """Predictions as the API's JSON: fresh, as creates and gets answer, and listed, as lists and cancels do.
 
-Recorded: a fresh row leaves out what is not there yet, and tells times to the nanosecond; a listed one has null for
-it, and microseconds.
+Recorded: a fresh row omits fields without a value, and gives times to the nanosecond; a listed row has null for such
+fields, and times to the microsecond.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MEDIAN_BYTES, SIGMA, LARGEST_BYTES, LARGEST_SHARE = 3300, 1.72, 1_200_000, 0.01
 
 @dataclass(frozen=True)
 class Look:
-    """How a row looks, as far as settings and time decide it.
+    """The form of a row, as far as settings and time decide it.
 
     Attributes:
         style: which endpoint answers.
@@ -66,7 +66,7 @@ def text(prediction: Prediction, base_url: str, look: Look) -> str:
     Args:
         prediction: what it is of.
         base_url: the server as the client reached it; all addresses start with it.
-        look: how it looks.
+        look: the form of the row.
     """
     row = view(prediction, base_url, look)
     if look.odd and prediction.row:

@@ -18,7 +18,7 @@ _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", 
 
 
 def problems_of_body(body: Any, *, version_wanted: bool) -> list[InvalidField]:
-    """What is wrong with the JSON of a create, apart from the input's own fields.
+    """The mistakes in the JSON of a create, apart from the input's own fields.
 
     Args:
         body: as it was sent.
@@ -50,7 +50,7 @@ def problems_of_body(body: Any, *, version_wanted: bool) -> list[InvalidField]:
 
 
 def problems_of_input(model: Hosted, inputs: Json) -> list[InvalidField]:
-    """What is wrong with an input. Inputs the model does not know are let through, as Replicate does."""
+    """The mistakes in an input. Inputs the model does not know are let through, as Replicate does."""
     problems = [
         InvalidField("required", "input", f"{name} is required")
         for name in model.schemas["Input"].get("required", ())

@@ -1,4 +1,4 @@
-"""The server: in a thread of this process, or as the whole of it."""
+"""The server: in a thread of this process, or as the whole process."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class SandboxSettings(BaseModel):
     listed_created_later_seconds: float = Field(
         0.0,
         ge=0,
-        description="The list tells and filters by a `created_at` later than the create told; 0.034 was seen.",
+        description="How much later the list's `created_at` (and its filter) is than the create's; 0.034 was seen.",
     )
     list_page_rows: int = Field(100, ge=1, description="Rows on a page of the list.")
     ignore_created_after: bool = Field(False, description="The list takes no notice of `created_after`.")

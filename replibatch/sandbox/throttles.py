@@ -1,4 +1,4 @@
-"""The forms in which a 429 has told how long to wait, and some that a client must survive."""
+"""The forms in which a 429 has named the time to wait, and some that a client must survive."""
 
 from __future__ import annotations
 

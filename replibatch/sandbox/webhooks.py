@@ -69,7 +69,7 @@ class Webhooks:
             task.add_done_callback(self._tasks.discard)
 
     def stop(self) -> None:
-        """Give up what is not delivered."""
+        """Give up the webhooks that are not delivered."""
         for task in self._tasks:
             task.cancel()
 

@@ -61,7 +61,7 @@ class Staged:
         return True
 
     def _place_new(self) -> bool:
-        """Rename where nothing may be replaced, even if somebody else creates the target at the same moment."""
+        """Rename without replacing, even if another process creates the target at the same moment."""
         try:
             self.folder.link(self.name, of=self.part)
         except FileExistsError:
@@ -77,7 +77,7 @@ class Staged:
 
 @contextmanager
 def staged(target: Path | Place) -> Iterator[Staged]:
-    """A place to write `target`'s content beside it; what is not committed is gone at the end.
+    """A place to write `target`'s content beside it; uncommitted content is gone at the end.
 
     Makes the folders it needs, and clears the folder of what crashed processes left there a day ago or more.
 

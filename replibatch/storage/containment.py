@@ -1,6 +1,6 @@
 """Places below a folder, reached step by step from a handle of that folder: no link on the way is followed.
 
-An output folder may come from somebody else, with links in it that lead out. Checking a path and then using it
+An output folder may come from another person, with links in it that lead out. Checking a path and then using it
 leaves a moment between the two; here each step opens the next folder relative to the last one's handle, and the file
 relative to its folder's. Windows has no such handles: there each step is checked before it is used.
 """
@@ -105,7 +105,7 @@ class Place:
             return os.fdopen(folder.open(self.name, os.O_RDONLY), "rb")
 
     def check(self) -> None:
-        """Look whether the file could be here: no link or file is on the way, and no folder in its place.
+        """Check whether the file could be here: no link or file is on the way, and no folder in its place.
 
         Raises:
             OutputPathError: it could not.
@@ -125,7 +125,7 @@ class Handle:
 
     Args:
         path: where it was found.
-        descriptor: of it; None on Windows.
+        descriptor: the open folder's; None on Windows.
     """
 
     def __init__(self, path: Path, descriptor: int | None) -> None:
@@ -264,7 +264,7 @@ class Handle:
 
 
 def open_to_append(path: Path) -> FileIO:
-    """A file of ours in somebody's folder, to be read and appended to, unbuffered; made where it is not there.
+    """Open a file of ours in a user's folder to read and append to, unbuffered; make it where it is missing.
 
     Raises:
         OutputPathError: it is a link, no file at all, or has other names elsewhere.

@@ -64,7 +64,7 @@ def refuse_settings(key: str) -> None:
         key: as `safe_key` gives it.
 
     Raises:
-        OutputPathError: a part of it begins with a dot, or it is a file of settings of replibatch's own.
+        OutputPathError: a part of the name begins with a dot, or the name is one of replibatch's own settings files.
     """
     for name in key.split("/"):
         # As some file systems see it:

@@ -1,4 +1,4 @@
-"""What a fake account has made, for tests to look at."""
+"""The results that a fake account has made, for tests to read."""
 
 from __future__ import annotations
 

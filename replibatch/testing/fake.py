@@ -58,7 +58,7 @@ class Fake:
         books: every prediction that was made, and what it cost.
         links: the calls of linked Celery tasks that a worker would have sent: task, args, kwargs, queue.
         webhooks: the webhooks that a worker would have delivered: address and content.
-        client: a client of it; the module's functions and all other clients are its own, too.
+        client: a client of this fake; the module's functions and all other clients use the fake, too.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -89,10 +89,10 @@ class Fake:
 
         Args:
             reason: as in `BatchResult.attempts`: `sensitive`, `timeout`, `invalid_input`, `model_missing` …
-            message: Replicate's words; empty for some.
-            prompt: only a request whose prompt has this in it.
+            message: Replicate's words; empty for a typical message.
+            prompt: only a request with this in its prompt.
             model: only a request of this model.
-            times: so many requests.
+            times: for so many requests.
 
         Raises:
             ValueError: there is no such reason.
@@ -110,7 +110,7 @@ class Fake:
         self.away += [accepted] * times
 
     def account_stops(self, why: str = "no_credit") -> None:
-        """Stop the account: `no_credit`, or `token_refused`. What is enqueued waits, and whoever waits is told."""
+        """Stop the account: `no_credit`, or `token_refused`. Enqueued work waits; waiting calls raise the error."""
         kinds: dict[str, AccountStopped] = {
             "no_credit": NoCredit("Insufficient credit"),
             "token_refused": TokenRefused("You did not pass a valid authentication token"),
@@ -121,7 +121,7 @@ class Fake:
         self.hold()
 
     def hold(self) -> None:
-        """Keep what is enqueued in the queue, until `release`."""
+        """Keep enqueued work in the queue, until `release`."""
         if self.waiting is None:
             self.waiting = deque()
 

@@ -67,7 +67,7 @@ class FakeProducer(Producer):
         return cast("Redis", FakeRedis(server=self._fake.server, decode_responses=True))
 
     def present(self) -> None:
-        """Nobody has to hear of it."""
+        """Announce nothing: a fake has no peers."""
 
     def check_storage(self) -> None:
         """Its storage is its own."""
@@ -116,7 +116,7 @@ class FakeProducer(Producer):
             self.publish(settled.messages)
 
     def cancel(self, generation_id: str) -> bool:
-        """Cancel what is held."""
+        """Cancel held work."""
         state, attempt, result = self.jobs.outcome(generation_id)
         if not state or result or not (record := self.jobs.take(generation_id, attempt)):
             return False
@@ -148,7 +148,7 @@ class FakeProducer(Producer):
         return settled
 
     def _attempts(self, record: Record) -> tuple[list[Attempt], Model]:
-        """What becomes of it on one model after the other; the last attempt says how it ended."""
+        """The attempts on one model after the other; the last attempt says how the request ended."""
         request, models = record.request, self.catalog.models
         order = self._fake.order_for(request.prompt, request.asked_model)
         model = models[record.model]
@@ -249,7 +249,7 @@ class _Preparer(Preparer):
 
 
 class _NoListener(Listener):
-    """Whoever waits looks again after a moment: another thread of the test may release what is held."""
+    """Waiting calls check again after a moment: another thread of the test may release held work."""
 
     def __init__(self) -> None:
         pass

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def replibatch_fake(tmp_path: Path) -> Iterator[Fake]:
-    """An account whose results the test orders: in this process, no server, no network, no waiting."""
+    """An account with results that the test orders: in this process, no server, no network, no waiting."""
     from replibatch.testing.fake import Fake  # noqa: PLC0415  # for the tests that use it
 
     with Fake(tmp_path / "replibatch-outputs") as fake:

@@ -35,5 +35,5 @@ def sample(extension: str, *about: str) -> bytes:
     }
     if make := makers.get(extension):
         return make()
-    # A video's first box, and the digest: enough to be told from others, and by its bytes.
+    # A video's first box, and the digest: enough to be recognised, and to differ from other samples.
     return b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0\0\0\x28free" + digest

@@ -34,7 +34,7 @@ class StandIn:
     Attributes:
         sandbox: the server; `sandbox.settings` orders its faults and speeds, as `Sandbox` describes.
         folder: where outputs go, one for all tests.
-        client: a client of it; clients that take their settings from the environment are its own, too.
+        client: a client of this server; clients that take their settings from the environment use it, too.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class StandIn:
 
     @property
     def books(self) -> Books:
-        """What was created, what it cost: Replicate's side of it."""
+        """The predictions created and their cost, as Replicate's side records them."""
         return self.sandbox.books
 
     @property
@@ -122,7 +122,7 @@ class StandIn:
         return self.client.producer_with()
 
     def _producer(self, settings: Settings, *, token_given: bool) -> Producer:
-        """A producer whose files with relative names stay in the folder, not in the working directory."""
+        """A producer that keeps files with relative names in the folder, not in the working directory."""
         producer = Producer(settings, token_given=token_given)
         if settings.replicate_base_url == self.sandbox.url:
             producer.files.home = self.folder

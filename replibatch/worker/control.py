@@ -51,7 +51,7 @@ def stats(state: Any, **_: Any) -> dict[str, Any]:
 
 
 def _refuse(state: Any, **_: Any) -> dict[str, str]:  # noqa: ARG001  # celery's shape
-    """A command that would stop this worker, or change what it works on, while it looks well from outside."""
+    """A command that would stop this worker, or change what it works on, while it seems well from outside."""
     return {"error": "refused: this worker works on its account's queue until it is stopped"}
 
 

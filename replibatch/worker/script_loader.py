@@ -1,4 +1,4 @@
-"""Keeps the scripts in Redis, for producers whose rights do not include loading them."""
+"""Keeps the scripts in Redis, for producers without the right to load them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 class ScriptLoader:
-    """A thread that loads what a restart of Redis has made it forget.
+    """A thread that loads the scripts again after a restart of Redis.
 
     Args:
         redis: the worker's client.

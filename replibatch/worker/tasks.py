@@ -50,8 +50,7 @@ def _attempt(task: Task, generation_id: str, attempt: int) -> dict[str, Any]:
             raise Ignore  # its state is written
         raise ReplibatchError(outcome.result.error)
     if isinstance(outcome, Next):
-        failed = f"{outcome.failure.reason}: {outcome.failure}; next: {outcome.message.model}"
-        task.send_event("task-retried", exception=failed)
+        task.send_event("task-retried", exception=f"{outcome.why}; next: {outcome.message.model}")
         following = task.s(generation_id, outcome.message.attempt).set(**options(outcome.message))
         try:
             task.replace(following)

@@ -55,7 +55,9 @@ class LossyMachine(Machine):
         self.redis.hset(self.limiter.prefix + "limits", "epoch", "run of another server")
         for attempt in self.books.having("granted"):
             seen = self.books.attempts[attempt]
-            assert self.gates[seen.process].claim([seen.ticket])[0] != [Standing.CLAIMED], "not before it is trusted"
+            assert self.limiters[seen.process].claim([seen.ticket])[0] != [Standing.CLAIMED], (
+                "not before it is trusted"
+            )
         self.come_back(None, False, self.books.beats, self.books.reports, lags=lags)
 
     @rule(dead=DEAD, listed=st.booleans())
@@ -99,7 +101,7 @@ class LossyMachine(Machine):
         """
         self.tick(self.books.now - self.clock)
         attempts = self.books.attempts
-        for limiter in self.gates.values():
+        for limiter in self.limiters.values():
             for ticket in [ticket for ticket, _ in limiter.holdings.held() if ticket.attempt_key not in attempts]:
                 limiter.holdings.let_go(ticket)  # past its hard deadline
         runs = {attempts[attempt].prediction: 20.0 for attempt in self.books.having("created")}
@@ -113,7 +115,7 @@ class LossyMachine(Machine):
             runs = {row.id: row.age_seconds for row in rows if row.runs}
         if dead:
             self.processes[dead] += "'s heir"
-            self.gates[self.processes[dead]] = self.open_gate(self.processes[dead])
+            self.limiters[self.processes[dead]] = self.open_limiter(self.processes[dead])
         self.books.beats = dict(beats)
         self.books.reports = {**reports, **{name: self.books.reports.get(name, {}) for name in self.processes}}
         self.compare_with_the_copy()
@@ -142,14 +144,14 @@ class LossyMachine(Machine):
         attempts = self.books.attempts
         for name in self.processes:
             self.books.heard_of(name)
-            beat = self.gates[name].heartbeat(self.books.reports.get(name, {}))
+            beat = self.limiters[name].heartbeat(self.books.reports.get(name, {}))
             assert beat.must_report and not beat.snapshot
         for seen in attempts.values():
             seen.place_lost = seen.place_lost or seen.state in ("claimed", "created")
             if seen.state == "granted" and seen.process in self.processes:
                 seen.state = "waiting"
         for name in self.processes:
-            limiter = self.gates[name]
+            limiter = self.limiters[name]
             waiting = [attempt for attempt in self.books.having("waiting") if attempts[attempt].process == name]
             late = name == self.processes[-1]  # it has not been told anything for longer
             snapshots = self.earlier_snapshots if late else self.snapshots
@@ -160,7 +162,7 @@ class LossyMachine(Machine):
                 assert wait is not None, "the others are waited for"
         for attempt in sorted(self.books.having("waiting"), key=lambda attempt: attempts[attempt].arrival):
             seen = attempts[attempt]
-            standing, _ = self.gates[seen.process].acquire(seen.ticket)
+            standing, _ = self.limiters[seen.process].acquire(seen.ticket)
             if standing in (Standing.STOPPED, Standing.UNAFFORDABLE):
                 del attempts[attempt]
             elif standing in (
@@ -182,7 +184,7 @@ class LossyMachine(Machine):
             wait, orphans = self.limiter.rebuild(rows)
         known = {seen.prediction for seen in attempts.values() if seen.state == "created"}
         assert set(orphans) == runs.keys() - known
-        assert self.limiter.rebuild([*rows, Row("a stranger's", True, 0.5)]) == (None, []), "a trusted state stays"
+        assert self.limiter.rebuild([*rows, Row("an orphan", True, 0.5)]) == (None, []), "a trusted state stays"
         self.limiter.report("", [])  # and so it does here
         for prediction in orphans:
             ticket = self.limiter.orphan(prediction)

@@ -48,7 +48,7 @@ class Machine(World):
                 assert affordable and not self.books.stopped, "what can never be granted is refused at once"
                 self.books.attempts[ticket.attempt_key] = Seen(ticket, process, next(self.arrivals))
 
-        standing, again = self.call(lambda: self.gates[process].acquire(ticket), effect)
+        standing, again = self.call(lambda: self.limiters[process].acquire(ticket), effect)
         if standing == Standing.WAITING:
             assert again is not None or self.state.slots, "a head waiter is told when to ask again, or is woken"
         else:
@@ -62,7 +62,7 @@ class Machine(World):
     def claim(self, attempt: str) -> None:
         seen = self.books.attempts[attempt]
         assert seen.state == "granted"
-        limiter = self.gates[seen.process]
+        limiter = self.limiters[seen.process]
         self.call(lambda: limiter.claim([seen.ticket]), lambda answer: self.handed_off(attempt, answer[0][0]))
 
     def handed_off(self, attempt: str, standing: Standing) -> None:
@@ -93,7 +93,7 @@ class Machine(World):
             self.books.outages.pop("api", None)
             self.books.attempts.pop(f"prediction:{seen.prediction}", None)  # it was listed before its answer came
 
-        self.step(lambda: self.gate_of(attempt).created_step(seen.ticket, seen.prediction), effect)
+        self.step(lambda: self.limiter_of(attempt).created_step(seen.ticket, seen.prediction), effect)
 
     @precondition(lambda self: self.books.having("claimed"))
     @rule(data=st.data())
@@ -107,7 +107,7 @@ class Machine(World):
             self.books.answered()
             del self.books.attempts[attempt]
 
-        self.step(lambda: self.gates[seen.process].refused_step(seen.ticket), effect)
+        self.step(lambda: self.limiters[seen.process].refused_step(seen.ticket), effect)
 
     @precondition(lambda self: self.books.having("claimed"))
     @rule(waits=st.lists(st.sampled_from([None, 0.5, 3.0, 10.0]), min_size=1, max_size=4))
@@ -123,7 +123,7 @@ class Machine(World):
             self.books.outages.pop("api", None)
             seen.state = "waiting"
 
-        self.step(lambda: self.gates[seen.process].throttled_step(seen.ticket, retry_after), effect)
+        self.step(lambda: self.limiters[seen.process].throttled_step(seen.ticket, retry_after), effect)
 
     @precondition(lambda self: self.books.having("created"))
     @rule(data=st.data(), failed=st.booleans())
@@ -143,7 +143,7 @@ class Machine(World):
                 out.probe_at = max(out.probe_at, self.books.now + 0.5)
             del self.books.attempts[attempt]
 
-        limiter = self.gates[seen.process]
+        limiter = self.limiters[seen.process]
         self.step(lambda: limiter.released_step(seen.ticket, to_usd(cost), succeeded=not failed), effect)
 
     @precondition(lambda self: self.books.having("waiting"))
@@ -151,7 +151,7 @@ class Machine(World):
     def withdraw(self, data: st.DataObject) -> None:
         seen = self.books.attempts[self.pick(data, "waiting")]
         self.step(
-            lambda: self.gates[seen.process].released_step(seen.ticket, 0.0),
+            lambda: self.limiters[seen.process].released_step(seen.ticket, 0.0),
             lambda: self.books.attempts.pop(seen.ticket.attempt_key),
         )
 
@@ -202,7 +202,7 @@ class Machine(World):
             seen.state = "waiting"
             self.books.failed("api", pause)
 
-        self.step(lambda: self.gates[seen.process].held_step(seen.ticket, fault), effect)
+        self.step(lambda: self.limiters[seen.process].held_step(seen.ticket, fault), effect)
 
     @precondition(lambda self: self.books.outages)
     @rule(name=st.sampled_from(["api", "storage", "model:m"]))
@@ -219,7 +219,7 @@ class Machine(World):
     def take_over(self, attempt: str, heir: int, how: str, *, heard: bool = True) -> None:
         """Another process takes it over; `heard` where the earlier owner then goes on as if it still had it."""
         seen, process = self.books.attempts[attempt], self.processes[heir]
-        stale, stale_gate = seen.ticket, self.gates.get(seen.process) or self.open_gate(seen.process)
+        stale, stale_limiter = seen.ticket, self.limiters.get(seen.process) or self.open_limiter(seen.process)
         if process == seen.process:
             return
         if not self.books.alive(process):
@@ -230,25 +230,26 @@ class Machine(World):
         seen.process = process
         if how == "adopt" or seen.state == "created":
             prediction = seen.prediction if seen.state == "created" else None
-            standing = self.call(lambda: self.gates[process].adopt(seen.ticket, prediction))
+            standing = self.call(lambda: self.limiters[process].adopt(seen.ticket, prediction))
             assert standing == seen.state
         elif seen.state == "claimed":
-            standing, _ = self.gates[process].acquire(seen.ticket)
+            standing, _ = self.limiters[process].acquire(seen.ticket)
             assert standing == Standing.UNSETTLED, "an unanswered POST is found out about before another is sent"
         elif seen.state == "granted":
             self.call(
-                lambda: self.gates[process].acquire(seen.ticket), lambda answer: self.handed_off(attempt, answer[0])
+                lambda: self.limiters[process].acquire(seen.ticket),
+                lambda answer: self.handed_off(attempt, answer[0]),
             )
         else:
-            self.call(lambda: self.gates[process].acquire(seen.ticket))
+            self.call(lambda: self.limiters[process].acquire(seen.ticket))
         if not heard or attempt not in self.books.attempts:  # turned away as it was taken over: nobody's any more
             return
-        assert stale_gate.adopt(stale) == stale_gate.acquire(stale)[0] == Standing.FENCED
-        assert stale_gate.claim([stale])[0] == [Standing.UNKNOWN]
+        assert stale_limiter.adopt(stale) == stale_limiter.acquire(stale)[0] == Standing.FENCED
+        assert stale_limiter.claim([stale])[0] == [Standing.UNKNOWN]
         old = (
-            stale_gate.released_step(stale, 1.0),
-            stale_gate.created_step(stale, "another"),
-            stale_gate.refused_step(stale),
+            stale_limiter.released_step(stale, 1.0),
+            stale_limiter.created_step(stale, "another"),
+            stale_limiter.refused_step(stale),
         )
         for step in old:
             assert run_together(self.redis, step)[0][0] == 0, "who lost custody changes nothing"

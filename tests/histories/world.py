@@ -47,7 +47,7 @@ class World(RuleBasedStateMachine):
             prediction_timeout_seconds=TIMEOUT,
         )
         self.processes = [f"process {number}" for number in range(PROCESSES)]
-        self.gates = {name: self.open_gate(name) for name in self.processes}
+        self.limiters = {name: self.open_limiter(name) for name in self.processes}
         self.snapshots: dict[str, str] = {}
         self.earlier_snapshots: dict[str, str] = {}
         self.arrivals, self.ids = itertools.count(1), itertools.count(1)
@@ -59,15 +59,15 @@ class World(RuleBasedStateMachine):
         self.state = State.read(self.redis, self.limiter.prefix)
         self.everybody_beats()
 
-    def open_gate(self, name: str) -> Limiter:
+    def open_limiter(self, name: str) -> Limiter:
         return Limiter(self.redis, self.settings, name, lambda: self.clock)
 
     @property
     def limiter(self) -> Limiter:
-        return self.gates[self.processes[0]]
+        return self.limiters[self.processes[0]]
 
-    def gate_of(self, attempt: str) -> Limiter:
-        return self.gates[self.books.attempts[attempt].process]
+    def limiter_of(self, attempt: str) -> Limiter:
+        return self.limiters[self.books.attempts[attempt].process]
 
     # -- time and life ------------------------------------------------------------------------------------------
 
@@ -76,7 +76,7 @@ class World(RuleBasedStateMachine):
         process = self.processes[who]
         mine = {a for a, seen in self.books.attempts.items() if seen.process == process and seen.has_no_answer}
         self.books.heard_of(process)
-        beat = self.call(lambda: self.gates[process].heartbeat(self.books.reports.get(process, {})))
+        beat = self.call(lambda: self.limiters[process].heartbeat(self.books.reports.get(process, {})))
         self.earlier_snapshots[process] = self.snapshots.get(process, "")
         self.snapshots[process] = beat.snapshot or self.earlier_snapshots[process]
         mine &= {attempt for attempt, seen in self.books.attempts.items() if seen.has_no_answer}
@@ -124,7 +124,7 @@ class World(RuleBasedStateMachine):
         process = self.processes[who]
         self.books.reports.pop(process, None)
         self.books.heard_of(process, leaving=True)
-        self.call(lambda: self.gates[process].heartbeat({}, leaving=True))
+        self.call(lambda: self.limiters[process].heartbeat({}, leaving=True))
 
     # -- how it sees --------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class World(RuleBasedStateMachine):
         self.state = State.read(self.redis, self.limiter.prefix)
         self.state.check_itself()
         for attempt in self.books.learn(self.state):  # its process hears of it
-            limiter = self.gate_of(attempt)
+            limiter = self.limiter_of(attempt)
             assert limiter.holdings.was_claimed(self.books.attempts[attempt].ticket, limiter.holdings.reports)
 
     def nothing_has_changed(self) -> None:

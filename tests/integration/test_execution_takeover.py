@@ -103,7 +103,7 @@ def test_a_duty_that_fails_keeps_no_other_from_being_done(
     wait_for(lambda: context.jobs.outcome("one")[0] == "queued", SECONDS)
 
 
-def test_who_waits_at_the_gate_is_canceled_without_a_slot(context: WorkerContext, leave_behind) -> None:
+def test_who_waits_at_the_limiter_is_canceled_without_a_slot(context: WorkerContext, leave_behind) -> None:
     leave_behind("waits")
     wait_for(lambda: context.jobs.outcome("waits")[0] == "queued", SECONDS)
     assert context.waiting_room.acquire(Ticket("holder:1", 1, 0.0)) == Standing.CLAIMED

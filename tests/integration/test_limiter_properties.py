@@ -8,10 +8,10 @@ from tests.histories.run import run_histories, tell
 from tests.histories.stories import STORIES, Story
 
 
-def test_every_promise_of_the_gate_holds_in_random_histories(redis_url: str) -> None:
+def test_every_promise_of_the_limiter_holds_in_random_histories(redis_url: str) -> None:
     run_histories(redis_url, 60)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
-def test_every_promise_of_the_gate_holds_when(redis_url: str, story: Story) -> None:
+def test_every_promise_of_the_limiter_holds_when(redis_url: str, story: Story) -> None:
     tell(redis_url, story)

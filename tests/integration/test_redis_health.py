@@ -83,7 +83,7 @@ def test_a_wrong_password_is_told_from_nobody_there(redis: Redis, durable_redis:
 
 
 @pytest.mark.parametrize(
-    ("version", "mended"),
+    ("version", "fixed_in"),
     [
         ("6.2.14", "6.2.20"),
         ("7.0.15", "7.2.11"),
@@ -97,8 +97,8 @@ def test_a_wrong_password_is_told_from_nobody_there(redis: Redis, durable_redis:
         ("8.2.0", None),
     ],
 )
-def test_versions_with_known_holes_are_named(version: str, mended: str | None) -> None:
+def test_versions_with_known_holes_are_named(version: str, fixed_in: str | None) -> None:
     found = _version({"redis_version": version}, is_shared=True)
-    assert (found.state == Health.NOTE) == (mended is not None)
-    assert mended is None or f"Redis {mended} or later" in found.mend
+    assert (found.state == Health.NOTE) == (fixed_in is not None)
+    assert fixed_in is None or f"Redis {fixed_in} or later" in found.mend
     assert _version({"redis_version": version}, is_shared=False).state == Health.OK

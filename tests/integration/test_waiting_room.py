@@ -42,7 +42,7 @@ class Process:
         self.order: list[str] = []
         self.threads: list[threading.Thread] = []
 
-    def wait_at_the_gate(self, attempt: str, priority: int = 5, *, fence: int = 1, known_as: str = "") -> None:
+    def wait_at_the_limiter(self, attempt: str, priority: int = 5, *, fence: int = 1, known_as: str = "") -> None:
         """A thread that acquires; back once its attempt stands in the line, or has passed."""
 
         def run() -> None:
@@ -89,9 +89,9 @@ def start(redis_url: str) -> Iterator[Start]:
 
 def test_first_come_first_served_within_a_priority(start: Start) -> None:
     process = start()
-    process.wait_at_the_gate("holder")
+    process.wait_at_the_limiter("holder")
     for number, priority in enumerate((5, 5, 2, 5, 2)):
-        process.wait_at_the_gate(f"w{number}", priority)
+        process.wait_at_the_limiter(f"w{number}", priority)
     holder = "holder"
     for served, attempt in enumerate(("w2", "w4", "w0", "w1", "w3"), start=2):
         process.release(holder)
@@ -102,10 +102,10 @@ def test_first_come_first_served_within_a_priority(start: Start) -> None:
 
 def test_a_handoff_wakes_only_the_one_it_is_for(start: Start) -> None:
     here, there = start("a"), start("b")
-    here.wait_at_the_gate("holder")
-    there.wait_at_the_gate("next")
+    here.wait_at_the_limiter("holder")
+    there.wait_at_the_limiter("next")
     for number in range(20):
-        here.wait_at_the_gate(f"w{number}")
+        here.wait_at_the_limiter(f"w{number}")
     here.redis.config_resetstat()
     here.release("holder")
     until(lambda: "next" in there.standings, "the head of the line passes")
@@ -117,10 +117,10 @@ def test_a_handoff_wakes_only_the_one_it_is_for(start: Start) -> None:
 
 def test_who_waits_is_sent_away_when_the_process_drains_and_leaves_no_place_behind(start: Start) -> None:
     here, there = start("a"), start("b")
-    here.wait_at_the_gate("holder")
+    here.wait_at_the_limiter("holder")
     for number in range(5):
-        there.wait_at_the_gate(f"t{number}")
-    here.wait_at_the_gate("h")
+        there.wait_at_the_limiter(f"t{number}")
+    here.wait_at_the_limiter("h")
     there.keeper.drain()
     until(lambda: len(there.standings) == 5, "all are sent away")
     assert set(there.standings.values()) == {Standing.WITHDRAWN}
@@ -133,7 +133,7 @@ def test_who_waits_is_sent_away_when_the_process_drains_and_leaves_no_place_behi
 def test_one_that_is_withdrawn_leaves_the_line_and_the_others_stay(start: Start) -> None:
     process = start()
     for attempt in ("holder", "canceled", "next"):
-        process.wait_at_the_gate(attempt)
+        process.wait_at_the_limiter(attempt)
     process.keeper.withdraw("canceled")
     until(lambda: process.standings.get("canceled") == Standing.WITHDRAWN, "it is sent away")
     assert not process.in_line("canceled") and process.in_line("next")
@@ -147,9 +147,9 @@ def test_of_two_custodies_of_one_attempt_in_a_process_the_later_waits_on(
     start: Start, order: tuple[str, str]
 ) -> None:
     process = start()
-    process.wait_at_the_gate("holder")
+    process.wait_at_the_limiter("holder")
     for custody in order:
-        process.wait_at_the_gate("g:1", fence={"earlier": 1, "later": 2}[custody], known_as=custody)
+        process.wait_at_the_limiter("g:1", fence={"earlier": 1, "later": 2}[custody], known_as=custody)
     until(lambda: process.standings.get("earlier") == Standing.FENCED, "the earlier one steps aside")
     until(lambda: process.fence_in_line("g:1") == 2, "the place is the later one's")
     assert "later" not in process.standings
@@ -159,8 +159,8 @@ def test_of_two_custodies_of_one_attempt_in_a_process_the_later_waits_on(
 
 def test_a_heartbeat_repairs_a_lost_message(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     process = start()
-    process.wait_at_the_gate("holder")
-    process.wait_at_the_gate("next")
+    process.wait_at_the_limiter("holder")
+    process.wait_at_the_limiter("next")
     monkeypatch.setattr(
         process.keeper, "_hear", lambda channel, reports: channel.get_message(timeout=0.1)
     )  # and ignores it
@@ -171,8 +171,8 @@ def test_a_heartbeat_repairs_a_lost_message(start: Start, monkeypatch: pytest.Mo
 
 def test_who_was_turned_away_and_not_told_learns_of_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     process = start(lease_seconds=2)
-    process.wait_at_the_gate("holder")
-    process.wait_at_the_gate("next")
+    process.wait_at_the_limiter("holder")
+    process.wait_at_the_limiter("next")
     monkeypatch.setattr(
         process.keeper, "_hear", lambda channel, reports: channel.get_message(timeout=0.1)
     )  # and ignores it
@@ -185,8 +185,8 @@ def test_who_was_turned_away_and_not_told_learns_of_it(start: Start, monkeypatch
 def test_a_forgotten_process_lines_up_anew(start: Start) -> None:
     """Silent for a lease, its waiters were dropped from the line; its next heartbeat finds that out."""
     process = start(lease_seconds=2)
-    process.wait_at_the_gate("holder")
-    process.wait_at_the_gate("next")
+    process.wait_at_the_limiter("holder")
+    process.wait_at_the_limiter("next")
     process.redis.zadd(f"{process.limiter.prefix}processes", {"a": 1})
     process.redis.zrem(f"{process.limiter.prefix}waiters", "next")
     process.redis.hdel(f"{process.limiter.prefix}tickets", "next")
@@ -232,9 +232,9 @@ def test_a_claim_refused_in_a_cooldown_keeps_its_place(redis_url: str) -> None:
 @pytest.mark.parametrize("how", ["stored", "reported"])
 def test_limits_changed_while_running_hold_within_two_seconds(start: Start, how: str) -> None:
     here, there = start("a", global_max_concurrent=1), start("b", global_max_concurrent=1)
-    here.wait_at_the_gate("holder")
+    here.wait_at_the_limiter("holder")
     for number in range(4):
-        there.wait_at_the_gate(f"t{number}")
+        there.wait_at_the_limiter(f"t{number}")
     began = time.monotonic()
     if how == "stored":
         here.limiter.store_limits({"max_concurrent": 4})

@@ -141,7 +141,7 @@ class TestPace:
         assert worker.reads <= 5 * 15
 
     def test_each_model_has_its_own(self, worker, sandbox):
-        """A quick one is not kept waiting by a slow one that nobody needs to look at yet."""
+        """A quick one is not kept waiting by a slow one that needs no poll yet."""
         sandbox.settings.latency_seconds = None
         sandbox.settings.speed = 16.0
         sandbox.settings.jitter = 0.0

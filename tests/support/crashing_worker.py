@@ -124,6 +124,18 @@ POINTS = {
         execution, "generate", True, lambda _, returned: isinstance(returned, Next)
     ),
     "between publishing the next attempt and noting it": Point(Jobs, "published", when=_is_replaced),
+    # Of an item's hand-over from one step to the next, and of the step after it.
+    "a step made, before the next is recorded": Point(Jobs, "next_step"),
+    "the next step recorded": Point(Jobs, "next_step", True),
+    "a later step taken": Point(Jobs, "take", True, lambda _, returned: returned and returned.request.step > 1),
+    "a later step's create answered, before it is recorded": Point(
+        ReplicateAPI, "create", True, lambda arguments, _: "prompt" not in arguments[2]
+    ),
+    "a later step saved, before the hand-over": Point(
+        Staged, "commit", True, lambda arguments, _: ".step2" in str(arguments[0].target)
+    ),
+    "before an item is settled": Point(Jobs, "settle", when=lambda arguments, _: arguments[1].request.step > 1),
+    "an item settled": Point(Jobs, "settle", True, lambda arguments, _: arguments[1].request.step > 1),
     # Of a worker that goes, or that takes over.
     "before handing over": Point(Jobs, "give_back"),
     "after handing over": Point(Jobs, "give_back", True),

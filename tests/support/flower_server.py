@@ -70,7 +70,7 @@ class FlowerServer:
         return self.client.get("/replibatch/fleet.json").json()
 
     def without_login(self, **headers: str) -> httpx.Client:
-        """Another client, as a stranger has it."""
+        """A client without the login."""
         return httpx.Client(base_url=self.url, headers=headers, timeout=30)
 
     def close(self) -> None:

@@ -67,7 +67,7 @@ def test_the_overview_imports_nothing_heavy() -> None:
         (RedisConnectionError("Error 111"), 1),
     ],
 )
-def test_what_people_can_mend_is_a_line_and_a_code(error: Exception, code: int) -> None:
+def test_what_people_can_fix_is_a_line_and_a_code(error: Exception, code: int) -> None:
     with pytest.raises(Failure) as caught, explained():
         raise error
     assert caught.value.exit_code == code

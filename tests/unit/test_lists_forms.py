@@ -49,6 +49,8 @@ UNDERSTOOD: list[tuple[str, str | bytes, dict[str, Any], list[str], list[dict[st
     ("years.txt", "1984. a fox\n2. a hen\n", {}, ["1984. a fox", "2. a hen"], [{}, {}]),
     ("equal.txt", "a fox\na fox\n", {}, ["a fox", "a fox"], [{}, {}]),
     ("commas.txt", "a fox, red, in snow\na hen, white, in straw\n", {}, ["a fox, red, in snow", "a hen, white, in straw"], [{}, {}]),
+    ("dashes.txt", "a pier —no people— at dawn\nMANHÔ\n", {}, ["a pier —no people— at dawn", "MANHÔ"], [{}, {}]),
+    ("as-is.csv", "prompt\na fox --ar 16:9\n", {"literal": True}, ["a fox --ar 16:9"], [{}]),
     ("brackets.txt", "[wide shot] a fox\n(a hen:1.3)\n", {}, ["[wide shot] a fox", "(a hen:1.3)"], [{}, {}]),
     ("comments.txt", "# animals\na fox\na hen\n", {"comments": "#"}, FOX_HEN, [{}, {}]),
     ("packed.txt.gz", gzip.compress(b"a fox\na hen\n"), {}, FOX_HEN, [{}, {}]),
@@ -129,6 +131,8 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("yaml.txt", "- prompt: a fox\n- prompt: a hen\n", {}, "looks like YAML", "--format txt"),
     ("page.txt", "<!doctype html>\n<p>a fox\n", {}, "HTML", "--format txt"),
     ("python.txt", '"a fox",\n"a hen",\n', {}, "a list without its brackets", "--format txt"),
+    ("named.txt", "prompts = [\n    'a fox',\n    'a hen',\n]\n", {}, "a list written in Python", "--format txt"),
+    ("single.txt", "['a fox', 'a hen']\n", {}, "a list written in Python", "--format txt"),
     ("broken.json", '[{"prompt": "a fox"},\n {"prompt": "a hen"]\n', {}, "line 2: not JSON", ""),
     ("cut.json", '[{"prompt": "a fox"},\n {"prompt": "a hen', {}, "not JSON", ""),
     ("text.json", "a fox\n", {}, "this is not JSON", "expected: [ or {"),
@@ -137,6 +141,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("nul.jsonl", '{"prompt": "a\\u0000b"}', {}, "the prompt has a NUL character", ""),
     ("cut.txt.gz", gzip.compress(b"a fox\n" * 9999)[:-20], {}, "not readable as gzip", ""),
     ("no-header.csv", "A red fox\nA hen\n", {}, "no column 'prompt'; found: A red fox", "a header that names it"),
+    ("headed.md", "# Title\n\n| prompt | seed |\n|---|---|\n| a fox | 7 |\n", {}, "text above the table", "the table alone"),
     ("empty.md", "# Title\n\ntext\n", {}, "Markdown without a table", "--format txt"),
     ("keys.json", '{"a": 1, "b": [2]}', {}, "an object with the keys a, b", 'under "prompts"'),
     ("two-lists.json", '{"data": ["a"], "items": ["b"]}', {}, "lists under data and items", "only one"),
@@ -145,6 +150,13 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("table.txt", "1\ta fox\n2\ta hen\n", {}, "a table of 2 columns (tabs)", "--map prompt=COLUMN"),
     ("titles.txt", "id;title\n1;a fox\n", {}, "a table of 2 columns (semicolons)", "--format txt"),
     ("markdown.txt", "| name | seed |\n|---|---|\n| a fox | 7 |\n", {}, "no column 'prompt'; found: name, seed", "--map prompt=COLUMN"),
+    ("slip.csv", "promt,seed\na fox,7\n", {}, "no column 'prompt'; found: promt", "--map prompt=promt"),
+    ("titled.csv", "My list,\nprompt,seed\na fox,7\n", {}, "2 cells under 1 columns (My list)", "no title above the header"),
+    ("same-id.csv", "id,prompt\n1,a fox\n1,a hen\n", {}, "id '1' is that of line 2 already", "or --ignore"),
+    ("tasks.json", '{"v": 1, "tasks": [{"prompt": "a fox"}]}', {"mapped": ["prompt=prompts.en"]}, "with the keys v, tasks", "jq '.[\"tasks\"]' FILE"),
+    ("shortened.csv", "prompt,seed\na fox,1.23457E+09\n", {}, "line 2: column 'seed' holds '1.23457E+09'", "--ignore seed"),
+    ("shortened-id.csv", "prompt,id\na fox,1.23457E+12\n", {}, "column 'id' holds '1.23457E+12'", "--ignore id"),
+    ("several.csv", 'prompt,image_input\na fox,"refs/a.png, b.png"\n', {"models": (BANANA,)}, "no such file", 'a JSON list, as in ["a.png", "b.png"]'),
     ("none.csv", "title,seed\na fox,7\n", {}, "no column 'prompt'; found: title, seed", "--map prompt=COLUMN"),
     ("two-texts.csv", "text,caption\na fox,x\n", {}, "'text', 'caption' could be it", "--map prompt=text"),
     ("two-seeds.csv", "prompt,Seed,seed\na fox,7,8\n", {}, "'Seed' and 'seed' both mean 'seed'", "--ignore"),
@@ -154,6 +166,12 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
      "line 2: a quote opens a cell that goes on for 499 lines", "no stray quotation mark"),
     ("stray-end.csv", 'prompt,tag\na,b\n"a fox,x\na hen,y\n', {}, "line 3: a quote opens a cell that never ends", "stray"),
     ("middle.csv", 'prompt,tag\n"a fox" in snow,x\n', {}, "a quote closes in the middle of a cell", '""'),
+    ("midjourney.csv", "prompt,seed\na fox --ar 16:9,1\n", {}, "line 2: the prompt has Midjourney's '--ar'", "--as-is"),
+    ("midjourney.jsonl", lines({"prompt": "a fox --v 6"}), {}, "the prompt has Midjourney's '--v'", "--as-is"),
+    ("dashes.txt", "a fox \u2013ar 16:9\na hen —v 6\n", {}, "Midjourney's '--ar'", "a prompt without it"),
+    ("imagine.txt", "/imagine prompt: a fox\n", {}, "begins with Midjourney's '/imagine'", "the words after it"),
+    ("formula.csv", "prompt,seed\n#NAME?,1\n", {}, "the prompt is '#NAME?', a table's error", "--as-is"),
+    ("twice-encoded.csv", "prompt,seed\na cafÃ©,1\n", {}, "the prompt has 'Ã©'", "--as-is"),
     ("midjourney.txt", "a fox --ar 16:9 --v 6\na hen --ar 1:1\n", {}, "line 1 (and 1 more: 2): the prompt has Midjourney's '--ar'", "--as-is"),
     ("webui.txt", "a fox\nNegative prompt: blur\nSteps: 20, Sampler: Euler a, Seed: 7\n", {}, "how other tools write settings", "a column for each"),
     ("comments.txt", "# animals\na fox\n", {}, "the line begins with '#'", "--comments '#'"),
@@ -167,7 +185,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("steps.csv", "prompt,steps,cfg_scale,model_name\na,20,7,x\n", {}, "'steps' is nearly 'num_inference_steps'", "--map num_inference_steps=steps"),
     ("typo.csv", "prompt,aspect_raito\na,16:9\n", {}, "'aspect_raito' is nearly 'aspect_ratio'", "--ignore aspect_raito"),
     ("strict.csv", "prompt,rating\na,5\n", {"strict": True}, "'rating' is not understood (--strict)", "--ignore COLUMN"),
-    ("then.csv", "prompt,then\na,upscale\n", {}, "steps are not made from lists", "--ignore then"),
+    ("then.csv", "prompt,then\na,upscale\n", {}, "then is 'upscale'", "expected: an object with a model"),
     ("picture.csv", "prompt,photo\na,b.png\n", {}, "column 'photo' holds a picture", "--ignore photo"),
     ("address.csv", "prompt,image_url\na,https://replicate.delivery/x/out\n", {}, "column 'image_url' holds a picture", "--map input_image=image_url"),
     ("there.csv", "prompt,what\na,refs/a.png\n", {}, "column 'what' holds a picture", "--map input_image=what"),
@@ -263,6 +281,17 @@ def test_a_folder_of_pictures_takes_the_texts_of_the_same_names_or_a_template() 
     templated = understood("pictures", models=(KONTEXT,), image_input="input_image", template="put a hat on it")
     assert templated.prompts == ["put a hat on it"] * 2
     assert "no input 'pictur'" in refused("pictures", models=(KONTEXT,), image_input="pictur")[0]
+
+
+def test_a_picture_without_a_text_is_named_with_what_it_lacks() -> None:
+    for name in ("edit/one.png", "edit/two.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), "red").save(name)
+    written("edit/one.txt", "a fox")
+    told = refused("edit", image_input="image_input", models=(BANANA,))
+    assert len(told) == 1
+    assert "'two': google/nano-banana: prompt is missing" in told[0]
+    assert "'two.txt' with it, or --prompt-template" in told[0]
 
 
 def test_a_folder_without_prompts_is_refused_by_a_line_that_names_the_list_in_it() -> None:

@@ -70,3 +70,12 @@ def test_a_long_data_uri_is_decoded_in_pieces() -> None:
 def test_a_malformed_data_uri_is_no_output(payload: str) -> None:
     with pytest.raises(NoOutput, match="malformed"):
         decoded(f"data:image/png;base64,{payload}")
+
+
+def test_a_list_with_gaps_keeps_the_places_of_its_files() -> None:
+    made = parts(["https://a.b/0.png", None, None, "https://a.b/3.png"])
+    assert (len(made.found), made.places, made.count) == (2, [0, 3], 4)
+    whole = parts(["https://a.b/0.png", "https://a.b/1.png"])
+    assert (whole.places, whole.count) == ([0, 1], 2)
+    one = parts({"file": "https://a.b/0.glb", "note": None})
+    assert (one.places, one.count) == ([0], 1)

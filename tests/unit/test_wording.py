@@ -8,6 +8,7 @@ import pytest
 
 from tests.wording import measure, texts
 
+BOUND = 1.84  # phrases that make a riddle of a sentence, per 1,000 words of the product
 PYTHON = '''"""What is known of it."""
 
 import click
@@ -76,3 +77,9 @@ def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_the_product_is_measured_by_default() -> None:
     assert measure().words > 10_000
+
+
+def test_the_product_speaks_plainly() -> None:
+    wording = measure()
+    places = "\n".join(f"{text.place}: {phrase}" for phrase, text in wording.places)
+    assert wording.per_thousand() <= BOUND, f"{wording.found}\n{places}"

@@ -41,7 +41,7 @@ def _show(findings: list[Finding]) -> None:
 
 
 def _entry(finding: Finding, width: int, *, fancy: bool) -> Text:
-    """A line about what was found, and one below it about how to mend it."""
+    """A line about what was found, and one below it about how to fix it."""
     marks = {Health.OK: ("✓", "+", "green"), Health.NOTE: ("!", "!", "yellow"), Health.WRONG: ("✗", "x", "red")}
     mark, plain, style = marks[finding.state]
     entry = Text.assemble((mark if fancy else plain, style), f" {finding.subject:<{width}}  ")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True, short_help="Show the models: price, inputs, fallback.")
-@click.option("--json", "as_json", is_flag=True, help="All of it, inputs included, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="The whole list, inputs included, for machines.")
 @click.pass_context
 def models(context: click.Context, as_json: bool) -> None:
     """Show the models: price, kind, reference images, inputs, fallback."""
@@ -103,7 +103,7 @@ def add_model(  # click's shape
 @models.command("check")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def check_models(as_json: bool) -> None:
-    """Hold the whole catalogue against the account: what is gone, has a new version, or takes other inputs now."""
+    """Compare the whole catalogue with the account: models gone, with a new version, or with other inputs."""
     from replibatch.cli.added_models import compared  # noqa: PLC0415  # heavy
 
     rows = []

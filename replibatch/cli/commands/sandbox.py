@@ -100,7 +100,7 @@ def _behaviour(faults: tuple[str, ...], others: dict[str, Any], options: dict[st
     """The stand-in's settings.
 
     Raises:
-        SettingsError: naming the option, what was found and what is expected.
+        SettingsError: naming the option, its value and the expected values.
     """
     names = {
         "latency": "latency_seconds",

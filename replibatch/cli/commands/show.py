@@ -22,7 +22,7 @@ LONGEST_SHOWN = 400  # characters of an input
 def show(file: Path, as_json: bool) -> None:
     """Show what made FILE: request, model, seed, prediction, cost.
 
-    Told by the file itself, where it was made with --metadata, and by the results.jsonl in its folder or one above.
+    Reads the file itself, where it was made with --metadata, and the results.jsonl in its folder or one above.
     """
     from replibatch.gallery.origin import origin_of  # noqa: PLC0415  # heavy
 

@@ -1,4 +1,4 @@
-"""From a plan to a batch in the queue: what was made before is left out, what is lost is made again."""
+"""From a plan to a batch in the queue: leaves out results made before, and makes lost ones again."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Options:
     """How a plan is made.
 
     Attributes:
-        max_concurrent: the most of it in flight at once; None for the account's limit.
-        max_cost_usd: nothing is started that could take the cost of the list past this, earlier runs included.
+        max_concurrent: the most items in flight at once; None for the account's limit.
+        max_cost_usd: starts no item that could take the cost of the list past this, earlier runs included.
         fallback: whether other models may stand in.
         fresh: make everything again.
     """
@@ -65,7 +65,7 @@ class Enqueuer:
         return keys.RUN.at(self._producer.limiter.prefix, self._folder.identity)
 
     def put_off_earlier(self) -> None:
-        """What an earlier run, which nobody follows any more, had not started waits in this one instead."""
+        """Put off the items that an earlier, abandoned run had not started: this run queues them instead."""
         batches = self._producer.batches
         for batch_id in cast("set[str]", self._producer.redis.smembers(self._remembered)):
             try:
@@ -77,7 +77,7 @@ class Enqueuer:
         self._producer.redis.delete(self._remembered)
 
     def remember(self) -> None:
-        """Let a later run into this folder find the batch, to put it off should nobody follow it any more."""
+        """Let a later run into this folder find the batch, to put it off should this run have been abandoned."""
         self._producer.redis.sadd(self._remembered, self.batch.id)
         self._producer.redis.pexpire(self._remembered, self._producer.jobs.keep_ms)
 
@@ -106,7 +106,7 @@ class Enqueuer:
         stop: Callable[[], bool] = lambda: False,
         tell: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """Append what is to be made to the open batch; returns when all of it is durable.
+        """Append the items to make to the open batch; returns when all are durable.
 
         Args:
             made: keys of the items that are made already.
@@ -131,7 +131,7 @@ class Enqueuer:
                 yield Ask(item.index, item.id, item.request, item.routed)
 
     def _forget(self, items: list[Item]) -> None:
-        """What is to be made again: everything, or what was made and is nowhere to be found."""
+        """Forget the results of items to make again: all of these, or those with lost files."""
         ids = [item.id for item in items]
         jobs = self._producer.jobs
         if not self._options.fresh:

@@ -13,7 +13,7 @@ from replibatch.producer.batch import strategy_for
 
 @dataclass(frozen=True)
 class Estimate:
-    """A look ahead.
+    """An estimate before a run.
 
     Attributes:
         survey: what there is to make.
@@ -36,6 +36,7 @@ class Estimate:
         survey = self.survey
         return {
             "items": survey.count,
+            "predictions": survey.predictions,
             "made_before": survey.made,
             "models": {
                 name: {"items": number, "cost_usd": round(survey.cost_by_model[name], 6)}
@@ -58,7 +59,8 @@ class Estimate:
         unpriced = f" and {count(survey.unpriced, 'item')} of unknown cost" if survey.unpriced else ""
         ahead = f"{dollars(survey.cost_usd)}{unpriced}, about {duration(self.seconds)}"
         how = f"{self.at_once:,} at a time, strategy {self.strategy}"
-        return f"{count(survey.count, 'item')} to make{before}: {ahead}, {how}"
+        steps = f" in {count(survey.predictions, 'step')}" if survey.predictions > survey.count else ""
+        return f"{count(survey.count, 'item')}{steps} to make{before}: {ahead}, {how}"
 
     def lines(self) -> list[str]:
         """The same by model, for people."""
@@ -74,7 +76,7 @@ class Estimate:
 
 
 def estimate(survey: Survey, producer: Producer, max_concurrent: int | None) -> Estimate:
-    """Look ahead.
+    """Estimate a run before anything is queued.
 
     Args:
         survey: what there is to make.

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from replibatch import contents
 from replibatch.cli.run.made import Made
 from replibatch.errors import OutputPathError
-from replibatch.requests import BatchResult
+from replibatch.requests import BatchResult, OutputFile
 from replibatch.settings import Settings
 from replibatch.storage.atomic import staged
 from replibatch.storage.containment import Place, open_to_append
@@ -114,17 +114,17 @@ class OutputFolder:
         raise ValueError(stored)
 
     def with_files_here(self, result: BatchResult) -> BatchResult:
-        """A result whose files workers put into this folder, also where they knew it by an earlier place."""
-        if all(Path(file.path).is_relative_to(self.root) for file in result.files):
+        """A result with its files' places in this folder, even if workers knew the folder by an earlier place."""
+        if all(Path(file.path).is_relative_to(self.root) for file in (*result.files, *result.files_of_steps())):
             return result
-        files = []
-        for file in result.files:
-            path, stored = self.place_of(file.path).path, Path(file.path)
-            if not path.exists() and stored.is_file() and contents.sha256(stored) == file.sha256:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(stored, path)
-            files.append(replace(file, path=str(path)))
-        return replace(result, files=tuple(files))
+        return result.with_files(self._brought_here)
+
+    def _brought_here(self, file: OutputFile) -> OutputFile:
+        path, stored = self.place_of(file.path).path, Path(file.path)
+        if not path.exists() and stored.is_file() and contents.sha256(stored) == file.sha256:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(stored, path)
+        return replace(file, path=str(path))
 
     def create(self) -> None:
         """Make it, and see that it can be written.
@@ -166,7 +166,7 @@ class OutputFolder:
         """The items that `results.jsonl` has as made, and that still have their files.
 
         Args:
-            fresh: none of them counts.
+            fresh: count no result made before.
 
         Raises:
             OSError: whether a file is still there cannot be determined.

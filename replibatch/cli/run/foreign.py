@@ -15,11 +15,11 @@ from replibatch.storage.names import numbered
 if TYPE_CHECKING:
     from replibatch.producer import Producer
 
-MOST_OUTPUTS = 16  # of one prediction that are looked for by name
+MOST_OUTPUTS = 16  # of one prediction that are sought by name
 
 
 class ForeignFiles:
-    """Looks for files in the way of items.
+    """Finds files in the way of items.
 
     Args:
         folder: that the items are made into.

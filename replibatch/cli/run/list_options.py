@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from replibatch.lists import Asked, Options, Prompts, ReadOptions
+from replibatch.lists.recipe import read_recipe
 from replibatch.lists.sniff import Kind
 
 Command = Callable[..., Any]
@@ -49,12 +51,18 @@ _OPTIONS = (
     click.option("--ignore", "ignored", multiple=True, metavar="COLUMN", help="Leave a column out."),
     click.option("--strict", is_flag=True, help="Refuse columns that are not understood."),
     click.option("--prompt-template", "template", metavar="TEXT", help="As in 'A photo of {prompt}, {style}'."),
+    click.option(
+        "--recipe",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE.toml",
+        help="Steps after the first, for lines without a 'then'.",
+    ),
     click.option("--fill", is_flag=True, help="Put columns in the place of {column} in prompts."),
     click.option(
         "--expand", is_flag=True, help="Make each of {a|b} in prompts, and each line of name.txt for __name__."
     ),
     click.option("--as-is", "literal", is_flag=True, help="Send prompts as they are, whatever they look like."),
-    click.option("--comments", metavar="SIGN", help="Leave out lines that begin with SIGN, as in '#'."),
+    click.option("--comments", metavar="PREFIX", help="Leave out lines that begin with PREFIX, as in '#'."),
     click.option("--encoding", metavar="NAME", help="Of a list that is not UTF-8, as in cp1252."),
     click.option(
         "--format",
@@ -66,7 +74,7 @@ _OPTIONS = (
 )
 NAMES = frozenset(
     {"models", "given", "varied", "samples", "name", "mapped", "ignored", "strict", "template", "fill", "expand"}
-    | {"literal", "comments", "encoding", "kind", "image_input"}
+    | {"recipe", "literal", "comments", "encoding", "kind", "image_input"}
 )
 
 
@@ -93,6 +101,8 @@ def options_from(arguments: dict[str, Any], *, fallback: bool) -> Options:
             models=tuple(dict.fromkeys(own["models"])),
             samples=own["samples"],
             name=own["name"],
+            recipe=read_recipe(own["recipe"]) if own["recipe"] else (),
+            recipe_folder=(own["recipe"] or Path()).absolute().parent,
             prompts=Prompts(own["template"], own["fill"], own["expand"], own["literal"]),
             fallback=fallback,
         ),

@@ -32,8 +32,9 @@ class Survey:
     Attributes:
         understanding: how the list was understood.
         count: items to be made.
+        further_steps: of all of them, the first of each apart.
         made: items of the list that an earlier run has made.
-        by_model: items by the model that is tried first.
+        by_model: predictions by the model that is tried first.
         cost_usd: if every item's first attempt succeeds.
         unpriced: items of models without a price, which are not in it.
         work_seconds: of all predictions together, by what their models usually take.
@@ -42,6 +43,7 @@ class Survey:
 
     understanding: Understanding = field(default_factory=Understanding)
     count: int = 0
+    further_steps: int = 0
     made: int = 0
     by_model: Counter[str] = field(default_factory=Counter)
     cost_by_model: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -50,19 +52,27 @@ class Survey:
     work_seconds: float = 0.0
     longest_seconds: float = 0.0
 
+    @property
+    def predictions(self) -> int:
+        """How many are made if every first attempt succeeds: one for each step of each item."""
+        return self.count + self.further_steps
+
     def add(self, item: Item) -> None:
         """Count an item to be made."""
-        model = item.routed.model
-        cost_usd = likely_usd(model, item.routed.inputs)
-        if cost_usd is None:
-            self.unpriced += 1
-            cost_usd = 0.0
+        costs: list[float | None] = []
+        seconds = 0.0
+        for routed in (item.routed, *(step.routed for step in item.steps)):
+            model = routed.model
+            costs.append(likely_usd(model, routed.inputs))
+            self.by_model[model.name] += 1
+            self.cost_by_model[model.name] += costs[-1] or 0.0
+            seconds += model.typical_seconds
         self.count += 1
-        self.by_model[model.name] += 1
-        self.cost_by_model[model.name] += cost_usd
-        self.cost_usd += cost_usd
-        self.work_seconds += model.typical_seconds
-        self.longest_seconds = max(self.longest_seconds, model.typical_seconds)
+        self.further_steps += len(item.steps)
+        self.unpriced += None in costs
+        self.cost_usd += sum(cost or 0.0 for cost in costs)
+        self.work_seconds += seconds
+        self.longest_seconds = max(self.longest_seconds, seconds)
 
     def seconds(self, *, at_once: int, free_now: int, per_window: int, window_seconds: float) -> float:
         """How long it takes, by the limits.
@@ -73,7 +83,7 @@ class Survey:
             per_window: creates a window.
             window_seconds: its length.
         """
-        windows = max(0, -(-(self.count - free_now) // per_window))
+        windows = max(0, -(-(self.predictions - free_now) // per_window))
         return max(
             self.work_seconds / max(1, min(at_once, self.count)), windows * window_seconds + self.longest_seconds
         )

@@ -23,7 +23,7 @@ class ResultsFile:
 
     Args:
         path: of the file.
-        since: its size in bytes when it was read for what had been made before: what is new since then is another's.
+        since: its size in bytes when earlier results were read: another process wrote any lines added since then.
             None for its size now.
         play: whether a stand-in makes the files.
     """
@@ -56,7 +56,11 @@ class ResultsFile:
             return whole.relative_to(self._folder).as_posix() if whole.is_relative_to(self._folder) else path
 
         files = [{**file, "path": relative(file["path"])} for file in line["files"]]
-        return {**line, "files": files, "file_paths": [file["path"] for file in files]}
+        steps = [
+            {**step, "files": [{**file, "path": relative(file["path"])} for file in step["files"]]}
+            for step in line["steps"]
+        ]
+        return {**line, "files": files, "file_paths": [file["path"] for file in files], "steps": steps}
 
     def close(self) -> None:
         """No more will come."""

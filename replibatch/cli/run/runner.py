@@ -1,4 +1,4 @@
-"""A run from the first look at its folder to the last line of its results."""
+"""A run from reading its folder to the last line of its results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from replibatch.lists import Item
 from replibatch.producer import Producer
 from replibatch.requests import BatchResult
 
-FINISH_SECONDS = 300.0  # after Ctrl-C, for what is in flight
+FINISH_SECONDS = 300.0  # after Ctrl-C, for the predictions in flight
 LINES_SHOWN = 20  # of single items that did not go as asked
 AWAY_SECONDS = 3.0  # that Redis may be away without a word, and that a paused run waits for it
 
@@ -100,7 +100,7 @@ class Runner:
                 self._producer.bring_worker()
                 self._producer.limiter.resume(
                     NoCredit.__name__
-                )  # whoever runs it again has paid in, or is told again
+                )  # a new run means that credit was added; if not, the account stops again
                 self._producer.check_storage()
                 self._enqueuer.open(follows=True)
                 self._enqueuer.remember()
@@ -112,7 +112,7 @@ class Runner:
         return 0 if self._tally.succeeded == self._tally.total else FAILED
 
     def _make(self, made: Container[bytes], results: ResultsFile) -> None:
-        """Queue the list, and follow meanwhile what is made of it."""
+        """Queue the list, and follow its results meanwhile."""
 
         def queue() -> None:
             self._enqueuer.append(made, stop=lambda: bool(self._interrupts), tell=self._note_queueing)

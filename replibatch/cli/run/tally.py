@@ -17,7 +17,7 @@ RATE_ENDS = 5_000  # or of as many ends, where there were more
 
 def is_fallback(result: BatchResult) -> bool:
     """Whether another model than the one first tried made it."""
-    return result.success and result.model_used != result.attempts[0].model
+    return result.fell_back
 
 
 @dataclass

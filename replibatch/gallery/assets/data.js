@@ -21,8 +21,8 @@ const items = data.items.map(([number, key, id, prompt, asked, model, state, cos
 }));
 const made = (item) => item.state === "succeeded" || item.state === "fallback";
 const failuresOf = (item) => item.attempts.filter((attempt) => value(attempt[2])).length;
-const attemptsOf = (item) => item.attempts.map(([model, prediction, reason, message, seconds, cost]) => ({
-  model: value(model), prediction: value(prediction), reason: value(reason), message: value(message), seconds, cost,
+const attemptsOf = (item) => item.attempts.map(([model, prediction, reason, message, seconds, cost, step]) => ({
+  model: value(model), prediction: value(prediction), reason: value(reason), message: value(message), seconds, cost, step,
 }));
 
 /** An element with attributes and children; texts stay texts. */

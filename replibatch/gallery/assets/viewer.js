@@ -131,7 +131,7 @@ const viewer = (() => {
     return make("ol", { class: "chain" }, ...attemptsOf(item).map((attempt) => {
       const figures = [attempt.cost ? dollars(attempt.cost) : attempt.cost == null ? "cost unknown" : null, time(attempt.seconds)].filter(Boolean).join(", ");
       return make("li", { "data-state": attempt.reason ? "failed" : "succeeded" },
-        short(attempt.model), make("span", {}, ` ${attempt.reason ? attempt.reason.replaceAll("_", " ") : "made it"}, ${figures}`),
+        attempt.step ? make("b", {}, `${attempt.step}. `) : null, short(attempt.model), make("span", {}, ` ${attempt.reason ? attempt.reason.replaceAll("_", " ") : "made it"}, ${figures}`),
         attempt.message ? make("div", {}, make("span", {}, attempt.message)) : null);
     }));
   }
@@ -147,7 +147,7 @@ const viewer = (() => {
       make("p", { class: "words" }, item.prompt),
       make("dl", { class: "pairs" }, ...rows.flatMap(([name, given]) => [make("dt", {}, name), make("dd", {}, given)]),
         ...(file ? [make("dt", {}, "File"), make("dd", {}, make("a", { href: file.address, target: "_blank", rel: "noopener" }, nameOf(file.address)))] : [])),
-      failuresOf(item) ? make("section", {}, make("h2", {}, "What was tried"), story(item)) : item.error ? make("section", {}, make("h2", {}, "Why"), make("p", {}, item.error)) : null,
+      failuresOf(item) || item.attempts.some((attempt) => attempt[6]) ? make("section", {}, make("h2", {}, item.attempts.some((attempt) => attempt[6]) ? "Steps" : "What was tried"), story(item)) : item.error ? make("section", {}, make("h2", {}, "Why"), make("p", {}, item.error)) : null,
       item.warnings.length ? make("section", {}, make("h2", {}, "What was changed"), ...item.warnings.map((warning) => make("p", {}, warning))) : null,
     ].filter(Boolean);
   }

@@ -4,7 +4,7 @@
 -- record was lost with the rest of Redis' data: then the caller alone knows of the prediction.
 --
 -- Who has lost custody still claims it for an attempt that goes on without a prediction, lest a twin takes it. An
--- attempt that is over, or has its prediction, needs no other: a twin may still be looking for this one.
+-- attempt that is over, or has its prediction, needs no other: a twin may still be searching for this one.
 
 local LISTED_MS = 90000000 -- the longest a prediction runs, a day, and the hour its input is still in the list after that
 

@@ -29,6 +29,8 @@ end
 redis.call('HSET', record_key(call.id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
   'attempt', '1', 'model', call.model, 'priority', whole(call.priority), 'request', call.request,
   'catalog', call.catalog, 'link', call.link)
+local begun = call.again and from_failed_step({ request = call.request })
+if begun then redis.call('HSET', record_key(call.id), 'counted', begun.counted) end
 redis.call('ZADD', key('asked'), whole(now), call.id)
 add_to_custody(call.id, call.process)
 expect_message(call.id, whole(call.priority))

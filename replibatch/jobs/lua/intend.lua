@@ -1,12 +1,13 @@
 -- A create is about to be sent: what it will be recognised by is in the record before it is.
 -- call: id, process, fence, sent (the fingerprint of its inputs), paused (why a batch is held that its owner has paused)
 -- Returns ok; or why nothing must be sent: lost (custody is another's), canceled, or paused: a generation that has begun goes on
--- to its end, over all its attempts.
+-- to its end, over all its attempts; the next step does not begin.
 
 local record = read(call.id)
 if not has(record) then return 'lost' end
 if redis.call('SISMEMBER', key('canceling'), call.id) == 1 then return 'canceled' end
-if record.batch and tonumber(record.attempt) == 1
+local begins = tonumber(record.attempt) == 1 or not record.attempts -- nothing was tried of its step
+if record.batch and begins
   and redis.call('HGET', key('batch', record.batch), 'held') == call.paused then
   return 'paused'
 end

@@ -1,10 +1,10 @@
 -- Who has which generation. This file is the head of every script in this folder.
 --
--- call: `process` and `keep_ms` (how long results are kept) are in all of them
+-- call: `process` and `keep_ms` (how long results are kept) are in all scripts' calls
 -- ARGV[2…4]  where the call gives notice: the key and channel, the text, how many seconds it is kept
--- The keys and their fields are in replibatch/redisdb/keys.py. Of a record's: `sent` is what its last create is
--- recognised by, `booked` what its batch has of the cost of its attempts, `paid` the cost of the prediction that has
--- ended, `followers` the batches that wait for it and did not have it made.
+-- The keys and their fields are in replibatch/redisdb/keys.py. Of a record's: `sent` identifies its last create
+-- in the account's list, `booked` is the cost of its attempts as its batch has it, `paid` the cost of the prediction
+-- that has ended, `followers` the batches that wait for it and did not have it made.
 --
 -- A record and a batch say which version made them. A process has nothing to do with those of a later one: a newer will.
 -- Every script is idempotent; every write to a record is fenced. Fences start at the time, so that a generation made
@@ -72,8 +72,34 @@ local function publish_at_head(id, record)
   record.priority = '0'
 end
 
+-- Gives up what was reserved for an item's steps to come (limits/lua/ahead.lua).
+local function give_up_ahead(id)
+  local held = redis.call('HGET', key('ahead'), id)
+  if not held then return end
+  local amount, budget = string.match(held, '^(%d+)\t(.*)$')
+  redis.call('HDEL', key('ahead'), id)
+  if amount == '0' then return end
+  redis.call('HINCRBY', key('spend'), 'reserved', '-' .. amount)
+  if budget ~= '' then redis.call('HINCRBY', key('budget', budget), 'reserved', '-' .. amount) end
+end
+
+-- What attempts have cost (micro-dollars); a cost that is not known is null.
+local function cost_of(attempts)
+  local cost = 0
+  for _, attempt in ipairs(attempts) do cost = cost + math.floor((tonumber(attempt.cost_usd) or 0) * 1000000 + 0.5) end
+  return cost
+end
+
+-- What the steps before the one that a request (JSON text) is for have cost; nil for the first of an item.
+local function cost_of_steps_made(request)
+  if not string.find(request, '"made":[', 1, true) then return nil end
+  local asked = cjson.decode(request)
+  return asked.made and cost_of(asked.paid or {}) or nil
+end
+
 -- Out of everybody's hands.
 local function release(id, record)
+  give_up_ahead(id)
   redis.call('SREM', custody_key(record.process or ''), id)
   redis.call('SREM', key('canceling'), id)
 end
@@ -248,17 +274,18 @@ local function owed_of(record)
   local attempts = result.attempts or {}
   local last = attempts[#attempts]
   if not last or last.reason ~= 'not_saved' or type(last.prediction_id) ~= 'string' then return nil end
+  local of_steps = record.request and #(cjson.decode(record.request).paid or {}) or 0 -- attempts of the steps before
   local earlier, cost = {}, 0
   for i, attempt in ipairs(attempts) do
     local cost_usd = attempt.cost_usd or result.cost_usd or 0
     if type(cost_usd) == 'number' then cost = cost + math.floor(cost_usd * 1000000 + 0.5) end
-    if i < #attempts then
-      earlier[i] = { model = attempt.model or result.model_name, prediction_id = attempt.prediction_id or cjson.null,
+    if i > of_steps and i < #attempts then
+      earlier[#earlier + 1] = { model = attempt.model or result.model_name, prediction_id = attempt.prediction_id or cjson.null,
         outcome = attempt.outcome or 'succeeded', reason = attempt.reason or cjson.null,
         message = attempt.message or cjson.null, seconds = attempt.seconds or 0, cost_usd = cost_usd }
     end
   end
-  return { attempt = whole(#attempts), model = last.model or result.model_name, prediction = last.prediction_id,
+  return { attempt = whole(#attempts - of_steps), model = last.model or result.model_name, prediction = last.prediction_id,
     attempts = #earlier > 0 and cjson.encode(earlier) or '[]', booked = whole(cost) }
 end
 
@@ -280,8 +307,25 @@ local function follow(id, record, batch, index)
   redis.call('HSET', record_key(id), 'followers', table.concat(followers) .. batch .. '/' .. index .. ' ')
 end
 
+-- Where a settled record is to begin when it is made again: at the step that failed, as what the steps before it have
+-- cost is paid. nil where that is the first.
+local function from_failed_step(record)
+  local cost = record.request and cost_of_steps_made(record.request)
+  if not cost then return nil end
+  local asked = cjson.decode(record.request)
+  return { attempt = '1', model = asked.model, booked = whole(cost), counted = whole(#asked.paid), request = record.request }
+end
+
+-- Where a settled record is to go on when it is made again: with the prediction that is paid for and not saved, or at the
+-- step that failed. nil where it begins anew.
+local function where_to_go_on(record)
+  local owed, step = owed_of(record), from_failed_step(record)
+  if owed and step then owed.request, owed.counted = step.request, step.counted end
+  return owed or step
+end
+
 -- The same id is the same job: one that succeeded counts at once, one on its way is followed. One that failed is
--- made again: returns false.
+-- made again: returns false, and where it is to begin if not at its beginning.
 local function join_existing(id, batch, index)
   local record = read(id)
   if not record then return false end
@@ -292,9 +336,9 @@ local function join_existing(id, batch, index)
     return true
   end
   if record.result then
-    local owed = owed_of(record)
+    local begun = where_to_go_on(record)
     clear_settled(id, record)
-    return false, owed
+    return false, begun
   end
   redis.call('SADD', key('batch', batch, 'out'), id)
   follow(id, record, batch, index)
@@ -332,15 +376,18 @@ local function top_up(batch)
     end
     local id, index, model, request = unpacked(batch, entry)
     local begun = take_begun(batch, id)
-    local is_joined, owed = join_existing(id, batch, index)
-    begun = owed or begun
+    local is_joined, goes_on = join_existing(id, batch, index)
     if is_joined then
       joined = true
     else
+      begun = goes_on or begun
       redis.call('HSET', record_key(id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
-        'attempt', begun.attempt or '1', 'model', begun.model or model, 'request', request, 'batch', batch, 'index', index,
+        'attempt', begun.attempt or '1', 'model', begun.model or model, 'request', begun.request or request,
+        'batch', batch, 'index', index,
         'priority', meta[3])
-      if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts, 'booked', begun.booked) end
+      if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts) end
+      if begun.counted then redis.call('HSET', record_key(id), 'counted', begun.counted) end
+      if begun.booked then redis.call('HSET', record_key(id), 'booked', begun.booked) end
       if begun.prediction then
         redis.call('HSET', record_key(id), 'prediction', begun.prediction, 'created', whole(now))
       end

@@ -1,9 +1,9 @@
 -- Messages the queue has lost are published again, by the caller.
--- call: process, lists (object: priority -> the queue's list of it), grace_ms, most
+-- call: process, lists (object: priority -> the queue's list for it), grace_ms, most
 -- Returns the messages.
 --
--- A list is in the order of publishing. What was published well before the oldest message that is still in it, and
--- has not been taken, has left the list; where the list is empty, whatever was published well before now.
+-- A list is in the order of publishing. A message published well before the oldest one still in the list, and not
+-- yet taken, has left the list; if the list is empty, so has every message published well before now.
 
 local LOOK_AT = 20 -- messages of generations taken meanwhile, or over, prove nothing
 

@@ -15,8 +15,11 @@ for _, item in ipairs(call.finished) do
     and redis.call('XDEL', key('batch', call.batch, 'finished'), mark) == 1 then
     redis.call('HINCRBY', meta, record.state, -1)
     redis.call('RPUSH', pending, whole_entry(id, whole(index), record.request))
-    local owed = owed_of(record)
-    if owed then redis.call('HSET', key('batch', call.batch, 'begun'), id, cjson.encode(owed)) end
+    local begun = where_to_go_on(record)
+    if begun then
+      begun.request = nil
+      redis.call('HSET', key('batch', call.batch, 'begun'), id, cjson.encode(begun))
+    end
     clear_settled(id, record)
     again = again + 1
   end

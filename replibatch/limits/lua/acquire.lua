@@ -1,5 +1,6 @@
 -- Asks for a slot and a place in the window, both or neither.
--- call: attempt, process, fence, price (micro-dollars), budget ('' for none), priority (0 first), model
+-- call: attempt, process, fence, price (micro-dollars), budget ('' for none), priority (0 first), model, whole (the price with
+--       those of the steps still to come, -1 where one is not known; null for an item of one step)
 -- Returns {standing, ms until asking again is of use or -1}; standing: claimed (POST now), waiting,
 -- created (it has its prediction), unsettled, stopped, unaffordable, fenced (a later owner has it), unknown (the
 -- caller's own heartbeat is too old to be granted anything).
@@ -15,7 +16,11 @@ if ticket then
 else
   if state.stopped then return { 'stopped', -1 } end
   ticket = new_ticket(call.process, call.fence, call.price, call.budget, call.priority, call.model)
-  if not affordable(ticket) then return { 'unaffordable', -1 } end
+  local wanted = call.whole ~= cjson.null and call.whole or call.price
+  if not affordable(ticket, wanted < 0 and -1 or to_reserve(call.attempt, wanted)) then return { 'unaffordable', -1 } end
+  if wanted ~= call.price and wanted >= 0 or ahead_of(call.attempt) then
+    set_ahead(call.attempt, ticket.budget, math.max(0, wanted))
+  end
   redis.call('ZADD', WAITERS, whole(ticket.order), call.attempt)
 end
 write_ticket(call.attempt, ticket)

@@ -4,21 +4,21 @@
 --       false)
 -- Returns {whether this call was the one that counted it (1 or 0), ms until asking again is of use or -1}.
 --
--- A server whose limit is lower than the configured one is learned from its refusals, as far as they are evidence:
+-- If the server's limit is lower than the configured one, its refusals teach it, as far as they are evidence:
 --
 -- state      fields set            a create goes through              a refusal (after the cooldown of the last one)
 -- free       -                     -                                  -> on trial; ceiling: accepted in the window
 -- on trial   ceiling (testing)     beyond the ceiling two at a time;   -> learned: the accepted creates of the window
 --                                  a quarter beyond it -> free
 -- learned    learned, probe_after, evenly spaced; after probe_after   -> learned, one less
---            since_throttled       of them -> probing
--- probing    … and good            after a window of them -> learned  -> learned: good; the next probe is put off
+--            since_throttled       creates -> probing
+-- probing    … and good            a window accepted -> learned       -> learned: good; the next probe is put off
 --                                  twice as much; at the limit -> free
 --
 -- So one refusal costs its own pause and a second or two. An account with little credit has 6 a minute and no burst at
 -- all, so no less than that is assumed (or the wait it names); where even spaced creates are refused (`spaced`), the
--- pause between two creates begins with the answer of the first. Much evidence is
--- probed against after 150 creates, little after 10. `resume`, `limits set` and `limits clear` forget all of it.
+-- pause between two creates begins with the answer of the first. A limit learned on much evidence is probed after 150
+-- creates, on little after 10. `resume`, `limits set` and `limits clear` forget a learned limit.
 
 local FIRST_PROBE, LAST_PROBE = 150, 9600
 local LITTLE_EVIDENCE = 10 -- creates before the first probe, where few were accepted before the refusal

@@ -1,9 +1,9 @@
 -- A process says that it lives and which limits it was explicitly given; stale processes lapse.
 -- call: process, report (JSON text; may hold max_concurrent, per_window, budget), leaving (bool)
 -- Returns {whether the process was alive to the others until now (1 or 0), whether it must report (1 or 0: the state is
--- not trusted), what it may not have heard of: hand-offs, and what was claimed for it; ms until asking again is of use
--- or -1, the snapshot: what to hand back with a report should the state be lost, the concurrency limit in force, how many
--- predictions of all processes may be in flight, the names of what is out or has failed of late}.
+-- not trusted), news that it may have missed: hand-offs, and slots claimed for it; ms until asking again is of use
+-- or -1, the snapshot: to hand back with a report should the state be lost, the concurrency limit in force, how many
+-- predictions of all processes may be in flight, the names of outages and of recent failures}.
 
 local known = is_alive(call.process) and 1 or 0
 if call.leaving then

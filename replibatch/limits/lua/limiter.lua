@@ -51,18 +51,18 @@ end
 
 local function budget_key(name) return key('budget', name) end
 
--- A price that is not known (-1) fits no budget at all.
-local function affordable(ticket)
-  if ticket.price < 0 then
+-- Whether an amount of a ticket's budgets is there; one that is not known (-1) fits no budget at all.
+local function affordable(ticket, amount)
+  if amount < 0 then
     return not state.budget and (ticket.budget == '' or not redis.call('HGET', budget_key(ticket.budget), 'cap'))
   end
   if state.budget then
     local taken = redis.call('HMGET', SPEND, month(), 'reserved')
-    if (tonumber(taken[1]) or 0) + (tonumber(taken[2]) or 0) + ticket.price > state.budget then return false end
+    if (tonumber(taken[1]) or 0) + (tonumber(taken[2]) or 0) + amount > state.budget then return false end
   end
   if ticket.budget ~= '' then
     local budget = redis.call('HMGET', budget_key(ticket.budget), 'cap', 'spent', 'reserved')
-    if budget[1] and (tonumber(budget[2]) or 0) + (tonumber(budget[3]) or 0) + ticket.price > tonumber(budget[1]) then
+    if budget[1] and (tonumber(budget[2]) or 0) + (tonumber(budget[3]) or 0) + amount > tonumber(budget[1]) then
       return false
     end
   end
@@ -139,6 +139,7 @@ local function grant(attempt, ticket)
   redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)
   redis.call('ZADD', GRANTED, whole(now + config.claim_ms), attempt)
   reserve(ticket, 1)
+  move_to_slot(attempt, ticket)
   if state.learned then set('paced_until', now + interval() + (state.spaced and config.post_ms or 0)) end
   probe_with(attempt, ticket)
   local busy = redis.call('ZCARD', SLOTS)
@@ -167,6 +168,7 @@ end
 
 local function back_in_line(attempt, ticket)
   free_slot(attempt, ticket)
+  move_from_slot(attempt, ticket)
   redis.call('ZADD', WAITERS, whole(ticket.order), attempt)
 end
 
@@ -230,7 +232,7 @@ local function pump()
       turn_away(head, ticket, 'stopped')
     elseif not heard_within(ticket.process, config.claim_ms) then
       passed_over = passed_over + 1
-    elseif not affordable(ticket) then
+    elseif not affordable(ticket, ticket.price < 0 and -1 or to_reserve(head, ticket.price)) then
       turn_away(head, ticket, 'unaffordable')
     elseif is_out(head, ticket) then
       at(next_probe(ticket))

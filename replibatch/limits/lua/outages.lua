@@ -55,7 +55,7 @@ local function free_at(outage)
   return is_probing(outage) and math.max(outage.probe_until, outage.probe_at) or outage.probe_at
 end
 
--- Whether an attempt needs what is out, and is not its probe, nor may become it.
+-- Whether an outage holds an attempt: the attempt needs that part, is not its probe, and may not become it.
 local function is_out(attempt, ticket)
   for _, outage in ipairs(needed_by(ticket)) do
     if outage.probe ~= attempt and now < free_at(outage) then return true end

@@ -42,7 +42,10 @@ for _, hold in ipairs(call.holds) do
     ticket.process, ticket.fence = call.process, fence
     redis.call('ZREM', WAITERS, attempt)
     redis.call('ZREM', GRANTED, attempt)
-    if not redis.call('ZSCORE', SLOTS, attempt) then reserve(ticket, 1) end
+    if not redis.call('ZSCORE', SLOTS, attempt) then
+      reserve(ticket, 1)
+      move_to_slot(attempt, ticket)
+    end
     redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)
     if prediction ~= '' then
       ticket.prediction = prediction

@@ -1,6 +1,6 @@
--- Lifts a stop: the operator has mended the token or the credit.
+-- Lifts a stop: the operator has renewed the token or added credit.
 -- call: only (lift no stop but one of this kind; '' for any), forget (what besides: '', 'learned' for the limits learned from
---       refusals, 'all' for what is out, too)
+--       refusals, 'all' for the outages, too)
 -- Returns ms until asking again is of use, or -1.
 
 local is_lifted = state.stopped and (call.only == '' or state.stopped == call.only) and call.forget ~= 'learned'

@@ -18,7 +18,7 @@ from tests.support.waiting import until
 
 COUNT = 60
 MODEL = "qwen/qwen-image"
-PROMPT = f"{'a lighthouse on a cliff at dusk, film grain, ' * 5:.200}"  # signs, as a careful prompt has
+PROMPT = f"{'a lighthouse on a cliff at dusk, film grain, ' * 5:.200}"  # characters, as a careful prompt has
 VIDEO_MODEL = "google/veo-3-fast"  # no other stands in for it
 OF_AN_ITEM = re.compile(r"celery-task-meta-|:(gen|prediction|done):|:finished$")
 

@@ -44,4 +44,3 @@ def test_all_is_made(
     assert run.returncode == 0, out + err
     assert worker.poll() is None
     assert len(results()) == ITEMS and len(sandbox.books.create_times) == ITEMS
-    print(f"maxclients {most}: at most {used} connections")

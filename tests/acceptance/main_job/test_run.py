@@ -181,7 +181,7 @@ def test_a_mistake_is_told_before_anything_is_spent(
     done = replibatch("run", name, *options, "-o", "out")
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr and "Traceback" not in done.stderr
-    assert all(line.startswith("replibatch: ") for line in done.stderr.splitlines())
+    assert all(line.startswith(("replibatch: ", "Models from ")) for line in done.stderr.splitlines())
     assert not Path("out").exists()
     assert len(sandbox.books.post_times) == 0
 

@@ -109,6 +109,6 @@ def test_a_worker_that_dies_right_after_the_settle_owes_no_call(
 
 @pytest.mark.parametrize(("link", "queue"), [("", "celery"), (print, "celery"), ("app.task", "")])
 def test_what_is_no_name_is_refused_before_anything_is_enqueued(sandbox: Sandbox, link: Any, queue: str) -> None:
-    with pytest.raises(RequestError, match="allowed: a name"):
+    with pytest.raises(RequestError, match="expected: a "):
         replibatch.enqueue(BatchRequest("a stile", MODEL), link=link, link_queue=queue)
     assert replibatch.get_global_status()["total_requests"] == 0

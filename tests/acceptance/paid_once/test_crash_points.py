@@ -33,11 +33,7 @@ FAULTS = {
     "between advance and publishing the next attempt": f"[[failed@{MODEL}]]",
     "between publishing the next attempt and noting it": f"[[failed@{MODEL}]]",
 }
-OF_AN_ATTEMPT = [
-    point
-    for point in POINTS
-    if point not in ("before handing over", "after handing over", "taking over", "putting back what was taken over")
-]
+OF_AN_ATTEMPT = list(POINTS)[: list(POINTS).index("a step made, before the next is recorded")]
 KILLED, NOBODY_LEFT, TOLD_TO_STOP, STANDS_STILL = WAYS = range(4)
 
 

@@ -1,0 +1,35 @@
+"""What other programs leave in prompts, and no model of Replicate's reads."""
+
+from __future__ import annotations
+
+import re
+
+_FLAG = re.compile(
+    r"(?:^|\s)(?:--(ar|aspect|v|version|stylize|s|style|chaos|no|seed|q|quality|niji|iw|tile|raw|sref|cref)\b"
+    r"|[\u2013\u2014](ar|v|s|stylize|q|chaos|niji|iw|seed)\s+\d)"  # a word processor's dash, before a number
+)
+_COMMAND = re.compile(r"/imagine\b")
+_EXCEL_ERROR = re.compile(r"#(NAME|VALUE|REF|N/A|DIV/0|NUM|NULL|ERROR)[?!]?")
+_TWICE_ENCODED = re.compile(r"Ã[¡-º¼-¿Ÿ]|â€[™œ¦]")  # UTF-8 read as cp1252, and saved so
+
+
+def foreign(prompt: str) -> str | None:
+    """What in a prompt is another program's, for people; None for nothing."""
+    if found := _FLAG.search(prompt):
+        return (
+            f"the prompt has Midjourney's '--{found[1] or found[2]}', which Replicate's models do not read; "
+            "expected: a prompt without it, and a column or -i for it, as in aspect_ratio=16:9; or --as-is"
+        )
+    if _COMMAND.match(prompt):
+        return (
+            "the prompt begins with Midjourney's '/imagine', which Replicate's models do not read; "
+            "expected: the words after it alone, or --as-is"
+        )
+    if _EXCEL_ERROR.fullmatch(prompt.strip()):
+        return f"the prompt is {prompt.strip()!r}, a table's error; expected: the words that were meant, or --as-is"
+    if found := _TWICE_ENCODED.search(prompt):
+        return (
+            f"the prompt has {found[0]!r}, UTF-8 that was read as cp1252 before it was saved; "
+            "expected: the list saved anew from its source, or --as-is"
+        )
+    return None
