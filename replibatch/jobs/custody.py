@@ -195,7 +195,7 @@ class Jobs:
         if not settled:
             self._recollection.let_go(record.id)
             return None
-        self._recollection.end(record, step)
+        self._recollection.end(record, step, succeeded=state == State.SUCCEEDED)
         return Settled([Message(*message) for message in messages], [Call.parse(call) for call in calls])
 
     def put_back_step(self, record: Record, held: str) -> Step:

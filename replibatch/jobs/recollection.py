@@ -25,6 +25,7 @@ class Ended(NamedTuple):
     at: float
     record: Record
     step: Step
+    succeeded: bool
 
 
 class Recollection:
@@ -43,12 +44,16 @@ class Recollection:
     def knows_more(self, record: Record) -> bool:
         """Whether a record just taken is from an older copy: this process is further on with it, or has ended it."""
         with self._lock:
+            if (held := self._held.get(record.id)) and record.attempt <= held.attempt:
+                return _is_behind(record, held)
             ended = self._ended.get(record.id)
-            known = self._held.get(record.id) or (ended.record if ended else None)
-            # A generation that is made again begins with a fence of that time; each custody adds one.
-            if known is None or record.attempt > known.attempt or record.fence > known.fence + SAME_LIFE:
+            if ended is None:
                 return False
-            return bool(known.prediction_id and not record.prediction_id) or bool(known.sent and not record.sent)
+            if ended.succeeded and ended.record.batch:  # no batch makes a success again
+                return record.batch == ended.record.batch
+            # What is made again begins with a fence of that time; each custody adds one.
+            is_same_life = record.fence <= ended.record.fence + SAME_LIFE and record.attempt <= ended.record.attempt
+            return is_same_life and _is_behind(record, ended.record)
 
     def note(self, record: Record, *, sent: str | None = None, prediction_id: str | None = None) -> None:
         """A create is about to be sent for it, or has been answered."""
@@ -63,11 +68,11 @@ class Recollection:
         with self._lock:
             self._held.pop(generation_id, None)
 
-    def end(self, record: Record, step: Step) -> None:
+    def end(self, record: Record, step: Step, *, succeeded: bool) -> None:
         """It has its result."""
         with self._lock:
             known = self._held.pop(record.id, record)
-            self._ended[record.id] = Ended(time.monotonic(), known, step)
+            self._ended[record.id] = Ended(time.monotonic(), known, step, succeeded)
             oldest = time.monotonic() - KEPT_SECONDS
             while len(self._ended) > MOST_KEPT or (self._ended and next(iter(self._ended.values())).at < oldest):
                 self._ended.popitem(last=False)
@@ -77,3 +82,7 @@ class Recollection:
         with self._lock:
             ended = [(each.record, each.step) for each in self._ended.values() if each.record.id not in self._held]
             return [*((record, None) for record in self._held.values()), *ended]
+
+
+def _is_behind(record: Record, known: Record) -> bool:
+    return bool(known.prediction_id and not record.prediction_id) or bool(known.sent and not record.sent)
