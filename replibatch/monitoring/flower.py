@@ -15,6 +15,7 @@ from flower.options import options
 from flower.utils import strtobool
 from tornado.options import Error as OptionError
 
+from replibatch.broker.app import celery_url
 from replibatch.errors import SettingsError
 from replibatch.monitoring import flower_internals
 from replibatch.producer import Producer
@@ -53,6 +54,8 @@ def run(producer: Producer, arguments: Sequence[str]) -> None:
         extend(producer)
     except (ImportError, AttributeError, KeyError) as error:
         log.warning("this version of Flower is served without the page of the account", why=str(error))
+    # Flower knows the brokers by their usual names; it consumes no generation, so kombu's own transport does.
+    producer.app.conf.update(broker_url=celery_url(producer.redis_url), broker_transport=None)
     serve(producer.app, arguments)
 
 
