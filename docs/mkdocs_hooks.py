@@ -22,7 +22,7 @@ def on_files(files: Files, *, config: Any) -> Files:
         for path in _targets(*queue.pop()):
             uri = _page(path)
             if not path.startswith("docs/") and (PROJECT / path).is_file() and uri not in files.src_uris:
-                text = (PROJECT / path).read_text(encoding="utf-8")
+                text = (PROJECT / path).read_text(encoding="utf-8", errors="replace")  # samples have other encodings
                 if path.endswith(".md"):
                     queue.append((path, text))
                 else:
