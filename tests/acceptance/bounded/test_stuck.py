@@ -32,7 +32,7 @@ def test_five_that_never_end(sandbox: Sandbox, start_worker: Start) -> None:
     began = time.monotonic()
     prompts = [*(f"a fox [[{form}@{MODEL}]]" for form in FORMS), *(f"a wolf {number}" for number in range(20))]
     batch = replibatch.enqueue_batch(
-        (BatchRequest(prompt, MODEL, f"{number}.webp", {"max_retries": 1}) for number, prompt in enumerate(prompts)),
+        (BatchRequest(prompt, MODEL, f"{number}.webp", max_retries=1) for number, prompt in enumerate(prompts)),
         max_concurrent=6,
     )
     until(lambda: batch.progress().succeeded >= 20, 25, "the others are made")

@@ -20,6 +20,9 @@ from tests.support.commands import MODEL, Start, replibatch, write_prompts
 from tests.support.waiting import until
 from tests.support.way import Way
 
+# A server stopped in the midst of an answer leaves a socket to the garbage collector, in whichever test runs then.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
 StartWorker = Callable[..., Any]
 ITEMS = 12
 
