@@ -114,7 +114,9 @@ def test_a_producer_s_lower_price_of_a_built_in_model_is_not_believed(
 
 def test_a_price_that_the_request_does_not_allow_is_refused_before_it_is_created(sandbox: Sandbox) -> None:
     with pytest.raises(RequestError, match=r"it could cost \$0.1; allowed: at most max_price_usd, \$0.05"):
-        replibatch.enqueue(BatchRequest("a fox", "black-forest-labs/flux-dev", None, {"num_outputs": 4}, None, 0.05))
+        replibatch.enqueue(
+            BatchRequest("a fox", "black-forest-labs/flux-dev", None, {"num_outputs": 4}, max_price_usd=0.05)
+        )
     for odd in (-1, float("nan"), float("inf"), "1", True, 1e9):
         with pytest.raises(RequestError, match="max_price_usd is"):
             BatchRequest("a fox", QWEN, max_price_usd=odd)  # type: ignore[arg-type]
