@@ -34,7 +34,7 @@ def run(script: Script) -> Callable[..., str]:
 
 def test_every_example_runs_in_a_test() -> None:
     tests = "".join(path.read_text() for path in (PROJECT / "tests" / "acceptance").rglob("test_*.py"))
-    missing = [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in tests]
+    missing = [path.name for path in EXAMPLES.glob("*.py") if path.stem not in tests]
     assert missing == []
 
 

@@ -243,6 +243,7 @@ def test_batches_are_paused_resumed_retried_and_canceled_from_elsewhere(
     sandbox: Sandbox, start_worker: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "2")
+    monkeypatch.setenv("REPLIBATCH_OUTAGE_AFTER", "1000")  # else models that fail alike are held
     sandbox.settings.latency_seconds = 1.0
     start_worker()
     write_prompts(24)
