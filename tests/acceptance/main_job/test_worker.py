@@ -80,6 +80,7 @@ def test_a_redis_that_may_lose_work_is_warned_of(durable_redis: RedisServer, san
         until(lambda: worker.poll() is not None or '"ready"' in log.read_text(), what="the worker is ready")
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         mends = [line["mend"] for line in lines if line["level"] == "warning"]
+        mends = [mend for mend in mends if not mend.startswith("install Redis")]  # of this server's own version
         assert mends == ["set appendfsync always", "set maxmemory-policy noeviction"]
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0
