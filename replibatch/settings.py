@@ -198,7 +198,7 @@ class Settings(BaseSettings):
         description="Attempts of one model in a row that failed alike: then the model is out, and its batches wait.",
     )
     longest_pause_seconds: float = Field(
-        300.0,
+        900.0,
         alias="REPLIBATCH_LONGEST_PAUSE_SECONDS",
         ge=1,
         le=86_400,
