@@ -8,6 +8,7 @@ from tests.histories.run import run_histories, tell
 from tests.histories.stories import STORIES, Story
 
 
+@pytest.mark.chaos  # minutes of random calls; the stories below are in every run
 def test_every_promise_of_the_limiter_holds_in_random_histories(redis_url: str) -> None:
     run_histories(redis_url, 60)
 
