@@ -35,7 +35,6 @@ def test_twenty_prompts_share_the_account_with_ten_thousand(
     sandbox.settings.creates_per_window = 100_000
     sandbox.settings.latency_seconds = 0.5
     sandbox.settings.long_edge_pixels = 16
-    start_worker()
     write_prompts(
         10_000, "many.txt", "a long night train crossing a viaduct under the milky way, seen from the valley"
     )
@@ -44,7 +43,9 @@ def test_twenty_prompts_share_the_account_with_ten_thousand(
         before = redis.info("memory")["used_memory"]
         batch = replibatch("submit", "many.txt", "-m", MODEL, "-o", "many", timeout_seconds=300).stdout.strip()
         each = (redis.info("memory")["used_memory"] - before) / waiting(redis, batch)
-        assert each <= 500  # what is finished by now, and the queue, are counted in, too
+        assert each <= 350  # the queue is counted in, too
+        start_worker()
+        until(lambda: sandbox.books.in_flight == 20, what="the long list has the whole account")
         began = time.monotonic()
         done = replibatch(*RUN, "--json")
         assert done.returncode == 0, done.stderr
