@@ -202,6 +202,7 @@ class Maker:
             prompt, each.model, self._place(name), dict(inputs), request_id, fields=cells.carried or None
         )
         request.steps = asked.steps
+        request.idempotent = False  # the item's key is a hash of all that is sent: nothing is left to compare
         routed = shape.for_item(extension_is_free=is_free)
         return Item(index, key, request, routed, name, line.file, line.number, tuple(steps))
 
