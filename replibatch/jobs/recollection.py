@@ -16,7 +16,7 @@ from replibatch.redisdb.scripts import Step
 
 KEPT_SECONDS = 600.0  # longer than any replica lags behind that is still promoted
 MOST_KEPT = 5000
-SAME_LIFE = 100  # fences apart
+SAME_LIFE = 10  # fences apart: the first is a time in ms, and each custody adds one
 
 
 class Ended(NamedTuple):
@@ -51,6 +51,8 @@ class Recollection:
                 return False
             if ended.succeeded and ended.record.batch:  # no batch makes a success again
                 return record.batch == ended.record.batch
+            if record.request.asked != ended.record.request.asked:  # the id was given anew, to another request
+                return False
             # What is made again begins with a fence of that time; each custody adds one.
             is_same_life = record.fence <= ended.record.fence + SAME_LIFE and record.attempt <= ended.record.attempt
             return is_same_life and _is_behind(record, ended.record)
