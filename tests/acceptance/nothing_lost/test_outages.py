@@ -69,7 +69,7 @@ def test_no_way_to_the_api(
     getattr(way, how)()
     run = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
     until(lambda: {"api", "reads"} & set(outages(fleet)), what="the outage is shown", seconds=45)
-    time.sleep(3)
+    time.sleep(3)  # it lasts
     assert not sandbox.books.create_times
     way.pass_on()
     said = all_made(run, sandbox)
@@ -86,7 +86,7 @@ def test_the_api_answers_with_errors(
     sandbox.settings.fault_rates = {fault: 1.0}
     run = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
     until(lambda: "api" in outages(fleet), what="the outage is shown", seconds=30)
-    time.sleep(5)
+    time.sleep(5)  # it lasts
     sandbox.settings.fault_rates = {}
     all_made(run, sandbox)
 
@@ -101,7 +101,7 @@ def test_the_way_breaks_in_the_midst(
     until(lambda: len(sandbox.books.create_times) >= 6, what="some are in flight")
     way.refuse()
     until(lambda: {"api", "reads"} & set(outages(fleet)), what="the outage is shown", seconds=30)
-    time.sleep(2)
+    time.sleep(2)  # it lasts
     way.pass_on()
     all_made(run, sandbox)
 
@@ -115,7 +115,7 @@ def test_outputs_cannot_be_fetched(fleet: str, sandbox: Sandbox, start_worker: S
     until(lambda: "outputs" in outages(fleet), what="the outage is shown", seconds=40)
     made = len(sandbox.books.create_times)
     assert made < ITEMS, "nothing more is created that could not be saved"
-    time.sleep(3)
+    time.sleep(3)  # long enough for a create too many
     assert len(sandbox.books.create_times) <= made + 1
     sandbox.settings.fault_rates = {}
     all_made(run, sandbox)
@@ -135,7 +135,7 @@ def test_the_storage_takes_no_files(
     folder.write_text("in its place")
     until(lambda: "storage" in outages(fleet), what="the outage is shown", seconds=30)
     made = len(sandbox.books.create_times)
-    time.sleep(3)
+    time.sleep(3)  # long enough for a create too many
     assert len(sandbox.books.create_times) <= made + 1 < ITEMS
     folder.unlink()
     Path("elsewhere").rename(folder)
@@ -150,7 +150,7 @@ def test_a_model_that_fails_every_time(fleet: str, sandbox: Sandbox, start_worke
     until(lambda: outages(fleet) == [f"model:{MODEL}"], what="the outage is shown", seconds=20)
     until(lambda: status(fleet).in_flight == 0, what="what was in flight is over")
     made = len(sandbox.books.create_times)
-    time.sleep(2)
+    time.sleep(2)  # long enough for a create too many
     assert len(sandbox.books.create_times) <= made + 3, "one at a time is tried"
     sandbox.settings.broken_models = frozenset()
     replibatch("resume")
