@@ -22,7 +22,7 @@ __all__ = ["browser", "page", "quick_models", "start"]  # fixtures that live in 
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def sandbox(monkeypatch: pytest.MonkeyPatch, quick_models: None) -> Iterator[Sandbox]:
     """A stand-in for Replicate, with the environment pointing at it. Change `sandbox.settings` as needed.
 
     Its images are small: drawing large ones takes more of the processor than all that is tested of them.

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
+
 MODEL = "qwen/qwen-image"
 COMMAND = [sys.executable, "-P", "-m", "replibatch"]
 Start = Callable[..., subprocess.Popen[str]]
@@ -18,9 +20,11 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def quick_models() -> None:
-    """The stand-in is quicker than the models, and is polled accordingly."""
+    """The stand-in is quicker than the models, and is polled accordingly; a test may write a catalogue of its own."""
     Path("replibatch.toml").write_text(
-        "".join(f'["{name}"]\ntypical_seconds = 0.4\n' for name in (MODEL, "black-forest-labs/flux-dev"))
+        "".join(
+            f'["{name}"]\ntypical_seconds = 0.4\n' for name in (FLUX, KONTEXT, ULTRA, QWEN, IMAGEN, NANO, VEO, KLING)
+        )
     )
 
 

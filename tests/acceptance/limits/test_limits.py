@@ -42,7 +42,7 @@ def status() -> dict[str, Any]:
 def test_a_limit_that_is_set_wins_holds_within_seconds_and_goes_when_cleared(
     fleet: str, sandbox: Sandbox, start_worker: StartWorker
 ) -> None:
-    sandbox.settings.latency_seconds = 1.0
+    sandbox.settings.latency_seconds = 0.4
     worker = start_worker("--concurrency", "8", REPLICATE_GLOBAL_MAX_CONCURRENT="6")
     assert status()["global_max_concurrent"] == 6
     assert f"/{worker.pid}/" in status()["sources"]["max_concurrent"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from replibatch.sandbox import Sandbox
+from tests.support.holding import hold
+from tests.support.waiting import until
 
 PROJECT = Path(__file__).parents[3]
 EXAMPLES = PROJECT / "examples"
@@ -39,8 +42,12 @@ def test_every_example_runs_in_a_test() -> None:
 
 
 def test_the_showcase_of_17_styles_by_4_models(sandbox: Sandbox, run: Callable[..., str], page: Page) -> None:
-    sandbox.settings.latency_seconds = 12.0  # all of them are in flight before the first is over
-    said = run("showcase.py", "shown")
+    let_go = hold(sandbox)
+    with ThreadPoolExecutor() as pool:
+        shown = pool.submit(run, "showcase.py", "shown")
+        until(lambda: sandbox.books.in_flight == 68 or shown.done(), what="all of them are in flight")
+        let_go()
+        said = shown.result()
     assert "68 of 68 made for $2.53" in said
     assert sandbox.books.peak_in_flight == 68 and len(sandbox.books.create_times) == 68
     results = [json.loads(line) for line in Path("shown/results.jsonl").read_text().splitlines()]

@@ -24,10 +24,11 @@ def outside(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     folder = tmp_path / "theirs"
     (folder / "out").mkdir(parents=True)
     monkeypatch.chdir(folder)
+    request.getfixturevalue("quick_models")
     return folder
 
 
