@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import forks
 from tests.support.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
 
 MODEL = "qwen/qwen-image"
@@ -29,10 +30,8 @@ def quick_models() -> None:
 
 
 def replibatch(*arguments: str, timeout_seconds: float = 120.0, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=timeout_seconds, check=False, **options
-    )
+    """Run a command to its end, in a process of its own; options as of `forks.run`."""
+    return forks.run(arguments, timeout_seconds=timeout_seconds, **options)
 
 
 @pytest.fixture

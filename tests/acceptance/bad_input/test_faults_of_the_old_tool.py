@@ -309,7 +309,8 @@ def test_a_env_file_in_the_working_directory_is_read(sandbox: Sandbox, script: S
         sandbox.books.reset()
         let_go, run = hold(sandbox), script("env", "8", code=code, **unset, **more)
         until(
-            lambda most=limit: sandbox.books.in_flight >= most or run.poll() is not None, what="the limit is reached"
+            lambda most=limit, run=run: sandbox.books.in_flight >= most or run.poll() is not None,
+            what="the limit is reached",
         )
         time.sleep(0.5)  # long enough for one too many
         let_go()

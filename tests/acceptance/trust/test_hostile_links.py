@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-MODEL = "qwen/qwen-image"
+from tests.support.commands import MODEL, replibatch
 
 
 @pytest.fixture
@@ -34,8 +33,7 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
 
 def run(*lines: dict[str, str], output: str = "out") -> subprocess.CompletedProcess[str]:
     Path("list.jsonl").write_text("".join(json.dumps({"prompt": "$(touch owned)", **line}) + "\n" for line in lines))
-    command = [sys.executable, "-P", "-m", "replibatch", "run", "list.jsonl", "-m", MODEL, "-o", output, "--sandbox"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return replibatch("run", "list.jsonl", "-m", MODEL, "-o", output, "--sandbox")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
