@@ -13,13 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from replibatch.limits import limiter
+from replibatch.limits import scripts
 from replibatch.redisdb.scripts import COMMON, Script
 from tests.histories.run import run_histories, tell
 from tests.histories.stories import STORIES
 from tests.support.redis_server import RedisServer
 
-LUA = Path(limiter.__file__).parent / "lua"
+LUA = Path(scripts.__file__).parent / "lua"
 HISTORIES = 200
 
 # name: (file, what stands there, what the mutant has instead)
@@ -137,10 +137,10 @@ def caught(name: str, url: str) -> tuple[bool, float]:
     texts = {path.stem: path.read_text() for path in LUA.glob("*.lua")}
     assert texts[file].count(standing) == 1, f"{name}: stands {texts[file].count(standing)} times in {file}.lua"
     texts[file] = texts[file].replace(standing, instead)
-    originals = dict(limiter._SCRIPTS)
+    originals = dict(scripts.SCRIPTS)
     for script in originals:
-        limiter._SCRIPTS[script] = Script.of_text(
-            "\n".join([COMMON, *(texts[part] for part in limiter._FILES[script])])
+        scripts.SCRIPTS[script] = Script.of_text(
+            "\n".join([COMMON, *(texts[part] for part in scripts.FILES[script])])
         )
     began = time.monotonic()
     try:
@@ -149,7 +149,7 @@ def caught(name: str, url: str) -> tuple[bool, float]:
     except Exception:  # any failure is a catch: an assertion, or an error of the mutated script
         return True, time.monotonic() - began
     finally:
-        limiter._SCRIPTS.update(originals)
+        scripts.SCRIPTS.update(originals)
     return False, time.monotonic() - began
 
 
