@@ -16,7 +16,7 @@ from tests.support.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, UL
 
 MODEL = "qwen/qwen-image"
 COMMAND = [sys.executable, "-P", "-m", "replibatch"]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., forks.Started]
 
 
 @pytest.fixture
@@ -37,24 +37,15 @@ def replibatch(*arguments: str, timeout_seconds: float = 120.0, **options: Any) 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts a command in a process group of its own; kills what is left of it afterwards."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[forks.Started] = []
 
-    def begin(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+    def begin(*arguments: str) -> forks.Started:
+        started.append(forks.Started(arguments))
+        return started[-1]
 
     yield begin
     for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+        process.close()
 
 
 def write_prompts(count: int, name: str = "prompts.txt", prompt: str = "a red fox") -> Path:

@@ -24,8 +24,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
+from typing import IO
 
 from tests.support import PROJECT
 
@@ -44,6 +46,7 @@ class Forked:
         environment: all of it.
         streams: descriptors of its standard input, output and error.
         cwd: the working directory.
+        apart: whether it has a session, and so a process group, of its own.
 
     Attributes:
         pid: the process's.
@@ -51,12 +54,18 @@ class Forked:
     """
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str], streams: Sequence[int], cwd: str
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        streams: Sequence[int],
+        cwd: str,
+        *,
+        apart: bool = False,
     ) -> None:
         self.args = ["replibatch", *arguments]
         self.returncode: int | None = None
         self._forker = _connect(_server())
-        request = json.dumps([self.args, dict(environment), cwd]).encode()
+        request = json.dumps([self.args, dict(environment), cwd, apart]).encode()
         socket.send_fds(self._forker, [request], list(streams))
         self.pid = int(self._forker.recv(100))
 
@@ -93,6 +102,41 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
+class Started(Forked):
+    """A command that goes on, in a process group of its own; what it says is kept until it has ended.
+
+    Args:
+        arguments: of `replibatch`.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._files = ExitStack()
+        self._said = [self._files.enter_context(tempfile.TemporaryFile()) for _ in ("out", "err")]
+        with Path(os.devnull).open() as nothing:
+            streams = [each.fileno() for each in (nothing, *self._said)]
+            super().__init__(arguments, os.environ, streams, str(Path.cwd()), apart=True)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it has said on standard output and error, once it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not.
+        """
+        self.wait(timeout)
+        return _text(self._said[0]), _text(self._said[1])
+
+    def close(self) -> None:
+        """Kill what is left of it."""
+        self.kill()
+        self.wait()
+        self._files.close()
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
 def run(
     arguments: Sequence[str],
     *,
@@ -119,11 +163,7 @@ def run(
             process.kill()
             process.wait()
             raise
-        said = []
-        for file in (out, err):
-            file.seek(0)
-            said.append(file.read().decode())
-        return subprocess.CompletedProcess(process.args, process.wait(), *said)
+        return subprocess.CompletedProcess(process.args, process.wait(), _text(out), _text(err))
 
 
 @functools.cache
@@ -197,7 +237,7 @@ def _reap() -> None:
 def _look_after(connection: socket.socket) -> None:
     """Fork the command's process, where this returns; here, tell its id and its exit code, and end."""
     request, streams, _, _ = socket.recv_fds(connection, LARGEST_MESSAGE, 3)
-    arguments, environment, folder = json.loads(request)
+    arguments, environment, folder, apart = json.loads(request)
     if pid := os.fork():
         for stream in streams:
             os.close(stream)
@@ -208,6 +248,8 @@ def _look_after(connection: socket.socket) -> None:
         finally:
             os._exit(0)
     connection.close()
+    if apart:
+        os.setsid()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
