@@ -19,6 +19,7 @@ from replibatch.routing.near import nearest, plain
 Role = Literal["own", "input", "input of others", "own column", "ignored"]
 
 NAMES_SHOWN = 12
+WORDS_OF_A_PROMPT = 4
 _SHORTENED = re.compile(r"-?\d\.\d+E\+\d{2,}")  # what Excel saves of a long number
 _CLOCK = re.compile(r"0?(\d{1,2}):0?(\d{1,2})(:00)?")  # what Excel makes of 16:9
 
@@ -88,6 +89,11 @@ class Columns:
                 self.roles[name] = self._role(name)
         self._choose_prompt()
         self._check_twice()
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The own words and inputs that are nested in columns, by the dotted name of where they are."""
+        return {".".join((name, *rest)): target for target, (name, rest) in self._paths.items()}
 
     def meaning(self, target: str) -> str | None:
         """The column that stands for an own word or an input."""
@@ -162,9 +168,8 @@ class Columns:
 
     def _role(self, name: str) -> tuple[Role, str]:
         word = plain(name)
-        taken = {role[1] for role in self.roles.values()} | set(self._paths)
         if word in OWN:
-            if word in taken:  # another column was mapped to it
+            if word in self._wanted.mapped:  # another column is it
                 return "own column", ""
             return "own", word
         if word in (self._wanted.placeholders or ()):
@@ -206,6 +211,9 @@ class Columns:
                 f"no column 'prompt', and {told} could be it; expected: --map prompt={_typed(others[0])}"
             )
         elif self._wanted.placeholders is None and self._needs_prompt():
+            if advice := _about_no_header(self._names):
+                self.mistakes.append(f"no column 'prompt'; {self._found()}; {advice}")
+                return
             near = next((name for name in self._names if nearest(name, ["prompt"])), None)
             self.mistakes.append(
                 f"no column 'prompt'; {self._found()}; expected: a header that names it, "
@@ -224,7 +232,7 @@ class Columns:
                 continue
             if target in meant:
                 both = f"columns {meant[target]!r} and {name!r} both mean {target!r}"
-                self.mistakes.append(f"{both}; expected: --ignore for one")
+                self.mistakes.append(f"{both}; expected: --ignore {_typed(name)}, or --ignore {_typed(meant[target])}")
             meant[target] = name
 
     def _as_enum(self, target: str, value: str) -> str:
@@ -251,6 +259,17 @@ class Columns:
     def _known(self) -> str:
         names = sorted({spec.name for model in self._inputs.models for spec in model.inputs.values()} | set(OWN))
         return f"expected: {', '.join(names)}; --map NAME=COLUMN, or --ignore COLUMN"
+
+
+def _about_no_header(names: list[str]) -> str | None:
+    """What to say where the first line of a table is a prompt and its inputs; None where it names columns."""
+    if not any(len(name.split()) >= WORDS_OF_A_PROMPT for name in names) and not all(
+        re.fullmatch(r"[\d.:x]+", name) or " " in name for name in names
+    ):
+        return None
+    more = ",seed" if len(names) > 1 else ""
+    whole = "" if more else "; or --format txt, where each line is a prompt"
+    return f"that line looks like a prompt; expected: a line above it with the names of columns, as in prompt{more}{whole}"
 
 
 def _typed(name: str) -> str:

@@ -10,12 +10,14 @@ _FLAG = re.compile(
 )
 _COMMAND = re.compile(r"/imagine\b")
 _EXCEL_ERROR = re.compile(r"#(NAME|VALUE|REF|N/A|DIV/0|NUM|NULL|ERROR)[?!]?")
+_FORMULA = re.compile(r"=\s*(?:\$?[A-Z]{1,3}\$?\d+\b|[A-Z][A-Z.]+\(|\")")
+_PICTURE_FIRST = re.compile(r"https?://\S+(?:\.(?:png|jpe?g|webp|gif)(?:\?\S*)?(?=\s|$)|$)", re.IGNORECASE)
 _TWICE_ENCODED = re.compile(r"Ã[¡-º¼-¿Ÿ]|â€[™œ¦]")  # UTF-8 read as cp1252, and saved so
 
 
 def foreign(prompt: str) -> str | None:
     """What in a prompt is another program's, for people; None for nothing."""
-    if found := _FLAG.search(prompt):
+    if ("--" in prompt or not prompt.isascii()) and (found := _FLAG.search(prompt)):
         return (
             f"the prompt has Midjourney's '--{found[1] or found[2]}', which Replicate's models do not read; "
             "expected: a prompt without it, and a column or -i for it, as in aspect_ratio=16:9; or --as-is"
@@ -25,9 +27,16 @@ def foreign(prompt: str) -> str | None:
             "the prompt begins with Midjourney's '/imagine', which Replicate's models do not read; "
             "expected: the words after it alone, or --as-is"
         )
+    if _PICTURE_FIRST.match(prompt):
+        return (
+            "the prompt begins with the address of a picture, which no model opens there; expected: a column "
+            "'input_image' with it, and a model that takes pictures; or --as-is"
+        )
+    if _FORMULA.match(prompt):
+        return f"the prompt is {prompt[:30]!r}, a table's formula; expected: the text that it makes, or --as-is"
     if _EXCEL_ERROR.fullmatch(prompt.strip()):
         return f"the prompt is {prompt.strip()!r}, a table's error; expected: the words that were meant, or --as-is"
-    if found := _TWICE_ENCODED.search(prompt):
+    if not prompt.isascii() and (found := _TWICE_ENCODED.search(prompt)):
         return (
             f"the prompt has {found[0]!r}, UTF-8 that was read as cp1252 before it was saved; "
             "expected: the list saved anew from its source, or --as-is"

@@ -151,6 +151,8 @@ class Maker:
                     yield Mistake(line.file, line.number, f"{error}{hint}")
                 except RequestError as error:
                     reason = _in_list_words(str(error))
+                    if line.name is None and cells.prompt is None and "prompt is missing" in reason:
+                        reason = f"{reason}; expected: write one, or delete the row"
                     if line.name is not None:  # of a folder, where a number tells nothing
                         reason = f"{line.name!r}: {reason}"
                         if cells.prompt is None and "prompt is missing" in reason:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from replibatch.lists.json_shape import is_followed, shape_of, skip
-from replibatch.lists.json_stream import JSONStream
+from replibatch.lists.json_stream import JSONStream, about_json
 from replibatch.lists.lines import Line, Mistake, Read, Unreadable
 from replibatch.lists.records import Records
 
@@ -31,7 +31,8 @@ def json_lines(numbered: Iterable[tuple[int, str]], file: str, records: Records,
         try:
             value = json.loads(text, parse_constant=_refuse_constant)
         except json.JSONDecodeError as error:
-            yield Mistake(file, number, f"not JSON ({error.msg} at column {error.colno})")
+            place = f" at column {error.colno}" if (reason := about_json(text, error)).endswith(")") else ""
+            yield Mistake(file, number, f"{reason[:-1]}{place})" if place else reason)
         except (ValueError, RecursionError) as error:
             yield Mistake(file, number, f"not JSON ({error})")
         else:

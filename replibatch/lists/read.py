@@ -12,6 +12,7 @@ from typing import IO
 from replibatch.lists.folders import folder_lines
 from replibatch.lists.json_lists import json_document, json_lines
 from replibatch.lists.lines import Mistake, Read, Unreadable
+from replibatch.lists.paragraphs import joined
 from replibatch.lists.records import Records
 from replibatch.lists.sheets import parquet_lines, workbook_rows
 from replibatch.lists.sniff import EXTENSIONS, Format, Kind, format_of
@@ -32,6 +33,7 @@ class ReadOptions:
         comments: `--comments`.
         image_input: `--image-input`.
         literal: `--as-is`.
+        paragraphs: `--paragraphs`.
     """
 
     kind: Kind | None = None
@@ -39,6 +41,7 @@ class ReadOptions:
     comments: str | None = None
     image_input: str | None = None
     literal: bool = False
+    paragraphs: bool = False
 
 
 class ListFile:
@@ -107,7 +110,11 @@ class ListFile:
         whole = len(head) < HEAD_BYTES
         if not text.strip():
             return Format("txt")
-        return format_of(text, extension=self.source.extension, whole=whole, given=self._options.kind)
+        options = self._options
+        given = options.kind or ("txt" if options.literal and kind in ("txt", None) and False else None)
+        return format_of(
+            text, extension=self.source.extension, whole=whole, given=given, paragraphs=options.paragraphs
+        )
 
     def _zipped(self) -> Format:
         with self.source.opened() as file:
@@ -138,7 +145,7 @@ class ListFile:
         match self._format.kind:
             case "txt":
                 yield from prompts(
-                    self._reopened(),
+                    joined(self._reopened(), options.comments) if self._format.paragraphs else self._reopened(),
                     name,
                     comments=options.comments,
                     marker=self._format.marker,

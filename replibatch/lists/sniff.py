@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
 from replibatch.lists.lines import Unreadable
+from replibatch.lists.paragraphs import check, joined
 from replibatch.lists.words import PROMPTS
 from replibatch.routing.near import plain
 
@@ -52,9 +53,9 @@ DELIMITERS = ",;\t|"
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SAMPLE_LINES = 50
 MARKERS = {
-    re.compile(r"(\d+)[.)]\s+"): ", numbered",
-    re.compile(r"([-*•])\s+"): ", with bullets",
-    re.compile(r"(prompt)\s*:\s*", re.IGNORECASE): ", each after 'prompt:'",
+    re.compile(r"(\d+)[.):]\s+"): ", numbered",
+    re.compile(r"([-*•·▪◦‣–>+])\s+(?:\[[ xX]\]\s+)?"): ", with bullets",
+    re.compile(r"\**(prompt)(?:\s*#?\d+)?\s*(?:\*\*:|:\*\*|:|[.\u2013-]\s)\s*", re.IGNORECASE): ", each after 'prompt:'",
 }
 LONGEST_NAME = 40  # characters of a column's name, where a header could be a prompt
 
@@ -62,7 +63,7 @@ _JSON_LIST = re.compile(r'\[\s*[\[{"\]]')
 _JSON_OBJECT = re.compile(r'\{\s*["}]')
 _RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*")
 _QUOTED_ELEMENT = re.compile(r"""\s*(["']).*\1,\s*""")
-_PYTHON_LIST = re.compile(r"\s*([A-Za-z_]\w*\s*=\s*\[\s*|\[\s*'.*|\[\s*)")
+_PYTHON_LIST = re.compile(r"\s*([A-Za-z_]\w*\s*=\s*\[.*|\[\s*['\u2018\u201c].*|\[\s*|\{\s*['\u2018\u201c]\w+['\u2019\u201d]\s*:.*)")
 _MARKUP = re.compile(r"\s*<(\?xml|!doctype|html|table|svg)", re.IGNORECASE)
 _YAML = re.compile(r"\s*- prompt:|---\s*$|prompts?:\s*($|\|)")
 
@@ -75,20 +76,27 @@ class Format:
         kind: which reader.
         delimiter: between the cells of a table.
         marker: what each line of a text begins with, and is no part of the prompt.
+        paragraphs: whether a prompt of a text goes on to the next blank line.
+        note: what to say of it before the run; None for nothing.
     """
 
     kind: Kind
     delimiter: str = ","
     marker: re.Pattern[str] | None = None
+    paragraphs: bool = False
+    note: str | None = None
 
     def __str__(self) -> str:
         if self.kind == "csv":
             return "TSV" if self.delimiter == "\t" else f"CSV, {DELIMITER_NAMES[self.delimiter]}s"
         marked = MARKERS[self.marker] if self.marker else ""
-        return f"{WRITTEN.get(self.kind, self.kind)}{marked}"
+        written = "text, a prompt a paragraph" if self.paragraphs else WRITTEN.get(self.kind, self.kind)
+        return f"{written}{marked}"
 
 
-def format_of(head: str, *, extension: str, whole: bool, given: Kind | None = None) -> Format:
+def format_of(
+    head: str, *, extension: str, whole: bool, given: Kind | None = None, paragraphs: bool = False
+) -> Format:
     """The format of a text.
 
     Args:
@@ -96,22 +104,36 @@ def format_of(head: str, *, extension: str, whole: bool, given: Kind | None = No
         extension: of its name, in lower case with the dot; empty where it has none.
         whole: whether `head` is the whole text.
         given: `--format`.
+        paragraphs: `--paragraphs`.
 
     Raises:
         Unreadable: it is none that can be read.
     """
     if extension in REFUSED and given is None:
         raise Unreadable(f"this is {REFUSED[extension]}; {READABLE}")
-    lines = [line for line in head.splitlines()[: None if whole else -1] if line.strip()][:SAMPLE_LINES]
+    all_lines = head.splitlines()[: None if whole else -1]
+    lines = [line for line in all_lines if line.strip()][:SAMPLE_LINES]
     lines = lines or [head]
     named = given or EXTENSIONS.get(extension)
-    if given == "txt":
+    if given == "txt" and not paragraphs:
         return Format("txt")
     if given != "csv" and _is_json(head.lstrip("\ufeff \t\r\n"), lines, named):
         return Format(_json_kind(lines, named))
     if named in ("json", "jsonl"):
-        raise Unreadable(f"this is not JSON: it begins with {lines[0].strip()[:30]!r}; expected: [ or {{", 1)
-    return _table_or_text(lines, named, extension, given)
+        raise Unreadable(
+            f"this is not JSON: it begins with {lines[0].strip()[:30]!r}; expected: [ or {{, and straight double quotes", 1
+        )
+    found = _table_or_text(lines, named, extension, given)
+    if found.kind != "txt":
+        return found
+    if paragraphs:
+        whole_ones = [text for _, text in joined(enumerate(all_lines, 1))][:SAMPLE_LINES]
+        return Format("txt", marker=_marker(whole_ones), paragraphs=True)
+    _refuse_lookalikes(lines)
+    if found.marker is None:
+        _refuse_partly_marked(lines)
+        return replace(found, note=check(all_lines))
+    return found
 
 
 def _table_or_text(lines: list[str], named: Kind | None, extension: str, given: Kind | None) -> Format:
@@ -120,7 +142,6 @@ def _table_or_text(lines: list[str], named: Kind | None, extension: str, given: 
     delimiter = _named_separator(lines[0]) or _header_delimiter(lines[0])
     if delimiter or named == "csv":
         return Format("csv", delimiter or _delimiter(lines[0], extension))
-    _refuse_lookalikes(lines)
     if extension in (".md", ".markdown"):
         if any("|" in above and "-" in rule and _RULE.fullmatch(rule) for above, rule in pairwise(lines)):
             raise Unreadable("text above the table; expected: the table alone", 1)
@@ -136,11 +157,35 @@ def _marker(lines: list[str]) -> re.Pattern[str] | None:
         for marker in MARKERS:
             found = [marker.match(line.strip()) for line in lines]
             numbers = [match[1] for match in found if match]
-            if len(numbers) == len(lines) and (
-                not numbers[0].isdecimal() or numbers == [str(number) for number in range(1, len(lines) + 1)]
-            ):
+            if len(numbers) == len(lines) and (not numbers[0].isdecimal() or _counts(numbers)):
                 return marker
     return None
+
+
+def _counts(numbers: list[str]) -> bool:
+    """Whether numbers go up by one, or are all 1, as Markdown allows."""
+    first = int(numbers[0])
+    return set(numbers) == {"1"} or numbers == [str(number) for number in range(first, first + len(numbers))]
+
+
+def _refuse_partly_marked(lines: list[str]) -> None:
+    """Refuse a text in which some lines are numbered or marked, and others are titles or the rest of a prompt.
+
+    Raises:
+        Unreadable: it is one.
+    """
+    for marker in MARKERS:
+        found = [marker.match(line.strip()) for line in lines]
+        numbers = [match[1] for match in found if match]
+        if len(numbers) < 2 or len(numbers) == len(lines) or (numbers[0].isdecimal() and not _counts(numbers)):
+            continue
+        marked = next(line for line, match in zip(lines, found, strict=True) if match)
+        bare = next(line for line, match in zip(lines, found, strict=True) if not match)
+        raise Unreadable(
+            f"some lines begin as {marked.strip()[:20]!r} does, and others do not, as {bare.strip()[:30]!r}; expected: "
+            "prompts alone, each with its mark; --paragraphs, where blank lines divide the prompts; "
+            "or --format txt, where each line is a prompt as it is"
+        )
 
 
 def _named_separator(first: str) -> str | None:
@@ -210,6 +255,8 @@ def _refuse_lookalikes(lines: list[str]) -> None:
     escape = "; or --format txt, where each line is a prompt as it is"
     if _MARKUP.match(lines[0]):
         raise Unreadable(f"this is HTML or XML; {READABLE}{escape}", 1)
+    if lines[0].lstrip().startswith(("```", "~~~")):
+        raise Unreadable(f"this begins with a code fence; expected: the lines inside it alone{escape}", 1)
     if _YAML.match(lines[0]):
         raise Unreadable(f"this looks like YAML; {READABLE}{escape}", 1)
     if _PYTHON_LIST.fullmatch(lines[0]) and (len(lines) > 1 or lines[0].rstrip().endswith("]")):

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 
 from replibatch.lists.lines import Line, Mistake, Read
+from replibatch.lists.paragraphs import RULE
 
-SUSPECTS = "#/-NS"  # first characters of lines that may be no prompts
+SUSPECTS = "#/-NS=*_~.+`"  # first characters of lines that may be no prompts
 _COMMENT = re.compile(r"(#+|//+)\s")
 _WEB_UI = re.compile(r"Negative prompt:|Steps: \d+, |--prompt\b")
 
@@ -50,6 +51,8 @@ def prompts(
 
 
 def _no_prompt(line: str) -> str | None:
+    if RULE.fullmatch(line) or line.startswith("```"):
+        return f"the line is {line[:20]!r}, without a prompt; expected: the prompts alone; or --as-is"
     if found := _COMMENT.match(line):
         sign = found[1]
         return f"the line begins with {sign!r}; expected: --comments '{sign}' to leave such lines out, or --as-is"

@@ -1,0 +1,36 @@
+"""What in prompts may be meant, and is often not: it is sent, and said before the run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+AS_WORDS = "which Replicate's models read as words; sent as it is"
+
+_SIGNS = re.compile(r"[\[(<&*`:\"'\u2018\u201c\u00ab]|BREAK")
+_REMARKS = (
+    (re.compile(r"<(?:lora|lyco|hypernet):[^<>]{1,80}>|\bembedding:\w+", re.IGNORECASE), f"a LoRA's name, {AS_WORDS}"),
+    (re.compile(r"\([^()]{1,80}:\s?\d*\.?\d+\)|\(\([^()]{1,80}\)\)"), f"another program's weight, {AS_WORDS}"),
+    (re.compile(r"\w::-?\d*\.?\d*(?!\w)|\bBREAK\b"), f"another program's way to divide prompts, {AS_WORDS}"),
+    (re.compile(r"\[[^\[\]]{1,80}\]"), "text in brackets; sent with them"),
+    (re.compile(r"&(?:[a-z]{2,8}|#\d{2,5}|#x[0-9a-f]{2,5});", re.IGNORECASE), "HTML's spelling of a sign; sent as it is"),
+    (re.compile(r"</?[a-z][a-z0-9]{0,9}(?: [^<>]{0,200})?/?>", re.IGNORECASE), "a tag of HTML; sent as it is"),
+    (re.compile(r"\*\*[^*]{1,200}\*\*|`[^`]{1,200}`"), "Markdown; sent as it is"),
+    (re.compile(r"https?://\S{4,}"), "an address, which no model opens; sent as words"),
+    (re.compile(r"^(?:\"[^\"]+\"|'[^']+'|\u2018[^\u2019]+\u2019|\u201c[^\u201d]+\u201d|\u00ab[^\u00bb]+\u00bb)[,;]?$"), "quotes around all of it; sent with them"),
+)  # fmt: skip
+SHOWN = 30  # characters of an example
+
+
+def remarks(prompt: str) -> Iterator[tuple[str, str]]:
+    """What to say of a prompt: each with an example of it.
+
+    Args:
+        prompt: as it is sent.
+    """
+    if not _SIGNS.search(prompt):
+        return
+    for form, what in _REMARKS:
+        if found := form.search(prompt):
+            text = " ".join(found[0].split())
+            yield what, text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
