@@ -211,14 +211,7 @@ class Columns:
                 f"no column 'prompt', and {told} could be it; expected: --map prompt={_typed(others[0])}"
             )
         elif self._wanted.placeholders is None and self._needs_prompt():
-            if advice := _about_no_header(self._names):
-                self.mistakes.append(f"no column 'prompt'; {self._found()}; {advice}")
-                return
-            near = next((name for name in self._names if nearest(name, ["prompt"])), None)
-            self.mistakes.append(
-                f"no column 'prompt'; {self._found()}; expected: a header that names it, "
-                f"or --map prompt={_typed(near) if near else 'COLUMN'}"
-            )
+            self.mistakes.append(f"no column 'prompt'; {self._found()}; {_about_no_prompt(self._names)}")
 
     def _needs_prompt(self) -> bool:
         return any(spec.required for model in self._inputs.models if (spec := model.inputs.get("prompt"))) or (
@@ -232,7 +225,9 @@ class Columns:
                 continue
             if target in meant:
                 both = f"columns {meant[target]!r} and {name!r} both mean {target!r}"
-                self.mistakes.append(f"{both}; expected: --ignore {_typed(name)}, or --ignore {_typed(meant[target])}")
+                self.mistakes.append(
+                    f"{both}; expected: --ignore {_typed(name)}, or --ignore {_typed(meant[target])}"
+                )
             meant[target] = name
 
     def _as_enum(self, target: str, value: str) -> str:
@@ -261,15 +256,31 @@ class Columns:
         return f"expected: {', '.join(names)}; --map NAME=COLUMN, or --ignore COLUMN"
 
 
-def _about_no_header(names: list[str]) -> str | None:
-    """What to say where the first line of a table is a prompt and its inputs; None where it names columns."""
-    if not any(len(name.split()) >= WORDS_OF_A_PROMPT for name in names) and not all(
+def _about_no_prompt(names: list[str]) -> str:
+    """What to do where no column is the prompt."""
+    if {"class_type", "inputs"} <= {*names}:
+        return "this is a workflow of ComfyUI, which is no list; expected: its prompts alone"
+    if names[0].startswith(("#", "//")):
+        return f"the first line is a comment; expected: --comments '{'#' if names[0][0] == '#' else '//'}'"
+    near = [name for name in names if "prompt" in plain(name) and "negative" not in plain(name)]
+    near = near or [name for name in names if nearest(name, ["prompt"])]
+    if near:
+        return f"expected: a header that names it, or --map prompt={_typed(near[0])}"
+    if _is_no_header(names):
+        more = ",seed" if len(names) > 1 else ""
+        whole = "" if more else "; or --format txt, where each line is a prompt"
+        return (
+            "that line looks like a prompt itself; expected: a line above it with the names of columns, "
+            f"as in prompt{more}{whole}"
+        )
+    return "expected: a header that names it, or --map prompt=COLUMN"
+
+
+def _is_no_header(names: list[str]) -> bool:
+    """Whether the first line of a table is a prompt and its inputs."""
+    return any(len(name.split()) >= WORDS_OF_A_PROMPT for name in names) or all(
         re.fullmatch(r"[\d.:x]+", name) or " " in name for name in names
-    ):
-        return None
-    more = ",seed" if len(names) > 1 else ""
-    whole = "" if more else "; or --format txt, where each line is a prompt"
-    return f"that line looks like a prompt; expected: a line above it with the names of columns, as in prompt{more}{whole}"
+    )
 
 
 def _typed(name: str) -> str:

@@ -17,6 +17,7 @@ _TWICE_ENCODED = re.compile(r"Ã[¡-º¼-¿Ÿ]|â€[™œ¦]")  # UTF-8 read as
 
 def foreign(prompt: str) -> str | None:
     """What in a prompt is another program's, for people; None for nothing."""
+    prompt = prompt.strip()
     if ("--" in prompt or not prompt.isascii()) and (found := _FLAG.search(prompt)):
         return (
             f"the prompt has Midjourney's '--{found[1] or found[2]}', which Replicate's models do not read; "
@@ -32,10 +33,9 @@ def foreign(prompt: str) -> str | None:
             "the prompt begins with the address of a picture, which no model opens there; expected: a column "
             "'input_image' with it, and a model that takes pictures; or --as-is"
         )
-    if _FORMULA.match(prompt):
-        return f"the prompt is {prompt[:30]!r}, a table's formula; expected: the text that it makes, or --as-is"
-    if _EXCEL_ERROR.fullmatch(prompt.strip()):
-        return f"the prompt is {prompt.strip()!r}, a table's error; expected: the words that were meant, or --as-is"
+    if _FORMULA.match(prompt) or _EXCEL_ERROR.fullmatch(prompt):
+        what = "formula" if prompt.startswith("=") else "error"
+        return f"the prompt is {prompt[:30]!r}, a table's {what}; expected: the words that were meant, or --as-is"
     if not prompt.isascii() and (found := _TWICE_ENCODED.search(prompt)):
         return (
             f"the prompt has {found[0]!r}, UTF-8 that was read as cp1252 before it was saved; "

@@ -124,7 +124,9 @@ def _element(file: str, number: int, value: Any, records: Records, name: str | N
 
 def _check_end(stream: JSONStream) -> None:
     if stream.peek():
-        raise Unreadable("not JSON: something follows the end of the list", stream.line)
+        raise Unreadable(
+            "not JSON: something follows the end of the list; expected: the list alone, or JSON lines", stream.line
+        )
 
 
 def _shown(value: Any) -> str:

@@ -106,7 +106,7 @@ class Listing:
                 wanted = _wanted(options, mapped, scan.names, alone=len(files) == 1)
                 columns = Columns(scan.names, wanted, self._inputs, file.source.folder)
             self.understood.append(
-                Understood(file.source.name, file.written, file.encoding, columns, forms=file.forms)
+                Understood(file.source.name, file.written, file.encoding, columns, forms=file.forms, note=file.note)
             )
 
     def items(self, salt: str, place: Callable[[str], str]) -> Iterator[Item | Mistake]:

@@ -15,7 +15,8 @@ SHORTEST_WRAP = 50  # characters of the longest line where an editor may have br
 LONGEST_BLOCK = 8  # lines of a paragraph
 SENTENCE = 30  # characters that a line of prose has on average, at least
 WAYS = (
-    "expected: --paragraphs, where blank lines divide the prompts, or --format txt, where each line is a prompt of its own"
+    "expected: --paragraphs, where blank lines divide the prompts, "
+    "or --format txt, where each line is a prompt of its own"
 )
 
 _OPEN_END = re.compile(
@@ -37,7 +38,8 @@ def joined(numbered: Iterable[tuple[int, str]], comments: str | None = None) -> 
     Raises:
         Unreadable: one is far too long for a prompt.
     """
-    first, parts, characters = 0, [], 0
+    first, characters = 0, 0
+    parts: list[str] = []
     for number, raw in numbered:
         line = raw.strip()
         if line and not RULE.fullmatch(line):

@@ -54,6 +54,7 @@ class ListFile:
     Attributes:
         written: the format, for people.
         encoding: the encoding, for people; None where there is none.
+        note: what may not be meant, for people; None for nothing.
         has_columns: whether its lines have names for what they hold.
 
     Raises:
@@ -65,6 +66,7 @@ class ListFile:
         self._options = options
         self._records = Records()
         self.encoding: str | None = None
+        self.note: str | None = None
         self._codec = "utf-8"
         if source.path is not None and source.path.is_dir():
             self.written = "a folder of pictures" if options.image_input else "a folder of texts"
@@ -73,6 +75,7 @@ class ListFile:
         head = source.head()
         self._format = self._found(head)
         self.written = str(self._format)
+        self.note = self._format.note
         self.has_columns = self._format.kind != "txt"
         if head and self._format.kind not in ("xlsx", "parquet"):
             self.encoding = NAMES.get(self._codec, self._codec)
@@ -111,9 +114,8 @@ class ListFile:
         if not text.strip():
             return Format("txt")
         options = self._options
-        given = options.kind or ("txt" if options.literal and kind in ("txt", None) and False else None)
         return format_of(
-            text, extension=self.source.extension, whole=whole, given=given, paragraphs=options.paragraphs
+            text, extension=self.source.extension, whole=whole, given=options.kind, paragraphs=options.paragraphs
         )
 
     def _zipped(self) -> Format:

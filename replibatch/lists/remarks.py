@@ -6,19 +6,26 @@ import re
 from collections.abc import Iterator
 
 AS_WORDS = "which Replicate's models read as words; sent as it is"
+DIVIDES = f"another program's way to divide prompts, {AS_WORDS}"
 
 _SIGNS = re.compile(r"[\[(<&*`:\"'\u2018\u201c\u00ab]|BREAK")
-_REMARKS = (
-    (re.compile(r"<(?:lora|lyco|hypernet):[^<>]{1,80}>|\bembedding:\w+", re.IGNORECASE), f"a LoRA's name, {AS_WORDS}"),
-    (re.compile(r"\([^()]{1,80}:\s?\d*\.?\d+\)|\(\([^()]{1,80}\)\)"), f"another program's weight, {AS_WORDS}"),
-    (re.compile(r"\w::-?\d*\.?\d*(?!\w)|\bBREAK\b"), f"another program's way to divide prompts, {AS_WORDS}"),
-    (re.compile(r"\[[^\[\]]{1,80}\]"), "text in brackets; sent with them"),
-    (re.compile(r"&(?:[a-z]{2,8}|#\d{2,5}|#x[0-9a-f]{2,5});", re.IGNORECASE), "HTML's spelling of a sign; sent as it is"),
-    (re.compile(r"</?[a-z][a-z0-9]{0,9}(?: [^<>]{0,200})?/?>", re.IGNORECASE), "a tag of HTML; sent as it is"),
-    (re.compile(r"\*\*[^*]{1,200}\*\*|`[^`]{1,200}`"), "Markdown; sent as it is"),
-    (re.compile(r"https?://\S{4,}"), "an address, which no model opens; sent as words"),
-    (re.compile(r"^(?:\"[^\"]+\"|'[^']+'|\u2018[^\u2019]+\u2019|\u201c[^\u201d]+\u201d|\u00ab[^\u00bb]+\u00bb)[,;]?$"), "quotes around all of it; sent with them"),
-)  # fmt: skip
+_REMARKS = tuple(
+    (re.compile(form, re.IGNORECASE if what != DIVIDES else 0), what)
+    for form, what in (
+        (r"<(?:lora|lyco|hypernet):[^<>]{1,80}>|\bembedding:\w+", f"a LoRA's name, {AS_WORDS}"),
+        (r"\([^()]{1,80}:\s?\d*\.?\d+\)|\(\([^()]{1,80}\)\)", f"another program's weight, {AS_WORDS}"),
+        (r"\w::-?\d*\.?\d*(?!\w)|\bBREAK\b", DIVIDES),
+        (r"\[[^\[\]]{1,80}\]", "text in brackets; sent with them"),
+        (r"&(?:[a-z]{2,8}|#\d{2,5}|#x[0-9a-f]{2,5});", "HTML's spelling of a sign; sent as it is"),
+        (r"</?[a-z][a-z0-9]{0,9}(?: [^<>]{0,200})?/?>", "a tag of HTML; sent as it is"),
+        (r"\*\*[^*]{1,200}\*\*|`[^`]{1,200}`", "Markdown; sent as it is"),
+        (r"https?://\S{4,}", "an address, which no model opens; sent as words"),
+        (
+            "^(?:\"[^\"]+\"|'[^']+'|\u2018[^\u2019]+\u2019|\u201c[^\u201d]+\u201d|\u00ab[^\u00bb]+\u00bb)[,;]?$",
+            "quotes around all of it; sent with them",
+        ),
+    )
+)
 SHOWN = 30  # characters of an example
 
 

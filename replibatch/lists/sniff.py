@@ -48,14 +48,17 @@ REFUSED = {
     ".pkl": "a pickle, which is never opened",
     ".npy": "a NumPy file",
 }
+ESCAPE = "; or --format txt, where each line is a prompt as it is"
 READABLE = "expected: .txt, .csv, .tsv, .json, .jsonl, .xlsx, .parquet, or a folder"
 DELIMITERS = ",;\t|"
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SAMPLE_LINES = 50
 MARKERS = {
     re.compile(r"(\d+)[.):]\s+"): ", numbered",
-    re.compile(r"([-*•·▪◦‣–>+])\s+(?:\[[ xX]\]\s+)?"): ", with bullets",
-    re.compile(r"\**(prompt)(?:\s*#?\d+)?\s*(?:\*\*:|:\*\*|:|[.\u2013-]\s)\s*", re.IGNORECASE): ", each after 'prompt:'",
+    re.compile(r"([-*\u2022·▪◦‣\u2013>+])\s+(?:\[[ xX]\]\s+)?"): ", with bullets",
+    re.compile(
+        r"\**(prompt)(?:\s*#?\d+)?\s*(?:\*\*:|:\*\*|:|[.\u2013-]\s)\s*", re.IGNORECASE
+    ): ", each after 'prompt:'",
 }
 LONGEST_NAME = 40  # characters of a column's name, where a header could be a prompt
 
@@ -63,7 +66,9 @@ _JSON_LIST = re.compile(r'\[\s*[\[{"\]]')
 _JSON_OBJECT = re.compile(r'\{\s*["}]')
 _RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*")
 _QUOTED_ELEMENT = re.compile(r"""\s*(["']).*\1,\s*""")
-_PYTHON_LIST = re.compile(r"\s*([A-Za-z_]\w*\s*=\s*\[.*|\[\s*['\u2018\u201c].*|\[\s*|\{\s*['\u2018\u201c]\w+['\u2019\u201d]\s*:.*)")
+_PYTHON_LIST = re.compile(
+    r"\s*([A-Za-z_]\w*\s*=\s*\[.*|\[\s*['\u2018\u201c].*|\[\s*|\{\s*['\u2018\u201c]\w+['\u2019\u201d]\s*:.*)"
+)
 _MARKUP = re.compile(r"\s*<(\?xml|!doctype|html|table|svg)", re.IGNORECASE)
 _YAML = re.compile(r"\s*- prompt:|---\s*$|prompts?:\s*($|\|)")
 
@@ -119,9 +124,12 @@ def format_of(
         return Format("txt")
     if given != "csv" and _is_json(head.lstrip("\ufeff \t\r\n"), lines, named):
         return Format(_json_kind(lines, named))
+    if lines[0].lstrip().startswith(("```", "~~~")):
+        raise Unreadable(f"this begins with a code fence; expected: the lines inside it alone{ESCAPE}", 1)
     if named in ("json", "jsonl"):
+        begins = lines[0].strip()[:30]
         raise Unreadable(
-            f"this is not JSON: it begins with {lines[0].strip()[:30]!r}; expected: [ or {{, and straight double quotes", 1
+            f"this is not JSON: it begins with {begins!r}; expected: [ or {{, and straight double quotes", 1
         )
     found = _table_or_text(lines, named, extension, given)
     if found.kind != "txt":
@@ -182,9 +190,9 @@ def _refuse_partly_marked(lines: list[str]) -> None:
         marked = next(line for line, match in zip(lines, found, strict=True) if match)
         bare = next(line for line, match in zip(lines, found, strict=True) if not match)
         raise Unreadable(
-            f"some lines begin as {marked.strip()[:20]!r} does, and others do not, as {bare.strip()[:30]!r}; expected: "
-            "prompts alone, each with its mark; --paragraphs, where blank lines divide the prompts; "
-            "or --format txt, where each line is a prompt as it is"
+            f"some lines begin as {marked.strip()[:20]!r} does, and others do not, as {bare.strip()[:30]!r}; "
+            "expected: prompts alone, each with its mark; --paragraphs, where blank lines divide the prompts"
+            f"{ESCAPE}"
         )
 
 
@@ -252,20 +260,17 @@ def _refuse_lookalikes(lines: list[str]) -> None:
     Raises:
         Unreadable: it is none.
     """
-    escape = "; or --format txt, where each line is a prompt as it is"
     if _MARKUP.match(lines[0]):
-        raise Unreadable(f"this is HTML or XML; {READABLE}{escape}", 1)
-    if lines[0].lstrip().startswith(("```", "~~~")):
-        raise Unreadable(f"this begins with a code fence; expected: the lines inside it alone{escape}", 1)
+        raise Unreadable(f"this is HTML or XML; {READABLE}{ESCAPE}", 1)
     if _YAML.match(lines[0]):
-        raise Unreadable(f"this looks like YAML; {READABLE}{escape}", 1)
+        raise Unreadable(f"this looks like YAML; {READABLE}{ESCAPE}", 1)
     if _PYTHON_LIST.fullmatch(lines[0]) and (len(lines) > 1 or lines[0].rstrip().endswith("]")):
         raise Unreadable(
-            f"this looks like a list written in Python; expected: JSON, as json.dump writes it{escape}", 1
+            f"this looks like a list written in Python; expected: JSON, as json.dump writes it{ESCAPE}", 1
         )
     if len(lines) > 1 and all(_QUOTED_ELEMENT.fullmatch(line) for line in lines[:-1]):
         raise Unreadable(
-            f"each line is a quoted text and a comma, a list without its brackets; expected: JSON{escape}", 1
+            f"each line is a quoted text and a comma, a list without its brackets; expected: JSON{ESCAPE}", 1
         )
     for delimiter in "\t;|,":
         counts = [line.count(delimiter) for line in lines]
@@ -276,6 +281,6 @@ def _refuse_lookalikes(lines: list[str]) -> None:
         columns = ", ".join(cells_of(lines[0], delimiter)[:6])
         raise Unreadable(
             f"this looks like a table of {counts[0] + 1} columns ({DELIMITER_NAMES[delimiter]}s) without a column "
-            f"'prompt'; its first line: {columns}; expected: a header, and --format csv --map prompt=COLUMN{escape}",
+            f"'prompt'; its first line: {columns}; expected: a header, and --format csv --map prompt=COLUMN{ESCAPE}",
             1,
         )

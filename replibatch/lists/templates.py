@@ -7,13 +7,24 @@ from collections.abc import Iterable
 
 from replibatch.routing.near import plain
 
-HTML_TAGS = frozenset("a b body br code div em font h1 h2 h3 hr i img li ol p pre small span strong sub sup u ul".split())
-SLOTS = frozenset(
-    "action adjective age angle animal art_style artist background brand camera_angle character city clothing color "
-    "color_palette colors colour description emotion environment gender item lens light lighting location main_subject "
-    "material medium mood name noun object outfit person place pose product product_name prompt scene season setting "
-    "style subject texture theme time_of_day title topic type verb weather".replace("_", "").split()
+# fmt: off
+HTML_TAGS = frozenset(
+    [
+        "a", "b", "body", "br", "code", "div", "em", "font", "h1", "h2", "h3", "hr", "i", "img", "li", "ol", "p",
+        "pre", "small", "span", "strong", "sub", "sup", "u", "ul"
+    ]
 )
+SLOTS = frozenset(  # what templates leave open, as `plain` writes it
+    [
+        "action", "adjective", "age", "angle", "animal", "artist", "artstyle", "background", "brand",
+        "cameraangle", "character", "city", "clothing", "color", "colorpalette", "colors", "colour",
+        "description", "emotion", "environment", "gender", "item", "lens", "light", "lighting", "location",
+        "mainsubject", "material", "medium", "mood", "name", "noun", "object", "outfit", "person", "place",
+        "pose", "product", "productname", "prompt", "scene", "season", "setting", "style", "subject", "texture",
+        "theme", "timeofday", "title", "topic", "type", "verb", "weather"
+    ]
+)
+# fmt: on
 
 _SIGNS = re.compile(r"[\[<{$%_]")
 _FORMS = re.compile(

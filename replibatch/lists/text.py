@@ -8,8 +8,15 @@ from collections.abc import Iterable
 from replibatch.lists.lines import Line, Mistake, Read
 from replibatch.lists.paragraphs import RULE
 
-SUSPECTS = "#/-NS=*_~.+`"  # first characters of lines that may be no prompts
+SUSPECTS = frozenset("#/-NS=*_~.+`[0123456789")  # first characters of lines that may be no prompts
+BOM = "\ufeff"
 _COMMENT = re.compile(r"(#+|//+)\s")
+_CHAT = re.compile(  # as chats are copied: WhatsApp's lines, the headings of Discord and Slack
+    r"\[?\d{1,4}[./-]\d{1,2}[./-]\d{1,4},? \d{1,2}:\d\d|\[\d{1,2}:\d\d(:\d\d)?( [AP]M)?\] |"
+    r".{1,60}\u2014 ?(today|yesterday|\d{1,2}/\d{1,2}/\d{2,4})\b.{0,5}\d{1,2}:\d\d.{0,5}$|"
+    r".{1,60} \[\d{1,2}:\d\d [AP]M\]$",
+    re.IGNORECASE,
+)
 _WEB_UI = re.compile(r"Negative prompt:|Steps: \d+, |--prompt\b")
 
 
@@ -32,6 +39,8 @@ def prompts(
     """
     for number, raw in lines:
         prompt = raw.strip()
+        if prompt[:1] == BOM:  # of a file that was joined to another
+            prompt = prompt.lstrip(BOM).lstrip()
         if not prompt or (comments and prompt.startswith(comments)):
             continue
         if literal:
@@ -44,7 +53,7 @@ def prompts(
             )
             continue
         prompt = prompt[marked.end() :] if marked else prompt
-        if prompt[:1] in SUSPECTS and (reason := _no_prompt(prompt)):
+        if (prompt[:1] in SUSPECTS or ":" in prompt) and (reason := _no_prompt(prompt)):
             yield Mistake(file, number, reason)
         else:
             yield Line(file, number, {"prompt": prompt})
@@ -56,6 +65,8 @@ def _no_prompt(line: str) -> str | None:
     if found := _COMMENT.match(line):
         sign = found[1]
         return f"the line begins with {sign!r}; expected: --comments '{sign}' to leave such lines out, or --as-is"
+    if _CHAT.match(line):
+        return f"the line is a part of a chat, {line[:30]!r}; expected: the prompts alone; or --as-is"
     if found := _WEB_UI.match(line):
         return (
             f"the line begins with {found[0].strip()!r}, which is how other tools write settings; "

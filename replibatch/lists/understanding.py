@@ -26,6 +26,7 @@ class Understood:
         lines: how many items it names.
         columns: what they mean; None where it has none.
         forms: of other tools, that its records have.
+        note: what may not be meant, for people; None for nothing.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Understood:
     columns: Columns | None = None
     lines: int = 0
     forms: list[str] = field(default_factory=list)
+    note: str | None = None
 
     def roles(self, role: str) -> dict[str, str]:
         """The columns of a role, with what each means."""
@@ -55,6 +57,7 @@ class Understood:
             "encoding": self.encoding,
             "lines": self.lines,
             "forms": self.forms,
+            "note": self.note,
             "prompt_column": prompt,
             "columns": self.used(),
             "carried": list(self.roles("own column")),

@@ -140,7 +140,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("mark.txt", "- a fox\n" * 60 + "a hen\n", {}, "line 61: the line lacks the mark", "--as-is"),
     ("nul.jsonl", '{"prompt": "a\\u0000b"}', {}, "the prompt has a NUL character", ""),
     ("cut.txt.gz", gzip.compress(b"a fox\n" * 9999)[:-20], {}, "not readable as gzip", ""),
-    ("no-header.csv", "A red fox\nA hen\n", {}, "no column 'prompt'; found: A red fox", "a header that names it"),
+    ("no-header.csv", "A red fox\nA hen\n", {}, "no column 'prompt'; found: A red fox; that line looks like a prompt itself", "--format txt"),
     ("headed.md", "# Title\n\n| prompt | seed |\n|---|---|\n| a fox | 7 |\n", {}, "text above the table", "the table alone"),
     ("empty.md", "# Title\n\ntext\n", {}, "Markdown without a table", "--format txt"),
     ("keys.json", '{"a": 1, "b": [2]}', {}, "an object with the keys a, b", 'under "prompts"'),

@@ -55,6 +55,8 @@ def _file(file: Understood) -> list[str]:
     encoding = f", {file.encoding}" if file.encoding else ""
     forms = f" ({', '.join(file.forms)})" if file.forms else ""
     lines = [f"{file.name}: {file.written}{forms}{encoding}, {count(file.lines, 'line')}"]
+    if file.note:
+        lines.append(_fact("note", file.note))
     if file.columns is None:
         return lines
     if used := file.used():
