@@ -75,7 +75,7 @@ def check(lines: list[str]) -> str | None:
         return None
     divided = len(blocks) > 1
     broken = [pair for pair in pairs if _goes_on(pair[0][1], pair[1][1], divided=divided)]
-    ends_open = len(broken) * 10 >= len(pairs) and bool(broken)
+    ends_open = bool(broken) and len(broken) >= len(pairs) * (0.1 if divided else 0.5)  # prompts end in any word
     if ends_open or _is_wrapped(pairs) or (divided and _is_prose(blocks)):
         (number, above), (_, below) = (broken or pairs)[0]
         raise Unreadable(

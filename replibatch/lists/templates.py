@@ -17,11 +17,11 @@ HTML_TAGS = frozenset(
 SLOTS = frozenset(  # what templates leave open, as `plain` writes it
     [
         "action", "adjective", "age", "angle", "animal", "artist", "artstyle", "background", "brand",
-        "cameraangle", "character", "city", "clothing", "color", "colorpalette", "colors", "colour",
-        "description", "emotion", "environment", "gender", "item", "lens", "light", "lighting", "location",
-        "mainsubject", "material", "medium", "mood", "name", "noun", "object", "outfit", "person", "place",
-        "pose", "product", "productname", "prompt", "scene", "season", "setting", "style", "subject", "texture",
-        "theme", "timeofday", "title", "topic", "type", "verb", "weather"
+        "cameraangle", "character", "city", "clothing", "color", "colorpalette", "colors", "colour", "company",
+        "companyname", "country", "description", "emotion", "environment", "gender", "item", "lens", "light",
+        "lighting", "location", "mainsubject", "material", "medium", "mood", "name", "noun", "object", "outfit",
+        "person", "place", "pose", "product", "productname", "prompt", "scene", "season", "setting", "style",
+        "subject", "text", "texture", "theme", "timeofday", "title", "topic", "type", "verb", "weather", "year"
     ]
 )
 # fmt: on
@@ -36,7 +36,7 @@ _FORMS = re.compile(
     r"|\[(?P<square>[A-Za-z][^\[\]:|]{0,39})\]"
 )
 _ASKS = re.compile(r"(insert|your|enter|choose|replace|fill in)\b|.*\bhere$", re.IGNORECASE)
-_CAPITALS = re.compile(r"[A-Z][A-Z _-]+\d*")
+_CAPITALS = re.compile(r"[A-Z]+(?:[ _-][A-Z]+|_?\d)+")  # one word alone may be on a sign
 
 
 def placeholder(prompt: str, columns: Iterable[str], *, fill: bool) -> str | None:
