@@ -20,6 +20,7 @@ Role = Literal["own", "input", "input of others", "own column", "ignored"]
 
 NAMES_SHOWN = 12
 WORDS_OF_A_PROMPT = 4
+COPIES = frozenset(("copies", "howmany", "qty", "quantity", "repeat", "repeats", "samples", "times"))
 _SHORTENED = re.compile(r"-?\d\.\d+E\+\d{2,}")  # what Excel saves of a long number
 _CLOCK = re.compile(r"0?(\d{1,2}):0?(\d{1,2})(:00)?")  # what Excel makes of 16:9
 
@@ -69,18 +70,24 @@ class Columns:
         wanted: the options that name columns.
         inputs: the names of the inputs that this run may use.
         folder: where relative paths of the list start.
+        beside: names of what its document holds beside the list.
 
     Attributes:
         roles: by column: what it is, and the own word or input that it means.
         mistakes: what keeps the list from being made, for people.
+        notes: what may not be meant, for people.
     """
 
-    def __init__(self, names: Iterable[str], wanted: Wanted, inputs: Inputs, folder: Path) -> None:
+    def __init__(
+        self, names: Iterable[str], wanted: Wanted, inputs: Inputs, folder: Path, beside: Iterable[str] = ()
+    ) -> None:
         self._names = list(names)
         self._wanted = wanted
         self._inputs = inputs
         self._folder = folder
+        self._beside = list(beside)
         self.mistakes: list[str] = []
+        self.notes: list[str] = []
         self.roles: dict[str, tuple[Role, str]] = {}
         self._paths: dict[str, tuple[str, list[str]]] = {}  # by meaning: the column of a dotted name, and the rest
         self._map()
@@ -89,6 +96,12 @@ class Columns:
                 self.roles[name] = self._role(name)
         self._choose_prompt()
         self._check_twice()
+        self._check_beside()
+        self.notes += [
+            f"column {name!r} makes no copies (--samples N makes N of each)"
+            for name, (role, _) in self.roles.items()
+            if role == "own column" and plain(name) in COPIES
+        ]
 
     @property
     def paths(self) -> dict[str, str]:
@@ -120,6 +133,8 @@ class Columns:
             elif role in ("own column", "input of others"):
                 if is_picture(value, name, self._folder):
                     raise RequestError(self._about_picture(name))
+                if isinstance(value, dict):
+                    self._refuse_nested(name, value)
                 cells.carried[name] = value
                 if role == "input of others":  # a model along a fallback may have it
                     cells.inputs[target] = value
@@ -130,6 +145,16 @@ class Columns:
             elif found is not None:
                 cells.inputs[target] = found
         return cells
+
+    def _refuse_nested(self, name: str, value: dict[str, Any]) -> None:
+        """Refuse inputs within a column that is carried: they would not be sent."""
+        mapped = [path[0] for column, path in self._paths.values() if column == name]
+        for key in value:
+            if key not in mapped and (found := self._inputs.named(key)):
+                raise RequestError(
+                    f"column {name!r} holds {key!r}, an input, which is not read there; "
+                    f"expected: --map {found}={name}.{key}, or --ignore {name}.{key}"
+                )
 
     def _set(self, cells: Cells, word: str, value: Any) -> None:
         if word == "tags":
@@ -158,7 +183,7 @@ class Columns:
         for column in self._wanted.ignored:
             if found := self._column(column):
                 self.roles[found] = "ignored", ""
-            elif column.partition(".")[0] not in self._names:
+            elif column.partition(".")[0] not in self._names and column not in self._beside:
                 self.mistakes.append(f"--ignore {column}: no such column; {self._found()}")
 
     def _column(self, name: str) -> str | None:
@@ -213,6 +238,20 @@ class Columns:
         elif self._wanted.placeholders is None and self._needs_prompt():
             self.mistakes.append(f"no column 'prompt'; {self._found()}; {_about_no_prompt(self._names)}")
 
+    def _check_beside(self) -> None:
+        """Refuse inputs that a document says once for all its items: they would be left out."""
+        for name in self._beside:
+            word = name.rpartition(".")[2]
+            if name in self._wanted.ignored:
+                continue
+            if plain(word) == "model" or (found := self._inputs.named(word) or self._inputs.near(word)):
+                typed = "-m MODEL" if plain(word) == "model" else f"-i {found}=VALUE"
+                self.mistakes.append(
+                    f"{name!r} stands beside the list, and is not read; expected: {typed}, or --ignore {name}"
+                )
+            else:
+                self.notes.append(f"{name!r} stands beside the list, and is not read")
+
     def _needs_prompt(self) -> bool:
         return any(spec.required for model in self._inputs.models if (spec := model.inputs.get("prompt"))) or (
             not self._inputs.models
@@ -226,7 +265,8 @@ class Columns:
             if target in meant:
                 both = f"columns {meant[target]!r} and {name!r} both mean {target!r}"
                 self.mistakes.append(
-                    f"{both}; expected: --ignore {_typed(name)}, or --ignore {_typed(meant[target])}"
+                    f"{both}; expected: one name for both, or --ignore {_typed(name)}, "
+                    f"or --ignore {_typed(meant[target])}"
                 )
             meant[target] = name
 
@@ -264,16 +304,18 @@ def _about_no_prompt(names: list[str]) -> str:
         return f"the first line is a comment; expected: --comments '{'#' if names[0][0] == '#' else '//'}'"
     near = [name for name in names if "prompt" in plain(name) and "negative" not in plain(name)]
     near = near or [name for name in names if nearest(name, ["prompt"])]
-    if near:
-        return f"expected: a header that names it, or --map prompt={_typed(near[0])}"
-    if _is_no_header(names):
+    if len(near) > 1:
+        return f"{', '.join(map(repr, near))} could be it, and a line has one; expected: a line a prompt"
+    if not near and _is_no_header(names):
         more = ",seed" if len(names) > 1 else ""
         whole = "" if more else "; or --format txt, where each line is a prompt"
+        longest = _typed(max(names, key=lambda name: len(name.split())))
         return (
-            "that line looks like a prompt itself; expected: a line above it with the names of columns, "
-            f"as in prompt{more}{whole}"
+            "where that line is a prompt itself, expected: a line above it with the names of columns, "
+            f"as in prompt{more}{whole}; where it names columns: --map prompt={longest}"
         )
-    return "expected: a header that names it, or --map prompt=COLUMN"
+    where = _typed(near[0]) if near else "messages.0.content" if "messages" in names else "COLUMN"
+    return f"expected: a header that names it, or --map prompt={where}"
 
 
 def _is_no_header(names: list[str]) -> bool:

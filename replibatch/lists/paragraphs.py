@@ -20,9 +20,11 @@ WAYS = (
 )
 
 _OPEN_END = re.compile(
-    r"(?:\b(?:a|an|the|of|with|and|or|to|from|by|for|into|its|their|his|her|that|which|while|very)|[(\u2013\u2014])$"
+    r"(?:\b(?:a|an|the|of|with|and|or|to|from|by|for|into|its|their|his|her|that|which|while|very)|\()$"
 )
 _GOES_ON = re.compile(r"(?:and|or|but|of|which|while|that|whose)\b")
+PARTS = ("positive", "negative", "steps")
+_LABEL = re.compile(r"\**([A-Za-z][A-Za-z /_-]{1,24})\**:\**\s")
 _END = re.compile(r"[.!?\u2026\u3002\"\u201d)]$")
 
 Block = list[tuple[int, str]]
@@ -75,6 +77,8 @@ def check(lines: list[str]) -> str | None:
         return None
     divided = len(blocks) > 1
     broken = [pair for pair in pairs if _goes_on(pair[0][1], pair[1][1], divided=divided)]
+    if not divided and _OPEN_END.search(pairs[-1][1][1]):
+        broken = []  # no sentence ends so: they are fragments
     ends_open = bool(broken) and len(broken) >= len(pairs) * (0.1 if divided else 0.5)  # prompts end in any word
     if ends_open or _is_wrapped(pairs) or (divided and _is_prose(blocks)):
         (number, above), (_, below) = (broken or pairs)[0]
@@ -86,6 +90,32 @@ def check(lines: list[str]) -> str | None:
     if divided and any(len(block) > 1 for block in blocks):
         return "blank lines make groups; each line is a prompt of its own (with --paragraphs: each group is one)"
     return None
+
+
+def refuse_labels(lines: list[str]) -> None:
+    """Refuse a text whose lines are the fields of records, as in `Title: …` and `Prompt: …`.
+
+    Args:
+        lines: its first ones, blank ones too.
+
+    Raises:
+        Unreadable: they are.
+    """
+    blocks = _blocks(lines[:LINES_SEEN])
+    found = [[_LABEL.match(line) for _, line in block] for block in blocks]
+    flat = [match[1].lower() for block in found for match in block if match]
+    labels = list(dict.fromkeys(flat))
+    of_prompts = any("prompt" in label or label in PARTS for label in labels) and len(flat) * 2 >= sum(
+        map(len, blocks)
+    )
+    alike = len(blocks) > 1 and all(len(block) > 1 and all(block) for block in found)
+    if len(labels) > 1 and (of_prompts or (alike and len(flat) >= 2 * len(labels))):
+        raise Unreadable(
+            f"lines begin with {labels[0].capitalize() + ':'!r} and {labels[1].capitalize() + ':'!r}, which is how "
+            "other tools write settings and fields; expected: a table with a column for each, as in prompt,seed; "
+            "or --format txt, where each line is a prompt",
+            blocks[0][0][0],
+        )
 
 
 def _blocks(lines: list[str]) -> list[Block]:

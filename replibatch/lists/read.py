@@ -85,6 +85,11 @@ class ListFile:
         """The forms of other tools that its records have; known once it has been read."""
         return sorted(self._records.forms)
 
+    @property
+    def beside(self) -> list[str]:
+        """The names of what its document holds beside the list; known once it has been read."""
+        return list(dict.fromkeys(self._records.beside))
+
     def settle(self) -> None:
         """After a first pass: of our own results, only the newest of each item counts."""
         self._records.settle()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
 from replibatch.lists.lines import Unreadable
-from replibatch.lists.paragraphs import check, joined
+from replibatch.lists.paragraphs import check, joined, refuse_labels
 from replibatch.lists.words import PROMPTS
 from replibatch.routing.near import plain
 
@@ -54,7 +55,9 @@ DELIMITERS = ",;\t|"
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SAMPLE_LINES = 50
 MARKERS = {
-    re.compile(r"(\d+)[.):]\s+"): ", numbered",
+    re.compile(r"\(?(\d+)[.):]\s+"): ", numbered",
+    re.compile(r"([\u2460-\u2473])\s*"): ", numbered",
+    re.compile(r"\(?([A-Za-z])[.)]\s+"): ", lettered",
     re.compile(r"([-*\u2022·▪◦‣\u2013>+])\s+(?:\[[ xX]\]\s+)?"): ", with bullets",
     re.compile(
         r"\**(prompt)(?:\s*#?\d+)?\s*(?:\*\*:|:\*\*|:|[.\u2013-]\s)\s*", re.IGNORECASE
@@ -67,8 +70,10 @@ _JSON_OBJECT = re.compile(r'\{\s*["}]')
 _RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*")
 _QUOTED_ELEMENT = re.compile(r"""\s*(["']).*\1,\s*""")
 _PYTHON_LIST = re.compile(
-    r"\s*([A-Za-z_]\w*\s*=\s*\[.*|\[\s*['\u2018\u201c].*|\[\s*|\{\s*['\u2018\u201c]\w+['\u2019\u201d]\s*:.*)"
+    r"\s*((?:const|let|var|final)?\s*[A-Za-z_]\w*(?:\s*:\s*[\w\[\]<>]+)?\s*=\s*[\[{].*|\[\s*['\u2018\u201c].*|\[\s*|\{\s*['\u2018\u201c]\w+['\u2019\u201d]\s*:.*)"
 )
+_ENTITY = re.compile(r"&#?\w{2,8};")
+_SETTING = re.compile(r"\s*(\[+[\w.\"-]+\]+|[\w.-]+\s*=\s*([\"'\[{]|[\d.]+|true|false).*)\s*")
 _MARKUP = re.compile(r"\s*<(\?xml|!doctype|html|table|svg)", re.IGNORECASE)
 _YAML = re.compile(r"\s*- prompt:|---\s*$|prompts?:\s*($|\|)")
 
@@ -125,7 +130,7 @@ def format_of(
     if given != "csv" and _is_json(head.lstrip("\ufeff \t\r\n"), lines, named):
         return Format(_json_kind(lines, named))
     if lines[0].lstrip().startswith(("```", "~~~")):
-        raise Unreadable(f"this begins with a code fence; expected: the lines inside it alone{ESCAPE}", 1)
+        raise Unreadable("this begins with a code fence; expected: the lines inside it alone", 1)
     if named in ("json", "jsonl"):
         begins = lines[0].strip()[:30]
         raise Unreadable(
@@ -134,6 +139,8 @@ def format_of(
     found = _table_or_text(lines, named, extension, given)
     if found.kind != "txt":
         return found
+    if given is None:
+        refuse_labels(all_lines)
     if paragraphs:
         whole_ones = [text for _, text in joined(enumerate(all_lines, 1))][:SAMPLE_LINES]
         return Format("txt", marker=_marker(whole_ones), paragraphs=True)
@@ -165,15 +172,24 @@ def _marker(lines: list[str]) -> re.Pattern[str] | None:
         for marker in MARKERS:
             found = [marker.match(line.strip()) for line in lines]
             numbers = [match[1] for match in found if match]
-            if len(numbers) == len(lines) and (not numbers[0].isdecimal() or _counts(numbers)):
+            if len(numbers) == len(lines) and _counts(numbers):
                 return marker
     return None
 
 
 def _counts(numbers: list[str]) -> bool:
-    """Whether numbers go up by one, or are all 1, as Markdown allows."""
-    first = int(numbers[0])
-    return set(numbers) == {"1"} or numbers == [str(number) for number in range(first, first + len(numbers))]
+    """Whether numbers or letters go up by one, or are all 1, as Markdown allows; marks are no numbers, and may."""
+    if not numbers[0].isalnum() or len(numbers[0]) > 9 or (len(numbers[0]) > 1 and numbers[0].isalpha()):
+        return True
+    places = [
+        int(unicodedata.numeric(each))
+        if each.isnumeric() and len(each) == 1
+        else int(each)
+        if each.isdecimal()
+        else ord(each)
+        for each in numbers
+    ]
+    return set(numbers) == {"1"} or places == [*range(places[0], places[0] + len(places))]
 
 
 def _refuse_partly_marked(lines: list[str]) -> None:
@@ -185,7 +201,7 @@ def _refuse_partly_marked(lines: list[str]) -> None:
     for marker in MARKERS:
         found = [marker.match(line.strip()) for line in lines]
         numbers = [match[1] for match in found if match]
-        if len(numbers) < 2 or len(numbers) == len(lines) or (numbers[0].isdecimal() and not _counts(numbers)):
+        if len(numbers) < 2 or len(numbers) == len(lines) or not _counts(numbers):
             continue
         marked = next(line for line, match in zip(lines, found, strict=True) if match)
         bare = next(line for line, match in zip(lines, found, strict=True) if not match)
@@ -266,14 +282,17 @@ def _refuse_lookalikes(lines: list[str]) -> None:
         raise Unreadable(f"this looks like YAML; {READABLE}{ESCAPE}", 1)
     if _PYTHON_LIST.fullmatch(lines[0]) and (len(lines) > 1 or lines[0].rstrip().endswith("]")):
         raise Unreadable(
-            f"this looks like a list written in Python; expected: JSON, as json.dump writes it{ESCAPE}", 1
+            f"this looks like a list written in Python or JavaScript; expected: JSON, as json.dump writes it{ESCAPE}",
+            1,
         )
+    if len(lines) > 1 and all(_SETTING.fullmatch(line) for line in lines):
+        raise Unreadable(f"this looks like TOML or INI; {READABLE}{ESCAPE}", 1)
     if len(lines) > 1 and all(_QUOTED_ELEMENT.fullmatch(line) for line in lines[:-1]):
         raise Unreadable(
             f"each line is a quoted text and a comma, a list without its brackets; expected: JSON{ESCAPE}", 1
         )
     for delimiter in "\t;|,":
-        counts = [line.count(delimiter) for line in lines]
+        counts = [_ENTITY.sub("", line).count(delimiter) for line in lines]
         if len(lines) < 2 or not counts[0] or any(one != other for one, other in pairwise(counts)):
             continue
         if delimiter == "," and (counts[0] < 2 or any(", " in line for line in lines)):

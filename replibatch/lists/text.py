@@ -8,14 +8,23 @@ from collections.abc import Iterable
 from replibatch.lists.lines import Line, Mistake, Read
 from replibatch.lists.paragraphs import RULE
 
-SUSPECTS = frozenset("#/-NS=*_~.+`[0123456789")  # first characters of lines that may be no prompts
-BOM = "\ufeff"
+SUSPECTS = frozenset("#/-NS=*_~.+`[0123456789WPpIiVv")  # first characters of lines that may be no prompts
+INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # at the beginning of lines that were joined or copied
 _COMMENT = re.compile(r"(#+|//+)\s")
-_CHAT = re.compile(  # as chats are copied: WhatsApp's lines, the headings of Discord and Slack
-    r"\[?\d{1,4}[./-]\d{1,2}[./-]\d{1,4},? \d{1,2}:\d\d|\[\d{1,2}:\d\d(:\d\d)?( [AP]M)?\] |"
-    r".{1,60}\u2014 ?(today|yesterday|\d{1,2}/\d{1,2}/\d{2,4})\b.{0,5}\d{1,2}:\d\d.{0,5}$|"
-    r".{1,60} \[\d{1,2}:\d\d [AP]M\]$",
-    re.IGNORECASE,
+_NO_PROMPTS = tuple(
+    (re.compile(form, re.IGNORECASE), what)
+    for form, what in (
+        (rf"{RULE.pattern}|```.*", "a rule, without a prompt"),
+        (r"WEBVTT\b.*|[\d:.,]+ --> [\d:.,]+.*", "a subtitle's"),
+        (r"[^:]{1,40}:|[*_#\s]*(?:prompt|scene|shot|image|video)\s*#?\d+[*_:\s]*", "a heading, as it seems"),
+        # As chats are copied: WhatsApp's lines, the headings of Discord and Slack.
+        (
+            r"\[?\d{1,4}[./-]\d{1,2}[./-]\d{1,4},? \d{1,2}:\d\d.*|\[\d{1,2}:\d\d(:\d\d)?( [AP]M)?\] .*|"
+            r".{1,60}\u2014 ?(today|yesterday|\d{1,2}/\d{1,2}/\d{2,4})\b.{0,5}\d{1,2}:\d\d.{0,5}|"
+            r".{1,60} \[\d{1,2}:\d\d [AP]M\]",
+            "a part of a chat",
+        ),
+    )
 )
 _WEB_UI = re.compile(r"Negative prompt:|Steps: \d+, |--prompt\b")
 
@@ -39,8 +48,8 @@ def prompts(
     """
     for number, raw in lines:
         prompt = raw.strip()
-        if prompt[:1] == BOM:  # of a file that was joined to another
-            prompt = prompt.lstrip(BOM).lstrip()
+        if prompt and prompt[0] in INVISIBLE:
+            prompt = prompt.lstrip(INVISIBLE).strip()
         if not prompt or (comments and prompt.startswith(comments)):
             continue
         if literal:
@@ -60,16 +69,16 @@ def prompts(
 
 
 def _no_prompt(line: str) -> str | None:
-    if RULE.fullmatch(line) or line.startswith("```"):
-        return f"the line is {line[:20]!r}, without a prompt; expected: the prompts alone; or --as-is"
+    """What a line is that is no prompt, and what to type, for people; None for a prompt."""
     if found := _COMMENT.match(line):
         sign = found[1]
         return f"the line begins with {sign!r}; expected: --comments '{sign}' to leave such lines out, or --as-is"
-    if _CHAT.match(line):
-        return f"the line is a part of a chat, {line[:30]!r}; expected: the prompts alone; or --as-is"
     if found := _WEB_UI.match(line):
         return (
             f"the line begins with {found[0].strip()!r}, which is how other tools write settings; "
             "expected: a column for each, as in prompt,negative_prompt,seed; or --as-is"
         )
+    for form, what in _NO_PROMPTS:
+        if form.fullmatch(line):
+            return f"the line is {what}, {line[:30]!r}; expected: the prompts alone; or --as-is"
     return None

@@ -65,7 +65,12 @@ UNDERSTOOD: list[tuple[str, str | bytes, dict[str, Any], list[str], list[dict[st
     ("signs.txt", "a clock at 12:30\n3:45 PM at a station\n$5 bills, 50% grey\n<b>FOX</b> on a sign\nthe words [EXIT]\n", {},
      ["a clock at 12:30", "3:45 PM at a station", "$5 bills, 50% grey", "<b>FOX</b> on a sign", "the words [EXIT]"], [{}] * 5),
     ("forms-answers.csv", 'Timestamp,Your prompt,Email\n2026-01-02,a fox,x@y\n', {"mapped": ["prompt=Your prompt"]}, ["a fox"], [{}]),
+    ("numbered-names.csv", "prompt,output\na fox,pic.webp\na hen,pic_1.webp\n", {}, FOX_HEN, [{"output_format": "webp"}] * 2),
     ("comment-first.csv", "# my list\nprompt\na fox\n", {"comments": "#"}, ["a fox"], [{}]),
+    ("nested-ignored.json", '[{"prompt": "a fox", "params": {"seed": 3}}]', {"ignored": ["params"]}, ["a fox"], [{}]),
+    ("nested-mapped.json", '[{"prompt": "a fox", "params": {"seed": 3}}]', {"mapped": ["seed=params.seed"]}, ["a fox"], [{"seed": 3}]),
+    ("beside-ignored.json", '{"prompts": ["a fox"], "seed": 7, "version": 2}', {"ignored": ["seed"]}, ["a fox"], [{}]),
+    ("shots.txt", "Close-up: a fox\nWide: a hen\nClose-up: a cow\nWide: a cat\n", {}, ["Close-up: a fox", "Wide: a hen", "Close-up: a cow", "Wide: a cat"], [{}] * 4),
     ("years.txt", "1984. a fox\n2. a hen\n", {}, ["1984. a fox", "2. a hen"], [{}, {}]),
     ("equal.txt", "a fox\na fox\n", {}, ["a fox", "a fox"], [{}, {}]),
     ("commas.txt", "a fox, red, in snow\na hen, white, in straw\n", {}, ["a fox, red, in snow", "a hen, white, in straw"], [{}, {}]),
@@ -168,7 +173,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("mark.txt", "- a fox\n" * 60 + "a hen\n", {}, "line 61: the line lacks the mark", "--as-is"),
     ("nul.jsonl", '{"prompt": "a\\u0000b"}', {}, "the prompt has a NUL character", ""),
     ("cut.txt.gz", gzip.compress(b"a fox\n" * 9999)[:-20], {}, "not readable as gzip", ""),
-    ("headless.csv", "a red fox in the snow,7\na hen,8\n", {}, "that line looks like a prompt itself", "as in prompt,seed"),
+    ("headless.csv", "a red fox in the snow,7\na hen,8\n", {}, "where that line is a prompt itself", "as in prompt,seed"),
     ("comment-first.csv", "# my list\nprompt\na fox\n", {}, "the first line is a comment", "--comments '#'"),
     ("forms-answers.csv", "Timestamp,Your prompt,Email\n2026-01-02,a fox,x@y\n", {}, "no column 'prompt'", "--map prompt='Your prompt'"),
     ("no-prompt.csv", "prompt,seed\na fox,1\n,2\n", {}, "line 3: qwen/qwen-image: prompt is missing", "write one, or delete the row"),
@@ -180,7 +185,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
      "a prompt seems to go over several lines", "--paragraphs"),
     ("intro.txt", "Here are 3 prompts:\n\n1. a fox\n2. a hen\n3. a cow\n", {}, "some lines begin as '1. a fox' does, and others do not, as 'Here are 3 prompts:'", "prompts alone"),
     ("goes-on.txt", "1. a fox\nin snow\n2. a hen\n", {}, "others do not, as 'in snow'", "--paragraphs"),
-    ("fence.txt", "```\na fox\n```\n", {}, "begins with a code fence", "--format txt"),
+    ("fence.txt", "```\na fox\n```\n", {}, "begins with a code fence", "the lines inside it alone"),
     ("rule.txt", "a fox\n---\na hen\n", {}, "line 2: the line is '---', without a prompt", "the prompts alone"),
     ("discord.txt", "alice \u2014 Today at 3:45 PM\na fox\nbob \u2014 11/28/2026 3:46 PM\na hen\n", {}, "line 1 (and 1 more: 3): the line is a part of a chat", "the prompts alone"),
     ("whatsapp.txt", "[29/11/26, 10:00:00] Ann: a fox\n", {}, "a part of a chat", "--as-is"),
@@ -190,8 +195,23 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
         (f"slot{number}.txt", f"a {slot} in snow\n", {}, f"'{slot}' in the prompt is a placeholder that nothing fills", "--as-is")
         for number, slot in enumerate(("[subject]", "[INSERT ANIMAL]", "[your product]", "<style>", "{{name}}", "$thing", "${thing}", "%s", "%(kind)s", "%NAME%", "____"))
     ),
+    ("labels.txt", "Title: Sunset\nPrompt: a beach\nStyle: ink\n\nTitle: City\nPrompt: a city\nStyle: oil\n", {},
+     "lines begin with 'Title:' and 'Prompt:'", "a table with a column for each"),
+    ("labelled-paragraphs.txt", "a fox\nNegative prompt: blur\nSteps: 20, Seed: 7\n\na hen\n", {"paragraphs": True},
+     "lines begin with 'Negative prompt:' and 'Steps:'", "a column for each"),
+    ("beside.json", '{"prompts": ["a fox"], "aspect_ratio": "16:9"}', {}, "'aspect_ratio' stands beside the list, and is not read", "-i aspect_ratio=VALUE"),
+    ("beside-nested.json", '{"defaults": {"seed": 7}, "prompts": ["a fox"]}', {}, "'defaults.seed' stands beside the list", "--ignore defaults.seed"),
+    ("beside-model.json", '{"model": "x/y", "prompts": ["a fox"]}', {}, "'model' stands beside the list", "-m MODEL"),
+    ("record.json", '{"main": "a red car", "negative": "blurry", "style": "photo"}', {}, "'main' is no id, and its text would be a prompt", "[ ] around the object"),
+    ("nested-inputs.json", '[{"prompt": "a fox", "params": {"seed": 3}}]', {}, "column 'params' holds 'seed', an input", "--map seed=params.seed"),
+    ("sum.csv", "prompt,n\na fox,1\nTotal,1\n", {}, "line 3: the prompt is 'Total'", "the row deleted"),
+    ("nan.csv", "prompt,n\na fox,1\nNaN,1\nN/A,2\n", {}, "line 3 (and 1 more: 4): the prompt is 'NaN'", "--as-is"),
+    ("header-again.csv", "prompt,n\na fox,1\nprompt,n\n", {}, "line 3: the prompt is 'prompt'", "the row deleted"),
+    ("question.csv", "Timestamp,What should we draw?,Email\n2026-01-02,a fox,x@y\n", {}, "no column 'prompt'", "--map prompt='What should we draw?'"),
+    ("three.csv", "prompt 1,prompt 2\na fox,a hen\n", {}, "'prompt 1', 'prompt 2' could be it", "a line a prompt"),
+    ("rows.jsonl", '["a fox", 7]\n["a hen", 8]\n', {}, "each line is a list", "an object or a text a line"),
     ("slots.csv", "prompt,kind\na [kind] fox,red\n", {}, "'[kind]' in the prompt is the name of a column", "{kind} and --fill"),
-    ("no-header.csv", "A red fox\nA hen\n", {}, "no column 'prompt'; found: A red fox; that line looks like a prompt itself", "--format txt"),
+    ("no-header.csv", "A red fox\nA hen\n", {}, "no column 'prompt'; found: A red fox; where that line is a prompt itself", "--format txt"),
     ("headed.md", "# Title\n\n| prompt | seed |\n|---|---|\n| a fox | 7 |\n", {}, "text above the table", "the table alone"),
     ("empty.md", "# Title\n\ntext\n", {}, "Markdown without a table", "--format txt"),
     ("keys.json", '{"a": 1, "b": [2]}', {}, "an object with the keys a, b", 'under "prompts"'),
@@ -203,6 +223,8 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("markdown.txt", "| name | seed |\n|---|---|\n| a fox | 7 |\n", {}, "no column 'prompt'; found: name, seed", "--map prompt=COLUMN"),
     ("slip.csv", "promt,seed\na fox,7\n", {}, "no column 'prompt'; found: promt", "--map prompt=promt"),
     ("titled.csv", "My list,\nprompt,seed\na fox,7\n", {}, "2 cells under 1 columns (My list)", "no title above the header"),
+    ("several-outputs.csv", "prompt,output,num_outputs\na fox,pic.png,2\na hen,pic_1.png,1\n", {"models": (FLUX,)}, "line 3: output 'pic_1.png' is that of line 2 already", "each once"),
+    ("several-outputs-later.csv", "prompt,output,num_outputs\na hen,pic_2.png,1\na fox,pic.png,2\n", {"models": (FLUX,)}, "line 3: output 'pic_2.png' is that of line 2 already", "each once"),
     ("same-id.csv", "id,prompt\n1,a fox\n1,a hen\n", {}, "id '1' is that of line 2 already", "or --ignore"),
     ("tasks.json", '{"v": 1, "tasks": [{"prompt": "a fox"}]}', {"mapped": ["prompt=prompts.en"]}, "with the keys v, tasks", "jq '.[\"tasks\"]' FILE"),
     ("shortened.csv", "prompt,seed\na fox,1.23457E+09\n", {}, "line 2: column 'seed' holds '1.23457E+09'", "--ignore seed"),
@@ -242,7 +264,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("there.csv", "prompt,what\na,refs/a.png\n", {}, "column 'what' holds a picture", "--map input_image=what"),
     ("diffusiondb.csv", "image_name,prompt,step,cfg\nx.png,a fox,50,7\n", {}, "'step' is nearly 'num_inference_steps'", "--ignore step"),
     ("openai.jsonl", lines(*({**openai_line(0, model="gpt-image-1"), "custom_id": str(n)} for n in range(3))), {}, "line 1 (and 2 more: 2, 3): Model 'gpt-image-1'", "--ignore model"),
-    ("chat.jsonl", lines({"custom_id": "1", "body": {"messages": []}}), {}, "no column 'prompt'; found: id, messages", "--map prompt=COLUMN"),
+    ("chat.jsonl", lines({"custom_id": "1", "body": {"messages": []}}), {}, "no column 'prompt'; found: id, messages", "--map prompt=messages.0.content"),
     ("nan.jsonl", '{"prompt": "a", "seed": NaN}\n', {}, "NaN is no number", ""),
     ("ids.csv", "prompt,id\na,1\nb,1\n", {}, "line 3: id '1' is that of line 2 already", ""),
     ("away.csv", "prompt,output\na,../x.png\n", {}, "output is '../x.png'", "within the output folder"),
@@ -456,3 +478,32 @@ def test_every_sample_of_the_page_is_understood() -> None:
     assert {path.name for path in folder.iterdir()} == SAMPLES.keys()
     for name, (options, count) in SAMPLES.items():
         assert len(understood(str(folder / name), **options).items) == count, name
+
+
+def test_what_may_not_be_meant_is_noted() -> None:
+    copies = understood(written("copies.csv", "prompt,quantity\na fox,3\n"))
+    assert copies.understanding.files[0].note == "column 'quantity' makes no copies (--samples N makes N of each)"
+    beside = understood(written("beside.json", '{"prompts": ["a fox"], "version": 2, "info": {"year": 2026}}'))
+    assert beside.understanding.files[0].note == (
+        "'version' stands beside the list, and is not read; 'info.year' stands beside the list, and is not read"
+    )
+    groups = understood(written("groups.txt", "a fox\na wolf\n\na ship\na boat\n"))
+    assert "--paragraphs: each group is one" in (groups.understanding.files[0].note or "")
+    written("signs.txt", '(a fox:1.3), <lora:x:0.8>\n&quot;a hen&quot; [wide]\n"a cow"\na fox BREAK a hen\n')
+    notes = [note.partition(":")[0] for note in understood("signs.txt").understanding.notes]
+    assert notes == [
+        "the prompt has '<lora",
+        "the prompt has '(a fox",
+        "the prompt has '[wide]'",
+        "the prompt has '&quot;'",
+        "the prompt has '\"a cow\"'",
+        "the prompt has 'BREAK'",
+    ]
+
+
+def test_names_that_a_disk_takes_for_one_are_refused_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = written("names.csv", "prompt,output\na fox,Pic.png\na hen,pic.png\n")
+    monkeypatch.setattr("replibatch.lists.naming.CASELESS", False)
+    assert understood(names).names == ["Pic.png", "pic.png"]
+    monkeypatch.setattr("replibatch.lists.naming.CASELESS", True)
+    assert "output 'pic.png' is that of line 2 already" in refused(names)[0]
