@@ -20,7 +20,24 @@ Role = Literal["own", "input", "input of others", "own column", "ignored"]
 
 NAMES_SHOWN = 12
 WORDS_OF_A_PROMPT = 4
-COPIES = frozenset(("copies", "howmany", "qty", "quantity", "repeat", "repeats", "samples", "times"))
+SWITCHES = frozenset(("approved", "disabled", "done", "enabled", "exclude", "include", "skip"))
+FILE_NAMES = frozenset(("file", "filename", "imagename", "outputfile", "outputname", "savename", "target"))
+COPIES = frozenset(
+    (
+        "copies",
+        "count",
+        "howmany",
+        "n",
+        "num",
+        "qty",
+        "quantity",
+        "repeat",
+        "repeats",
+        "samples",
+        "times",
+        "variations",
+    )
+)
 _SHORTENED = re.compile(r"-?\d\.\d+E\+\d{2,}")  # what Excel saves of a long number
 _CLOCK = re.compile(r"0?(\d{1,2}):0?(\d{1,2})(:00)?")  # what Excel makes of 16:9
 
@@ -98,9 +115,9 @@ class Columns:
         self._check_twice()
         self._check_beside()
         self.notes += [
-            f"column {name!r} makes no copies (--samples N makes N of each)"
+            f"column {name!r} {note}"
             for name, (role, _) in self.roles.items()
-            if role == "own column" and plain(name) in COPIES
+            if role == "own column" and (note := _without_effect(plain(name)))
         ]
 
     @property
@@ -282,6 +299,11 @@ class Columns:
     def _about_picture(self, name: str) -> str:
         owners = (model.reference_param for model in self._inputs.models if model.reference_param)
         target, typed = next(owners, "input_image"), _typed(name)
+        if plain(name) in FILE_NAMES:
+            return (
+                f"column {name!r} holds a picture, and is not an input; expected: --map output={typed} to name files "
+                f"so, --map {target}={typed} to send it, or --ignore {typed}"
+            )
         return (
             f"column {name!r} holds a picture, and is not an input; expected: --map {target}={typed} to send it, "
             f"or --ignore {typed} to leave it out"
@@ -306,6 +328,8 @@ def _about_no_prompt(names: list[str]) -> str:
     near = near or [name for name in names if nearest(name, ["prompt"])]
     if len(near) > 1:
         return f"{', '.join(map(repr, near))} could be it, and a line has one; expected: a line a prompt"
+    if near and "," in near[0]:
+        return "each line is in quotes as a whole; expected: the list saved anew, without them"
     if not near and _is_no_header(names):
         more = ",seed" if len(names) > 1 else ""
         whole = "" if more else "; or --format txt, where each line is a prompt"
@@ -316,6 +340,21 @@ def _about_no_prompt(names: list[str]) -> str:
         )
     where = _typed(near[0]) if near else "messages.0.content" if "messages" in names else "COLUMN"
     return f"expected: a header that names it, or --map prompt={where}"
+
+
+def _without_effect(word: str) -> str | None:
+    """What to say of a column that seems to ask for something, and is only carried; None for any other.
+
+    Args:
+        word: its name, as `plain` writes it.
+    """
+    if word in COPIES:
+        return "makes no copies (--samples N makes N of each)"
+    if word in SWITCHES:
+        return "leaves no line out"
+    if word in ("prefix", "suffix"):
+        return "is put to no prompt (--prompt-template does)"
+    return "is not sent" if "negative" in word or "prompt" in word else None
 
 
 def _is_no_header(names: list[str]) -> bool:

@@ -18,6 +18,7 @@ NOTHING = frozenset([  # as programs and tables write that there is no prompt, o
 # fmt: on
 LONGEST_NOTHING = 15  # characters
 _WORD = re.compile(r"[A-Za-z]|[^\x00-\x7f\u200b-\u200f\u2060\ufeff]")  # or a sign of another script, or an emoji
+_FILE_NAME = re.compile(r"\S+\.(?:png|jpe?g|webp|gif|bmp|tiff?|mp4|mov)", re.IGNORECASE)
 _COMMAND = re.compile(r"/imagine\b")
 _EXCEL_ERROR = re.compile(r"#(NAME|VALUE|REF|N/A|DIV/0|NUM|NULL|ERROR)[?!]?")
 _FORMULA = re.compile(r"=\s*(?:\$?[A-Z]{1,3}\$?\d+\b|[A-Z][A-Z.]+\(|\")")
@@ -56,9 +57,11 @@ def _table(prompt: str) -> str | None:
     is_nothing = len(prompt) <= LONGEST_NOTHING and (plain(prompt) in NOTHING or not _WORD.search(prompt))
     if is_nothing:
         return f"the prompt is {prompt!r}; expected: a prompt, or the row deleted; or --as-is"
+    if _FILE_NAME.fullmatch(prompt):
+        return f"the prompt is {prompt[:30]!r}, the name of a file; expected: words, and --image-input or a column for it"
     if _FORMULA.match(prompt) or _EXCEL_ERROR.fullmatch(prompt):
-        what = "formula" if prompt.startswith("=") else "error"
-        return f"the prompt is {prompt[:30]!r}, a table's {what}; expected: the words that were meant, or --as-is"
+        what = "a formula" if prompt.startswith("=") else "an error"
+        return f"the prompt is {prompt[:30]!r}, {what} of a table; expected: the words that were meant, or --as-is"
     if not prompt.isascii() and (found := _TWICE_ENCODED.search(prompt)):
         return (
             f"the prompt has {found[0]!r}, UTF-8 that was read as cp1252 before it was saved; "

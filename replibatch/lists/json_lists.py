@@ -106,7 +106,14 @@ def _names(stream: JSONStream, key: str) -> list[str]:
 
 
 def _is_single(stream: JSONStream) -> bool:
-    is_single = stream.peek() not in "[{"
+    """Step over a value; whether it is one, or a list of such ones."""
+    if stream.peek() == "[":
+        found = False
+        for _ in stream.elements():
+            found = found or stream.peek() not in "[{"
+            skip(stream)
+        return found
+    is_single = stream.peek() != "{"
     skip(stream)
     return is_single
 

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 AS_WORDS = "which Replicate's models read as words; sent as it is"
 DIVIDES = f"another program's way to divide prompts, {AS_WORDS}"
 
-_SIGNS = re.compile(r"[\[(<&*`:\"'\u2018\u201c\u00ab]|BREAK|[x\u00d7]\s?\d")
+_SIGNS = re.compile(r"[\[(<&*`:\"'\u2018\u201c\u00ab]|^#|^//|^\d|^-|--|BREAK|[x\u00d7]\s?\d")
 _REMARKS = tuple(
     (re.compile(form, re.IGNORECASE if what != DIVIDES else 0), what)
     for form, what in (
         (r"<(?:lora|lyco|hypernet):[^<>]{1,80}>|\bembedding:\w+", f"a LoRA's name, {AS_WORDS}"),
         (r"\([^()]{1,80}:\s?\d*\.?\d+\)|\(\([^()]{1,80}\)\)", f"another program's weight, {AS_WORDS}"),
         (r"\w::-?\d*\.?\d*(?!\w)|\bBREAK\b", DIVIDES),
+        (r"^(?:#|//)", "a sign of comments at its beginning; sent with it"),
+        (r"(?:^|\s)--?[a-z]{2,}\b", "an option of another program; sent as it is"),
+        (r"^(?:[-*\u2022]|\d{1,3}[.)])\s", "a mark of a list at its beginning; sent with it"),
         (r"^\d{1,2}:\d\d(?::\d\d)?\s*(?:[-\u2013]|\s)", "a time at its beginning; sent with it"),
         (r"[\s(][x\u00d7]\s?\d{1,3}\)?$", "a count at its end, which makes no copies (--samples N does)"),
         (r"\[[^\[\]]{1,80}\]", "text in brackets; sent with them"),

@@ -55,7 +55,7 @@ DELIMITERS = ",;\t|"
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SAMPLE_LINES = 50
 MARKERS = {
-    re.compile(r"\(?(\d+)[.):]\s+"): ", numbered",
+    re.compile(r"\(?(\d{1,9})(?:[.):]\s+|[.)](?=[^\W\d])|\s+[-\u2013]\s+)"): ", numbered",
     re.compile(r"([\u2460-\u2473])\s*"): ", numbered",
     re.compile(r"\(?([A-Za-z])[.)]\s+"): ", lettered",
     re.compile(r"([-*\u2022·▪◦‣\u2013>+])\s+(?:\[[ xX]\]\s+)?"): ", with bullets",
@@ -177,19 +177,19 @@ def _marker(lines: list[str]) -> re.Pattern[str] | None:
     return None
 
 
-def _counts(numbers: list[str]) -> bool:
-    """Whether numbers or letters go up by one, or are all 1, as Markdown allows; marks are no numbers, and may."""
-    if not numbers[0].isalnum() or len(numbers[0]) > 9 or (len(numbers[0]) > 1 and numbers[0].isalpha()):
+def _counts(marks: list[str]) -> bool:
+    """Whether numbers or letters go up, or begin again; marks that are neither may be any."""
+    if not marks[0].isalnum() or (len(marks[0]) > 1 and marks[0].isalpha()):
         return True
-    places = [
-        int(unicodedata.numeric(each))
-        if each.isnumeric() and len(each) == 1
-        else int(each)
-        if each.isdecimal()
-        else ord(each)
-        for each in numbers
-    ]
-    return set(numbers) == {"1"} or places == [*range(places[0], places[0] + len(places))]
+    places = [_place(each) for each in marks]
+    return all(below > above or below == places[0] for above, below in pairwise(places))
+
+
+def _place(mark: str) -> float:
+    """The place in a list that a mark stands for: a number, also in a circle, or a letter."""
+    if mark.isdecimal():
+        return int(mark)
+    return unicodedata.numeric(mark) if mark.isnumeric() else float(ord(mark))
 
 
 def _refuse_partly_marked(lines: list[str]) -> None:
@@ -295,8 +295,10 @@ def _refuse_lookalikes(lines: list[str]) -> None:
         counts = [_ENTITY.sub("", line).count(delimiter) for line in lines]
         if len(lines) < 2 or not counts[0] or any(one != other for one, other in pairwise(counts)):
             continue
-        if delimiter == "," and (counts[0] < 2 or any(", " in line for line in lines)):
-            continue  # prompts have commas
+        if delimiter in ",;" and any(f"{delimiter} " in line for line in lines):
+            continue  # prompts have commas, and semicolons
+        if delimiter == "," and counts[0] < 2:
+            continue
         columns = ", ".join(cells_of(lines[0], delimiter)[:6])
         raise Unreadable(
             f"this looks like a table of {counts[0] + 1} columns ({DELIMITER_NAMES[delimiter]}s) without a column "

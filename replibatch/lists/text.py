@@ -8,15 +8,23 @@ from collections.abc import Iterable
 from replibatch.lists.lines import Line, Mistake, Read
 from replibatch.lists.paragraphs import RULE
 
-SUSPECTS = frozenset("#/-NS=*_~.+`[0123456789WPpIiVv")  # first characters of lines that may be no prompts
+SUSPECTS = frozenset(
+    "#/-=*_~.+`[0123456789pivsochlfdwgPIVSOCHLFDWGNA"
+)  # first characters of lines that may be no prompts
 INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # at the beginning of lines that were joined or copied
 _COMMENT = re.compile(r"(#+|//+)\s")
 _NO_PROMPTS = tuple(
     (re.compile(form, re.IGNORECASE), what)
     for form, what in (
         (rf"{RULE.pattern}|```.*", "a rule, without a prompt"),
-        (r"WEBVTT\b.*|[\d:.,]+ --> [\d:.,]+.*", "a subtitle's"),
-        (r"[^:]{1,40}:|[*_#\s]*(?:prompt|scene|shot|image|video)\s*#?\d+[*_:\s]*", "a heading, as it seems"),
+        (r"WEBVTT\b.*|[\d:.,]+ --> [\d:.,]+.*", "of a subtitle"),
+        (r"[^:]{1,80}:|[*_#\s]*(?:prompt|scene|shot|image|video)\s*#?\d+[*_:\s]*", "a heading, as it seems"),
+        (
+            r"(?:sure|of course|certainly|absolutely|great)[!,.].*|"
+            r"here(?:'s|\u2019s| are| is)\b.*\b(?:prompts?|ideas|list)\b.*|"
+            r"(?:let me know|feel free|i hope|hope (?:this|these)|would you like|do you want|want me to)\b.*[.!?]",
+            "talk of an assistant",
+        ),
         # As chats are copied: WhatsApp's lines, the headings of Discord and Slack.
         (
             r"\[?\d{1,4}[./-]\d{1,2}[./-]\d{1,4},? \d{1,2}:\d\d.*|\[\d{1,2}:\d\d(:\d\d)?( [AP]M)?\] .*|"

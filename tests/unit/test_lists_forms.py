@@ -70,6 +70,23 @@ UNDERSTOOD: list[tuple[str, str | bytes, dict[str, Any], list[str], list[dict[st
     ("nested-ignored.json", '[{"prompt": "a fox", "params": {"seed": 3}}]', {"ignored": ["params"]}, ["a fox"], [{}]),
     ("nested-mapped.json", '[{"prompt": "a fox", "params": {"seed": 3}}]', {"mapped": ["seed=params.seed"]}, ["a fox"], [{"seed": 3}]),
     ("beside-ignored.json", '{"prompts": ["a fox"], "seed": 7, "version": 2}', {"ignored": ["seed"]}, ["a fox"], [{}]),
+    ("deleted.txt", "1. a fox\n3. a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("begun-anew.txt", "1. a fox\n2. a hen\n1. a cow\n", {}, [*FOX_HEN, "a cow"], [{}] * 3),
+    ("close.txt", "1.a fox\n2.a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("dashed.txt", "1 - a fox\n2 - a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("inches.txt", "3.5 inch floppy\n5.25 inch floppy\n", {}, ["3.5 inch floppy", "5.25 inch floppy"], [{}, {}]),
+    ("semicolons.txt", "a red fox; snow; dusk\na blue jay; rain; dawn\n", {}, ["a red fox; snow; dusk", "a blue jay; rain; dawn"], [{}, {}]),
+    ("open-ends.txt", "the world I dream of\na girl to look up to\n", {}, ["the world I dream of", "a girl to look up to"], [{}, {}]),
+    ("here.txt", "Here is a fox in the snow\nSure-footed goats\nI hope for rain\n", {}, ["Here is a fox in the snow", "Sure-footed goats", "I hope for rain"], [{}] * 3),
+    ("braced.txt", "(1) a fox\n(2) a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("circled.txt", "\u2460 a fox\n\u2461 a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("lettered.txt", "a) a fox\nb) a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("initials.txt", "J. Edgar at a desk\nA. Lincoln\n", {}, ["J. Edgar at a desk", "A. Lincoln"], [{}, {}]),
+    ("invisible.txt", "a fox\n\u200b\n\u200ba hen\n", {}, FOX_HEN, [{}, {}]),
+    ("entities.txt", "Tom &amp; Jerry\nCaf&eacute; in Paris\n", {}, ["Tom &amp; Jerry", "Caf&eacute; in Paris"], [{}, {}]),
+    ("haiku.txt", "an old silent pond\u2014\na frog jumps into the pond\nsplash! Silence again\n", {},
+     ["an old silent pond\u2014", "a frog jumps into the pond", "splash! Silence again"], [{}] * 3),
+    ("other-scripts.txt", "狐\n🦊\nЁж\n", {}, ["狐", "🦊", "Ёж"], [{}] * 3),
     ("shots.txt", "Close-up: a fox\nWide: a hen\nClose-up: a cow\nWide: a cat\n", {}, ["Close-up: a fox", "Wide: a hen", "Close-up: a cow", "Wide: a cat"], [{}] * 4),
     ("years.txt", "1984. a fox\n2. a hen\n", {}, ["1984. a fox", "2. a hen"], [{}, {}]),
     ("equal.txt", "a fox\na fox\n", {}, ["a fox", "a fox"], [{}, {}]),
@@ -186,11 +203,11 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("intro.txt", "Here are 3 prompts:\n\n1. a fox\n2. a hen\n3. a cow\n", {}, "some lines begin as '1. a fox' does, and others do not, as 'Here are 3 prompts:'", "prompts alone"),
     ("goes-on.txt", "1. a fox\nin snow\n2. a hen\n", {}, "others do not, as 'in snow'", "--paragraphs"),
     ("fence.txt", "```\na fox\n```\n", {}, "begins with a code fence", "the lines inside it alone"),
-    ("rule.txt", "a fox\n---\na hen\n", {}, "line 2: the line is '---', without a prompt", "the prompts alone"),
+    ("rule.txt", "a fox\n---\na hen\n", {}, "line 2: the line is a rule, without a prompt", "the prompts alone"),
     ("discord.txt", "alice \u2014 Today at 3:45 PM\na fox\nbob \u2014 11/28/2026 3:46 PM\na hen\n", {}, "line 1 (and 1 more: 3): the line is a part of a chat", "the prompts alone"),
     ("whatsapp.txt", "[29/11/26, 10:00:00] Ann: a fox\n", {}, "a part of a chat", "--as-is"),
     ("address.txt", "https://example.com/fox.png make it blue\n", {}, "begins with the address of a picture", "'input_image'"),
-    ("cell.csv", "prompt\n=A1\n", {}, "a table's formula", "--as-is"),
+    ("cell.csv", "prompt\n=A1\n", {}, "a formula of a table", "--as-is"),
     *(
         (f"slot{number}.txt", f"a {slot} in snow\n", {}, f"'{slot}' in the prompt is a placeholder that nothing fills", "--as-is")
         for number, slot in enumerate(("[subject]", "[INSERT ANIMAL]", "[your product]", "<style>", "{{name}}", "$thing", "${thing}", "%s", "%(kind)s", "%NAME%", "____"))
@@ -223,6 +240,23 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("markdown.txt", "| name | seed |\n|---|---|\n| a fox | 7 |\n", {}, "no column 'prompt'; found: name, seed", "--map prompt=COLUMN"),
     ("slip.csv", "promt,seed\na fox,7\n", {}, "no column 'prompt'; found: promt", "--map prompt=promt"),
     ("titled.csv", "My list,\nprompt,seed\na fox,7\n", {}, "2 cells under 1 columns (My list)", "no title above the header"),
+    ("subtitles.txt", "1\n00:00:01,000 --> 00:00:04,000\nA cat walks\n", {}, "line 2: the line is of a subtitle", "the prompts alone"),
+    ("numbers.txt", "a fox\n17\n", {}, "line 2: the prompt is '17'", "--as-is"),
+    ("signs.csv", "prompt,n\na fox,1\n-,2\n???,3\nTBD,4\n", {}, "line 3 (and 2 more: 4, 5): the prompt is '-'", "the row deleted"),
+    ("positive.txt", "Positive: a cat\nNegative: blurry\nPositive: a dog\nNegative: blurry\n", {}, "lines begin with 'Positive:' and 'Negative:'", "a column for each"),
+    ("headings.txt", "**Prompt 1**\nA cat on a roof\n\n**Prompt 2**\nA dog in a park\n", {}, "line 1 (and 1 more: 4): the line is a heading", "the prompts alone"),
+    ("heads.txt", "Animals:\na cat\na dog\nCities:\nParis\n", {}, "line 1 (and 1 more: 4): the line is a heading", "--as-is"),
+    ("script.txt", "const prompts = [\n  'a cat',\n  'a dog',\n];\n", {}, "a list written in Python or JavaScript", "--format txt"),
+    ("toml.txt", '[scenes]\nprompt = "a cat"\n', {}, "looks like TOML or INI", "--format txt"),
+    ("one-text.json", '{"prompts": "a cat\\na dog"}', {}, "'prompts' is one text of 2 lines", "a list of texts"),
+    ("parallel.json", '{"prompts": ["a fox"], "negative_prompts": ["blur"]}', {}, "'negative_prompts' stands beside the list", "-i negative_prompt=VALUE"),
+    ("intro.json", '{"intro": "Generate these", "cat": {"prompt": "a cat"}}', {}, "'intro' is no id", "[ ] around the object"),
+    ("two-addresses.csv", "prompt,image\na hat,https://x.org/a.png|https://x.org/b.png\n", {"models": (BANANA,)}, "2 addresses", 'a JSON list'),
+    ("in-quotes.csv", '"prompt,seed"\n"a cat,1"\n', {}, "each line is in quotes as a whole", "saved anew"),
+    ("file-names.csv", "prompt,filename\na cat,cat.png\n", {}, "column 'filename' holds a picture", "--map output=filename"),
+    ("talk.txt", "Here are 3 ideas for prompts\na cat\na dog\nLet me know if you want more!\n", {}, "line 1 (and 1 more: 4): the line is talk of an assistant", "--as-is"),
+    ("sure.txt", "Sure! Here's your list:\na cat\n", {}, "line 1: the line is", "the prompts alone"),
+    ("file-names.txt", "cat.jpg\ndog.jpg\n", {}, "the prompt is 'cat.jpg', the name of a file", "--image-input"),
     ("several-outputs.csv", "prompt,output,num_outputs\na fox,pic.png,2\na hen,pic_1.png,1\n", {"models": (FLUX,)}, "line 3: output 'pic_1.png' is that of line 2 already", "each once"),
     ("several-outputs-later.csv", "prompt,output,num_outputs\na hen,pic_2.png,1\na fox,pic.png,2\n", {"models": (FLUX,)}, "line 3: output 'pic_2.png' is that of line 2 already", "each once"),
     ("same-id.csv", "id,prompt\n1,a fox\n1,a hen\n", {}, "id '1' is that of line 2 already", "or --ignore"),
@@ -243,7 +277,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("midjourney.jsonl", lines({"prompt": "a fox --v 6"}), {}, "the prompt has Midjourney's '--v'", "--as-is"),
     ("dashes.txt", "a fox \u2013ar 16:9\na hen —v 6\n", {}, "Midjourney's '--ar'", "a prompt without it"),
     ("imagine.txt", "/imagine prompt: a fox\n", {}, "begins with Midjourney's '/imagine'", "the words after it"),
-    ("formula.csv", "prompt,seed\n#NAME?,1\n", {}, "the prompt is '#NAME?', a table's error", "--as-is"),
+    ("formula.csv", "prompt,seed\n#NAME?,1\n", {}, "the prompt is '#NAME?', an error of a table", "--as-is"),
     ("twice-encoded.csv", "prompt,seed\na cafÃ©,1\n", {}, "the prompt has 'Ã©'", "--as-is"),
     ("midjourney.txt", "a fox --ar 16:9 --v 6\na hen --ar 1:1\n", {}, "line 1 (and 1 more: 2): the prompt has Midjourney's '--ar'", "--as-is"),
     ("webui.txt", "a fox\nNegative prompt: blur\nSteps: 20, Sampler: Euler a, Seed: 7\n", {}, "how other tools write settings", "a column for each"),
@@ -483,13 +517,21 @@ def test_every_sample_of_the_page_is_understood() -> None:
 def test_what_may_not_be_meant_is_noted() -> None:
     copies = understood(written("copies.csv", "prompt,quantity\na fox,3\n"))
     assert copies.understanding.files[0].note == "column 'quantity' makes no copies (--samples N makes N of each)"
+    table = "prompt,approved,prefix,negative_text\na fox,no,x,y\n"
+    assert understood(written("switches.csv", table)).understanding.files[0].note == (
+        "column 'approved' leaves no line out; column 'prefix' is put to no prompt (--prompt-template does); "
+        "column 'negative_text' is not sent"
+    )
     beside = understood(written("beside.json", '{"prompts": ["a fox"], "version": 2, "info": {"year": 2026}}'))
     assert beside.understanding.files[0].note == (
         "'version' stands beside the list, and is not read; 'info.year' stands beside the list, and is not read"
     )
     groups = understood(written("groups.txt", "a fox\na wolf\n\na ship\na boat\n"))
     assert "--paragraphs: each group is one" in (groups.understanding.files[0].note or "")
-    written("signs.txt", '(a fox:1.3), <lora:x:0.8>\n&quot;a hen&quot; [wide]\n"a cow"\na fox BREAK a hen\n')
+    written(
+        "signs.txt",
+        '(a fox:1.3), <lora:x:0.8>\n&quot;a hen&quot; [wide]\n"a cow"\na fox BREAK a hen\na cat x3\n00:00-00:05 a car\n#a cow\n',
+    )
     notes = [note.partition(":")[0] for note in understood("signs.txt").understanding.notes]
     assert notes == [
         "the prompt has '<lora",
@@ -498,6 +540,9 @@ def test_what_may_not_be_meant_is_noted() -> None:
         "the prompt has '&quot;'",
         "the prompt has '\"a cow\"'",
         "the prompt has 'BREAK'",
+        "the prompt has 'x3'",
+        "the prompt has '00",
+        "the prompt has '#'",
     ]
 
 
@@ -507,3 +552,13 @@ def test_names_that_a_disk_takes_for_one_are_refused_there(monkeypatch: pytest.M
     assert understood(names).names == ["Pic.png", "pic.png"]
     monkeypatch.setattr("replibatch.lists.naming.CASELESS", True)
     assert "output 'pic.png' is that of line 2 already" in refused(names)[0]
+
+
+def test_a_formula_that_nobody_has_worked_out_is_no_empty_cell() -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in (["prompt"], ["a fox"], ['="a "&"hen"'], ["a cow"]):
+        book.active.append(row)
+    book.save("list.xlsx")
+    assert "the cell A3 is a formula without its value" in refused("list.xlsx")[0]
