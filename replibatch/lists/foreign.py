@@ -58,10 +58,10 @@ def _table(prompt: str) -> str | None:
     if is_nothing:
         return f"the prompt is {prompt!r}; expected: a prompt, or the row deleted; or --as-is"
     if _FILE_NAME.fullmatch(prompt):
-        return f"the prompt is {prompt[:30]!r}, the name of a file; expected: words, and --image-input or a column for it"
+        return f"the prompt is {prompt[:30]!r}, the name of a file; expected: words, and a column for it"
     if _FORMULA.match(prompt) or _EXCEL_ERROR.fullmatch(prompt):
         what = "a formula" if prompt.startswith("=") else "an error"
-        return f"the prompt is {prompt[:30]!r}, {what} of a table; expected: the words that were meant, or --as-is"
+        return f"the prompt is {prompt[:30]!r}, {what} of a table; expected: the words that were meant; or --as-is"
     if not prompt.isascii() and (found := _TWICE_ENCODED.search(prompt)):
         return (
             f"the prompt has {found[0]!r}, UTF-8 that was read as cp1252 before it was saved; "

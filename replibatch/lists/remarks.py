@@ -8,7 +8,7 @@ from collections.abc import Iterator
 AS_WORDS = "which Replicate's models read as words; sent as it is"
 DIVIDES = f"another program's way to divide prompts, {AS_WORDS}"
 
-_SIGNS = re.compile(r"[\[(<&*`:\"'\u2018\u201c\u00ab]|^#|^//|^\d|^-|--|BREAK|[x\u00d7]\s?\d")
+_SIGNS = re.compile(r"[\[(<&*`:\"'\u2018\u201c\u00ab]|^#|^//|^\d{1,3}[.)]\s|^-|--|BREAK|[x\u00d7]\s?\d")
 _REMARKS = tuple(
     (re.compile(form, re.IGNORECASE if what != DIVIDES else 0), what)
     for form, what in (

@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from replibatch.lists.lines import Line, Mistake, Read
 from replibatch.lists.paragraphs import RULE
 
-SUSPECTS = frozenset(
-    "#/-=*_~.+`[0123456789pivsochlfdwgPIVSOCHLFDWGNA"
-)  # first characters of lines that may be no prompts
+SUSPECTS = frozenset("#/-=*_~.+`pivsochlfdwgPIVSOCHLFDWGNA")  # first characters of lines that may be no prompts
 INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # at the beginning of lines that were joined or copied
 _COMMENT = re.compile(r"(#+|//+)\s")
 _NO_PROMPTS = tuple(

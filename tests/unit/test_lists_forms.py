@@ -256,7 +256,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("file-names.csv", "prompt,filename\na cat,cat.png\n", {}, "column 'filename' holds a picture", "--map output=filename"),
     ("talk.txt", "Here are 3 ideas for prompts\na cat\na dog\nLet me know if you want more!\n", {}, "line 1 (and 1 more: 4): the line is talk of an assistant", "--as-is"),
     ("sure.txt", "Sure! Here's your list:\na cat\n", {}, "line 1: the line is", "the prompts alone"),
-    ("file-names.txt", "cat.jpg\ndog.jpg\n", {}, "the prompt is 'cat.jpg', the name of a file", "--image-input"),
+    ("file-names.txt", "cat.jpg\ndog.jpg\n", {}, "the prompt is 'cat.jpg', the name of a file", "a column for it"),
     ("several-outputs.csv", "prompt,output,num_outputs\na fox,pic.png,2\na hen,pic_1.png,1\n", {"models": (FLUX,)}, "line 3: output 'pic_1.png' is that of line 2 already", "each once"),
     ("several-outputs-later.csv", "prompt,output,num_outputs\na hen,pic_2.png,1\na fox,pic.png,2\n", {"models": (FLUX,)}, "line 3: output 'pic_2.png' is that of line 2 already", "each once"),
     ("same-id.csv", "id,prompt\n1,a fox\n1,a hen\n", {}, "id '1' is that of line 2 already", "or --ignore"),
