@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from replibatch.lists.folders import folder_lines
+from replibatch.lists.folders import folder_lines, left_out
 from replibatch.lists.json_lists import json_document, json_lines
 from replibatch.lists.lines import Mistake, Read, Unreadable
 from replibatch.lists.paragraphs import joined
@@ -71,6 +71,7 @@ class ListFile:
         if source.path is not None and source.path.is_dir():
             self.written = "a folder of pictures" if options.image_input else "a folder of texts"
             self.has_columns = True
+            self.note = left_out(source.path, image_input=options.image_input)
             return
         head = source.head()
         self._format = self._found(head)

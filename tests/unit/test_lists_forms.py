@@ -369,6 +369,7 @@ def test_a_folder_of_texts_names_its_items() -> None:
     written("texts/notes.pdf", "no\n")
     found = understood("texts")
     assert found.prompts == ["a fox\nin snow", "a hen"]
+    assert found.understanding.files[0].note == "notes.pdf is left out"
     assert found.names == ["a-fox.webp", "b-hen.webp"]
     assert [item.request.request_id for item in found.items] == ["a-fox", "b-hen"]
 
