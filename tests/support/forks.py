@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import IO
@@ -110,8 +109,7 @@ class Started(Forked):
     """
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        self._files = ExitStack()
-        self._said = [self._files.enter_context(tempfile.TemporaryFile()) for _ in ("out", "err")]
+        self._said = [tempfile.TemporaryFile() for _ in ("out", "err")]  # noqa: SIM115 - `close` closes them
         with Path(os.devnull).open() as nothing:
             streams = [each.fileno() for each in (nothing, *self._said)]
             super().__init__(arguments, os.environ, streams, str(Path.cwd()), apart=True)
@@ -129,7 +127,8 @@ class Started(Forked):
         """Kill what is left of it."""
         self.kill()
         self.wait()
-        self._files.close()
+        for each in self._said:
+            each.close()
 
 
 def _text(file: IO[bytes]) -> str:
