@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from replibatch.errors import RequestError
 from replibatch.foreign_text import shown
+from replibatch.request_checks import check_fields, check_input, check_options, check_price, is_text
 from replibatch.results import (
     CHECKED_WHOLE_BYTES,
     Attempt,
@@ -25,7 +26,6 @@ from replibatch.results import (
     known_fields,
     total_usd,
 )
-from replibatch.sendable import check_fields, check_input, check_price, is_http_url, is_text
 from replibatch.steps import StepRequest, check_step, placed
 from replibatch.untrusted import arguments
 
@@ -34,8 +34,6 @@ __all__ = [
     "StepResult", "new_id", "total_usd",
 ]  # fmt: skip
 
-PRIORITIES = ("high", "normal", "low")
-LONGEST_TAG = 64
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
 
 
@@ -104,7 +102,8 @@ class BatchRequest:
             raise RequestError(f"kwargs is {shown(given)}; allowed: a dict of the model's inputs by name")
         for name, value in given.items():
             check_input(name, value)
-        self._check_how()
+        check_options(self.tags, self.webhook, self.priority, self.max_retries)
+        self.tags = tuple(self.tags)
         if isinstance(self.within, PathLike):
             self.within = fspath(self.within)
         check_fields(self.fields)
@@ -158,21 +157,6 @@ class BatchRequest:
         known = copy.copy(self)
         known.request_id, known.idempotent = request_id, False
         return known
-
-    def _check_how(self) -> None:
-        """Check the options for how it is made, apart from the model's inputs."""
-        if isinstance(self.tags, str) or not all(is_text(tag) and len(tag) <= LONGEST_TAG for tag in self.tags):
-            raise RequestError(f"tags is {self.tags!r}; expected: words of at most {LONGEST_TAG} characters each")
-        self.tags = tuple(self.tags)
-        if self.webhook is not None and not is_http_url(self.webhook):
-            raise RequestError(f"webhook is {self.webhook!r}; expected: an http:// or https:// address, or None")
-        if self.priority not in (None, *PRIORITIES):
-            raise RequestError(f"priority is {self.priority!r}; expected: 'high', 'normal', 'low' or None")
-        retries = self.max_retries
-        if retries is not None and (
-            isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 100
-        ):
-            raise RequestError(f"max_retries is {retries!r}; expected: a whole number from 0 to 100, or None")
 
     @classmethod
     def untrusted(

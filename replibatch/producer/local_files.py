@@ -6,10 +6,10 @@ import re
 
 from replibatch.catalog import Catalog
 from replibatch.errors import ReferenceImageError
+from replibatch.request_checks import texts_in
 from replibatch.requests import BatchRequest
 from replibatch.routing.files import takes_files
 from replibatch.routing.references import shown
-from replibatch.sendable import texts_in
 from replibatch.steps import output_of
 
 _ADDRESS = re.compile(r"https?://|data:", re.IGNORECASE)

@@ -35,7 +35,8 @@ from replibatch.producer.published_inputs import load_catalog
 from replibatch.producer.publisher import Publisher
 from replibatch.producer.unavailable import queue_errors
 from replibatch.redisdb import keys
-from replibatch.redisdb.connection import Patience, connect
+from replibatch.redisdb.calls import Patience
+from replibatch.redisdb.connection import connect
 from replibatch.requests import BatchRequest, RoutedRequest, new_id
 from replibatch.settings import Settings, load
 

@@ -1,9 +1,9 @@
-"""What can be sent: texts, numbers, addresses and prices that reach the model as the caller wrote them."""
+"""What a request may hold: inputs that reach the model as the caller wrote them, and options with a meaning."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from replibatch.errors import RequestError
@@ -12,6 +12,8 @@ from replibatch.money import LARGEST_PRICE_USD
 from replibatch.steps import outputs_in, placed
 
 DEPTH_LOOKED_AT = 40
+PRIORITIES = ("high", "normal", "low")
+LONGEST_TAG = 64
 LONGEST_URL = 2048
 LARGEST_WHOLE = 10**20  # seeds have up to 64 bits
 
@@ -40,7 +42,7 @@ def texts_in(value: object, depth: int = 0) -> Iterator[object]:
         yield value
 
 
-def is_http_url(value: object) -> bool:
+def _is_http_url(value: object) -> bool:
     """Whether it is an address that can be called."""
     if not is_text(value) or len(str(value)) > LONGEST_URL:
         return False
@@ -95,3 +97,21 @@ def check_input(name: str, value: object) -> None:
         raise RequestError(f"{name} is OUTPUT in the first step, with none before it; expected: a file")
     if not all(_is_number_that_travels(number) for number in texts_in(value)):
         raise RequestError(f"{shown(name)} is {shown(value)}; allowed: finite numbers of at most 20 digits")
+
+
+def check_options(tags: Sequence[str], webhook: str | None, priority: str | None, max_retries: int | None) -> None:
+    """Check the options for how it is made, apart from the model's inputs; arguments as of `BatchRequest`.
+
+    Raises:
+        RequestError: one of them has no meaning.
+    """
+    if isinstance(tags, str) or not all(is_text(tag) and len(tag) <= LONGEST_TAG for tag in tags):
+        raise RequestError(f"tags is {tags!r}; expected: words of at most {LONGEST_TAG} characters each")
+    if webhook is not None and not _is_http_url(webhook):
+        raise RequestError(f"webhook is {webhook!r}; expected: an http:// or https:// address, or None")
+    if priority not in (None, *PRIORITIES):
+        raise RequestError(f"priority is {priority!r}; expected: 'high', 'normal', 'low' or None")
+    if max_retries is not None and (
+        isinstance(max_retries, bool) or not isinstance(max_retries, int) or not 0 <= max_retries <= 100
+    ):
+        raise RequestError(f"max_retries is {max_retries!r}; expected: a whole number from 0 to 100, or None")
