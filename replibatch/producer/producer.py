@@ -34,7 +34,7 @@ from replibatch.producer.published_inputs import load_catalog
 from replibatch.producer.unavailable import queue_errors, unavailable
 from replibatch.redisdb import keys
 from replibatch.redisdb.connection import Patience, connect
-from replibatch.requests import BatchRequest, RoutedRequest, new_id
+from replibatch.requests import BatchRequest, OnOutage, RoutedRequest, new_id
 from replibatch.settings import Settings, load
 from replibatch.storage.shared import refuse_another
 
@@ -276,7 +276,13 @@ class Producer:
             self._storage_checked = now
 
     def enqueue(
-        self, request: BatchRequest, *, fallback: bool = True, link: Link | None = None, priority: int
+        self,
+        request: BatchRequest,
+        *,
+        fallback: bool = True,
+        on_outage: OnOutage = "hold",
+        link: Link | None = None,
+        priority: int,
     ) -> str:
         """Record and publish one job; returns its id. Durable in Redis when this returns.
 
@@ -287,7 +293,9 @@ class Producer:
         generation_id = self.id_of(request) or new_id()
         with self.reaching():
             self.check_token()
-            prepared = self.prepare(request, generation_id, 0, fallback=fallback, caller=Caller())
+            prepared = self.prepare(
+                request, generation_id, 0, fallback=fallback, on_outage=on_outage, caller=Caller()
+            )
             self.present()
         self.record(generation_id, prepared, link=link, priority=priority)
         return generation_id

@@ -1,8 +1,9 @@
 -- Asks for a slot and a place in the window, both or neither.
 -- call: attempt, process, fence, price (micro-dollars), budget ('' for none), priority (0 first), model, whole (the price with
---       those of the steps still to come, -1 where one is not known; null for an item of one step)
+--       those of the steps still to come, -1 where one is not known; null for an item of one step), yields (true: while
+--       its model is out, its item goes on with the next; false: it waits; null: as was said of the item before)
 -- Returns {standing, ms until asking again is of use or -1}; standing: claimed (POST now), waiting,
--- created (it has its prediction), unsettled, stopped, unaffordable, fenced (a later owner has it), unknown (the
+-- created (it has its prediction), unsettled, stopped, unaffordable, out (its model is, and it yields), fenced (a later owner has it), unknown (the
 -- caller's own heartbeat is too old to be granted anything).
 -- An attempt that waits or holds already keeps its place; a new owner (a later fence) takes it over. Taken over
 -- with its POST unanswered it is `unsettled`: whether something was created must be found out first.
@@ -24,6 +25,8 @@ else
   redis.call('ZADD', WAITERS, whole(ticket.order), call.attempt)
 end
 write_ticket(call.attempt, ticket)
+if call.yields == true then redis.call('SADD', key('yielding'), item_of(call.attempt)) end
+if call.yields == false then redis.call('SREM', key('yielding'), item_of(call.attempt)) end
 local again = pump()
 local result = standing(call.attempt)
 if result == 'granted' then

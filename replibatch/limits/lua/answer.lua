@@ -118,6 +118,7 @@ elseif call.requeue then
   back_in_line(call.attempt, ticket)
 else
   free_slot(call.attempt, ticket)
+  put_off_probe(call.attempt, ticket)
   drop(call.attempt)
 end
 if call.fault then report_fault(call.fault, call.attempt, call.process) end

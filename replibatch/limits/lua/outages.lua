@@ -101,7 +101,7 @@ local function report_fault(fault, attempt, process)
     set('outages_so_far', number('outages_so_far') + 1)
   end
   if outage.probe == attempt or not is_probing(outage) then
-    if now >= outage.probe_at then
+    if now >= outage.probe_at or (attempt ~= '' and outage.probe == attempt) then
       outage.pause_ms = fault.pause_ms > 0 and fault.pause_ms
         or math.min(string.sub(fault.name, 1, 6) == 'model:' and LAST_MODEL_PAUSE_MS or LAST_PAUSE_MS, math.max(FIRST_PAUSE_MS, 2 * outage.pause_ms))
       outage.probe_at = now + outage.pause_ms
