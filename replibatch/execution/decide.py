@@ -92,7 +92,7 @@ def decide(
 def next_model(
     reason: str, attempts: Sequence[Attempt], model: Model, models: Mapping[str, Model], *, references: int
 ) -> str | None:
-    """The model that takes the place of one that failed for a reason; None where there is none. Arguments as `decide`."""
+    """The model that takes the place of one that failed for a reason; None for none. Arguments as of `decide`."""
     tried = {attempt.model for attempt in attempts} | {model.name}
     return _next(model, reason, references, models, tried)
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 IN_A_ROW = 3  # creates without an answer; outputs that cannot be downloaded; 404s of a model
 MISSING_TRIES = 5  # of an attempt whose model answers 404, while others' do not: then it is the attempt's
-MISSING_AGAIN_SECONDS = 0.5  # before its second try, doubled with each further one
+MISSING_AGAIN_SECONDS = 0.25  # before its second try, doubled with each further one
 OWN_ERRORS = 5  # of Replicate's own to creates of one attempt: then it is the attempt's
 UPLOAD_AGAIN_SECONDS = 2.0
 TURN_SECONDS = 5.0  # between two tries to save an output

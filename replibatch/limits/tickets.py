@@ -37,8 +37,8 @@ class Ticket:
         model: what makes it; empty for none in particular.
         has_steps: whether it is for one of several steps of an item.
         whole_usd: then the price with those of the steps to come; None where one is not known.
-        yields: whether it leaves the line while its model is out, as its item goes on with the next; None for as was said
-            of the item before.
+        yields: whether it leaves the line while its model is out, as its item goes on with the next; None for as was
+            said of the item before.
     """
 
     attempt_key: str
