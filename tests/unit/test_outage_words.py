@@ -17,7 +17,10 @@ from tests.support import PROJECT
 from tests.support.account_status import account_status
 from tests.unit.test_cli_status import SNAPSHOT
 
-OUTAGES = [Outage(name, "refused", "no [b]answer[/b]", 61.0, 7) for name in (*NAMES, of_model("qwen/qwen-image"))]
+OUTAGES = [
+    Outage(name, "refused", "no [b]answer[/b]", 61.0, 7, 1_780_000_000.0)
+    for name in (*NAMES, of_model("qwen/qwen-image"))
+]
 
 
 def plain(renderable: Any) -> str:
