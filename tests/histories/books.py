@@ -149,6 +149,17 @@ class Books:
         probe = self.attempts.get(out.probe)
         return bool(probe and probe.state != "waiting" and self.now < out.until)
 
+    def may_yield(self, seen: Seen) -> bool:
+        """Whether it may leave the line as its model is out: it yields, and that alone holds it."""
+        out = self.outages.get(f"model:{seen.ticket.model}")
+        return bool(seen.ticket.yields) and self.is_held(seen) and self.needs(seen) == [out]
+
+    def put_off_probe(self, seen: Seen) -> None:
+        """A model's probe is over without success, and its failure still to be reported."""
+        out = self.outages.get(f"model:{seen.ticket.model}")
+        if out and out.probe == seen.ticket.attempt_key:
+            out.probe_at = max(out.probe_at, self.now + 0.5)
+
     def failed(self, name: str, pause: float) -> None:
         out = self.outages.setdefault(name, Out(self.now, pause))
         if not self.probes(out):
@@ -217,6 +228,7 @@ class Books:
                 self.claimed(attempt)
         for seen, lapsed in gone:
             may_go = not self.alive(seen.process) or self.stopped or not self.affords(seen.ticket)
+            may_go = may_go or self.may_yield(seen)
             assert may_go and (seen.state == "waiting" or lapsed), f"{seen} keeps its place"
         return [attempt for attempt in fresh if self.attempts[attempt].state == "claimed"]
 

@@ -33,17 +33,22 @@ class Machine(World):
         priority=st.sampled_from([0, 3, 6]),
         shared=st.sampled_from(["", SHARED]),
         model=st.sampled_from(["", "m"]),
+        yields=st.booleans(),
     )
-    def acquire(self, who: int, price: int, priority: int, shared: str, model: str = "") -> None:
+    def acquire(
+        self, who: int, price: int, priority: int, shared: str, model: str = "", *, yields: bool = False
+    ) -> None:
         process = self.processes[who]
         if self.books.silent(process):
             self.beat(who)
-        ticket = Ticket(f"g{next(self.ids)}:1", 1, to_usd(price), shared, priority, model)
+        ticket = Ticket(f"g{next(self.ids)}:1", 1, to_usd(price), shared, priority, model, yields=yields)
         affordable = self.books.affords(ticket)
 
         def effect(answer: tuple[Standing, float | None]) -> None:
             if answer[0] in (Standing.STOPPED, Standing.UNAFFORDABLE):
                 assert self.books.stopped if answer[0] == Standing.STOPPED else not affordable
+            elif answer[0] == Standing.OUT:
+                assert self.books.may_yield(Seen(ticket, process, 0)), "its model is out, and nothing else"
             else:
                 assert affordable and not self.books.stopped, "what can never be granted is refused at once"
                 self.books.attempts[ticket.attempt_key] = Seen(ticket, process, next(self.arrivals))
@@ -105,6 +110,7 @@ class Machine(World):
 
         def effect() -> None:
             self.books.answered()
+            self.books.put_off_probe(seen)
             del self.books.attempts[attempt]
 
         self.step(lambda: self.limiters[seen.process].refused_step(seen.ticket), effect)
@@ -136,11 +142,9 @@ class Machine(World):
 
         def effect() -> None:
             self.books.settle(seen, cost)
-            out = self.books.outages.get(f"model:{seen.ticket.model}")
             if not failed:
                 self.books.outages.pop(f"model:{seen.ticket.model}", None)
-            elif out and out.probe == attempt:
-                out.probe_at = max(out.probe_at, self.books.now + 0.5)
+            self.books.put_off_probe(seen)
             del self.books.attempts[attempt]
 
         limiter = self.limiters[seen.process]

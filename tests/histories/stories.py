@@ -373,6 +373,32 @@ def an_outage_comes_between_a_hand_off_and_its_claim(machine: LossyMachine) -> N
     assert machine.books.having("waiting") == ["g2:1"]
 
 
+def who_yields_leaves_the_line_for_its_model_alone(machine: LossyMachine) -> None:
+    machine.begin(configured=FEW, budget=None, cap=None)
+    machine.acquire(0, 0, 3, "")
+    for yields in (True, False):
+        machine.acquire(0, 0, 3, "", "m", yields=yields)
+    machine.report_fault("api", 0.5)
+    machine.report_fault("model:m", 4.0)
+    assert machine.books.having("waiting") == ["g2:1", "g3:1"], "it may not be its model's fault"
+    machine.report_success("api")
+    assert machine.books.having("waiting") == ["g3:1"]
+    machine.acquire(0, 0, 3, "", "m", yields=True)
+    machine.created("g1:1")
+    machine.release("g1:1")
+    assert machine.books.having("waiting") == ["g3:1"]
+
+
+def a_probe_whose_create_is_refused_is_followed_by_none_at_once(machine: LossyMachine) -> None:
+    machine.begin(configured=FEW, budget=None, cap=None)
+    machine.report_fault("model:m", 0.5)
+    machine.wait(1.0, True)
+    for _ in range(2):
+        machine.acquire(0, 0, 3, "", "m")
+    machine.refused("g1:1")
+    assert machine.books.having("waiting") == ["g2:1"]
+
+
 def a_429_ends_the_outage_of_the_api(machine: LossyMachine) -> None:
     machine.begin(configured=FEW, budget=None, cap=None)
     machine.acquire(0, 0, 3, "")
@@ -396,6 +422,8 @@ STORIES: tuple[Story, ...] = (
     a_probe_without_an_outcome_is_given_up,
     a_model_that_is_out_stalls_no_other,
     an_outage_comes_between_a_hand_off_and_its_claim,
+    who_yields_leaves_the_line_for_its_model_alone,
+    a_probe_whose_create_is_refused_is_followed_by_none_at_once,
     a_429_ends_the_outage_of_the_api,
     the_next_in_line_is_served_while_the_first_is_silent,
     what_nobody_claims_goes_to_the_next,

@@ -10,8 +10,10 @@
 
 local ticket = ticket_of(call.attempt)
 local was_claimed = false
+if ticket and call.fence < ticket.fence then return { 'fenced', -1 } end
+if call.yields == true then redis.call('SADD', key('yielding'), item_of(call.attempt)) end
+if call.yields == false then redis.call('SREM', key('yielding'), item_of(call.attempt)) end
 if ticket then
-  if call.fence < ticket.fence then return { 'fenced', -1 } end
   was_claimed = not owns(ticket) and redis.call('ZSCORE', CREATING, call.attempt)
   ticket.process, ticket.fence = call.process, call.fence
 else
@@ -19,14 +21,13 @@ else
   ticket = new_ticket(call.process, call.fence, call.price, call.budget, call.priority, call.model)
   local wanted = call.whole ~= cjson.null and call.whole or call.price
   if not affordable(ticket, wanted < 0 and -1 or to_reserve(call.attempt, wanted)) then return { 'unaffordable', -1 } end
+  if is_out(call.attempt, ticket) and yields(call.attempt, ticket) then return { 'out', -1 } end
   if wanted ~= call.price and wanted >= 0 or ahead_of(call.attempt) then
     set_ahead(call.attempt, ticket.budget, math.max(0, wanted))
   end
   redis.call('ZADD', WAITERS, whole(ticket.order), call.attempt)
 end
 write_ticket(call.attempt, ticket)
-if call.yields == true then redis.call('SADD', key('yielding'), item_of(call.attempt)) end
-if call.yields == false then redis.call('SREM', key('yielding'), item_of(call.attempt)) end
 local again = pump()
 local result = standing(call.attempt)
 if result == 'granted' then
