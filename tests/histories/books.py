@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from replibatch.limits.limiter import CLAIM_SECONDS, POST_SECONDS, SLOT_MARGIN_SECONDS
+from replibatch.limits.outages import MISSING
 from replibatch.limits.tickets import Ticket
 from replibatch.money import to_micro
 from tests.histories.state import SHARED, State
@@ -54,6 +55,7 @@ class Out:
     pause: float
     probe: str = ""
     until: float = 0.0
+    kind: str = "refused"
 
 
 @dataclass
@@ -160,8 +162,17 @@ class Books:
         if out and out.probe == seen.ticket.attempt_key:
             out.probe_at = max(out.probe_at, self.now + 0.5)
 
-    def failed(self, name: str, pause: float) -> None:
-        out = self.outages.setdefault(name, Out(self.now, pause))
+    def model_works(self, seen: Seen, kind: str) -> None:
+        """What ends an outage of its model of that kind has come."""
+        out = self.outages.get(f"model:{seen.ticket.model}")
+        if out and out.kind == kind:
+            del self.outages[f"model:{seen.ticket.model}"]
+
+    def failed(self, name: str, pause: float, kind: str = "refused") -> None:
+        out = self.outages.setdefault(name, Out(self.now, pause, kind=kind))
+        if out.kind == MISSING != kind:
+            return
+        out.kind = kind
         if not self.probes(out):
             if self.now >= out.probe_at:
                 out.probe_at = self.now + pause

@@ -7,7 +7,7 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from replibatch.errors import Stop
 from replibatch.limits.limiter import CLAIM_SECONDS
-from replibatch.limits.outages import Fault
+from replibatch.limits.outages import MISSING, Fault
 from replibatch.limits.tickets import Standing, Ticket
 from replibatch.money import to_micro, to_usd
 from replibatch.redisdb.scripts import run_together
@@ -96,6 +96,7 @@ class Machine(World):
             seen.state = "created"
             self.books.answered(seen.prediction)
             self.books.outages.pop("api", None)
+            self.books.model_works(seen, MISSING)
             self.books.attempts.pop(f"prediction:{seen.prediction}", None)  # it was listed before its answer came
 
         self.step(lambda: self.limiter_of(attempt).created_step(seen.ticket, seen.prediction), effect)
@@ -143,7 +144,7 @@ class Machine(World):
         def effect() -> None:
             self.books.settle(seen, cost)
             if not failed:
-                self.books.outages.pop(f"model:{seen.ticket.model}", None)
+                self.books.model_works(seen, "refused")
             self.books.put_off_probe(seen)
             del self.books.attempts[attempt]
 
@@ -188,8 +189,17 @@ class Machine(World):
 
     @rule(name=st.sampled_from(["api", "storage", "model:m"]), pause=st.sampled_from([0.5, 4.0]))
     def report_fault(self, name: str, pause: float) -> None:
-        fault = Fault(name, "refused", "no", pause_seconds=pause)
-        self.call_once(lambda: self.limiter.report_fault(fault), lambda: self.books.failed(name, pause))
+        self.report_one(Fault(name, "refused", "no", pause_seconds=pause))
+
+    @rule(pause=st.sampled_from([0.5, 4.0]))
+    def report_missing(self, pause: float) -> None:
+        self.report_one(Fault("model:m", MISSING, "404", pause_seconds=pause))
+
+    def report_one(self, fault: Fault) -> None:
+        self.call_once(
+            lambda: self.limiter.report_fault(fault),
+            lambda: self.books.failed(fault.name, fault.pause_seconds, fault.kind),
+        )
 
     @precondition(lambda self: self.books.having("claimed"))
     @rule(data=st.data(), pause=st.sampled_from([0.5, 4.0]))

@@ -113,6 +113,7 @@ if call.created then
   end
   set('last_created', now)
   report_success('api')
+  report_model_works(ticket, true)
   carry_on()
 elseif call.requeue then
   back_in_line(call.attempt, ticket)

@@ -135,3 +135,27 @@ def test_with_fallback_the_next_of_the_chain_that_is_there_makes_them(
         paid = Counter(bill.model for bill in sandbox.books.bills() for _ in bill.prediction_ids)
         assert paid == Counter(there[0] for there in left.values() if there)
         batch.cancel()
+
+
+def test_one_that_goes_while_its_predictions_run_is_held_though_they_succeed_or_fail(
+    sandbox: Sandbox, start_worker: Callable[..., Any], limiter: Limiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was created before tells nothing of its being there: no item goes to another model meanwhile."""
+    monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "8")
+    start_worker("--concurrency", "30")
+    sandbox.settings.latency_seconds, sandbox.settings.jitter = 2.5, 0.9
+    prompts = [f"number {number}{' [[interrupted:1]]' if number in (1, 4) else ''}" for number in range(16)]
+    batch = replibatch.enqueue_batch([BatchRequest(prompt, IMAGEN) for prompt in prompts])
+    until(lambda: len(sandbox.books.create_times) >= 8, what="some are in flight")
+    are_gone(sandbox, IMAGEN)
+    until(lambda: sandbox.books.in_flight == 0, what="those are over")
+    assert out(limiter) == {of_model(IMAGEN)}
+    sandbox.settings.latency_seconds = 0.05
+    made = len(sandbox.books.create_times)
+    assert {bill.model for bill in sandbox.books.bills()} == {IMAGEN} and made < len(prompts)
+    assert sandbox.books.posts_by_status["404"] < len(prompts), "asked three times, and then one at a time"
+    are_gone(sandbox)
+    limiter.resume(forget=True)
+    results = batch.results(60)
+    assert [result.model_used for result in results] == [IMAGEN] * len(prompts)
+    assert not sandbox.books.paid_twice()
