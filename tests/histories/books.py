@@ -47,7 +47,7 @@ class Seen:
         return attempt.partition(":")[2] if attempt.startswith("prediction:") else f"of {attempt}"
 
 
-@dataclass
+@dataclass(eq=False)  # two that began alike are two
 class Out:
     """An outage, as the histories know it: when its next probe may begin, and the probe."""
 
