@@ -31,7 +31,7 @@ def create(work: Work) -> Prediction:
     context, record = work.context, work.record
     work.quote.check(record.request.max_price_usd)
     check_secrets(work.model, work.inputs, work.context.settings.secret_variables)
-    if record.attempt == 1 and not record.sent and not context.wants(record.batch):
+    if not record.has_begun and not context.wants(record.batch):
         raise Leave(Left(UNFOLLOWED, context.jobs.put_back_step(record, UNFOLLOWED)))
     if record.pause_seconds:
         work.pause(record.pause_seconds)

@@ -400,8 +400,8 @@ local function top_up(batch)
     else
       begun = goes_on or begun
       redis.call('HSET', record_key(id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
-        'attempt', begun.attempt or '1', 'model', begun.model or model, 'request', begun.request and let_yield(begun.request, request) or request,
-        'batch', batch, 'index', index,
+        'attempt', begun.attempt or '1', 'model', begun.model or model,
+        'request', begun.request and let_yield(begun.request, request) or request, 'batch', batch, 'index', index,
         'priority', meta[3])
       if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts) end
       if begun.counted then redis.call('HSET', record_key(id), 'counted', begun.counted) end

@@ -3,8 +3,8 @@
 --       those of the steps still to come, -1 where one is not known; null for an item of one step), yields (true: while
 --       its model is out, its item goes on with the next; false: it waits; null: as was said of the item before)
 -- Returns {standing, ms until asking again is of use or -1}; standing: claimed (POST now), waiting,
--- created (it has its prediction), unsettled, stopped, unaffordable, out (its model is, and it yields), fenced (a later owner has it), unknown (the
--- caller's own heartbeat is too old to be granted anything).
+-- created (it has its prediction), unsettled, stopped, unaffordable, out (its model is, and it yields), fenced (a later
+-- owner has it), unknown (the caller's own heartbeat is too old to be granted anything).
 -- An attempt that waits or holds already keeps its place; a new owner (a later fence) takes it over. Taken over
 -- with its POST unanswered it is `unsettled`: whether something was created must be found out first.
 

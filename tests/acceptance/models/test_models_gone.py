@@ -159,3 +159,20 @@ def test_one_that_goes_while_its_predictions_run_is_held_though_they_succeed_or_
     results = batch.results(60)
     assert [result.model_used for result in results] == [IMAGEN] * len(prompts)
     assert not sandbox.books.paid_twice()
+
+
+def test_what_is_paused_meanwhile_does_not_start_once_the_model_is_back(
+    sandbox: Sandbox, start_worker: Callable[..., Any], limiter: Limiter
+) -> None:
+    start_worker("--concurrency", "10")
+    sandbox.settings.latency_seconds = 0.05
+    are_gone(sandbox, IMAGEN)
+    batch = replibatch.enqueue_batch([BatchRequest(f"number {number}", IMAGEN) for number in range(4)])
+    until(lambda: out(limiter) == {of_model(IMAGEN)}, what="it is out")
+    batch.pause()
+    are_gone(sandbox)
+    limiter.resume(forget=True)
+    until(lambda: batch.progress().waiting == 4, what="all are back in the batch's list")
+    assert not sandbox.books.create_times
+    batch.resume()
+    assert {result.model_used for result in batch.results(30)} == {IMAGEN}
