@@ -112,6 +112,9 @@ class Producer:
     Args:
         settings: read now.
         token_given: whether the token came as an argument of a call.
+
+    Attributes:
+        warns_of_outages: whether calls that wait log what is out; not where a live display shows it.
     """
 
     def __init__(self, settings: Settings, *, token_given: bool = False) -> None:
@@ -138,6 +141,7 @@ class Producer:
         self._own_worker: EmbeddedWorker | None = None
         self._last_status = float("-inf")
         self._said: set[str] = set()  # outages
+        self.warns_of_outages = True
         self._looked_for_workers = float("-inf")
         self._storage_checked = float("-inf")
         self._unpublished: list[Message] = []
@@ -442,7 +446,7 @@ class Producer:
     def _say(self, outages: Sequence[Outage]) -> None:
         """Log each outage once: a call that waits for its end goes on by itself."""
         for outage in outages:
-            if outage.name not in self._said:
+            if self.warns_of_outages and outage.name not in self._said:
                 log.warning("%s; %s", outage, outage.to_go_on)
         self._said = {outage.name for outage in outages}
 

@@ -75,6 +75,7 @@ def watch(batch_id: str) -> None:
     """
 
     producer, batch = _open(batch_id)
+    producer.warns_of_outages = False  # the progress shows them
     producer.batches.follow(batch_id, producer.process)
     if producer.batches.held(batch_id) == UNFOLLOWED:
         producer.publish(producer.batches.hold(batch_id, ""))

@@ -64,6 +64,7 @@ class Runner:
     ) -> None:
         self._folder = folder
         self._producer = producer
+        producer.warns_of_outages = False  # the progress shows them
         self._enqueuer = enqueuer
         self._batch = enqueuer.batch
         self._tally = tally

@@ -61,6 +61,7 @@ def test_paused_and_given_again(gone: Sandbox, start: Start) -> None:
     assert results() == [] and not gone.books.create_times
     again = replibatch(*RUN, "--on-outage", "fallback")
     assert again.returncode == 0, again.stderr
+    assert again.stderr.count(SAID) <= 1, "once"
     assert f"{ITEMS} of {ITEMS} items made, {ITEMS} by a fallback" in again.stdout
     assert f"\n{FLUX} made {ITEMS} items in place of {IMAGEN}: answers 404 since " in again.stdout
     check_made_by_the_next(gone)
