@@ -37,7 +37,7 @@ from replibatch.producer.unavailable import queue_errors
 from replibatch.redisdb import keys
 from replibatch.redisdb.calls import Patience
 from replibatch.redisdb.connection import connect
-from replibatch.requests import BatchRequest, RoutedRequest, new_id
+from replibatch.requests import BatchRequest, OnOutage, RoutedRequest, new_id
 from replibatch.settings import Settings, load
 
 log = logging.getLogger("replibatch")
@@ -113,6 +113,9 @@ class Producer:
     Args:
         settings: read now.
         token_given: whether the token came as an argument of a call.
+
+    Attributes:
+        warns_of_outages: whether calls that wait log what is out; not where a live display shows it.
     """
 
     def __init__(self, settings: Settings, *, token_given: bool = False) -> None:
@@ -139,6 +142,7 @@ class Producer:
         self._own_worker: EmbeddedWorker | None = None
         self._last_status = float("-inf")
         self._said: set[str] = set()  # outages
+        self.warns_of_outages = True
         self._publisher = Publisher(lambda: self.app, self.jobs, settings.redis_address)
         self._threads: ThreadPoolExecutor | None = None
         self._hub: Hub | None = None
@@ -266,7 +270,13 @@ class Producer:
         self.fleet.check_storage(self.files.storage)
 
     def enqueue(
-        self, request: BatchRequest, *, fallback: bool = True, link: Link | None = None, priority: int
+        self,
+        request: BatchRequest,
+        *,
+        fallback: bool = True,
+        on_outage: OnOutage = "hold",
+        link: Link | None = None,
+        priority: int,
     ) -> str:
         """Record and publish one job; returns its id. Durable in Redis when this returns.
 
@@ -277,7 +287,9 @@ class Producer:
         generation_id = self.id_of(request) or new_id()
         with self.reaching():
             self.fleet.check_token()
-            prepared = self.prepare(request, generation_id, 0, fallback=fallback, caller=Caller())
+            prepared = self.prepare(
+                request, generation_id, 0, fallback=fallback, on_outage=on_outage, caller=Caller()
+            )
             self.present()
         self.record(generation_id, prepared, link=link, priority=priority)
         return generation_id
@@ -355,7 +367,7 @@ class Producer:
     def _say(self, outages: Sequence[Outage]) -> None:
         """Log each outage once: a call that waits for its end goes on by itself."""
         for outage in outages:
-            if outage.name not in self._said:
+            if self.warns_of_outages and outage.name not in self._said:
                 log.warning("%s; %s", outage, outage.to_go_on)
         self._said = {outage.name for outage in outages}
 
