@@ -54,7 +54,7 @@ REMOTE = (
 
 def ping(control: Control) -> object:
     """The worker's answer; `Control.ping` would wait for more of them."""
-    return control.broadcast("ping", reply=True, timeout=10, limit=1)
+    return control.broadcast("ping", reply=True, timeout=1, limit=1)
 
 
 def test_a_worker_survives_what_is_no_message_and_commands_that_would_stop_it(
