@@ -123,6 +123,10 @@ class Started(Forked):
         self.wait(timeout)
         return _text(self._said[0]), _text(self._said[1])
 
+    def errors_so_far(self) -> str:
+        """What it has said on standard error."""
+        return os.pread(self._said[1].fileno(), LARGEST_MESSAGE, 0).decode(errors="replace")
+
     def close(self) -> None:
         """Kill what is left of it."""
         self.kill()
