@@ -39,7 +39,9 @@ def check_steps_once(
     results: Sequence[BatchResult], count: int, sandbox: Sandbox, files: Path, models: Iterable[str]
 ) -> None:
     """Every item has its one result of three steps, each of which was made and paid for once."""
-    assert [result.error for result in results] == [None] * count
+    failed = [(result.prompt, result.state, result.error, result.attempts) for result in results if result.error]
+    assert not failed, "\n".join(map(str, failed))
+    assert len(results) == count
     assert sandbox.books.paid_twice() == []
     for model in models:
         assert len(bills(sandbox, model)) == count, model
