@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ from replibatch.storage.atomic import Staged
 HIT_SECONDS = 60.0
 DRAIN_BEGINS_SECONDS = 10.0
 AT_ONCE_SECONDS = 0.05
+WRONG_CONDITION = 70  # a worker's exit code
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ POINTS = {
         ReplicateAPI, "create", True, lambda arguments, _: "prompt" not in arguments[2]
     ),
     "a later step saved, before the hand-over": Point(
-        Staged, "commit", True, lambda arguments, _: ".step2" in str(arguments[0].target)
+        Staged, "commit", True, lambda arguments, _: ".step2" in arguments[0].name
     ),
     "before an item is settled": Point(Jobs, "settle", when=lambda arguments, _: arguments[1].request.step > 1),
     "an item settled": Point(Jobs, "settle", True, lambda arguments, _: arguments[1].request.step > 1),
@@ -148,12 +150,20 @@ def arm(point: Point, strike: Callable[[], None]) -> None:
     """Have `strike` called whenever this process comes to the point."""
     original = getattr(point.owner, point.name)
 
+    def is_the_one(arguments: tuple[Any, ...], returned: Any) -> object:
+        try:
+            return point.when(arguments, returned)
+        except Exception:  # noqa: BLE001  # a condition that is wrong is not to be met as a fault of the product
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(WRONG_CONDITION)
+
     @functools.wraps(original)
     def armed(*arguments: Any, **named: Any) -> Any:
-        if not point.after and point.when(arguments, None):
+        if not point.after and is_the_one(arguments, None):
             strike()
         returned = original(*arguments, **named)
-        if point.after and point.when(arguments, returned):
+        if point.after and is_the_one(arguments, returned):
             strike()
         return returned
 
