@@ -67,7 +67,11 @@ REPORTED = Key("reported", "set", "limits", "while the state is not trusted", "p
 SPEND = Key("spend", "hash", "limits", LASTING, "month (UTC) -> spent; reserved -> of all slots")
 BUDGET = Key("budget:{name}", "hash", "limits", WITH_BATCH, "cap, spent, reserved: of a batch, or of several")
 AHEAD = Key(
-    "ahead", "hash", "limits", "fields: until settled", "generation -> amount, budget: reserved for its steps to come"
+    "ahead",
+    "hash",
+    "limits",
+    "fields: until settled",
+    "generation -> amount, budget, attempt: kept for its steps to come",
 )
 WAITED = Key("waited", "hash", "limits", LASTING, "cause -> ms that attempts have waited for it")
 WAKE_ALL = Key("wake", "channel", "limits", "-", "to all processes: report")

@@ -76,7 +76,7 @@ end
 local function give_up_ahead(id)
   local held = redis.call('HGET', key('ahead'), id)
   if not held then return end
-  local amount, budget = string.match(held, '^(%d+)\t(.*)$')
+  local amount, budget = string.match(held, '^(%d+)\t([^\t]*)\t')
   redis.call('HDEL', key('ahead'), id)
   if amount == '0' then return end
   redis.call('HINCRBY', key('spend'), 'reserved', '-' .. amount)

@@ -117,7 +117,7 @@ if call.created then
 elseif call.requeue then
   back_in_line(call.attempt, ticket)
 else
-  free_slot(call.attempt, ticket)
+  give_slot_back(call.attempt, ticket, 0)
   drop(call.attempt)
 end
 if call.fault then report_fault(call.fault, call.attempt, call.process) end
