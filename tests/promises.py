@@ -141,13 +141,13 @@ BREAKS = {
         "        if record.prediction_id:\n            self._requeue(record)\n        elif",
         f"{TAKEOVER}::test_who_holds_every_slot_goes_while_every_thread_of_the_other_waits[SIGKILL]",
     ),
-    "P9: a failed attempt leaves the money of its item to anybody": Break(
+    "Steps: a failed attempt leaves the money of its item to anybody": Break(
         "replibatch/limits/lua/limiter.lua",
         "  move_from_slot(attempt, ticket, cost)\n",
         "",
         f"{STEPS}::test_an_attempt_that_cost_nothing_leaves_the_money_with_its_item",
     ),
-    "P9: an attempt that ends late brings its money to the one that followed": Break(
+    "Steps: an attempt that ends late brings its money to the one that followed": Break(
         "replibatch/limits/lua/ahead.lua",
         "if held and at == number_of(attempt) then",
         "if held then",

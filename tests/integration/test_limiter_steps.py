@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
-from replibatch.errors import Stop
 from replibatch.limits import Limiter, Standing, Ticket
 from replibatch.redisdb.scripts import run_together
 from replibatch.settings import Settings
