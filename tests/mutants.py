@@ -124,6 +124,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "an answered create ends no outage": ("answer", "  report_success('api')\n  carry_on()", "  carry_on()"),
     "a 429 ends no outage": ("answer", "  report_success('api')\n  set('throttled'", "  set('throttled'"),
     "a success of its model ends no outage": ("release", "    report_success('model:' .. ticket.model)\n", ""),
+    "a failure reported again counts again": ("fault", "'NX', whole(now), call.id) == 1 then", "whole(now), call.id) and true then"),
     "a stop cannot be lifted": ("resume", "  set('stopped', nil)\n", ""),
     "a start lifts any stop": ("resume", "(call.only == '' or state.stopped == call.only)", "true"),
     "a later stop hides the first": ("stop", "if not state.stopped then", "do"),

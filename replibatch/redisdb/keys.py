@@ -63,6 +63,7 @@ STORED_LIMITS = Key("limits:stored", "hash", "limits", LASTING, "max_concurrent,
 PROCESSES = Key("processes", "zset", "limits", "members: a day", "process -> last heartbeat")
 REPORTS = Key("reports", "hash", "limits", "fields: with the process", "process -> JSON of its last report")
 OUTAGES = Key("outages", "hash", "limits", "fields: until it works again", "what is out -> JSON: lua/outages.lua")
+FAULTS = Key("faults", "zset", "limits", "5 minutes", "report of a failure -> when: a repeated call is no second one")
 REPORTED = Key("reported", "set", "limits", "while the state is not trusted", "processes that have reported")
 SPEND = Key("spend", "hash", "limits", LASTING, "month (UTC) -> spent; reserved -> of all slots")
 BUDGET = Key("budget:{name}", "hash", "limits", WITH_BATCH, "cap, spent, reserved: of a batch, or of several")

@@ -185,7 +185,8 @@ class Machine(World):
     @rule(name=st.sampled_from(["api", "storage", "model:m"]), pause=st.sampled_from([0.5, 4.0]))
     def report_fault(self, name: str, pause: float) -> None:
         fault = Fault(name, "refused", "no", pause_seconds=pause)
-        self.call_once(lambda: self.limiter.report_fault(fault), lambda: self.books.failed(name, pause))
+        report = self.limiter.fault_step(fault)
+        self.call(lambda: report.run(self.redis), lambda _: self.books.failed(name, pause))
 
     @precondition(lambda self: self.books.having("claimed"))
     @rule(data=st.data(), pause=st.sampled_from([0.5, 4.0]))
