@@ -11,11 +11,10 @@ from replibatch import OUTPUT, BatchRequest
 from replibatch.errors import RequestError
 from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox
-from tests.support.chains import IMAGE, QUICK, UPSCALE, VIDEO, bills, film, films
+from tests.support.chains import IMAGE, KONTEXT, QUICK, UPSCALE, VIDEO, bills, edited, film, films, reserved
 from tests.support.custody import Start, check_nothing_left
 from tests.support.waiting import until
 
-KONTEXT = "black-forest-labs/flux-kontext-max"
 FILM_USD = 0.025 + 0.006 + 1.40
 
 
@@ -25,27 +24,6 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "replibatch.toml").write_text(QUICK)
     monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "files"))
-
-
-def reserved(redis_url: str) -> list[str]:
-    """What is reserved of anybody's money: the amounts that are not 0."""
-    with connect(redis_url) as redis:
-        amounts = [
-            redis.hget(key, "reserved")
-            for pattern in ("*:spend", "*:budget:*")
-            for key in redis.scan_iter(pattern)
-            if redis.type(key) == "hash"
-        ]
-        return [amount for amount in amounts if amount not in (None, "0")]
-
-
-def edited(number: int, fault: str = "") -> BatchRequest:
-    """A film of an image that was changed."""
-    return (
-        BatchRequest(f"p{number}", IMAGE, f"{number}.mp4")
-        .then(KONTEXT, f"p{number} by night {fault}", input_image=OUTPUT, fallback=False)
-        .then(VIDEO, f"p{number} moves", start_image=OUTPUT, duration=5)
-    )
 
 
 def test_a_failed_step_is_made_again_without_those_before_it(
