@@ -46,10 +46,10 @@ HAND_OVER = [
     "after settle, before the task ends",
 ]
 AFTER_A_RETRY = [
-    "a later step's create answered, before it is recorded",
+    "a later step taken",
+    "after the reply, before it is recorded",
     "a step made, before the next is recorded",
     "the next step recorded",
-    "a later step taken",
     "before an item is settled",
     "an item settled",
 ]
@@ -138,23 +138,24 @@ def test_failed_middle_steps_are_made_again_while_workers_and_redis_are_killed(
     """With a budget that is just enough: the first steps are not made again."""
     count = 12
     batch = replibatch.enqueue_batch((edited(number, "[[failed:1]]") for number in range(count)), max_cost_usd=50)
-    start_worker("--concurrency", "8")
+    calm = start_worker("--concurrency", "8")
     failed = batch.results(DEADLINE_SECONDS)
+    calm.terminate()
+    calm.wait(DEADLINE_SECONDS)
     assert {result.state for result in failed} == {"failed"} and len(bills(sandbox, IMAGE)) == count
     first = {result.prompt: result.steps[0].files for result in failed}
-    started = False
+    assert batch.retry_failed() == count
     for number, point in enumerate(AFTER_A_RETRY):
-        victim = start_worker("--concurrency", "8", by=crashing(point, signal.SIGKILL, tmp_path / f"hit{number}"))
-        if not started:
-            started = batch.retry_failed() == count
-            assert started
+        victim = start_worker("--concurrency", "4", by=crashing(point, signal.SIGKILL, tmp_path / f"hit{number}"))
         with suppress(subprocess.TimeoutExpired):
-            victim.wait(10)
+            victim.wait(25)
         victim.kill()
         if number % 2:
             durable_redis.kill()
             durable_redis.restart()
+    start_worker("--concurrency", "8")
     results = batch.results(DEADLINE_SECONDS)
+    assert len(list(tmp_path.glob("hit*"))) == len(AFTER_A_RETRY), "workers were killed at their points"
     assert [result.error for result in results] == [None] * count
     assert {result.prompt: result.steps[0].files for result in results} == first
     made = {model: [bill.billed for bill in bills(sandbox, model)] for model in (IMAGE, KONTEXT, VIDEO)}
