@@ -31,8 +31,7 @@ def create(work: Work) -> Prediction:
     context, record, ticket = work.context, work.record, work.ticket
     work.quote.check(record.request.max_price_usd)
     check_secrets(work.model, work.inputs, work.context.settings.secret_variables)
-    begins = not record.attempts and not record.sent  # its generation, or its next step
-    if begins and not context.wants(record.batch):
+    if record.attempt == 1 and not record.sent and not context.wants(record.batch):
         raise Leave(Left(UNFOLLOWED, context.jobs.put_back_step(record, UNFOLLOWED)))
     if record.pause_seconds:
         work.pause(record.pause_seconds)

@@ -5,32 +5,27 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-
 import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
 from replibatch.broker.app import make_app
 from replibatch.broker.cancellation import cancel
-from replibatch.broker.publish import BULK, SINGLE
+from replibatch.broker.publish import SINGLE
 from replibatch.broker.results import ResultBackend
 from replibatch.catalog import load as load_catalog
-from replibatch.execution import Left, generate
 from replibatch.execution.context import Running, WorkerContext
 from replibatch.execution.echoes import fingerprint
 from replibatch.execution.reconcile import Lost, Reconciler
 from replibatch.execution.takeover import Takeover
 from replibatch.jobs import Jobs, Record
-from replibatch.jobs.holds import UNFOLLOWED
 from replibatch.limits import Limiter, Standing, Ticket
 from replibatch.limits.outages import Fault, of_model
 from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction
-from replibatch.requests import RoutedRequest, State, StepResult
+from replibatch.requests import RoutedRequest, State
 from replibatch.settings import Settings, load
 from tests.support.catalogue import FLUX
-from tests.support.jobs import append_requests, request, take
 from tests.support.sandbox_caller import Caller, wait_for
 
 SECONDS = 30.0
@@ -238,30 +233,3 @@ def test_the_success_of_a_prediction_that_was_taken_over_ends_its_model_s_outage
     run_together(context.redis, dead.created_step(ticket, prediction))
     assert [outage.name for outage in dead.status().outages] == [of_model(FLUX)]
     wait_for(lambda: dead.status().outages == (), SECONDS)
-
-
-def test_the_next_step_of_a_list_that_no_command_follows_any_more_waits(
-    settings: Settings, redis_url: str, call: Caller
-) -> None:
-    """Another command's own worker takes it over: nobody has asked for it to be paid for now."""
-    results = ResultBackend(make_app(settings, redis_url))
-    context = WorkerContext(
-        settings, redis_url, results, embedded=True, own_lists=True, report={}, leave=lambda: None
-    )
-    jobs, batches = context.jobs, context.batches
-    batches.open("one", max_concurrent=None, priority=BULK, about={}, follower="gone/1/process")
-    second = replace(request("one-0"), model=FLUX, asked_model=FLUX, step=2, after=1)
-    first = replace(second, step=1, after=0, then=(second,))
-    append_requests(batches, {"one-0": first}, 0, "one")
-    record = take(jobs, "one-0")
-    assert jobs.next_step(record, first.following(StepResult(1, 0, "p", FLUX, FLUX, (), {}, 0.0), []))
-    models = {name: model.to_json() for name, model in load_catalog(None).subset(FLUX).items()}
-    batches.append("one", 1, [], {}, models)
-    context.drain()  # who goes on to the limiter all the same does not wait there
-    left = generate(context, "one-0", 2)
-    assert isinstance(left, Left) and left.epilogue, left
-    left.epilogue.run(context.redis)
-    state = batches.state("one")
-    assert (state.held, state.pending) == (UNFOLLOWED, 1) and not call.sandbox.books.bills()
-    context.api.close()
-    context.downloader.close()
