@@ -12,6 +12,7 @@ from typing import Any
 
 from replibatch.errors import RequestError
 from replibatch.lists.foreign import foreign
+from replibatch.lists.templates import placeholder
 from replibatch.routing.near import plain
 
 MOST_ALTERNATIVES = 10_000  # written out of one prompt
@@ -59,8 +60,8 @@ class Prompts:
                 programs write into prompts.
         """
         text = prompt or ""
-        if not self.literal and (reason := foreign(text)):
-            raise RequestError(reason)
+        if not self.literal:
+            self._check_templates(text, fields)
         if self.fill and "{" in text:
             text = _filled(text, fields)
         if self.template is not None:
@@ -70,6 +71,15 @@ class Prompts:
         if not self.literal and ("{" in text or "__" in text):
             self._check(text, fields)
         return [text]
+
+    def _check_templates(self, prompt: str, fields: Mapping[str, Any]) -> None:
+        """Refuse what other programs leave in prompts, and placeholders, in the prompt and in `--prompt-template`."""
+        for text in (prompt, self.template):
+            if not text:
+                continue
+            reason = foreign(text) or placeholder(text, fields, fill=self.fill or text is self.template)
+            if reason:
+                raise RequestError(reason)
 
     def _check(self, text: str, fields: Mapping[str, Any]) -> None:
         """Refuse placeholders that were meant to be replaced, and would be sent as they stand."""
