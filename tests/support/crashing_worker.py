@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from celery.exceptions import Ignore
@@ -36,6 +36,7 @@ from replibatch.outputs.download import _Download
 from replibatch.polling import Watcher
 from replibatch.replicate_api import ReplicateAPI, calls
 from replibatch.storage.atomic import Staged
+from replibatch.storage.names import IDENTITY
 
 HIT_SECONDS = 60.0
 DRAIN_BEGINS_SECONDS = 10.0
@@ -95,6 +96,11 @@ def _is_replaced(arguments: tuple[Any, ...], returned: Any) -> bool:
     return isinstance(sys.exception(), Ignore)
 
 
+def _is_of_output(stage: Staged) -> bool:
+    """Not what a worker writes as it starts."""
+    return stage.name != PurePosixPath(IDENTITY).name
+
+
 # In the order of an attempt.
 POINTS = {
     "before custody": Point(Jobs, "take"),
@@ -112,8 +118,8 @@ POINTS = {
     "looking for a lost create": Point(Reconciler, "submit", True),
     "waiting for the prediction": Point(Watcher, "watch", True),
     "during the download": Point(_Download, "write", True),
-    "before the rename": Point(Staged, "commit"),
-    "after the rename": Point(Staged, "commit", True),
+    "before the rename": Point(Staged, "commit", when=lambda arguments, _: _is_of_output(arguments[0])),
+    "after the rename": Point(Staged, "commit", True, lambda arguments, _: _is_of_output(arguments[0])),
     "before the result is put together": Point(Work, "settle"),
     "before the settle": Point(Jobs, "settle"),
     "between settle and publishing the next": Point(messages, "send"),
