@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+
 import pytest
 from redis import Redis
 from redis.exceptions import ResponseError

@@ -15,6 +15,7 @@ from replibatch.sandbox.books import Bill
 
 IMAGE, UPSCALE, VIDEO = "qwen/qwen-image", "recraft-ai/recraft-crisp-upscale", "kwaivgi/kling-v2.1-master"
 KONTEXT = "black-forest-labs/flux-kontext-max"
+FILM_USD = 0.025 + 0.006 + 1.40  # of an image, its enlargement, its film
 QUICK = "".join(f'["{name}"]\ntypical_seconds = 0.3\n' for name in (IMAGE, UPSCALE, VIDEO, KONTEXT))
 
 

@@ -12,6 +12,7 @@ import pytest
 import replibatch
 from replibatch.sandbox import Sandbox
 from tests.support.chains import (
+    FILM_USD,
     IMAGE,
     KONTEXT,
     QUICK,
@@ -102,6 +103,29 @@ def test_killed_at(
     check_nothing_left(fleet)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSTOP], ids=["told to stop", "stopped"])
+@pytest.mark.parametrize("point", HAND_OVER)
+def test_beside_another_worker(
+    point: str,
+    number: signal.Signals,
+    start_worker: Start,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    durable_redis: RedisServer,
+    fleet: str,
+) -> None:
+    """It hands over, or stands still and goes on once the other has done its work, with a budget just enough."""
+    victim = start_worker("--concurrency", "4", by=crashing(point, number, tmp_path / "hit"))
+    start_worker("--concurrency", "4")
+    batch = replibatch.enqueue_batch(films(ITEMS), max_cost_usd=ITEMS * FILM_USD + 0.01)
+    results = batch.results(DEADLINE_SECONDS)
+    victim.send_signal(signal.SIGCONT)
+    check_steps_once(results, ITEMS, sandbox, tmp_path / "files", (IMAGE, UPSCALE, VIDEO))
+    assert sandbox.books.peak_in_flight <= LIMIT
+    check_nothing_left(fleet)
+    assert reserved(fleet) == []
+
+
 def test_a_hundred_items_while_workers_and_redis_are_killed(
     start_worker: Start,
     sandbox: Sandbox,
@@ -112,8 +136,7 @@ def test_a_hundred_items_while_workers_and_redis_are_killed(
 ) -> None:
     """At one point after another, with a budget that is just enough."""
     monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "20")
-    price_usd = 0.025 + 0.006 + 1.40
-    batch = replibatch.enqueue_batch(films(100), max_cost_usd=100 * price_usd + 0.01)
+    batch = replibatch.enqueue_batch(films(100), max_cost_usd=100 * FILM_USD + 0.01)
     for number, point in enumerate(HAND_OVER):
         victim = start_worker("--concurrency", "24", by=crashing(point, signal.SIGKILL, tmp_path / f"hit{number}"))
         with suppress(subprocess.TimeoutExpired):
@@ -127,7 +150,7 @@ def test_a_hundred_items_while_workers_and_redis_are_killed(
     check_steps_once(results, 100, sandbox, tmp_path / "files", (IMAGE, UPSCALE, VIDEO))
     assert sandbox.books.peak_in_flight <= 20
     assert len(list(tmp_path.glob("hit*"))) >= 6, "workers were killed at their points"
-    assert batch.progress().cost_usd == pytest.approx(100 * price_usd), "within its budget, to the cent"
+    assert batch.progress().cost_usd == pytest.approx(100 * FILM_USD), "within its budget, to the cent"
     check_nothing_left(fleet)
     assert reserved(fleet) == []
 

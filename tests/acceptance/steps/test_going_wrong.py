@@ -11,11 +11,9 @@ from replibatch import OUTPUT, BatchRequest
 from replibatch.errors import RequestError
 from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox
-from tests.support.chains import IMAGE, KONTEXT, QUICK, UPSCALE, VIDEO, bills, edited, film, films, reserved
+from tests.support.chains import FILM_USD, IMAGE, KONTEXT, QUICK, UPSCALE, VIDEO, bills, edited, film, films, reserved
 from tests.support.custody import Start, check_nothing_left
 from tests.support.waiting import until
-
-FILM_USD = 0.025 + 0.006 + 1.40
 
 
 @pytest.fixture(autouse=True)
