@@ -20,7 +20,7 @@ Role = Literal["own", "input", "input of others", "own column", "ignored"]
 
 NAMES_SHOWN = 12
 WORDS_OF_A_PROMPT = 4
-SWITCHES = frozenset(("approved", "disabled", "done", "enabled", "exclude", "include", "skip"))
+SWITCHES = frozenset(("approved", "disabled", "done", "enabled", "skip"))
 FILE_NAMES = frozenset(("file", "filename", "imagename", "outputfile", "outputname", "savename", "target"))
 COPIES = frozenset(
     (
@@ -339,7 +339,9 @@ def _about_no_prompt(names: list[str]) -> str:
             f"as in prompt{more}{whole}; where it names columns: --map prompt={longest}"
         )
     where = _typed(near[0]) if near else "messages.0.content" if "messages" in names else "COLUMN"
-    return f"expected: a header that names it, or --map prompt={where}"
+    template = ", ".join(f"{{{name}}}" for name in names[:2])
+    more = f", or --prompt-template, as in '{template}'" if where == "COLUMN" and len(names) > 1 else ""
+    return f"expected: a header that names it, or --map prompt={where}{more}"
 
 
 def _without_effect(word: str) -> str | None:
@@ -354,7 +356,8 @@ def _without_effect(word: str) -> str | None:
         return "leaves no line out"
     if word in ("prefix", "suffix"):
         return "is put to no prompt (--prompt-template does)"
-    return "is not sent" if "negative" in word or "prompt" in word else None
+    is_text = any(part in word for part in ("description", "alttext", "negativ", "prompt"))
+    return "is not sent" if is_text else None
 
 
 def _is_no_header(names: list[str]) -> bool:

@@ -16,7 +16,7 @@ LONGEST_BLOCK = 8  # lines of a paragraph
 SENTENCE = 30  # characters that a line of prose has on average, at least
 WAYS = (
     "expected: --paragraphs, where blank lines divide the prompts, "
-    "or --format txt, where each line is a prompt of its own"
+    "or --format txt, where each line is a prompt of its own; what is no prompt deleted"
 )
 
 _OPEN_END = re.compile(

@@ -63,7 +63,7 @@ class Prompts:
         if not self.literal:
             self._check_templates(text, fields)
         if self.fill and "{" in text:
-            text = _filled(text, fields)
+            text = _filled(text, {name: value for name, value in fields.items() if plain(name) != "prompt"})
         if self.template is not None:
             text = _filled(self.template, {"prompt": text, **fields} if prompt is not None else fields)
         if self.expand:
@@ -84,6 +84,11 @@ class Prompts:
     def _check(self, text: str, fields: Mapping[str, Any]) -> None:
         """Refuse placeholders that were meant to be replaced, and would be sent as they stand."""
         if not self.fill and (found := _NAMED.search(text)):
+            if plain(found[1]) == "prompt":
+                raise RequestError(
+                    f"{found[0]!r} in the prompt is where a style's template takes the subject; "
+                    "expected: the subject in its place, or --as-is"
+                )
             there = any(plain(name) == plain(found[1]) for name in fields)
             what = (
                 "is the name of a column; expected: --fill to put it in, or --as-is"

@@ -16,23 +16,29 @@ _NO_PROMPTS = tuple(
     for form, what in (
         (rf"{RULE.pattern}|```.*", "a rule, without a prompt"),
         (r"WEBVTT\b.*|[\d:.,]+ --> [\d:.,]+.*", "of a subtitle"),
-        (r"[^:]{1,80}:|[*_#\s]*(?:prompt|scene|shot|image|video)\s*#?\d+[*_:\s]*", "a heading, as it seems"),
+        (
+            r"[^:]{1,80}:|[*_#\s]*(?:prompt|scene|shot|image|video|page|panel|day|week|slide|chapter|part|section|episode)\s*#?\d+[*_:\s]*",
+            "a heading, as it seems",
+        ),
+        (r"[=*~#_-]{2,}[^=*~#]{1,80}[=*~#_-]{2,}|(?:int|ext)\. .*", "a heading, as it seems"),
+        (r"(?:user|human|assistant|chatgpt|claude|gemini|copilot): .*", "a part of a chat"),
         (
             r"(?:sure|of course|certainly|absolutely|great)[!,.].*|"
             r"here(?:'s|\u2019s| are| is)\b.*\b(?:prompts?|ideas|list)\b.*|"
-            r"(?:let me know|feel free|i hope|hope (?:this|these)|would you like|do you want|want me to)\b.*[.!?]",
+            r"(?:let me know|feel free to|i hope (?:this|these)|hope (?:this|these))\b.*[.!?]|"
+            r"(?:would you like|do you want|want me)\b.*\b(?:me|more|another|these|any|prompts?)\b.*[.!?]",
             "talk of an assistant",
         ),
         # As chats are copied: WhatsApp's lines, the headings of Discord and Slack.
         (
-            r"\[?\d{1,4}[./-]\d{1,2}[./-]\d{1,4},? \d{1,2}:\d\d.*|\[\d{1,2}:\d\d(:\d\d)?( [AP]M)?\] .*|"
+            r"\[?\d{1,4}[./-]\d{1,2}[./-]\d{1,4},? \d{1,2}:\d\d.*|\[\d{1,2}:\d\d[^\]]{0,30}\] .*|"
             r".{1,60}\u2014 ?(today|yesterday|\d{1,2}/\d{1,2}/\d{2,4})\b.{0,5}\d{1,2}:\d\d.{0,5}|"
             r".{1,60} \[\d{1,2}:\d\d [AP]M\]",
             "a part of a chat",
         ),
     )
 )
-_WEB_UI = re.compile(r"Negative prompt:|Steps: \d+, |--prompt\b")
+_WEB_UI = re.compile(r"Negative(?: prompt)?:|Steps: \d+, |--prompt\b")
 
 
 def prompts(

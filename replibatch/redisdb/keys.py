@@ -74,6 +74,9 @@ AHEAD = Key(
     "fields: until settled",
     "generation -> amount, budget, attempt: kept for its steps to come",
 )
+YIELDING = Key(
+    "yielding", "set", "limits", "members: until settled", "generations that take another model while theirs is out"
+)
 WAITED = Key("waited", "hash", "limits", LASTING, "cause -> ms that attempts have waited for it")
 WAKE_ALL = Key("wake", "channel", "limits", "-", "to all processes: report")
 WAKE = Key("wake:{process}", "channel", "limits", "-", "to the waiters of one: standing, attempt, fence")

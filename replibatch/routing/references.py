@@ -154,6 +154,8 @@ def _opened_path(path: Path) -> BinaryIO:
     except FileNotFoundError:
         several = re.search(r"\.\w{3,4}\s*[,;|]\s*\S", str(path))
         hint = f"; expected for several files: {SEVERAL}" if several else ""
+        if " " in path.name and not path.suffix:
+            hint = "; where it is a prompt, and no picture: --map prompt=COLUMN"
         raise ReferenceImageError(f"{path}: no such file{hint}") from None
     except (OSError, ValueError) as error:
         raise ReferenceImageError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None

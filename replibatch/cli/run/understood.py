@@ -75,8 +75,8 @@ def _renamed(name: str, meaning: str) -> str:
 def _prompts(understanding: Understanding) -> str:
     distinct = understanding.distinct_prompts
     how_many = "more than 100,000 different" if distinct is None else f"{distinct:,} different"
-    first = ", ".join(_quoted(prompt) for prompt in understanding.first_prompts)
-    if understanding.items > len(understanding.first_prompts):
+    first = ", ".join(_quoted(prompt) for prompt in dict.fromkeys(understanding.first_prompts))
+    if understanding.last_prompt not in understanding.first_prompts:
         first += f" … {_quoted(understanding.last_prompt)}"
     return f"{how_many}: {first}"
 

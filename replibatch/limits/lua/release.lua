@@ -8,7 +8,7 @@ if redis.call('ZSCORE', SLOTS, call.attempt) then
   spend(ticket, call.cost)
   if call.succeeded then
     free_slot(call.attempt, ticket)
-    report_success('model:' .. ticket.model)
+    report_model_works(ticket, false)
   else
     give_slot_back(call.attempt, ticket, call.cost)
     put_off_probe(call.attempt, ticket)
