@@ -63,6 +63,27 @@ def test_a_single_job_is_made_again_from_the_step_that_failed(
     assert counts[f"attempts\t{IMAGE}\tsucceeded"] == "1", counts  # once, though two results tell of it
 
 
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_job_s_output_that_could_not_be_saved_is_fetched_by_a_retry(
+    step: int, start_worker: Start, sandbox: Sandbox, tmp_path: Path, fleet: str
+) -> None:
+    """A folder stands in its file's place; once that is gone nothing is made, or paid for, again."""
+    name = "0.step1.webp" if step == 1 else "0.step2.png"
+    in_the_way = tmp_path / "files" / name
+    in_the_way.mkdir(parents=True)
+    start_worker("--concurrency", "4")
+    job = replibatch.enqueue(film(0))
+    failed = job.result(60)
+    assert failed.state == "failed" and failed.attempts[-1].reason == "not_saved", failed.error
+    in_the_way.rmdir()
+    made = job.retry().result(60)
+    assert made.success, made.error
+    assert sandbox.books.paid_twice() == []
+    for model in (IMAGE, UPSCALE, VIDEO):
+        assert len(bills(sandbox, model)) == 1, model
+    assert made.cost_usd == pytest.approx(FILM_USD)
+
+
 def test_a_job_asked_for_again_goes_on_where_it_failed(
     start_worker: Start, sandbox: Sandbox, tmp_path: Path, fleet: str
 ) -> None:
