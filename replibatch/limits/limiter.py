@@ -26,6 +26,7 @@ from replibatch.limits.tickets import Beat, Row, Standing, Ticket
 from replibatch.money import LARGEST_USD, to_micro
 from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Step, run_together
+from replibatch.requests import new_id
 from replibatch.settings import Settings
 
 CLAIM_SECONDS = 2.0  # a hand-off unclaimed for this long goes to the next in line
@@ -151,8 +152,12 @@ class Limiter:
         Returns:
             Whether it is an outage now.
         """
-        is_out, _ = self._call("fault", process=self.process, attempt=attempt, fault=fault.as_call())
+        is_out, _ = self.fault_step(fault, attempt).run(self.redis)
         return bool(is_out)
+
+    def fault_step(self, fault: Fault, attempt: str = "") -> Step:
+        """The report of one failure; arguments as of `report_fault`."""
+        return self._step("fault", process=self.process, attempt=attempt, fault=fault.as_call(), id=new_id())
 
     def report_success(self, name: str, *, own: bool = False) -> None:
         """Report that something works: its outage is over, and failures in a row are forgotten.

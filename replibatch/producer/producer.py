@@ -314,9 +314,9 @@ class Producer:
         with self.reaching():  # a connection that cannot be made accepts nothing
             self.redis.connection_pool.release(self.redis.connection_pool.get_connection())
         with self.reaching(accepted=None, job_id=generation_id):
-            is_new = self.jobs.enqueue(generation_id, prepared, models, priority=priority, link=link, again=again)
-        if is_new:
-            self.publish([Message(generation_id, 1, prepared.model, priority)])
+            message = self.jobs.enqueue(generation_id, prepared, models, priority=priority, link=link, again=again)
+        if message:
+            self.publish([message])
 
     def models_from(self, model: str) -> dict[str, Any]:
         """The models of a chain of fallbacks, by name, as they travel."""
