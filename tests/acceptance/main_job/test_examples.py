@@ -13,6 +13,8 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from replibatch.sandbox import Sandbox
+from tests.support.catalogue import FLUX, NANO, QWEN, ULTRA
+from tests.support.commands import replibatch
 from tests.support.holding import hold
 from tests.support.waiting import until
 
@@ -72,6 +74,32 @@ def test_the_showcase_of_17_styles_by_4_models(sandbox: Sandbox, run: Callable[.
     for key in ("s", "2", "f"):  # the best of four for a style
         page.keyboard.press(key)
     assert page.locator("#favourite-count").text_content() == "1"
+
+
+def test_the_showcase_as_one_command_and_its_favourites_made_again(sandbox: Sandbox, page: Page) -> None:
+    models = [FLUX, ULTRA, QWEN, NANO]
+    chosen_models = [word for model in models for word in ("-m", model)]
+    template = "A lighthouse keeper and a fox share supper by the lamp while a storm passes; {style}"
+    styles = str(EXAMPLES / "lists/showcase.csv")
+    asked = [*chosen_models, "--prompt-template", template, "--name", "{model}/{id}.{ext}", "-i", "aspect_ratio=16:9"]
+    done = replibatch("run", styles, *asked, "-o", "shown")
+    assert done.returncode == 0, done.stderr
+    assert "68 of 68 items made; $2.53" in done.stdout
+    assert sandbox.books.cost_usd == pytest.approx(2.533) and sandbox.books.paid_twice() == []
+    assert {len(list(Path("shown", model.partition("/")[2]).iterdir())) for model in models} == {17}
+
+    page.goto(Path("shown/gallery.html").absolute().as_uri())
+    for key in ("s", "3", "f"):
+        page.keyboard.press(key)
+    page.keyboard.press("Escape")
+    page.locator("#favourites").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export favourites").click()
+    download.value.save_as("favourites.json")
+    again = replibatch("run", "favourites.json", "-o", "best")
+    assert again.returncode == 0, again.stderr
+    (same,) = sandbox.books.paid_twice()  # the same create, seed and all
+    assert same.model == QWEN and len(sandbox.books.create_times) == 69
 
 
 def test_chunks(sandbox: Sandbox, run: Callable[..., str]) -> None:
