@@ -46,7 +46,7 @@ def await_end(work: Work, prediction: Prediction | str) -> Prediction:
             context.tickets.pop(prediction_id, None)
         raise
     if ended is None:
-        context.look_for_end(prediction_id, work.model)
+        context.look_for_end(prediction_id, work.model, work.began + timeout_seconds + OVERDUE_SECONDS)
         work.cost_usd = None  # unknown yet
         if work.running.canceled:
             raise Leave(work.canceled())

@@ -184,6 +184,7 @@ class WorkerContext:
         self.running: dict[str, Running] = {}
         self._cancels = ThreadPoolExecutor(CANCELS_AT_ONCE, "cancel")
         self._ending: set[str] = set()  # predictions that are being canceled
+        self._late: dict[str, float] = {}  # those that no attempt waits for any more, by when each must be over
         self.tickets: dict[str, tuple[Ticket, Quote]] = {}
 
     def start(self) -> None:
@@ -271,13 +272,32 @@ class WorkerContext:
             self._ending.add(prediction_id)
             self._cancels.submit(self._end, prediction_id, tell, overdue=overdue)
 
-    def look_for_end(self, prediction_id: str, model: Model) -> None:
-        """Go on polling for the end of a prediction that no attempt waits for any more: its end frees the slot."""
+    def look_for_end(self, prediction_id: str, model: Model, over_by: float) -> None:
+        """Go on polling for the end of a prediction that no attempt waits for any more: its end frees the slot.
+
+        Args:
+            prediction_id: the prediction.
+            model: that makes it.
+            over_by: when it must be over, by `time.monotonic`: from then on one that Replicate does not know is gone.
+        """
 
         def on_end(ended: Prediction) -> None:
+            self._late.pop(ended.id, None)
             log.info("a prediction has ended late", prediction=ended.id, status=ended.status)
 
+        self._late[prediction_id] = over_by
         self.watcher.watch(prediction_id, model.name, model.typical_seconds, on_end)
+
+    def end_late(self) -> None:
+        """Cancel again what no attempt waits for any more, and let go of what Replicate does not know."""
+        now = time.monotonic()
+        for prediction_id, over_by in list(self._late.items()):
+            self.end_soon(prediction_id, overdue=now >= over_by, tell=self._ended_late)
+
+    def _ended_late(self, ended: Prediction) -> None:
+        if self._late.pop(ended.id, None) is not None:
+            self.watcher.forget(ended.id)
+            self.free_slots([ended])
 
     def _end(self, prediction_id: str, tell: Callable[[Prediction], object], *, overdue: bool) -> None:
         try:

@@ -159,6 +159,7 @@ class Takeover:
         if time.monotonic() < self._overdue_at:
             return
         self._overdue_at = time.monotonic() + CANCEL_AGAIN_SECONDS
+        self._context.end_late()
         late = time.monotonic() - self._context.settings.prediction_timeout_seconds
         for record in list(self._looked_after.values()):
             if not record.prediction_id or not record.created_at or record.created_at > late - OVERDUE_SECONDS:
@@ -166,7 +167,8 @@ class Takeover:
             if record.created_at > late - GRACE_SECONDS:
                 self._cancel(record, record.prediction_id, overdue=True)
             else:  # the task that takes it ends the attempt; the slot stays held
-                self._context.look_for_end(record.prediction_id, self._context.models_of(record)[record.model])
+                model = self._context.models_of(record)[record.model]
+                self._context.look_for_end(record.prediction_id, model, time.monotonic())
                 self._requeue(record)
 
     def _cancel(self, record: Record, prediction_id: str, *, overdue: bool = False) -> None:

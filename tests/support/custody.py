@@ -50,7 +50,7 @@ def is_recorded(redis_url: str, job: Job) -> bool:
 def check_nothing_left(redis_url: str) -> None:
     """The account's keys that are there only while there is work are gone."""
     with connect(redis_url) as redis:
-        until(lambda: leftovers(redis) == [], 10, f"nothing is left: {leftovers(redis)}")
+        until(lambda: leftovers(redis) == [], 20, f"nothing is left: {leftovers(redis)}")
 
 
 def leftovers(redis: Redis) -> list[str]:
