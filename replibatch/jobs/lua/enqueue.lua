@@ -1,6 +1,7 @@
 -- A single job enters, in the caller's publishing custody.
 -- call: id, process, model, priority, request (JSON text), catalog (JSON text), link ('' or JSON text), asked (what the
---       id stands for, '' where it was made up), again (a job that ended without success is made again)
+--       id stands for, '' where it was made up), again (a job that ended without success is made again), budget (that it
+--       draws on, or '')
 -- Returns {1}; {0} where the id is known: the same id is the same job. It calls one task, the first that is named.
 -- {-1, what the id stands for} where that is something else, and nothing has changed.
 
@@ -29,6 +30,7 @@ end
 redis.call('HSET', record_key(call.id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
   'attempt', '1', 'model', call.model, 'priority', whole(call.priority), 'request', call.request,
   'catalog', call.catalog, 'link', call.link)
+if call.budget ~= '' then redis.call('HSET', record_key(call.id), 'budget', call.budget) end
 local begun = call.again and from_failed_step({ request = call.request })
 if begun then redis.call('HSET', record_key(call.id), 'counted', begun.counted) end
 redis.call('ZADD', key('asked'), whole(now), call.id)

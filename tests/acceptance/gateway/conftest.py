@@ -1,0 +1,88 @@
+"""A stand-in, a worker process and a gateway that all tests of a module share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from replibatch.sandbox import Sandbox, SandboxSettings
+from tests.support import PROJECT
+from tests.support.gateways import RunningGateway, running
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import until
+
+SECRET = "whsec_" + "c2l4dGVlbiBieXRlcyBhbmQgbW9yZQ=="
+
+
+@dataclass
+class House:
+    """All of it.
+
+    Attributes:
+        sandbox: the stand-in.
+        gateway: in this process.
+        key: of the tenant `ours`.
+        other_key: of another tenant.
+    """
+
+    sandbox: Sandbox
+    gateway: RunningGateway
+    key: str
+    other_key: str
+
+
+@pytest.fixture(scope="module")
+def house(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Up as long as the tests of the module run."""
+    folder = tmp_path_factory.mktemp("gateway")
+    if not redis_server.alive:
+        redis_server.restart()
+    with Redis.from_url(redis_server.url) as redis:
+        redis.flushall()
+    settings = SandboxSettings(latency_seconds=0.1, long_edge_pixels=64)
+    with Sandbox(settings, port=0) as sandbox, pytest.MonkeyPatch.context() as environment:
+        for name in list(os.environ):
+            if name.startswith(("REPLICATE_", "REPLIBATCH_")):
+                environment.delenv(name)
+        environment.setenv("PYTHONPATH", str(PROJECT))
+        variables = {
+            "REPLICATE_BASE_URL": sandbox.url,
+            "REPLICATE_API_TOKEN": "r8_of_the_tests",
+            "REPLIBATCH_REDIS_URL": redis_server.url,
+            "REPLIBATCH_STORAGE_URL": str(folder / "storage"),
+            "REPLIBATCH_STATE_DIR": str(folder / "state"),
+            "REPLIBATCH_WEBHOOK_SECRET": SECRET,
+            "REPLIBATCH_WEBHOOK_PRIVATE": "true",
+        }
+        (folder / "storage").mkdir()
+        worker = _worker(folder, variables)
+        try:
+            given = {
+                "replicate_base_url": sandbox.url,
+                "redis_url": redis_server.url,
+                "storage_url": variables["REPLIBATCH_STORAGE_URL"],
+                "state_dir": folder / "state",
+                "webhook_secret": SECRET,
+                "webhook_private": True,
+            }
+            with running(**given) as gateway:
+                until(lambda: gateway.producer.limiter.status().workers, what="the worker is ready")
+                yield House(sandbox, gateway, gateway.tenants.add("ours"), gateway.tenants.add("others"))
+        finally:
+            worker.terminate()
+            worker.wait(30)
+
+
+def _worker(folder: Path, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+    with (folder / "worker.log").open("wb") as log:
+        command = [sys.executable, "-P", "-m", "replibatch", "worker", "--concurrency", "50"]
+        return subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
