@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from replibatch.catalog.catalog import built_in_names
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.support import PROJECT
 from tests.support.gateways import RunningGateway, running
@@ -62,6 +63,8 @@ def house(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -
             "REPLIBATCH_WEBHOOK_PRIVATE": "true",
         }
         (folder / "storage").mkdir()
+        catalog = folder / "quick.toml"
+        catalog.write_text("".join(f'["{name}"]\ntypical_seconds = 0.2\n' for name in built_in_names()))
         worker = _worker(folder, variables)
         try:
             given = {
@@ -69,6 +72,7 @@ def house(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -
                 "redis_url": redis_server.url,
                 "storage_url": variables["REPLIBATCH_STORAGE_URL"],
                 "state_dir": folder / "state",
+                "catalog": catalog,
                 "webhook_secret": SECRET,
                 "webhook_private": True,
             }

@@ -21,7 +21,9 @@ KONTEXT_INPUT = "input_image"
 
 @pytest.fixture
 def replicate(house: House) -> Iterator[Client]:
-    return Client(api_token=house.key, base_url=house.gateway.url)
+    client = Client(api_token=house.key, base_url=house.gateway.url)
+    yield client
+    client._client.close()
 
 
 def image_at(url: str) -> Image.Image:
@@ -31,16 +33,20 @@ def image_at(url: str) -> Image.Image:
 
 
 def test_run_returns_the_output_as_it_does_of_replicate(house: House, replicate: Client) -> None:
-    before = house.sandbox.books.created_count if hasattr(house.sandbox.books, "created_count") else 0
     output = replicate.run(QWEN, input={"prompt": "a quiet harbour"})
     urls = [str(each) for each in (output if isinstance(output, list) else [output])]
     assert all(url.startswith(house.gateway.url) for url in urls)
     assert image_at(urls[0]).size[0] <= 64
-    assert before >= 0
 
 
 def test_async_run_too(replicate: Client, house: House) -> None:
-    output = asyncio.run(replicate.async_run(QWEN, input={"prompt": "a quiet harbour, again"}))
+    async def run() -> object:
+        try:
+            return await replicate.async_run(QWEN, input={"prompt": "a quiet harbour, again"})
+        finally:
+            await replicate._async_client.aclose()
+
+    output = asyncio.run(run())
     first = output[0] if isinstance(output, list) else output
     assert str(first).startswith(house.gateway.url)
 
