@@ -1,4 +1,4 @@
-"""A stand-in, a worker process and a gateway that all tests of a module share."""
+"""A stand-in, a worker process and a gateway that all tests share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
 from replibatch.catalog.catalog import built_in_names
 from replibatch.sandbox import Sandbox, SandboxSettings
@@ -39,14 +38,11 @@ class House:
     other_key: str
 
 
-@pytest.fixture(scope="module")
-def house(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Up as long as the tests of the module run."""
+@pytest.fixture(scope="package")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Up as long as the tests of this folder run."""
     folder = tmp_path_factory.mktemp("gateway")
-    if not redis_server.alive:
-        redis_server.restart()
-    with Redis.from_url(redis_server.url) as redis:
-        redis.flushall()
+    redis_server = RedisServer(folder)
     settings = SandboxSettings(latency_seconds=0.1, long_edge_pixels=64)
     with Sandbox(settings, port=0) as sandbox, pytest.MonkeyPatch.context() as environment:
         for name in list(os.environ):
@@ -82,6 +78,7 @@ def house(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -
         finally:
             worker.terminate()
             worker.wait(30)
+            redis_server.stop()
 
 
 def _worker(folder: Path, variables: dict[str, str]) -> subprocess.Popen[bytes]:

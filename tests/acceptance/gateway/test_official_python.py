@@ -65,7 +65,7 @@ def test_a_prediction_is_created_got_waited_for_and_listed(replicate: Client) ->
 
 def test_one_that_fails_says_why(replicate: Client, house: House) -> None:
     with pytest.raises(ModelError) as caught:
-        replicate.run("google/veo-3-fast", input={"prompt": "a fox [fail:sensitive]"})
+        replicate.run("google/veo-3-fast", input={"prompt": "a fox [[sensitive]]"})
     assert "sensitive" in str(caught.value.prediction.error)
     assert caught.value.prediction.output is None
 
