@@ -7,7 +7,7 @@ import asyncio
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from replibatch.gateway.refusals import body_too_large, too_slow
+from replibatch.gateway.refusals import bad_request, body_too_large, too_slow
 
 LARGEST_JSON_BYTES = 2_000_000  # files go to /v1/files
 JSON_SECONDS = 30.0  # for a whole body of JSON
@@ -58,6 +58,8 @@ def bounded(request: Request, most_bytes: int) -> Request:
 
 
 def _check_length(request: Request, most_bytes: int) -> None:
+    if "transfer-encoding" in request.headers and "content-length" in request.headers:
+        raise bad_request("Transfer-Encoding and Content-Length exclude each other")
     length = request.headers.get("content-length", "0")
     if not length.isdigit() or len(length) > 15 or int(length) > most_bytes:
         raise body_too_large(most_bytes)

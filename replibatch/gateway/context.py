@@ -17,7 +17,7 @@ from replibatch.jobs.packing import read_attempts, read_result
 from replibatch.jobs.record import is_id
 from replibatch.producer.producer import Producer
 from replibatch.redisdb import keys
-from replibatch.requests import OutputFile
+from replibatch.requests import OutputFile, State
 from replibatch.sandbox.replies import not_found, unauthenticated
 from replibatch.served import Progress, Served, view
 from replibatch.served.record import served_read
@@ -109,6 +109,10 @@ class Gateway:
             self.ask(lambda redis: redis.hmget(name, FIELDS)), self.ask(lambda redis: redis.pttl(name))
         )
         progress = Progress.parse(values, read_result, read_attempts)
+        if not progress.state and served.lane and not served.ended:
+            lane = keys.BATCH.at(self.prefix, served.lane)
+            if await self.ask(lambda redis: redis.exists(lane)):
+                return replace(progress, state=State.PENDING, ahead="its key's slots are in use")
         if progress.result is None:
             return progress
         progress = replace(progress, result=self.producer.files.in_storage(progress.result))

@@ -12,6 +12,7 @@ import httpx
 from replibatch.broker.publish import SINGLE
 from replibatch.catalog.models import DEPLOYMENT, Model
 from replibatch.errors import QueueUnavailable, ReplibatchError
+from replibatch.gateway import lanes
 from replibatch.gateway.context import Gateway
 from replibatch.gateway.own_files import with_own_files
 from replibatch.gateway.refusals import bad_request, of_error, over_budget, too_many
@@ -177,13 +178,17 @@ def _enqueue(
         shape=create.model.output or "",
         deployment=create.deployment,
         webhook=_wants_webhook(create.body),
+        lane=lanes.lane_of(tenant),
     )
     with producer.reaching():
         producer.present()
         if known is None:
             keep(producer.redis, gateway.prefix, served, producer.settings.keep_seconds)
     try:
-        producer.record(generation_id, prepared, priority=SINGLE, budget=tenant.budget)
+        if served.lane:
+            lanes.enqueue(producer, tenant, generation_id, prepared)
+        else:
+            producer.record(generation_id, prepared, priority=SINGLE, budget=tenant.budget)
     except QueueUnavailable as error:
         if error.accepted is not False:
             raise
@@ -231,8 +236,11 @@ def _check_waiting(gateway: Gateway, tenant: Tenant) -> None:
     with redis.pipeline(transaction=False) as pipeline:
         for each in ids:
             pipeline.hmget(keys.GENERATION.at(prefix, each), ["state", "result"])
-        rows = zip(ids, pipeline.execute(), strict=True)
-    over = [each for each, (state, result) in rows if result or not state]
+            pipeline.hmget(keys.SERVED.at(prefix, each), ["lane", "ended"])
+        found = pipeline.execute()
+    rows = zip(ids, found[::2], found[1::2], strict=True)
+    # In a lane, what waits for its turn has no record.
+    over = [each for each, (state, result), (lane, ended) in rows if result or ended or not (state or lane)]
     if over:
         redis.zrem(name, *over)
     if len(ids) - len(over) >= tenant.max_waiting:

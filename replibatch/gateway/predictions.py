@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from replibatch.gateway import bodies
+from replibatch.gateway import bodies, lanes
 from replibatch.gateway.context import Gateway
 from replibatch.gateway.creates import LONGEST_KEY, accept, parsed
 from replibatch.gateway.refusals import bad_request
@@ -96,12 +96,7 @@ class Predictions:
         tenant = await gateway.tenant(request)
         served = await gateway.served(tenant, request.path_params["id"])
         producer = gateway.producer
-
-        def cancel() -> None:
-            with producer.reaching():
-                producer.cancel(served.id)
-
-        await producer.in_thread(cancel)
+        await producer.in_thread(lanes.cancel, producer, served.lane, served.id)
         return _json(await gateway.row(served, gateway.base(request)))
 
     async def list_all(self, request: Request) -> Response:

@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 from redis import Redis
 
 from replibatch.errors import SettingsError
+from replibatch.jobs.holds import budget_of_key
 from replibatch.limits import Limiter
 from replibatch.redisdb import keys
 from replibatch.requests import new_id
@@ -49,7 +50,7 @@ class Tenant:
     @property
     def budget(self) -> str:
         """The name of its budget at the limiter; empty where it has none."""
-        return f"key-{self.id}" if self.budget_usd is not None else ""
+        return budget_of_key(self.id) if self.budget_usd is not None else ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -77,6 +78,7 @@ class Tenants:
 
     def __init__(self, redis: Redis, prefix: str, limiter: Limiter) -> None:
         self._redis = redis
+        self._prefix = prefix
         self._name = keys.GATEWAY_KEYS.at(prefix)
         self._limiter = limiter
 
@@ -114,6 +116,8 @@ class Tenants:
         )
         if tenant.budget:
             self._limiter.set_budget(tenant.budget, budget_usd)
+            # It outlives the batches that draw on it.
+            self._redis.sadd(keys.SHARERS.at(self._prefix, tenant.budget), tenant.id)
         self._redis.hset(self._name, digest(key), json.dumps(asdict(tenant), separators=(",", ":")))
         return key
 

@@ -123,7 +123,7 @@ GATEWAY_KEYS = Key(
 )
 SERVED = Key(
     "served:{id}", "hash", "served", "twice REPLIBATCH_KEEP_DAYS and 30 days",
-    "owner, created, model, version, deployment, input, token, base, shape, webhook, completed, ended: a prediction",
+    "owner, created, model, version, deployment, input, token, base, shape, webhook, completed, ended, lane",
 )  # fmt: skip
 SERVED_OF = Key("served:{owner}:all", "zset", "served", "with its newest prediction", "prediction -> created at")
 SERVED_OPEN = Key("served:{owner}:open", "zset", "served", "with its newest prediction", "prediction -> created at")

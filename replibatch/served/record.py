@@ -34,6 +34,7 @@ class Served:
         webhook: whether the call at its end is wanted.
         completed: when its end was first seen, in Unix seconds; 0 before.
         ended: the status it ended with; empty before.
+        lane: the batch that it waits in for its turn; empty for none.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Served:
     webhook: bool = False
     completed: float = 0.0
     ended: str = ""
+    lane: str = ""
 
     def packed(self) -> dict[Any, Any]:
         """As it lies in Redis."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -93,10 +94,8 @@ def test_a_body_without_a_length_ends_where_the_bound_is(ours: httpx.Client) -> 
             sent += 65536
             yield b" " * 65536
 
-    try:
+    with contextlib.suppress(httpx.WriteError):  # it may be cut off while it still sends
         assert ours.post(PATH, content=pieces()).status_code == 413
-    except httpx.WriteError:  # it was cut off while it still sent
-        pass
     assert sent < 100_000_000
 
 
@@ -149,15 +148,16 @@ def test_paths_that_lead_nowhere(ours: httpx.Client, path: str) -> None:
     assert answer.status_code == 404 and answer.json()["status"] == 404
 
 
-def test_a_file_that_is_none(ours: httpx.Client) -> None:
+def test_a_file_that_is_none(house: House, ours: httpx.Client) -> None:
     assert ours.post("/v1/files", data={"content": "text"}).status_code == 422
     assert ours.post("/v1/files", content=b"x", headers={"Content-Type": "multipart/form-data"}).status_code == 400
     many = {f"f{number}": ("a", b"x") for number in range(5)}
     assert ours.post("/v1/files", files=many).status_code == 400
     answer = ours.post("/v1/files", files={"content": ("a", b"x")}, data={"metadata": "[1]"})
     assert answer.status_code == 422
-    length = {"Content-Length": "999999999999", "Content-Type": "multipart/form-data; boundary=x"}
-    assert ours.post("/v1/files", content=b"", headers=length).status_code == 413
+    key = ours.headers["Authorization"]
+    head = f"POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Length: 999999999999\r\n\r\n"
+    assert b" 413 " in raw(house.gateway, head.encode()).split(b"\r\n")[0]
 
 
 @pytest.mark.parametrize(

@@ -213,5 +213,35 @@ def test_the_list_goes_on_page_by_page(house: House, before: bool, monkeypatch: 
         assert reader.get("/v1/predictions?cursor=nonsense").status_code == 400
 
 
+def test_slots_of_a_key_are_exact_and_what_waits_for_one_can_be_canceled(house: House) -> None:
+    price = house.gateway.producer.catalog.get(QWEN).cost_usd({})
+    assert price
+    key = house.gateway.tenants.add("narrow", max_concurrent=2, fallback=False, budget_usd=6.5 * price)
+    before = len(house.sandbox.books.bills())
+    house.sandbox.settings.latency_seconds = 0.6
+    with house.gateway.client(key) as narrow:
+        answers = [narrow.post(PATH, json={"input": {"prompt": f"a narrow fox {number}"}}) for number in range(8)]
+        ids = [answer.json()["id"] for answer in answers]
+        waiting = narrow.get(f"/v1/predictions/{ids[-1]}").json()
+        assert waiting["status"] == "starting" and "slots are in use" in waiting["logs"]
+        canceled = narrow.post(f"/v1/predictions/{ids[-1]}/cancel").json()
+        assert canceled["status"] == "canceled" and canceled["completed_at"]
+
+        def statuses() -> list[str]:
+            return [narrow.get(f"/v1/predictions/{each}").json()["status"] for each in ids]
+
+        until(lambda: "starting" not in statuses() and "processing" not in statuses(), what="all are over")
+        found = statuses()
+    house.sandbox.settings.latency_seconds = 0.1
+    assert (found.count("succeeded"), found.count("failed"), found[-1]) == (6, 1, "canceled")
+    assert len(house.sandbox.books.bills()) - before == 6
+    spans = [
+        (each.created_at, each.completed_at)
+        for each in house.sandbox._service.predictions.values()
+        if "narrow" in each.prompt
+    ]
+    assert max(sum(start <= at < (end or at + 1) for start, end in spans) for at, _ in spans) == 2
+
+
 def test_nothing_was_paid_for_twice(house: House) -> None:
     assert not house.sandbox.books.paid_twice()
