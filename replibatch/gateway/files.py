@@ -119,7 +119,7 @@ class Uploads:
         base, tenant = gateway.base(request), await gateway.tenant(request)
         held = bodies.bounded(request, LARGEST_BYTES + ROOM_BYTES)
         try:
-            async with held.form(max_files=1, max_fields=4, max_part_size=LONGEST_METADATA) as form:
+            async with held.form(max_files=4, max_fields=4, max_part_size=LONGEST_METADATA) as form:
                 uploaded = await gateway.producer.in_thread(self._keep, tenant, form)
         except ClientDisconnect:
             raise too_slow() from None
