@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 
 import structlog
 import uvicorn
@@ -22,9 +23,16 @@ log = structlog.get_logger("replibatch.gateway")
 class Server(uvicorn.Server):
     """uvicorn's, which lets go of held requests as soon as it is told to stop."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, on_started: Callable[[], None]) -> None:
         super().__init__(config)
         self._gateway = gateway
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Begin to listen, and say so."""
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started:
+            self._on_started()
 
     async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         """Stop: no request is held any more."""
@@ -32,8 +40,21 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)  # type: ignore[arg-type]
 
 
-def make_server(producer: Producer, host: str, port: int, public_url: str = "") -> Server:
+def make_server(
+    producer: Producer,
+    host: str,
+    port: int,
+    public_url: str = "",
+    on_started: Callable[[], None] = lambda: None,
+) -> Server:
     """A server that is not running yet.
+
+    Args:
+        producer: its way to the queue.
+        host: the address to listen on.
+        port: the port.
+        public_url: what its addresses begin with; empty for as each client reaches it.
+        on_started: called once it listens.
 
     Raises:
         SettingsError: there is no key, and the address is not of this machine alone.
@@ -61,7 +82,7 @@ def make_server(producer: Producer, host: str, port: int, public_url: str = "") 
         ws="none",
         lifespan="on",
     )
-    return Server(config, gateway)
+    return Server(config, gateway, on_started)
 
 
 def _is_loopback(host: str) -> bool:

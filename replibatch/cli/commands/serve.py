@@ -15,7 +15,7 @@ from replibatch.logs import LogFormat
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=8787, show_default=True, help="Port to listen on.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=8787, show_default=True, help="Port to listen on.")
 @click.option("--public-url", default="", metavar="URL", help="What clients reach it as, behind a proxy.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings.")
 @log_format
@@ -35,8 +35,14 @@ def serve(host: str, port: int, public_url: str, quiet: bool, log_format: LogFor
         raise SettingsError(f"{error.name} is not installed; expected: pip install 'replibatch[serve]'") from None
     producer = opened(open_account().settings.model_copy(update={"replicate_api_token": None}))
     say_if_no_worker(producer, "another terminal's")
-    server = make_server(producer, host, port, public_url)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    click.echo(f"replibatch: Replicate's API at http://{host}:{port}", err=True)
-    server.run()
-    producer.close()
+    shown = f"[{host}]" if ":" in host else host
+    server = make_server(
+        producer, host, port, public_url, lambda: click.echo(f"replibatch: Replicate's API at http://{shown}:{port}")
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    try:
+        server.run()
+    except SystemExit:
+        raise SettingsError(f"{shown}:{port} cannot be listened on; expected: a free port, by --port") from None
+    finally:
+        producer.close()
