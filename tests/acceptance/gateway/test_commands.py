@@ -68,7 +68,8 @@ def test_a_held_request_ends_with_the_gateway(redis_url: str, start: Start, monk
         with client.stream(
             "GET", client.post("/v1/models/qwen/qwen-image/predictions", json=body).json()["urls"]["stream"]
         ) as stream:
-            assert next(stream.iter_lines()) == "event: logs"
+            lines = stream.iter_lines()
+            assert next(lines) == "event: logs"
             gateway.send_signal(signal.SIGTERM)
-            assert "done" not in "".join(stream.iter_lines())
+            assert "done" not in "".join(lines)
     assert gateway.wait(30) == 0
