@@ -72,4 +72,5 @@ def test_a_held_request_ends_with_the_gateway(redis_url: str, start: Start, monk
             assert next(lines) == "event: logs"
             gateway.send_signal(signal.SIGTERM)
             assert "done" not in "".join(lines)
-    assert gateway.wait(30) == 0
+    gateway.communicate(timeout=30)
+    assert gateway.returncode == 0
