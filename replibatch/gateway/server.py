@@ -14,6 +14,7 @@ import uvicorn
 from replibatch.errors import SettingsError
 from replibatch.gateway.app import make_app
 from replibatch.gateway.context import Gateway
+from replibatch.gateway.impatience import ImpatientProtocol
 from replibatch.gateway.tenants import Tenants
 from replibatch.producer.producer import Producer
 
@@ -94,7 +95,7 @@ def make_server(
         timeout_graceful_shutdown=STOP_SECONDS,
         limit_concurrency=MOST_AT_ONCE,
         h11_max_incomplete_event_size=LARGEST_HEADERS_BYTES,
-        http="h11",
+        http=ImpatientProtocol,
         ws="none",
         lifespan="on",
     )

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from replibatch.errors import AccountStopped
 from replibatch.gateway.context import Gateway
 from replibatch.gateway.outputs import Outputs
 from replibatch.served import Served
@@ -64,7 +65,7 @@ class Streams:
                 if time.monotonic() - heard > QUIET_SECONDS:
                     heard = time.monotonic()
                     yield ": waiting\n\n"
-                with suppress(TimeoutError):
+                with suppress(TimeoutError, AccountStopped):
                     await asyncio.wait_for(news(), LOOK_SECONDS)
                 served = await gateway.any_served(served.id) or served
 

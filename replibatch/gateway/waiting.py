@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from starlette.requests import Request
 
+from replibatch.errors import AccountStopped
 from replibatch.gateway.context import Gateway
 from replibatch.redisdb import keys
 from replibatch.served import Served
@@ -22,7 +23,7 @@ async def until_over(gateway: Gateway, served: Served, seconds: float, request: 
         while (left := ends - time.monotonic()) > 0 and not gateway.stopping.is_set():
             if await gateway.ask(lambda redis: redis.hexists(name, "result")):
                 return
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, AccountStopped):  # the row tells what became of it
                 await asyncio.wait_for(news(), min(left, LOOK_SECONDS))
             if await request.is_disconnected():
                 return

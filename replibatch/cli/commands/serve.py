@@ -34,7 +34,9 @@ def serve(host: str, port: int, public_url: str, quiet: bool, log_format: LogFor
     except ModuleNotFoundError as error:
         raise SettingsError(f"{error.name} is not installed; expected: pip install 'replibatch[serve]'") from None
     producer = opened(open_account().settings.model_copy(update={"replicate_api_token": None}))
-    say_if_no_worker(producer, "another terminal's")
+    say_if_no_worker(producer)
+    if producer.embedded:
+        click.echo("replibatch: `replibatch worker` in another terminal does the work", err=True)
     shown = f"[{host}]" if ":" in host else host
     server = make_server(
         producer, host, port, public_url, lambda: click.echo(f"replibatch: Replicate's API at http://{shown}:{port}")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from replibatch.errors import SettingsError
-from replibatch.gateway import bodies
+from replibatch.gateway import bodies, impatience
 from replibatch.gateway.server import make_server
 from replibatch.gateway.tenants import MOST_WAITING
 from tests.acceptance.gateway.conftest import House
@@ -105,6 +105,18 @@ def test_a_body_that_does_not_come_is_given_up(
     monkeypatch.setattr(bodies, "JSON_SECONDS", 0.3)
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {house.key}\r\nContent-Length: 100\r\n\r\n{{"
     assert b" 408 " in raw(house.gateway, head.encode()).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET / HT"])
+def test_a_head_that_does_not_come_is_given_up(
+    house: House, ours: httpx.Client, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(impatience, "HEAD_SECONDS", 0.3)
+    host, _, port = house.gateway.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(sent)
+        while connection.recv(65536):
+            pass
 
 
 @pytest.mark.parametrize(
