@@ -173,7 +173,7 @@ def _units(model: Model, inputs: Mapping[str, Any], longest_seconds: float) -> f
         case "call":
             return 1.0
         case "image":
-            return _images(model, inputs)
+            return images_asked_for(model, inputs)
         case "gpu_second":
             return min(longest_seconds, model.most_units or longest_seconds)
         case "second":
@@ -190,8 +190,8 @@ def _first_amount(model: Model, inputs: Mapping[str, Any], usual: tuple[str, ...
     return _first(_most_of(model, inputs, name) for name in names)
 
 
-def _images(model: Model, inputs: Mapping[str, Any]) -> float:
-    """How many images are asked for, under whichever name; one where nothing says."""
+def images_asked_for(model: Model, inputs: Mapping[str, Any]) -> float:
+    """How many images are asked for, at most, under whichever name of an input; one where nothing says."""
     if model.amount_param:
         names = {model.amount_param}
     else:
@@ -205,9 +205,9 @@ def _megapixels(model: Model, inputs: Mapping[str, Any]) -> float | None:
         return _most_of(model, inputs, model.amount_param)
     width, height = (_most_of(model, inputs, name) for name in ("width", "height"))
     if width is not None and height is not None:
-        return max(0.0, width * height / 1e6) * _images(model, inputs)
+        return max(0.0, width * height / 1e6) * images_asked_for(model, inputs)
     each = _most_of(model, inputs, "megapixels")
-    return None if each is None else each * _images(model, inputs)
+    return None if each is None else each * images_asked_for(model, inputs)
 
 
 def _most_of(model: Model, inputs: Mapping[str, Any], name: str) -> float | None:

@@ -36,13 +36,6 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def visible(text: str) -> str:
-    """A text with its control characters written out: nothing in a list moves the cursor of a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-
-
 def short(model: str) -> str:
     """A model without its owner."""
     return model.rpartition("/")[2]

@@ -57,6 +57,24 @@ def folder_lines(folder: Path, file: str, *, image_input: str | None, encoding: 
         yield Line(file, number, fields, stem)
 
 
+def left_out(folder: Path, *, image_input: str | None) -> str | None:
+    """Which files of a folder are no items, for people; None where all are.
+
+    Args:
+        folder: where they are.
+        image_input: the input that takes a picture; None for a folder of texts.
+    """
+    kinds = {".txt"} if image_input is None else {".txt", *(f".{each}" for each in STILLS)}
+    names = sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.is_file() and entry.name[0] != HIDDEN and f".{extension_of(entry.name)}" not in kinds
+    )
+    if not names:
+        return None
+    return f"{names[0]} is left out" if len(names) == 1 else f"{len(names)} files are left out, {names[0]} first"
+
+
 def _text(path: Path, file: str, number: int, encoding: str | None) -> str | Mistake:
     try:
         raw = path.read_bytes()

@@ -16,7 +16,16 @@ from replibatch.errors import RequestError, UnsupportedModel
 from replibatch.lists.columns import Cells
 from replibatch.lists.disk_map import DiskMap
 from replibatch.lists.lines import Line, Mistake
-from replibatch.lists.naming import Naming, default_name, fit, fixed_extension, named_by, with_axes
+from replibatch.lists.naming import (
+    Naming,
+    as_disks_see,
+    default_name,
+    file_names,
+    fit,
+    fixed_extension,
+    named_by,
+    with_axes,
+)
 from replibatch.lists.prompts import Prompts
 from replibatch.lists.recipe import with_steps
 from replibatch.lists.shapes import Shape, Shapes
@@ -58,6 +67,11 @@ class Item:
     def id(self) -> str:
         """The generation's: the same key is the same job."""
         return f"r{self.key.hex()}"
+
+    @property
+    def file_names(self) -> list[str]:
+        """The names that its files may get in the output folder."""
+        return file_names(self.name, self.steps[-1].routed if self.steps else self.routed)
 
     @staticmethod
     def key_of(generation_id: str) -> bytes:
@@ -151,6 +165,8 @@ class Maker:
                     yield Mistake(line.file, line.number, f"{error}{hint}")
                 except RequestError as error:
                     reason = _in_list_words(str(error))
+                    if line.name is None and cells.prompt is None and "prompt is missing" in reason:
+                        reason = f"{reason}; expected: write one, or delete the row"
                     if line.name is not None:  # of a folder, where a number tells nothing
                         reason = f"{line.name!r}: {reason}"
                         if cells.prompt is None and "prompt is missing" in reason:
@@ -195,7 +211,12 @@ class Maker:
         last = steps[-1].routed if steps else shape.routed
         made_extension = last.model.extension(last.inputs) if steps else shape.extension
         naming = Naming(index, prompt, same.hex(), made_extension, _short(each.model), cells.id, each.sample, axes)
-        name = self._name(line, cells, naming, inputs)
+        name = self._given_name(line, cells, naming, inputs)
+        if name is None:
+            name = default_name(naming)  # which has a part of the key
+        else:
+            for file_name in file_names(name, last):
+                self._check_first("output", as_disks_see(file_name), self._names, line)
         is_free = not extension and (cells.output is None or self._asked.name is not None)
         request_id = "-".join([cells.id, *axes]) if cells.id else f"r{key.hex()}"
         request = BatchRequest(
@@ -239,18 +260,16 @@ class Maker:
         axes += [str(each.sample)] if self._asked.samples > 1 else []
         return tuple(axes)
 
-    def _name(self, line: Line, cells: Cells, naming: Naming, inputs: Mapping[str, Any]) -> str:
+    def _given_name(self, line: Line, cells: Cells, naming: Naming, inputs: Mapping[str, Any]) -> str | None:
+        """The name that the list or an option gives; None for none."""
         if self._asked.name is not None:
             values = {**line.fields, **cells.carried, **inputs}
-            name = named_by(self._asked.name, replace(naming, values=values))
-        elif cells.output is not None:
-            name = with_axes(cells.output, naming.axes)
-        elif line.name is not None:
-            name = with_axes(f"{fit(line.name)}.{naming.extension}", naming.axes)
-        else:
-            return default_name(naming)  # which has a part of the key
-        self._check_first("output", str(PurePosixPath(name)), self._names, line)
-        return name
+            return named_by(self._asked.name, replace(naming, values=values))
+        if cells.output is not None:
+            return with_axes(cells.output, naming.axes)
+        if line.name is not None:
+            return with_axes(f"{fit(line.name)}.{naming.extension}", naming.axes)
+        return None
 
     def _check_first(self, what: str, value: str, seen: DiskMap, line: Line) -> None:
         """Refuse an id or a name that an earlier line has."""

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from replibatch.lists.json_shape import is_followed, shape_of, skip
-from replibatch.lists.json_stream import JSONStream
+from replibatch.lists.json_stream import JSONStream, about_json
 from replibatch.lists.lines import Line, Mistake, Read, Unreadable
 from replibatch.lists.records import Records
+from replibatch.lists.words import PROPERTIES
+from replibatch.routing.near import plain
 
 Opened = Callable[[], IO[bytes]]
 
@@ -31,7 +33,8 @@ def json_lines(numbered: Iterable[tuple[int, str]], file: str, records: Records,
         try:
             value = json.loads(text, parse_constant=_refuse_constant)
         except json.JSONDecodeError as error:
-            yield Mistake(file, number, f"not JSON ({error.msg} at column {error.colno})")
+            place = f" at column {error.colno}" if (reason := about_json(text, error)).endswith(")") else ""
+            yield Mistake(file, number, f"{reason[:-1]}{place})" if place else reason)
         except (ValueError, RecursionError) as error:
             yield Mistake(file, number, f"not JSON ({error})")
         else:
@@ -88,16 +91,45 @@ def _object(opened: Callable[[], Any], encoding: str, stream: JSONStream, file: 
     wrapper = shape.wrappers[0] if shape.wrappers else shape.wrapped_object
     for _, key in stream.members():
         if key != wrapper:
-            skip(stream)
+            records.beside += _names(stream, key)
         elif stream.peek() == "[":
             yield from _elements(stream, file, records)
         else:
             yield from _members(stream, file, records)
 
 
+def _names(stream: JSONStream, key: str) -> list[str]:
+    """Step over what stands beside the list; the names of single values in it, dotted for nested ones."""
+    if stream.peek() == "{":
+        return [f"{key}.{name}" for _, name in stream.members() if _is_single(stream)]
+    return [key] if _is_single(stream) else []
+
+
+def _is_single(stream: JSONStream) -> bool:
+    """Step over a value; whether it is one, or a list of such ones."""
+    if stream.peek() == "[":
+        found = False
+        for _ in stream.elements():
+            found = found or stream.peek() not in "[{"
+            skip(stream)
+        return found
+    is_single = stream.peek() != "{"
+    skip(stream)
+    return is_single
+
+
 def _members(stream: JSONStream, file: str, records: Records) -> Read:
     for line, key in stream.members():
-        yield from _element(file, line, stream.value(), records, key)
+        value = stream.value()
+        if isinstance(value, str) and plain(key) in PROPERTIES:
+            yield Mistake(
+                file,
+                line,
+                f"{key!r} is no id, and its text would be a prompt; expected: [ ] around the object, "
+                "with its text under 'prompt'",
+            )
+        else:
+            yield from _element(file, line, value, records, key)
 
 
 def _elements(stream: JSONStream, file: str, records: Records) -> Read:
@@ -122,8 +154,12 @@ def _element(file: str, number: int, value: Any, records: Records, name: str | N
 
 
 def _check_end(stream: JSONStream) -> None:
+    if stream.peek() == "[":
+        raise Unreadable("each line is a list; expected: an object or a text a line", stream.line)
     if stream.peek():
-        raise Unreadable("not JSON: something follows the end of the list", stream.line)
+        raise Unreadable(
+            "not JSON: something follows the end of the list; expected: the list alone, or JSON lines", stream.line
+        )
 
 
 def _shown(value: Any) -> str:

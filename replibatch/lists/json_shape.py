@@ -94,7 +94,11 @@ def shape_of(stream: JSONStream) -> Shape:
             elif count and len(shape.lists) < KEYS_SHOWN:
                 shape.lists.append(key)
             continue
-        stream.value()
+        value = stream.value()
+        if name == "prompts" and isinstance(value, str) and "\n" in value.strip():
+            raise Unreadable(
+                f"{key!r} is one text of {len(value.strip().splitlines())} lines; expected: a list of texts"
+            )
         if first == "{" and key.lower() in WRAPPERS:
             shape.wrapped_object = key
         shape.texts += first == '"'

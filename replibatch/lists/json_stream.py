@@ -13,6 +13,7 @@ from replibatch.lists.source import not_in
 CHUNK_CHARACTERS = 64 * 1024
 LONGEST_VALUE = 32 << 20  # characters
 SPACE = " \t\r\n"
+WITHOUT_COMMA = "expected: the last element without a comma after it"
 
 
 class JSONStream:
@@ -78,7 +79,7 @@ class JSONStream:
                     raise Unreadable(f"a JSON value longer than {LONGEST_VALUE >> 20} MiB", self.line) from None
                 if not self._more(wanted):
                     line = self.line + self._buffer.count("\n", self._at, error.pos)
-                    raise Unreadable(f"not JSON ({error.msg})", line) from None
+                    raise Unreadable(about_json(self._buffer, error), line) from None
                 wanted *= 2
             except (ValueError, RecursionError) as error:
                 raise Unreadable(f"not JSON ({error})", self.line) from None
@@ -98,6 +99,8 @@ class JSONStream:
             self.take(",]")
             if self._buffer[self._at - 1] == "]":
                 return
+            if self.peek() == "]":
+                raise Unreadable(f"not JSON: a comma before the end of the list; {WITHOUT_COMMA}", self.line)
 
     def members(self) -> Iterator[tuple[int, str]]:
         """Steps through an object: yields the line and key of each value, which the caller then takes."""
@@ -115,6 +118,8 @@ class JSONStream:
             self.take(",}")
             if self._buffer[self._at - 1] == "}":
                 return
+            if self.peek() == "}":
+                raise Unreadable(f"not JSON: a comma before the end of the object; {WITHOUT_COMMA}", self.line)
 
     def _more(self, characters: int = CHUNK_CHARACTERS) -> bool:
         """Read on; False at the end."""
@@ -130,6 +135,21 @@ class JSONStream:
         self._buffer = self._buffer[self._at :] + chunk
         self._at = 0
         return True
+
+
+def about_json(text: str, error: json.JSONDecodeError) -> str:
+    """What to say of a text that is no JSON, for people."""
+    before, at = text[: error.pos].rstrip(), text[error.pos : error.pos + 1]
+    if "trailing comma" in error.msg or (at and at in "]}" and before.endswith(",")):  # the first is of Python 3.13
+        what = "list" if at == "]" or "array" in error.msg else "object"
+        return f"not JSON: a comma before the end of the {what}; {WITHOUT_COMMA}"
+    if at == "'":
+        return "not JSON: a text in single quotes; expected: double quotes, as json.dump writes them"
+    if at in ("\u201c", "\u201d"):
+        return "not JSON: a text in curly quotes, as a word processor writes them; expected: straight double quotes"
+    if text[error.pos : error.pos + 2] in ("//", "/*") or at == "#":
+        return "not JSON: a comment; expected: the list without it"
+    return f"not JSON ({error.msg})"
 
 
 def _refuse_constant(constant: str) -> Any:

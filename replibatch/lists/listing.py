@@ -101,12 +101,20 @@ class Listing:
             self._inputs.option("--image-input", options.read.image_input, given=options.read.image_input)
         self.understood: list[Understood] = []
         for file, scan in zip(files, scans, strict=True):
-            columns = None
+            columns, notes = None, [file.note]
             if file.has_columns:
                 wanted = _wanted(options, mapped, scan.names, alone=len(files) == 1)
-                columns = Columns(scan.names, wanted, self._inputs, file.source.folder)
+                columns = Columns(scan.names, wanted, self._inputs, file.source.folder, file.beside)
+                notes += columns.notes
             self.understood.append(
-                Understood(file.source.name, file.written, file.encoding, columns, forms=file.forms)
+                Understood(
+                    file.source.name,
+                    file.written,
+                    file.encoding,
+                    columns,
+                    forms=file.forms,
+                    note="; ".join(note for note in notes if note) or None,
+                )
             )
 
     def items(self, salt: str, place: Callable[[str], str]) -> Iterator[Item | Mistake]:

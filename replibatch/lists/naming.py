@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from replibatch.catalog.prices import images_asked_for
 from replibatch.errors import RequestError
-from replibatch.storage.names import shard, slug
+from replibatch.routing import Routed
+from replibatch.storage.names import numbered, shard, slug
 
+CASELESS = sys.platform in ("darwin", "win32")  # whose disks take A.png for a.png
+MOST_OUTPUTS = 64  # of one item whose names are looked at
 LONGEST_PART = 80  # characters of a value in a name
 KEY_CHARACTERS = 8
 _FIELD = re.compile(r"\{([^{}]+)\}")
@@ -94,6 +100,23 @@ def named_by(pattern: str, item: Naming) -> str:
 
     name = _FIELD.sub(value, pattern)
     return name if pattern.endswith("{ext}") or fixed_extension(pattern) else f"{name}.{item.extension}"
+
+
+def file_names(name: str, routed: Routed) -> list[str]:
+    """The names that the files of one item may get: its own, and the numbered ones where it asks for several.
+
+    Args:
+        name: the item's.
+        routed: its last step.
+    """
+    count = min(int(images_asked_for(routed.model, routed.inputs)), MOST_OUTPUTS)
+    return [name] if count < 2 else [name, *numbered(name, count)]
+
+
+def as_disks_see(name: str) -> str:
+    """A name as the disks of this system tell it from others."""
+    name = str(PurePosixPath(name))
+    return unicodedata.normalize("NFC", name).casefold() if CASELESS else name
 
 
 def fit(value: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from replibatch.errors import RequestError
 from replibatch.lists.foreign import foreign
+from replibatch.lists.templates import placeholder
 from replibatch.routing.near import plain
 
 MOST_ALTERNATIVES = 10_000  # written out of one prompt
@@ -59,10 +60,10 @@ class Prompts:
                 programs write into prompts.
         """
         text = prompt or ""
-        if not self.literal and (reason := foreign(text)):
-            raise RequestError(reason)
+        if not self.literal:
+            self._check_templates(text, fields)
         if self.fill and "{" in text:
-            text = _filled(text, fields)
+            text = _filled(text, {name: value for name, value in fields.items() if plain(name) != "prompt"})
         if self.template is not None:
             text = _filled(self.template, {"prompt": text, **fields} if prompt is not None else fields)
         if self.expand:
@@ -71,9 +72,23 @@ class Prompts:
             self._check(text, fields)
         return [text]
 
+    def _check_templates(self, prompt: str, fields: Mapping[str, Any]) -> None:
+        """Refuse what other programs leave in prompts, and placeholders, in the prompt and in `--prompt-template`."""
+        for text in (prompt, self.template):
+            if not text:
+                continue
+            reason = foreign(text) or placeholder(text, fields, fill=self.fill or text is self.template)
+            if reason:
+                raise RequestError(reason)
+
     def _check(self, text: str, fields: Mapping[str, Any]) -> None:
         """Refuse placeholders that were meant to be replaced, and would be sent as they stand."""
         if not self.fill and (found := _NAMED.search(text)):
+            if plain(found[1]) == "prompt":
+                raise RequestError(
+                    f"{found[0]!r} in the prompt is where a style's template takes the subject; "
+                    "expected: the subject in its place, or --as-is"
+                )
             there = any(plain(name) == plain(found[1]) for name in fields)
             what = (
                 "is the name of a column; expected: --fill to put it in, or --as-is"

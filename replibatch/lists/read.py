@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from replibatch.lists.folders import folder_lines
+from replibatch.lists.folders import folder_lines, left_out
 from replibatch.lists.json_lists import json_document, json_lines
 from replibatch.lists.lines import Mistake, Read, Unreadable
+from replibatch.lists.paragraphs import joined
 from replibatch.lists.records import Records
 from replibatch.lists.sheets import parquet_lines, workbook_rows
 from replibatch.lists.sniff import EXTENSIONS, Format, Kind, format_of
@@ -32,6 +33,7 @@ class ReadOptions:
         comments: `--comments`.
         image_input: `--image-input`.
         literal: `--as-is`.
+        paragraphs: `--paragraphs`.
     """
 
     kind: Kind | None = None
@@ -39,6 +41,7 @@ class ReadOptions:
     comments: str | None = None
     image_input: str | None = None
     literal: bool = False
+    paragraphs: bool = False
 
 
 class ListFile:
@@ -51,6 +54,7 @@ class ListFile:
     Attributes:
         written: the format, for people.
         encoding: the encoding, for people; None where there is none.
+        note: what may not be meant, for people; None for nothing.
         has_columns: whether its lines have names for what they hold.
 
     Raises:
@@ -62,14 +66,17 @@ class ListFile:
         self._options = options
         self._records = Records()
         self.encoding: str | None = None
+        self.note: str | None = None
         self._codec = "utf-8"
         if source.path is not None and source.path.is_dir():
             self.written = "a folder of pictures" if options.image_input else "a folder of texts"
             self.has_columns = True
+            self.note = left_out(source.path, image_input=options.image_input)
             return
         head = source.head()
         self._format = self._found(head)
         self.written = str(self._format)
+        self.note = self._format.note
         self.has_columns = self._format.kind != "txt"
         if head and self._format.kind not in ("xlsx", "parquet"):
             self.encoding = NAMES.get(self._codec, self._codec)
@@ -78,6 +85,11 @@ class ListFile:
     def forms(self) -> list[str]:
         """The forms of other tools that its records have; known once it has been read."""
         return sorted(self._records.forms)
+
+    @property
+    def beside(self) -> list[str]:
+        """The names of what its document holds beside the list; known once it has been read."""
+        return list(dict.fromkeys(self._records.beside))
 
     def settle(self) -> None:
         """After a first pass: of our own results, only the newest of each item counts."""
@@ -107,7 +119,10 @@ class ListFile:
         whole = len(head) < HEAD_BYTES
         if not text.strip():
             return Format("txt")
-        return format_of(text, extension=self.source.extension, whole=whole, given=self._options.kind)
+        options = self._options
+        return format_of(
+            text, extension=self.source.extension, whole=whole, given=options.kind, paragraphs=options.paragraphs
+        )
 
     def _zipped(self) -> Format:
         with self.source.opened() as file:
@@ -138,7 +153,7 @@ class ListFile:
         match self._format.kind:
             case "txt":
                 yield from prompts(
-                    self._reopened(),
+                    joined(self._reopened(), options.comments) if self._format.paragraphs else self._reopened(),
                     name,
                     comments=options.comments,
                     marker=self._format.marker,

@@ -17,10 +17,16 @@ TOP_LEVEL = ("id", "output", "tags")  # of Replicate's form, beside `input`
 
 
 class Records:
-    """Turns the objects of one list into fields, and remembers of which form they were."""
+    """Turns the objects of one list into fields, and remembers of which form they were.
+
+    Attributes:
+        forms: of other tools, that were seen.
+        beside: the names of what stands beside the list in its document, and is not read.
+    """
 
     def __init__(self) -> None:
         self.forms: set[str] = set()
+        self.beside: list[str] = []
         self._newest: DiskMap | None = None
         self._settled = False
 

@@ -6,6 +6,7 @@ import base64
 import datetime
 import decimal
 import math
+import re
 import zipfile
 from collections.abc import Iterator
 from typing import IO, Any
@@ -15,6 +16,10 @@ from replibatch.lists.lines import Line, Read, Unreadable
 from replibatch.lists.table import Row
 
 ROWS_AT_ONCE = 1000
+CHUNK_BYTES = 1 << 20
+LONGEST_FORMULA_BYTES = 16 << 10  # Excel takes 8,192 characters
+_SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
+_WITHOUT_VALUE = re.compile(rb'<c r="([A-Z]{1,3}\d+)"[^>]*>\s*<f[^>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>|</c>)')
 MOMENTS = (datetime.date, datetime.time, datetime.timedelta)
 PICTURES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 
@@ -34,6 +39,7 @@ def workbook_rows(file: IO[bytes]) -> Iterator[Row]:
         book = load_workbook(file, read_only=True, data_only=True)
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         raise Unreadable(f"this is no Excel file ({error})") from None
+    _refuse_formulas_without_values(file)
     try:
         filled = [sheet for sheet in book.worksheets if any(any(row) for row in sheet.iter_rows(values_only=True))]
         if len(filled) > 1:
@@ -48,6 +54,27 @@ def workbook_rows(file: IO[bytes]) -> Iterator[Row]:
                     yield number, ["" if cell is None else cell for cell in cells]
     finally:
         book.close()
+
+
+def _refuse_formulas_without_values(file: IO[bytes]) -> None:
+    """Refuse a workbook whose formulas nobody has worked out: their cells would be read as empty.
+
+    Raises:
+        Unreadable: it has one, as programs write them.
+    """
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            if not _SHEET.fullmatch(name):
+                continue
+            with archive.open(name) as sheet:
+                kept = b""
+                while chunk := sheet.read(CHUNK_BYTES):
+                    if found := _WITHOUT_VALUE.search(kept + chunk):
+                        raise Unreadable(
+                            f"the cell {found[1].decode()} is a formula without its value, as programs save them; "
+                            "expected: the file opened and saved in Excel or LibreOffice"
+                        )
+                    kept = chunk[-LONGEST_FORMULA_BYTES:]
 
 
 def parquet_lines(file: IO[bytes], name: str) -> Read:

@@ -35,6 +35,7 @@ NAMES = {"utf-8": "UTF-8", "utf-16": "UTF-16", "utf-32": "UTF-32"}
 BINARY = (
     (b"\xd0\xcf\x11\xe0", "an Excel file of the old form; save it as .xlsx or CSV UTF-8"),
     (b"%PDF", "a PDF"),
+    (b"{\\rtf", "an RTF file, as TextEdit and WordPad write it; save it as plain text"),
     (b"\x89PNG", "a picture; for a folder of pictures: --image-input NAME"),
     (b"\xff\xd8\xff", "a picture; for a folder of pictures: --image-input NAME"),
     (b"BZh", "packed with bzip2; unpack it, or pack it with gzip"),

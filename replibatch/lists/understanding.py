@@ -8,6 +8,7 @@ from typing import Any
 
 from replibatch.lists.columns import Columns
 from replibatch.lists.items import Item
+from replibatch.lists.remarks import remarks
 
 MOST_DISTINCT = 100_000  # prompts counted apart
 MOST_NOTES = 100  # different ones
@@ -25,6 +26,7 @@ class Understood:
         lines: how many items it names.
         columns: what they mean; None where it has none.
         forms: of other tools, that its records have.
+        note: what may not be meant, for people; None for nothing.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Understood:
     columns: Columns | None = None
     lines: int = 0
     forms: list[str] = field(default_factory=list)
+    note: str | None = None
 
     def roles(self, role: str) -> dict[str, str]:
         """The columns of a role, with what each means."""
@@ -40,17 +43,23 @@ class Understood:
             {name: found[1] for name, found in self.columns.roles.items() if found[0] == role} if self.columns else {}
         )
 
+    def used(self) -> dict[str, str]:
+        """The columns that are own words or inputs, nested ones too, with what each means."""
+        nested = self.columns.paths if self.columns else {}
+        return {**nested, **self.roles("own"), **self.roles("input"), **self.roles("input of others")}
+
     def to_json(self) -> dict[str, Any]:
         """For machines."""
-        prompt = self.columns.meaning("prompt") if self.columns else None
+        prompt = next((name for name, meaning in self.used().items() if meaning == "prompt"), None)
         return {
             "file": self.name,
             "format": self.written,
             "encoding": self.encoding,
             "lines": self.lines,
             "forms": self.forms,
+            "note": self.note,
             "prompt_column": prompt,
-            "columns": {**self.roles("own"), **self.roles("input"), **self.roles("input of others")},
+            "columns": self.used(),
             "carried": list(self.roles("own column")),
             "ignored": list(self.roles("ignored")),
         }
@@ -63,7 +72,7 @@ class Understanding:
     Attributes:
         files: of the list.
         models: items by the model asked for and the one that takes them.
-        notes: items by what was changed or left out.
+        notes: items by what was changed, left out, or may not be meant.
         first_prompts, last_prompt, first_names: as they will be.
     """
 
@@ -75,6 +84,7 @@ class Understanding:
     first_names: list[str] = field(default_factory=list)
     items: int = 0
     _distinct: set[int] = field(default_factory=set)
+    _remarks: dict[str, str] = field(default_factory=dict)  # the note of each, with its first example
 
     def add(self, item: Item) -> None:
         """Count an item."""
@@ -87,6 +97,8 @@ class Understanding:
         for note in (*routed.warnings, *of_steps):
             if note in self.notes or len(self.notes) < MOST_NOTES:
                 self.notes[note] += 1
+        for what, example in remarks(request.prompt):
+            self.notes[self._remarks.setdefault(what, f"the prompt has {example!r}: {what}")] += 1
         if len(self._distinct) <= MOST_DISTINCT:
             self._distinct.add(hash(request.prompt))
         if len(self.first_prompts) < NAMES_SHOWN:

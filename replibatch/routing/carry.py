@@ -108,10 +108,18 @@ def format_of(output: str | None) -> str:
     return _plain(posixpath.splitext(output or "")[1].removeprefix("."))
 
 
+SHAPES = frozenset(("width", "height", "size", "imagesize", "resolution", "dimensions"))  # as others name them
+
+
 def no_input(model: Model, name: str) -> str:
     """What to say of an input that a model does not have."""
     near = nearest(name, model.inputs) or next((own for own in model.inputs if plain(own) == plain(name)), None)
-    return f"{model.name} has no input {name!r}; left out" + (f" (did you mean {near!r}?)" if near else "")
+    hint = f" (did you mean {near!r}?)" if near else ""
+    if not near and plain(name) in SHAPES and (shape := model.inputs.get("aspect_ratio")) is not None:
+        hint = " (the shape of its pictures is 'aspect_ratio'" + (
+            ", as in 16:9)" if "16:9" in (shape.enum or ()) else ")"
+        )
+    return f"{model.name} has no input {name!r}; left out{hint}"
 
 
 def too_many(count: int, model: Model) -> str:

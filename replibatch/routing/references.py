@@ -22,6 +22,8 @@ LARGEST_BYTES = 100_000_000  # Replicate's files API takes 100 MB
 SHOWN_CHARACTERS = 60  # of a data URI
 KEPT = re.compile(r"file:([0-9a-f]{64}\.[a-z0-9]{1,8})")  # in the storage, by content; a prompt may begin like it
 ALLOWED = "a path, an http(s) URL or a data URI"
+SEVERAL = 'a JSON list, as in ["a.png", "b.png"]'
+_ANOTHER = re.compile(r"[\s,;|]https?://")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -127,6 +129,8 @@ def _opened(place: str | Path) -> Iterator[BinaryIO | None]:
         except ValueError as error:
             raise ReferenceImageError(f"{shown(place)}: a malformed data URI ({error})") from None
     elif isinstance(place, str) and (_SCHEME.match(place) or KEPT.fullmatch(place)):
+        if several := len(_ANOTHER.findall(place)):
+            raise ReferenceImageError(f"{shown(place)}: {several + 1} addresses; expected for several: {SEVERAL}")
         yield None
         return
     else:
@@ -149,7 +153,9 @@ def _opened_path(path: Path) -> BinaryIO:
         return contents.opened(path)
     except FileNotFoundError:
         several = re.search(r"\.\w{3,4}\s*[,;|]\s*\S", str(path))
-        hint = '; expected for several files: a JSON list, as in ["a.png", "b.png"]' if several else ""
+        hint = f"; expected for several files: {SEVERAL}" if several else ""
+        if " " in path.name and not path.suffix:
+            hint = "; where it is a prompt, and no picture: --map prompt=COLUMN"
         raise ReferenceImageError(f"{path}: no such file{hint}") from None
     except (OSError, ValueError) as error:
         raise ReferenceImageError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None

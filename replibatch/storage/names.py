@@ -45,7 +45,7 @@ def safe_key(name: str) -> str:
         raise _refused(name, "it has a backslash; write '/' between folders")
     if not name.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         raise _refused(name, "it has control characters")
-    if any(each in TURNING for each in name):
+    if not name.isascii() and any(each in TURNING for each in name):
         raise _refused(name, "it has characters that turn the direction of text")
     if os.name == "nt" and (":" in name or any(each.endswith((".", " ")) for each in folders)):
         raise _refused(name, "Windows takes no ':', and no '.' or ' ' at the end of a name")
@@ -68,7 +68,8 @@ def refuse_settings(key: str) -> None:
     """
     for name in key.split("/"):
         # As some file systems see it:
-        seen = "".join(each for each in name if unicodedata.category(each) != "Cf").strip()
+        visible = name if name.isascii() else "".join(each for each in name if unicodedata.category(each) != "Cf")
+        seen = visible.strip()
         if seen.startswith(".") or seen.casefold() == "replibatch.toml":
             raise _refused(key, f"{name!r} could be a file of settings")
 

@@ -12,7 +12,7 @@ from replibatch.lists import Asked, Item, Mistake, Mistakes, Options, Prompts, R
 
 QWEN, BANANA, IMAGEN = "qwen/qwen-image", "google/nano-banana", "google/imagen-4-ultra"
 KONTEXT, FLUX = "black-forest-labs/flux-kontext-max", "black-forest-labs/flux-dev"
-READ = ("kind", "encoding", "comments", "image_input", "literal")
+READ = ("kind", "encoding", "comments", "image_input", "literal", "paragraphs")
 PROMPTS = ("template", "fill", "expand", "literal")
 ASKED = ("samples", "name", "fallback")
 

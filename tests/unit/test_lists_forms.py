@@ -46,6 +46,49 @@ UNDERSTOOD: list[tuple[str, str | bytes, dict[str, Any], list[str], list[dict[st
     ("numbered.txt", "1. a fox\n2. a hen\n", {}, FOX_HEN, [{}, {}]),
     ("bullets.txt", "- a fox\n- a hen\n", {}, FOX_HEN, [{}, {}]),
     ("each.txt", "Prompt: a fox\nprompt: a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("counted.txt", "Prompt 1: a fox\nPrompt 2: a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("bold.txt", "**Prompt 1:** a fox\n**Prompt 2:** a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("later.txt", "11. a fox\n12. a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("ones.txt", "1. a fox\n1. a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("boxes.txt", "- [ ] a fox\n- [x] a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("dots.txt", "\u2022 a fox\n\u2022 a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("joined.txt", "a fox\n\ufeffa hen\n", {}, FOX_HEN, [{}, {}]),
+    ("paragraphs.txt", "a fox in the\nsnow\n\na hen,\n  in straw\n", {"paragraphs": True}, ["a fox in the snow", "a hen, in straw"], [{}, {}]),
+    ("ruled.txt", "a fox\nin snow\n---\na hen\n", {"paragraphs": True}, ["a fox in snow", "a hen"], [{}, {}]),
+    ("numbered-paragraphs.txt", "1. a fox\n   in snow\n\n2. a hen\n", {"paragraphs": True}, ["a fox in snow", "a hen"], [{}, {}]),
+    ("broken-lines.txt", "a fox in the\nsnow\n", {"kind": "txt"}, ["a fox in the", "snow"], [{}, {}]),
+    ("groups.txt", "a red fox\na grey wolf\n\na ship\na boat in a storm\n", {}, ["a red fox", "a grey wolf", "a ship", "a boat in a storm"], [{}] * 4),
+    ("sentences.txt", "A fox stands in the snow at dawn.\nA hen, and a cock, sit in straw.\n", {},
+     ["A fox stands in the snow at dawn.", "A hen, and a cock, sit in straw."], [{}, {}]),
+    ("fragments.txt", "of mice and men\nand then there were none\na picture of a dream\nletter a\nlighthouse, sea,\nstorm, oil\n", {},
+     ["of mice and men", "and then there were none", "a picture of a dream", "letter a", "lighthouse, sea,", "storm, oil"], [{}] * 6),
+    ("signs.txt", "a clock at 12:30\n3:45 PM at a station\n$5 bills, 50% grey\n<b>FOX</b> on a sign\nthe words [EXIT]\n", {},
+     ["a clock at 12:30", "3:45 PM at a station", "$5 bills, 50% grey", "<b>FOX</b> on a sign", "the words [EXIT]"], [{}] * 5),
+    ("forms-answers.csv", 'Timestamp,Your prompt,Email\n2026-01-02,a fox,x@y\n', {"mapped": ["prompt=Your prompt"]}, ["a fox"], [{}]),
+    ("numbered-names.csv", "prompt,output\na fox,pic.webp\na hen,pic_1.webp\n", {}, FOX_HEN, [{"output_format": "webp"}] * 2),
+    ("comment-first.csv", "# my list\nprompt\na fox\n", {"comments": "#"}, ["a fox"], [{}]),
+    ("nested-ignored.json", '[{"prompt": "a fox", "params": {"seed": 3}}]', {"ignored": ["params"]}, ["a fox"], [{}]),
+    ("nested-mapped.json", '[{"prompt": "a fox", "params": {"seed": 3}}]', {"mapped": ["seed=params.seed"]}, ["a fox"], [{"seed": 3}]),
+    ("beside-ignored.json", '{"prompts": ["a fox"], "seed": 7, "version": 2}', {"ignored": ["seed"]}, ["a fox"], [{}]),
+    ("deleted.txt", "1. a fox\n3. a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("begun-anew.txt", "1. a fox\n2. a hen\n1. a cow\n", {}, [*FOX_HEN, "a cow"], [{}] * 3),
+    ("close.txt", "1.a fox\n2.a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("dashed.txt", "1 - a fox\n2 - a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("inches.txt", "3.5 inch floppy\n5.25 inch floppy\n", {}, ["3.5 inch floppy", "5.25 inch floppy"], [{}, {}]),
+    ("semicolons.txt", "a red fox; snow; dusk\na blue jay; rain; dawn\n", {}, ["a red fox; snow; dusk", "a blue jay; rain; dawn"], [{}, {}]),
+    ("open-ends.txt", "the world I dream of\na girl to look up to\n", {}, ["the world I dream of", "a girl to look up to"], [{}, {}]),
+    ("here.txt", "Here is a fox in the snow\nSure-footed goats\nI hope for rain\n", {}, ["Here is a fox in the snow", "Sure-footed goats", "I hope for rain"], [{}] * 3),
+    ("braced.txt", "(1) a fox\n(2) a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("circled.txt", "\u2460 a fox\n\u2461 a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("lettered.txt", "a) a fox\nb) a hen\n", {}, FOX_HEN, [{}, {}]),
+    ("initials.txt", "J. Edgar at a desk\nA. Lincoln\n", {}, ["J. Edgar at a desk", "A. Lincoln"], [{}, {}]),
+    ("invisible.txt", "a fox\n\u200b\n\u200ba hen\n", {}, FOX_HEN, [{}, {}]),
+    ("entities.txt", "Tom &amp; Jerry\nCaf&eacute; in Paris\n", {}, ["Tom &amp; Jerry", "Caf&eacute; in Paris"], [{}, {}]),
+    ("haiku.txt", "an old silent pond\u2014\na frog jumps into the pond\nsplash! Silence again\n", {},
+     ["an old silent pond\u2014", "a frog jumps into the pond", "splash! Silence again"], [{}] * 3),
+    ("other-scripts.txt", "狐\n🦊\nЁж\n", {}, ["狐", "🦊", "Ёж"], [{}] * 3),
+    ("tea.txt", "Would you like some tea?\nShall we dance?\n", {}, ["Would you like some tea?", "Shall we dance?"], [{}, {}]),
+    ("shots.txt", "Close-up: a fox\nWide: a hen\nClose-up: a cow\nWide: a cat\n", {}, ["Close-up: a fox", "Wide: a hen", "Close-up: a cow", "Wide: a cat"], [{}] * 4),
     ("years.txt", "1984. a fox\n2. a hen\n", {}, ["1984. a fox", "2. a hen"], [{}, {}]),
     ("equal.txt", "a fox\na fox\n", {}, ["a fox", "a fox"], [{}, {}]),
     ("commas.txt", "a fox, red, in snow\na hen, white, in straw\n", {}, ["a fox, red, in snow", "a hen, white, in straw"], [{}, {}]),
@@ -134,13 +177,59 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("named.txt", "prompts = [\n    'a fox',\n    'a hen',\n]\n", {}, "a list written in Python", "--format txt"),
     ("single.txt", "['a fox', 'a hen']\n", {}, "a list written in Python", "--format txt"),
     ("broken.json", '[{"prompt": "a fox"},\n {"prompt": "a hen"]\n', {}, "line 2: not JSON", ""),
+    ("comma.json", '["a fox", "a hen",]', {}, "a comma before the end of the list", "without a comma after it"),
+    ("comma-after-key.json", '[{"prompt": "a fox", "seed": 7,}]', {}, "a comma before the end of the object", "without a comma"),
+    ("comma.jsonl", '{"prompt": "a fox",}\n{"prompt": "a hen"}\n', {}, "line 1: not JSON: a comma before the end of the object", "without a comma"),
+    ("single-quotes.jsonl", "{\"prompt\": 'a fox'}\n", {}, "not JSON: a text in single quotes", "double quotes"),
+    ("curly.json", "[\u201ca fox\u201d, \u201ca hen\u201d]", {}, "this is not JSON: it begins with", "straight double quotes"),
+    ("fence.json", '```json\n["a fox"]\n```\n', {}, "begins with a code fence", "the lines inside it alone"),
+    ("after.json", '["a fox"]\nand so on\n', {}, "something follows the end of the list", "the list alone, or JSON lines"),
+    ("comfy.json", json.dumps({"6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox"}}}), {}, "a workflow of ComfyUI", "its prompts alone"),
     ("cut.json", '[{"prompt": "a fox"},\n {"prompt": "a hen', {}, "not JSON", ""),
     ("text.json", "a fox\n", {}, "this is not JSON", "expected: [ or {"),
     ("commas.jsonl", '{"prompt": "a fox"},\n{"prompt": "a hen"},\n', {}, "each line is JSON and a comma", "[ and ] around it"),
     ("mark.txt", "- a fox\n" * 60 + "a hen\n", {}, "line 61: the line lacks the mark", "--as-is"),
     ("nul.jsonl", '{"prompt": "a\\u0000b"}', {}, "the prompt has a NUL character", ""),
     ("cut.txt.gz", gzip.compress(b"a fox\n" * 9999)[:-20], {}, "not readable as gzip", ""),
-    ("no-header.csv", "A red fox\nA hen\n", {}, "no column 'prompt'; found: A red fox", "a header that names it"),
+    ("headless.csv", "a red fox in the snow,7\na hen,8\n", {}, "where that line is a prompt itself", "as in prompt,seed"),
+    ("comment-first.csv", "# my list\nprompt\na fox\n", {}, "the first line is a comment", "--comments '#'"),
+    ("forms-answers.csv", "Timestamp,Your prompt,Email\n2026-01-02,a fox,x@y\n", {}, "no column 'prompt'", "--map prompt='Your prompt'"),
+    ("no-prompt.csv", "prompt,seed\na fox,1\n,2\n", {}, "line 3: qwen/qwen-image: prompt is missing", "write one, or delete the row"),
+    ("list.rtf", b"{\\rtf1\\ansi a fox\\par}", {}, "an RTF file", "save it as plain text"),
+    ("broken-lines.txt", "A fox in the snow, low mist over the\nfield behind it.\n\nA hen in a barn, with\nstraw.\n", {}, "line 1: a prompt seems to go over several lines", "--paragraphs"),
+    ("prose.txt", "A fox stands in the snow at dawn.\nSoft light, shallow depth of field.\n\nA hen sits in a barn full of straw.\nWarm light from the door.\n", {},
+     "a prompt seems to go over several lines", "--format txt"),
+    ("wrapped.txt", "A fox stands in the snow at dawn while low mist drifts across\nfields that nobody has crossed since the first frost of winter\nturned every blade of grass white and every puddle hard\n", {},
+     "a prompt seems to go over several lines", "--paragraphs"),
+    ("intro.txt", "Here are 3 prompts:\n\n1. a fox\n2. a hen\n3. a cow\n", {}, "some lines begin as '1. a fox' does, and others do not, as 'Here are 3 prompts:'", "prompts alone"),
+    ("goes-on.txt", "1. a fox\nin snow\n2. a hen\n", {}, "others do not, as 'in snow'", "--paragraphs"),
+    ("fence.txt", "```\na fox\n```\n", {}, "begins with a code fence", "the lines inside it alone"),
+    ("rule.txt", "a fox\n---\na hen\n", {}, "line 2: the line is a rule, without a prompt", "the prompts alone"),
+    ("discord.txt", "alice \u2014 Today at 3:45 PM\na fox\nbob \u2014 11/28/2026 3:46 PM\na hen\n", {}, "line 1 (and 1 more: 3): the line is a part of a chat", "the prompts alone"),
+    ("whatsapp.txt", "[29/11/26, 10:00:00] Ann: a fox\n", {}, "a part of a chat", "--as-is"),
+    ("address.txt", "https://example.com/fox.png make it blue\n", {}, "begins with the address of a picture", "'input_image'"),
+    ("cell.csv", "prompt\n=A1\n", {}, "a formula of a table", "--as-is"),
+    *(
+        (f"slot{number}.txt", f"a {slot} in snow\n", {}, f"'{slot}' in the prompt is a placeholder that nothing fills", "--as-is")
+        for number, slot in enumerate(("[subject]", "[INSERT ANIMAL]", "[your product]", "<style>", "{{name}}", "$thing", "${thing}", "%s", "%(kind)s", "%NAME%", "____"))
+    ),
+    ("labels.txt", "Title: Sunset\nPrompt: a beach\nStyle: ink\n\nTitle: City\nPrompt: a city\nStyle: oil\n", {},
+     "lines begin with 'Title:' and 'Prompt:'", "a table with a column for each"),
+    ("labelled-paragraphs.txt", "a fox\nNegative prompt: blur\nSteps: 20, Seed: 7\n\na hen\n", {"paragraphs": True},
+     "lines begin with 'Negative prompt:' and 'Steps:'", "a column for each"),
+    ("beside.json", '{"prompts": ["a fox"], "aspect_ratio": "16:9"}', {}, "'aspect_ratio' stands beside the list, and is not read", "-i aspect_ratio=VALUE"),
+    ("beside-nested.json", '{"defaults": {"seed": 7}, "prompts": ["a fox"]}', {}, "'defaults.seed' stands beside the list", "--ignore defaults.seed"),
+    ("beside-model.json", '{"model": "x/y", "prompts": ["a fox"]}', {}, "'model' stands beside the list", "-m MODEL"),
+    ("record.json", '{"main": "a red car", "negative": "blurry", "style": "photo"}', {}, "'main' is no id, and its text would be a prompt", "[ ] around the object"),
+    ("nested-inputs.json", '[{"prompt": "a fox", "params": {"seed": 3}}]', {}, "column 'params' holds 'seed', an input", "--map seed=params.seed"),
+    ("sum.csv", "prompt,n\na fox,1\nTotal,1\n", {}, "line 3: the prompt is 'Total'", "the row deleted"),
+    ("nan.csv", "prompt,n\na fox,1\nNaN,1\nN/A,2\n", {}, "line 3 (and 1 more: 4): the prompt is 'NaN'", "--as-is"),
+    ("header-again.csv", "prompt,n\na fox,1\nprompt,n\n", {}, "line 3: the prompt is 'prompt'", "the row deleted"),
+    ("question.csv", "Timestamp,What should we draw?,Email\n2026-01-02,a fox,x@y\n", {}, "no column 'prompt'", "--map prompt='What should we draw?'"),
+    ("three.csv", "prompt 1,prompt 2\na fox,a hen\n", {}, "'prompt 1', 'prompt 2' could be it", "a line a prompt"),
+    ("rows.jsonl", '["a fox", 7]\n["a hen", 8]\n', {}, "each line is a list", "an object or a text a line"),
+    ("slots.csv", "prompt,kind\na [kind] fox,red\n", {}, "'[kind]' in the prompt is the name of a column", "{kind} and --fill"),
+    ("no-header.csv", "A red fox\nA hen\n", {}, "no column 'prompt'; found: A red fox; where that line is a prompt itself", "--format txt"),
     ("headed.md", "# Title\n\n| prompt | seed |\n|---|---|\n| a fox | 7 |\n", {}, "text above the table", "the table alone"),
     ("empty.md", "# Title\n\ntext\n", {}, "Markdown without a table", "--format txt"),
     ("keys.json", '{"a": 1, "b": [2]}', {}, "an object with the keys a, b", 'under "prompts"'),
@@ -152,6 +241,31 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("markdown.txt", "| name | seed |\n|---|---|\n| a fox | 7 |\n", {}, "no column 'prompt'; found: name, seed", "--map prompt=COLUMN"),
     ("slip.csv", "promt,seed\na fox,7\n", {}, "no column 'prompt'; found: promt", "--map prompt=promt"),
     ("titled.csv", "My list,\nprompt,seed\na fox,7\n", {}, "2 cells under 1 columns (My list)", "no title above the header"),
+    ("subtitles.txt", "1\n00:00:01,000 --> 00:00:04,000\nA cat walks\n", {}, "line 2: the line is of a subtitle", "the prompts alone"),
+    ("numbers.txt", "a fox\n17\n", {}, "line 2: the prompt is '17'", "--as-is"),
+    ("signs.csv", "prompt,n\na fox,1\n-,2\n???,3\nTBD,4\n", {}, "line 3 (and 2 more: 4, 5): the prompt is '-'", "the row deleted"),
+    ("positive.txt", "Positive: a cat\nNegative: blurry\nPositive: a dog\nNegative: blurry\n", {}, "lines begin with 'Positive:' and 'Negative:'", "a column for each"),
+    ("headings.txt", "**Prompt 1**\nA cat on a roof\n\n**Prompt 2**\nA dog in a park\n", {}, "line 1 (and 1 more: 4): the line is a heading", "the prompts alone"),
+    ("heads.txt", "Animals:\na cat\na dog\nCities:\nParis\n", {}, "line 1 (and 1 more: 4): the line is a heading", "--as-is"),
+    ("script.txt", "const prompts = [\n  'a cat',\n  'a dog',\n];\n", {}, "a list written in Python or JavaScript", "--format txt"),
+    ("toml.txt", '[scenes]\nprompt = "a cat"\n', {}, "looks like TOML or INI", "--format txt"),
+    ("one-text.json", '{"prompts": "a cat\\na dog"}', {}, "'prompts' is one text of 2 lines", "a list of texts"),
+    ("parallel.json", '{"prompts": ["a fox"], "negative_prompts": ["blur"]}', {}, "'negative_prompts' stands beside the list", "-i negative_prompt=VALUE"),
+    ("intro.json", '{"intro": "Generate these", "cat": {"prompt": "a cat"}}', {}, "'intro' is no id", "[ ] around the object"),
+    ("two-addresses.csv", "prompt,image\na hat,https://x.org/a.png|https://x.org/b.png\n", {"models": (BANANA,)}, "2 addresses", 'a JSON list'),
+    ("in-quotes.csv", '"prompt,seed"\n"a cat,1"\n', {}, "each line is in quotes as a whole", "saved anew"),
+    ("file-names.csv", "prompt,filename\na cat,cat.png\n", {}, "column 'filename' holds a picture", "--map output=filename"),
+    ("talk.txt", "Here are 3 ideas for prompts\na cat\na dog\nLet me know if you want more!\n", {}, "line 1 (and 1 more: 4): the line is talk of an assistant", "--as-is"),
+    ("sure.txt", "Sure! Here's your list:\na cat\n", {}, "line 1: the line is", "the prompts alone"),
+    ("file-names.txt", "cat.jpg\ndog.jpg\n", {}, "the prompt is 'cat.jpg', the name of a file", "a column for it"),
+    ("styles.csv", "name,prompt\nink,ink drawing of {prompt}\n", {}, "'{prompt}' in the prompt is where a style's template takes the subject", "the subject in its place"),
+    ("styles-filled.csv", "name,prompt\nink,ink drawing of {prompt}\n", {"fill": True}, "'{prompt}' is filled by nothing", "name"),
+    ("negatives.txt", "A cat\nNegative: blurry\nA dog\n", {}, "line 2: the line begins with 'Negative:'", "negative_prompt"),
+    ("asked.txt", "User: a cat\nChatGPT: ok\n", {}, "the line is a part of a chat", "--as-is"),
+    ("comic.txt", "PAGE 1\nPanel 1: a wide shot\n=== WEAPONS ===\nINT. KITCHEN - DAY\n", {}, "line 1 (and 2 more: 3, 4): the line is a heading", "--as-is"),
+    ("columns.csv", "subject,style\nfox,ink\n", {}, "no column 'prompt'", "--prompt-template, as in '{subject}, {style}'"),
+    ("several-outputs.csv", "prompt,output,num_outputs\na fox,pic.png,2\na hen,pic_1.png,1\n", {"models": (FLUX,)}, "line 3: output 'pic_1.png' is that of line 2 already", "each once"),
+    ("several-outputs-later.csv", "prompt,output,num_outputs\na hen,pic_2.png,1\na fox,pic.png,2\n", {"models": (FLUX,)}, "line 3: output 'pic_2.png' is that of line 2 already", "each once"),
     ("same-id.csv", "id,prompt\n1,a fox\n1,a hen\n", {}, "id '1' is that of line 2 already", "or --ignore"),
     ("tasks.json", '{"v": 1, "tasks": [{"prompt": "a fox"}]}', {"mapped": ["prompt=prompts.en"]}, "with the keys v, tasks", "jq '.[\"tasks\"]' FILE"),
     ("shortened.csv", "prompt,seed\na fox,1.23457E+09\n", {}, "line 2: column 'seed' holds '1.23457E+09'", "--ignore seed"),
@@ -170,7 +284,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("midjourney.jsonl", lines({"prompt": "a fox --v 6"}), {}, "the prompt has Midjourney's '--v'", "--as-is"),
     ("dashes.txt", "a fox \u2013ar 16:9\na hen —v 6\n", {}, "Midjourney's '--ar'", "a prompt without it"),
     ("imagine.txt", "/imagine prompt: a fox\n", {}, "begins with Midjourney's '/imagine'", "the words after it"),
-    ("formula.csv", "prompt,seed\n#NAME?,1\n", {}, "the prompt is '#NAME?', a table's error", "--as-is"),
+    ("formula.csv", "prompt,seed\n#NAME?,1\n", {}, "the prompt is '#NAME?', an error of a table", "--as-is"),
     ("twice-encoded.csv", "prompt,seed\na cafÃ©,1\n", {}, "the prompt has 'Ã©'", "--as-is"),
     ("midjourney.txt", "a fox --ar 16:9 --v 6\na hen --ar 1:1\n", {}, "line 1 (and 1 more: 2): the prompt has Midjourney's '--ar'", "--as-is"),
     ("webui.txt", "a fox\nNegative prompt: blur\nSteps: 20, Sampler: Euler a, Seed: 7\n", {}, "how other tools write settings", "a column for each"),
@@ -180,7 +294,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("choices.txt", "a {red|white} fox\n", {}, "stands for alternatives", "--expand"),
     ("wildcard.txt", "a __animal__\n", {}, "stands for alternatives", "--expand"),
     ("no-file.txt", "a __animal__\n", {"expand": True}, "no file animal.txt beside the list", ""),
-    ("unfilled.csv", "prompt,style\na {colour} fox,ink\n", {"fill": True}, "'{colour}' is filled by nothing", "prompt, style"),
+    ("unfilled.csv", "prompt,style\na {colour} fox,ink\n", {"fill": True}, "'{colour}' is filled by nothing", "a column of this line: style"),
     ("unfilled2.csv", "prompt,style\na fox,\n", {"template": "{prompt}, {style}"}, "'{style}' is filled by nothing", ""),
     ("steps.csv", "prompt,steps,cfg_scale,model_name\na,20,7,x\n", {}, "'steps' is nearly 'num_inference_steps'", "--map num_inference_steps=steps"),
     ("typo.csv", "prompt,aspect_raito\na,16:9\n", {}, "'aspect_raito' is nearly 'aspect_ratio'", "--ignore aspect_raito"),
@@ -191,7 +305,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str, str]] = [
     ("there.csv", "prompt,what\na,refs/a.png\n", {}, "column 'what' holds a picture", "--map input_image=what"),
     ("diffusiondb.csv", "image_name,prompt,step,cfg\nx.png,a fox,50,7\n", {}, "'step' is nearly 'num_inference_steps'", "--ignore step"),
     ("openai.jsonl", lines(*({**openai_line(0, model="gpt-image-1"), "custom_id": str(n)} for n in range(3))), {}, "line 1 (and 2 more: 2, 3): Model 'gpt-image-1'", "--ignore model"),
-    ("chat.jsonl", lines({"custom_id": "1", "body": {"messages": []}}), {}, "no column 'prompt'; found: id, messages", "--map prompt=COLUMN"),
+    ("chat.jsonl", lines({"custom_id": "1", "body": {"messages": []}}), {}, "no column 'prompt'; found: id, messages", "--map prompt=messages.0.content"),
     ("nan.jsonl", '{"prompt": "a", "seed": NaN}\n', {}, "NaN is no number", ""),
     ("ids.csv", "prompt,id\na,1\nb,1\n", {}, "line 3: id '1' is that of line 2 already", ""),
     ("away.csv", "prompt,output\na,../x.png\n", {}, "output is '../x.png'", "within the output folder"),
@@ -262,6 +376,7 @@ def test_a_folder_of_texts_names_its_items() -> None:
     written("texts/notes.pdf", "no\n")
     found = understood("texts")
     assert found.prompts == ["a fox\nin snow", "a hen"]
+    assert found.understanding.files[0].note == "notes.pdf is left out"
     assert found.names == ["a-fox.webp", "b-hen.webp"]
     assert [item.request.request_id for item in found.items] == ["a-fox", "b-hen"]
 
@@ -405,3 +520,53 @@ def test_every_sample_of_the_page_is_understood() -> None:
     assert {path.name for path in folder.iterdir()} == SAMPLES.keys()
     for name, (options, count) in SAMPLES.items():
         assert len(understood(str(folder / name), **options).items) == count, name
+
+
+def test_what_may_not_be_meant_is_noted() -> None:
+    copies = understood(written("copies.csv", "prompt,quantity\na fox,3\n"))
+    assert copies.understanding.files[0].note == "column 'quantity' makes no copies (--samples N makes N of each)"
+    table = "prompt,approved,prefix,negative_text\na fox,no,x,y\n"
+    assert understood(written("switches.csv", table)).understanding.files[0].note == (
+        "column 'approved' leaves no line out; column 'prefix' is put to no prompt (--prompt-template does); "
+        "column 'negative_text' is not sent"
+    )
+    beside = understood(written("beside.json", '{"prompts": ["a fox"], "version": 2, "info": {"year": 2026}}'))
+    assert beside.understanding.files[0].note == (
+        "'version' stands beside the list, and is not read; 'info.year' stands beside the list, and is not read"
+    )
+    groups = understood(written("groups.txt", "a fox\na wolf\n\na ship\na boat\n"))
+    assert "--paragraphs: each group is one" in (groups.understanding.files[0].note or "")
+    written(
+        "signs.txt",
+        '(a fox:1.3), <lora:x:0.8>\n&quot;a hen&quot; [wide]\n"a cow"\na fox BREAK a hen\na cat x3\n00:00-00:05 a car\n#a cow\n',
+    )
+    notes = [note.partition(":")[0] for note in understood("signs.txt").understanding.notes]
+    assert notes == [
+        "the prompt has '<lora",
+        "the prompt has '(a fox",
+        "the prompt has '[wide]'",
+        "the prompt has '&quot;'",
+        "the prompt has '\"a cow\"'",
+        "the prompt has 'BREAK'",
+        "the prompt has 'x3'",
+        "the prompt has '00",
+        "the prompt has '#'",
+    ]
+
+
+def test_names_that_a_disk_takes_for_one_are_refused_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = written("names.csv", "prompt,output\na fox,Pic.png\na hen,pic.png\n")
+    monkeypatch.setattr("replibatch.lists.naming.CASELESS", False)
+    assert understood(names).names == ["Pic.png", "pic.png"]
+    monkeypatch.setattr("replibatch.lists.naming.CASELESS", True)
+    assert "output 'pic.png' is that of line 2 already" in refused(names)[0]
+
+
+def test_a_formula_that_nobody_has_worked_out_is_no_empty_cell() -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in (["prompt"], ["a fox"], ['="a "&"hen"'], ["a cow"]):
+        book.active.append(row)
+    book.save("list.xlsx")
+    assert "the cell A3 is a formula without its value" in refused("list.xlsx")[0]

@@ -10,12 +10,9 @@ from replibatch import contents
 from replibatch.cli.run.folder import OutputFolder
 from replibatch.cli.run.made import Made
 from replibatch.lists import Item
-from replibatch.storage.names import numbered
 
 if TYPE_CHECKING:
     from replibatch.producer import Producer
-
-MOST_OUTPUTS = 16  # of one prediction that are sought by name
 
 
 class ForeignFiles:
@@ -34,11 +31,7 @@ class ForeignFiles:
 
     def in_the_way_of(self, item: Item) -> str | None:
         """What keeps an item's file from its place, for people; None for nothing."""
-        count = item.routed.inputs.get("num_outputs")
-        names = [item.name]
-        if isinstance(count, int) and 1 < count <= MOST_OUTPUTS:
-            names += numbered(item.name, count)
-        for name in names:
+        for name in item.file_names:
             path = self._folder.path / name
             if path.is_symlink() or path.exists():
                 if path.is_dir():

@@ -62,6 +62,7 @@ _OPTIONS = (
         "--expand", is_flag=True, help="Make each of {a|b} in prompts, and each line of name.txt for __name__."
     ),
     click.option("--as-is", "literal", is_flag=True, help="Send prompts as they are, whatever they look like."),
+    click.option("--paragraphs", is_flag=True, help="Of a text: blank lines divide the prompts, not each new line."),
     click.option("--comments", metavar="PREFIX", help="Leave out lines that begin with PREFIX, as in '#'."),
     click.option("--encoding", metavar="NAME", help="Of a list that is not UTF-8, as in cp1252."),
     click.option(
@@ -74,7 +75,7 @@ _OPTIONS = (
 )
 NAMES = frozenset(
     {"models", "given", "varied", "samples", "name", "mapped", "ignored", "strict", "template", "fill", "expand"}
-    | {"recipe", "literal", "comments", "encoding", "kind", "image_input"}
+    | {"recipe", "literal", "comments", "encoding", "kind", "image_input", "paragraphs"}
 )
 
 
@@ -95,7 +96,12 @@ def options_from(arguments: dict[str, Any], *, fallback: bool) -> Options:
     own = {name: arguments.pop(name) for name in NAMES}
     return Options(
         read=ReadOptions(
-            own["kind"], own["encoding"], own["comments"] or None, own["image_input"], literal=own["literal"]
+            own["kind"],
+            own["encoding"],
+            own["comments"] or None,
+            own["image_input"],
+            literal=own["literal"],
+            paragraphs=own["paragraphs"],
         ),
         asked=Asked(
             models=tuple(dict.fromkeys(own["models"])),

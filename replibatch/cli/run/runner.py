@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import click
 from redis.exceptions import RedisError
 from rich.console import Console
+from rich.markup import escape
 
 from replibatch.cli.account import say_if_no_worker
 from replibatch.cli.background import Background
@@ -26,6 +27,7 @@ from replibatch.cli.run.tally import Tally
 from replibatch.errors import NoCredit
 from replibatch.jobs.batch_state import BatchState
 from replibatch.jobs.holds import BUDGET, PAUSED
+from replibatch.jobs.unknown import UnknownCreates
 from replibatch.limits import AccountStatus
 from replibatch.lists import Item
 from replibatch.producer import Producer
@@ -75,6 +77,7 @@ class Runner:
         self._paused_at = 0.0
         self._gallery = GalleryWriter(folder, title)
         self._lines_left = LINES_SHOWN
+        self._unproven: set[str] = set()
 
     def run(self, made: Container[bytes]) -> int:
         """Make it, follow it, and tell; returns the exit code.
@@ -149,7 +152,15 @@ class Runner:
         self._producer.present()
         if self._progress.note.startswith("Redis"):
             self._progress.note = ""
+        self._say_unproven()
         return self._producer.limiter.status(), self._producer.batches.held(self._batch.id)
+
+    def _say_unproven(self) -> None:
+        """A line a create that is held because nothing proves whether it reached Replicate; each once."""
+        for each in UnknownCreates(self._producer.jobs.redis, self._producer.jobs.prefix).all():
+            if each.id not in self._unproven:
+                self._unproven.add(each.id)
+                self._progress.say(f"[yellow]held: {escape(each.id)}: {escape(each.why)}[/]\n  {each.to_settle}")
 
     def _pause(self) -> None:
         self._paused_at = time.monotonic()

@@ -7,7 +7,8 @@ import sys
 import click
 
 from replibatch.cli.errors import Failure
-from replibatch.cli.formatting import count, dollars, short, visible
+from replibatch.cli.formatting import count, dollars, short
+from replibatch.foreign_text import one_line
 from replibatch.lists import Understanding, Understood
 
 PROMPT_CHARACTERS = 60
@@ -28,7 +29,7 @@ def lines_of(understanding: Understanding) -> list[str]:
     for note, number in understanding.notes.most_common(NOTES_SHOWN):
         lines.append(_fact("note", f"{note}: {count(number, 'item')}"))
     lines.append(_fact("files", ", ".join(understanding.first_names) + (", …" if understanding.items > 2 else "")))
-    return [visible(line) for line in lines]
+    return [one_line(line) for line in lines]
 
 
 def confirm(cost_usd: float | None, limit_usd: float, *, yes: bool) -> None:
@@ -54,10 +55,11 @@ def _file(file: Understood) -> list[str]:
     encoding = f", {file.encoding}" if file.encoding else ""
     forms = f" ({', '.join(file.forms)})" if file.forms else ""
     lines = [f"{file.name}: {file.written}{forms}{encoding}, {count(file.lines, 'line')}"]
+    if file.note:
+        lines.append(_fact("note", file.note))
     if file.columns is None:
         return lines
-    used = {**file.roles("own"), **file.roles("input"), **file.roles("input of others")}
-    if used:
+    if used := file.used():
         lines.append(_fact("columns", _listed(_renamed(name, meaning) for name, meaning in used.items())))
     if carried := file.roles("own column"):
         lines.append(_fact("carried", f"{_listed(carried)} (no input; comes back with the result)"))
@@ -73,8 +75,8 @@ def _renamed(name: str, meaning: str) -> str:
 def _prompts(understanding: Understanding) -> str:
     distinct = understanding.distinct_prompts
     how_many = "more than 100,000 different" if distinct is None else f"{distinct:,} different"
-    first = ", ".join(_quoted(prompt) for prompt in understanding.first_prompts)
-    if understanding.items > len(understanding.first_prompts):
+    first = ", ".join(_quoted(prompt) for prompt in dict.fromkeys(understanding.first_prompts))
+    if understanding.last_prompt not in understanding.first_prompts:
         first += f" … {_quoted(understanding.last_prompt)}"
     return f"{how_many}: {first}"
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from replibatch.jobs.unknown import Unknown, UnknownCreates
 from replibatch.limits import AccountStatus
 from replibatch.limits.limiter import Limiter
 from replibatch.redisdb.connection import connect
@@ -157,3 +158,17 @@ def test_a_model_that_fails_every_time(fleet: str, sandbox: Sandbox, start_worke
     out, err = run.communicate(timeout=60)
     lines = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
     assert sum(line["success"] for line in lines) >= ITEMS - 2, out + err
+
+
+def test_a_create_that_nothing_proves_is_said_by_the_run(
+    fleet: str, sandbox: Sandbox, start_worker: StartWorker
+) -> None:
+    sandbox.settings.latency_seconds = 2.0
+    start_worker()
+    write_prompts(1)
+    with connect(fleet) as redis:
+        held = Unknown("g1", MODEL, time.time(), ("p1",), "two rows may be it")
+        UnknownCreates(redis, load().key_prefix).note(held)
+    run = replibatch("run", "prompts.txt", "-m", MODEL, "-o", "out")
+    assert "held: g1: two rows may be it" in run.stderr, run.stderr
+    assert "replibatch settle g1 --created p1 | --not-created" in run.stderr
