@@ -7,6 +7,7 @@ import re
 import time
 from collections import OrderedDict
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from replibatch.jobs.record import is_id
 from replibatch.producer.producer import Producer
 from replibatch.redisdb import keys
 from replibatch.requests import OutputFile, State
+from replibatch.sandbox import hosting
 from replibatch.sandbox.replies import not_found, unauthenticated
 from replibatch.served import Progress, Served, view
 from replibatch.served.record import served_read
@@ -46,6 +48,11 @@ class Gateway:
         self.stopping = asyncio.Event()
         self._texts: OrderedDict[str, str] = OrderedDict()
 
+    @cached_property
+    def hosted(self) -> dict[str, hosting.Hosted]:
+        """The catalogue's models as the API shows them, by their names in the catalogue."""
+        return {name: hosting.of_catalog(model) for name, model in self.producer.catalog.models.items()}
+
     def base(self, request: Request) -> str:
         """The gateway as this client reaches it.
 
@@ -67,12 +74,10 @@ class Gateway:
         name, hashed = keys.GATEWAY_KEYS.at(self.prefix), digest(key.strip())
         if scheme.lower() not in ("bearer", "token"):
             hashed = "-"
-        text, count = await asyncio.gather(
-            self.ask(lambda redis: redis.hget(name, hashed)), self.ask(lambda redis: redis.hlen(name))
-        )
+        text = await self.ask(lambda redis: redis.hget(name, hashed))
         if text:
             tenant = Tenant.parse(text)
-        elif count or not self.keyless:
+        elif not self.keyless or await self.ask(lambda redis: redis.hlen(name)):
             raise unauthenticated()
         else:
             if "origin" in request.headers or not LOOPBACK.fullmatch(request.headers.get("host", "")):

@@ -22,7 +22,7 @@ from replibatch.outputs.addresses import Addresses, AddressRefused
 from replibatch.producer.caller import Caller
 from replibatch.redisdb import keys
 from replibatch.requests import BatchRequest, RoutedRequest, new_id
-from replibatch.sandbox import hosting, schemas
+from replibatch.sandbox import schemas
 from replibatch.sandbox.replies import InvalidField, invalid, invalid_version, not_found
 from replibatch.served import Served
 from replibatch.served.record import find, forget, keep
@@ -89,31 +89,34 @@ def parsed(
         if found is None or (model and found.version):
             raise not_found()
         return Create(found, "hidden", deployment, body, base, idempotency_key)
-    found = version_of(models, body["version"])
+    found = _version_of(gateway, body["version"])
     if found is None:
         raise invalid_version()
     version = body["version"].rpartition(":")[2] if found.version else "hidden"
     return Create(found, version, "", body, base, idempotency_key)
 
 
-def version_of(models: Any, version: str) -> Model | None:
+def _version_of(gateway: Gateway, version: str) -> Model | None:
     """The model that a create's `version` names: `owner/name`, `owner/name:id`, or an id; None where it is none."""
-    if version in models:
-        return cast("Model", models[version])
-    for model in models.values():
-        hosted = hosting.of_catalog(model)
-        if version in (hosted.version, f"{hosted.name}:{hosted.version}") and not model.is_deployment:
-            return cast("Model", model)
+    models = gateway.producer.catalog.models
+    if version in models and not models[version].is_deployment:
+        return models[version]
+    for name, hosted in gateway.hosted.items():
+        if version in (hosted.version, f"{hosted.name}:{hosted.version}") and not models[name].is_deployment:
+            return models[name]
     return None
 
 
-def accept(gateway: Gateway, tenant: Tenant, create: Create) -> Served:
+def accept(gateway: Gateway, tenant: Tenant, create: Create) -> tuple[Served, bool]:
     """Check, route and enqueue; durable when this returns. Blocks: to be called in a thread.
+
+    Returns:
+        The prediction, and whether it is new: its `Idempotency-Key` may stand for one already.
 
     Raises:
         Refusal: nothing was enqueued.
     """
-    if problems := schemas.problems_of_input(hosting.of_catalog(create.model), create.inputs):
+    if problems := schemas.problems_of_input(gateway.hosted[create.model.name], create.inputs):
         raise invalid(problems)
     if webhook := create.body.get("webhook"):
         _check_webhook(gateway, str(webhook))
@@ -131,7 +134,7 @@ def accept(gateway: Gateway, tenant: Tenant, create: Create) -> Served:
         prepared = with_own_files(gateway, tenant, prepared, create.base)
         if known is None:
             _check_budget(gateway, tenant, prepared)
-        return _enqueue(gateway, tenant, create, prepared, generation_id, known)
+        return _enqueue(gateway, tenant, create, prepared, generation_id, known), known is None
     except ReplibatchError as error:
         raise of_error(error, tuple(create.inputs)) from error
 

@@ -45,9 +45,8 @@ class Models:
 
     def _views(self) -> dict[str, dict[str, Any]]:
         """Every model by name, without deployments."""
-        models = self._gateway.producer.catalog.models.values()
-        hosted = [hosting.of_catalog(model) for model in models if not model.is_deployment]
-        return {each.name: schemas.model_view(each) for each in hosted}
+        hosted = self._gateway.hosted.items()
+        return {each.name: schemas.model_view(each) for name, each in hosted if not name.startswith(DEPLOYMENT)}
 
     async def list(self, request: Request) -> Response:
         """`GET /v1/models`: all that the catalogue has, on one page."""

@@ -24,7 +24,7 @@ from replibatch.redisdb import keys
 from replibatch.sandbox.creates import PREFER
 from replibatch.sandbox.durations import wait_seconds
 from replibatch.sandbox.replies import InvalidField, invalid
-from replibatch.served import Served
+from replibatch.served import Progress, Served, view
 from replibatch.served.record import served_read
 from replibatch.served.view import Json, body_of
 
@@ -60,17 +60,20 @@ class Predictions:
         prefer = request.headers.get("prefer", "")
         if any(each.strip().startswith("wait") and not PREFER.fullmatch(each.strip()) for each in prefer.split(",")):
             raise invalid([InvalidField("pattern", "Prefer", f"Does not match pattern '^{PREFER.pattern}$'")])
-        served = await self._accepted(request, tenant, base)
+        served, is_new = await self._accepted(request, tenant, base)
         seconds = wait_seconds(prefer)
         if seconds:
             await until_over(gateway, served, seconds, request)
-        row = await gateway.row(served, base)
+        if is_new and not seconds:
+            row = view(served, Progress("publishing"), base, str)
+        else:
+            row = await gateway.row(served, base)
         if row["status"] in OPEN:
             row["status"] = "starting"  # clients take any other status in this reply for the end
         status = 202 if row["status"] in OPEN and (seconds or "respond-async" in prefer) else 201
         return _json(row, status, {"Preference-Applied": prefer.strip()} if seconds else {})
 
-    async def _accepted(self, request: Request, tenant: Tenant, base: str) -> Served:
+    async def _accepted(self, request: Request, tenant: Tenant, base: str) -> tuple[Served, bool]:
         name = "/".join(request.path_params.values())
         is_deployment = request.url.path.startswith("/v1/deployments/")
         key = request.headers.get("idempotency-key", "")
@@ -143,7 +146,7 @@ class Predictions:
 
 def _accept(
     gateway: Gateway, tenant: Tenant, content: bytes, base: str, *, model: str, deployment: str, key: str
-) -> Served:
+) -> tuple[Served, bool]:
     create = parsed(gateway, content, base, model=model, deployment=deployment, idempotency_key=key)
     return accept(gateway, tenant, create)
 
