@@ -115,15 +115,26 @@ class Gateway:
         )
         progress = Progress.parse(values, read_result, read_attempts)
         if not progress.state and served.lane and not served.ended:
-            lane = keys.BATCH.at(self.prefix, served.lane)
-            if await self.ask(lambda redis: redis.exists(lane)):
-                return replace(progress, state=State.PENDING, ahead="its key's slots are in use")
+            return await self._in_lane(served, progress)
         if progress.result is None:
             return progress
         progress = replace(progress, result=self.producer.files.in_storage(progress.result))
         if not served.completed:
             progress = replace(progress, completed=self._completed(left_ms))
             await self._note_end(served, progress)
+        return progress
+
+    async def _in_lane(self, served: Served, progress: Progress) -> Progress:
+        """One without a record: it waits, as long as its lane is there."""
+        lane = keys.BATCH.at(self.prefix, served.lane)
+        names = ("total", "held", "canceled_at")
+        total, held, canceled_ms = await self.ask(lambda redis: redis.hmget(lane, names))
+        if canceled_ms and served.created * 1000 < int(canceled_ms):  # by the account's owner, the whole lane
+            progress = replace(progress, state=State.CANCELED, completed=int(canceled_ms) / 1000)
+            await self._note_end(served, progress)
+        elif total is not None:
+            words = f"its key is held ({held})" if held else "its key's slots are in use"
+            progress = replace(progress, state=State.PENDING, ahead=words)
         return progress
 
     def _completed(self, left_ms: int) -> float:

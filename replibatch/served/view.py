@@ -71,6 +71,8 @@ class Progress:
         """The status, in the API's words."""
         if self.result is not None:
             return ENDS.get(self.result.state, "failed")
+        if self.state == State.CANCELED:
+            return "canceled"
         if self.state:
             return "processing" if self.prediction_id else "starting"
         if served.ended:
