@@ -13,6 +13,7 @@ import pytest
 
 from replibatch.catalog.catalog import built_in_names
 from replibatch.sandbox import Sandbox, SandboxSettings
+from tests.acceptance.no_secrets.test_acl import users_of
 from tests.support import PROJECT
 from tests.support.gateways import RunningGateway, running
 from tests.support.redis_server import RedisServer
@@ -27,12 +28,14 @@ class House:
 
     Attributes:
         sandbox: the stand-in.
+        redis: the server; the worker and the gateway have the rights there that the documentation gives them.
         gateway: in this process.
         key: of the tenant `ours`.
         other_key: of another tenant.
     """
 
     sandbox: Sandbox
+    redis: RedisServer
     gateway: RunningGateway
     key: str
     other_key: str
@@ -43,6 +46,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Up as long as the tests of this folder run."""
     folder = tmp_path_factory.mktemp("gateway")
     redis_server = RedisServer(folder)
+    urls = users_of(redis_server)
     settings = SandboxSettings(latency_seconds=0.1, long_edge_pixels=64)
     with Sandbox(settings, port=0) as sandbox, pytest.MonkeyPatch.context() as environment:
         for name in list(os.environ):
@@ -52,7 +56,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         variables = {
             "REPLICATE_BASE_URL": sandbox.url,
             "REPLICATE_API_TOKEN": "r8_of_the_tests",
-            "REPLIBATCH_REDIS_URL": redis_server.url,
+            "REPLIBATCH_REDIS_URL": urls["worker"],
             "REPLIBATCH_STORAGE_URL": str(folder / "storage"),
             "REPLIBATCH_STATE_DIR": str(folder / "state"),
             "REPLIBATCH_WEBHOOK_SECRET": SECRET,
@@ -65,7 +69,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         try:
             given = {
                 "replicate_base_url": sandbox.url,
-                "redis_url": redis_server.url,
+                "redis_url": urls["producer"],
                 "storage_url": variables["REPLIBATCH_STORAGE_URL"],
                 "state_dir": folder / "state",
                 "catalog": catalog,
@@ -74,7 +78,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             }
             with running(**given) as gateway:
                 until(lambda: gateway.producer.limiter.status().workers, what="the worker is ready")
-                yield House(sandbox, gateway, gateway.tenants.add("ours"), gateway.tenants.add("others"))
+                yield House(
+                    sandbox, redis_server, gateway, gateway.tenants.add("ours"), gateway.tenants.add("others")
+                )
         finally:
             worker.terminate()
             worker.wait(30)

@@ -31,8 +31,6 @@ def test_keys_and_a_gateway_for_them(redis_url: str, start: Start, monkeypatch: 
     made = replibatch("keys", "add", "shop", "--budget", "20", "--max-concurrent", "10", "--tag", "web")
     key = made.stdout.strip()
     assert key.startswith("rbk_") and "shown once" in made.stderr
-    again = replibatch("keys", "add", "shop")
-    assert again.returncode != 0 and "there is a key 'shop' already" in again.stderr
     (row,) = json.loads(replibatch("keys", "list", "--json").stdout)
     assert (row["name"], row["budget_usd"], row["max_concurrent"], row["tags"]) == ("shop", 20.0, 10, ["web"])
     listed = replibatch("keys", "list").stdout
@@ -49,7 +47,6 @@ def test_keys_and_a_gateway_for_them(redis_url: str, start: Start, monkeypatch: 
         busy = replibatch("serve", "--port", port)
         assert busy.returncode == 2 and "expected: a free port" in busy.stderr
         assert replibatch("keys", "remove", "shop").returncode == 0
-        assert replibatch("keys", "remove", "shop").returncode != 0
         assert client.get("/v1/account").status_code == 401
     gateway.send_signal(signal.SIGTERM)
     said, complaints = gateway.communicate(timeout=30)

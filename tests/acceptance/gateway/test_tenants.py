@@ -11,6 +11,7 @@ import pytest
 from replibatch.redisdb import keys
 from replibatch.webhooks import verify_webhook
 from tests.acceptance.gateway.conftest import SECRET, House
+from tests.acceptance.no_secrets.test_acl import denied
 from tests.support.catalogue import KONTEXT, QWEN
 from tests.support.receiver import receiving
 from tests.support.waiting import until
@@ -241,6 +242,12 @@ def test_slots_of_a_key_are_exact_and_what_waits_for_one_can_be_canceled(house: 
         if "narrow" in each.prompt
     ]
     assert max(sum(start <= at < (end or at + 1) for start, end in spans) for at, _ in spans) == 2
+
+
+def test_a_producers_rights_in_redis_are_enough(house: House) -> None:
+    with house.gateway.client(house.key) as ours:
+        made(ours, "a fox with few rights")
+    assert denied(house.redis) == set()
 
 
 def test_nothing_was_paid_for_twice(house: House) -> None:
