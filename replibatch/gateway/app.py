@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from replibatch.errors import ReplibatchError
+from replibatch.gateway import metrics
 from replibatch.gateway.context import Gateway
 from replibatch.gateway.files import Uploads
 from replibatch.gateway.models import Models
@@ -108,6 +109,8 @@ class AccessLog:
         try:
             await self._app(scope, receive, noted)
         finally:
+            seconds = time.monotonic() - began
+            metrics.count(scope["method"], scope["path"], status, seconds)
             path = SECRET.sub(r"\1/\2/…", scope["path"][:300])
             log.info(
                 "request",
@@ -115,5 +118,5 @@ class AccessLog:
                 path=path,
                 status=status,
                 key=scope.get("state", {}).get("tenant"),
-                ms=round((time.monotonic() - began) * 1000),
+                ms=round(seconds * 1000),
             )

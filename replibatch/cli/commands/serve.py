@@ -19,7 +19,15 @@ from replibatch.logs import LogFormat
 @click.option("--public-url", default="", metavar="URL", help="What clients reach it as, behind a proxy.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings.")
 @log_format
-def serve(host: str, port: int, public_url: str, quiet: bool, log_format: LogFormat) -> None:
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65_535),
+    metavar="PORT",
+    help="Tell Prometheus of this process's work, on every address.",
+)
+def serve(
+    host: str, port: int, public_url: str, quiet: bool, log_format: LogFormat, metrics_port: int | None
+) -> None:
     """Serve Replicate's HTTP API in front of the queue, until SIGTERM or Ctrl-C.
 
     Any Replicate client uses the queue by changing its base URL. Workers make the predictions; this process holds no
@@ -30,6 +38,7 @@ def serve(host: str, port: int, public_url: str, quiet: bool, log_format: LogFor
     if public_url and not public_url.startswith(("http://", "https://")):
         raise click.BadParameter(f"{public_url!r} is no address; expected: https://…", param_hint="--public-url")
     try:
+        from replibatch.gateway import metrics  # noqa: PLC0415
         from replibatch.gateway.server import make_server  # noqa: PLC0415  # an extra
     except ModuleNotFoundError as error:
         raise SettingsError(f"{error.name} is not installed; expected: pip install 'replibatch[serve]'") from None
@@ -38,6 +47,8 @@ def serve(host: str, port: int, public_url: str, quiet: bool, log_format: LogFor
     if producer.embedded:
         click.echo("replibatch: `replibatch worker` in another terminal does the work", err=True)
     shown = f"[{host}]" if ":" in host else host
+    if metrics_port is not None:
+        metrics.serve(metrics_port)
     server = make_server(
         producer, host, port, public_url, lambda: click.echo(f"replibatch: Replicate's API at http://{shown}:{port}")
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,12 @@ import pytest
 from PIL import Image
 from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
+from replicate.webhook import InvalidSecretKeyError, Webhooks, WebhookSigningSecret
 
 from tests.acceptance.gateway.conftest import House
 from tests.support.catalogue import FLUX, KONTEXT, NANO, QWEN
+from tests.support.receiver import receiving
+from tests.support.waiting import until
 
 KONTEXT_INPUT = "input_image"
 
@@ -113,6 +117,25 @@ def test_a_wrong_input_is_refused_before_anything_is_made(replicate: Client) -> 
     assert "aspect_ratio" in str(caught.value)
     with pytest.raises(ReplicateError, match="404"):
         replicate.predictions.create(model="nobody/nothing", input={"prompt": "a fox"})
+
+
+def test_webhooks_are_validated_with_the_secret_that_it_fetches(replicate: Client) -> None:
+    secret = replicate.webhooks.default.secret()
+    with receiving() as receiver:
+        replicate.predictions.create(
+            model=QWEN, input={"prompt": "a called fox"}, webhook=receiver.url, webhook_events_filter=["completed"]
+        )
+        until(lambda: receiver.taken, what="it is called")
+    headers, body = receiver.taken[0]
+    Webhooks.validate(headers=httpx.Headers(headers), body=body.decode(), secret=secret)
+    with pytest.raises(InvalidSecretKeyError):
+        Webhooks.validate(headers=httpx.Headers(headers), body=body.decode(), secret=WebhookSigningSecret(key="none"))
+    assert json.loads(body)["status"] == "succeeded"
+
+
+def test_a_deployment_that_is_not_there(replicate: Client) -> None:
+    with pytest.raises(ReplicateError, match="404"):
+        replicate.deployments.predictions.create("ours/none", input={"prompt": "a fox"})
 
 
 def test_a_stream_tells_the_progress_and_the_output(replicate: Client) -> None:
