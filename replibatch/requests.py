@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike, fspath
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from replibatch.errors import RequestError
@@ -37,6 +37,7 @@ __all__ = [
 ]  # fmt: skip
 
 DEPTH_LOOKED_AT = 40
+OnOutage = Literal["hold", "fallback"]
 PRIORITIES = ("high", "normal", "low")
 LONGEST_TAG = 64
 LONGEST_URL = 2048
@@ -275,6 +276,7 @@ class RoutedRequest:
         references: reference images, each an `https:`/`data:` URL or `file:<sha256>.<extension>` in storage.
         output: where the file goes: an absolute path in embedded mode, a key under the storage in a fleet.
         fallback: whether another model may stand in.
+        on_outage: where its model is out: `hold` waits for it, `fallback` goes on with the next.
         warnings: what routing changed or dropped, for people.
         max_retries: tries of one model on passing faults; None leaves it to the worker's setting.
         fields: the caller's own data, for the result.
@@ -300,6 +302,7 @@ class RoutedRequest:
     references: tuple[str, ...]
     output: str
     fallback: bool = True
+    on_outage: OnOutage = "hold"
     warnings: tuple[str, ...] = ()
     max_retries: int | None = None
     fields: dict[str, Any] = field(default_factory=dict)
@@ -341,6 +344,7 @@ class RoutedRequest:
         following, *rest = self.then
         return replace(
             following,
+            on_outage=self.on_outage,
             then=tuple(rest),
             made=(*self.made, made),
             paid=(*self.paid, *(replace(each, step=self.step) for each in attempts)),
@@ -381,7 +385,7 @@ class RoutedRequest:
         return {
             key: value
             for key, value in data.items()
-            if value not in ([], {}, None) and not (key == "fallback" and value)
+            if value not in ([], {}, None) and (key, value) not in (("fallback", True), ("on_outage", "hold"))
             if value or key not in ("extension_is_free", "within", "webhook", "asked")
         }
 

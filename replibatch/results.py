@@ -12,6 +12,7 @@ from typing import Any, Self
 from replibatch import contents
 from replibatch.errors import StorageError
 
+MODEL_OUT = "out"  # the reason of an attempt that was not made: its model was out
 CHECKED_WHOLE_BYTES = 16 * 1024**2  # of an output, before any part is handed on
 
 

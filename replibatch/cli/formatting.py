@@ -8,6 +8,7 @@ from replibatch.cli.run.tally import Tally, is_fallback
 from replibatch.foreign_text import one_line
 from replibatch.requests import Attempt, BatchResult
 
+STAND_INS_SHOWN = 12
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -55,6 +56,16 @@ def outcome(result: BatchResult) -> str:
     if result.placeholder:
         return one_line(f"placeholder, after {chain(result.attempts)}")
     return one_line(result.error or str(result.state))
+
+
+def stand_ins(tally: Tally) -> list[str]:
+    """The lines at the end of a run that say who made something in whose place, and why."""
+    lines = [
+        one_line(f"{each.made_by} made {count(number, 'item')} in place of {each.model}: {each.why}")
+        for each, number in tally.stand_ins.most_common()
+    ]
+    more = len(lines) - STAND_INS_SHOWN
+    return lines if more <= 0 else [*lines[:STAND_INS_SHOWN], f"and {count(more, 'more such line')}"]
 
 
 def closing(tally: Tally, in_flight: int = 0) -> str:

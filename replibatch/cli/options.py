@@ -6,9 +6,11 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
+
+from replibatch.requests import OnOutage
 
 METADATA = ("none", "source", "full")
 
@@ -74,12 +76,32 @@ _SHARED = (
     click.option(
         "--no-fallback", is_flag=True, help="No other model stands in for one that fails, or that lacks an input."
     ),
+    click.option(
+        "--on-outage",
+        type=click.Choice(get_args(OnOutage)),
+        default="hold",
+        show_default=True,
+        help="As long as a model is out: hold its items, or go on with the next model.",
+    ),
     click.option("--fresh", is_flag=True, help="Make everything again, what succeeded before too."),
     click.option(
         "--overwrite", is_flag=True, help="Replace files in DIR that these items have not made; refused without it."
     ),
     click.option("--yes", is_flag=True, help="Start without a question, whatever it costs."),
 )
+
+
+def allows_fallback(*, no_fallback: bool, on_outage: OnOutage) -> bool:
+    """Whether another model may stand in, by the options of `shared`.
+
+    Raises:
+        click.UsageError: they contradict each other.
+    """
+    if no_fallback and on_outage == "fallback":
+        raise click.UsageError(
+            "--on-outage is fallback, and --no-fallback lets no other model stand in; expected: one of the two"
+        )
+    return not no_fallback
 
 
 def shared(command: Command) -> Command:

@@ -107,6 +107,7 @@ class Work:
             record.model,
             has_steps=record.request.steps > 1,
             whole_usd=steps.whole_usd(context, record, self.models, self.quote),
+            yields=True if record.request.on_outage == "fallback" else None,
         )
         secrets = secrets_of(self.model, self.inputs)
         self._concealed = {value: str(self.inputs[name]) for name, value in secrets.items()}

@@ -28,16 +28,21 @@ def create(work: Work) -> Prediction:
         AttemptFailure: it was not created.
         Leave: the attempt ends here.
     """
-    context, record, ticket = work.context, work.record, work.ticket
+    context, record = work.context, work.record
     work.quote.check(record.request.max_price_usd)
     check_secrets(work.model, work.inputs, work.context.settings.secret_variables)
-    if record.attempt == 1 and not record.sent and not context.wants(record.batch):
+    if not record.has_begun and not context.wants(record.batch):
         raise Leave(Left(UNFOLLOWED, context.jobs.put_back_step(record, UNFOLLOWED)))
     if record.pause_seconds:
         work.pause(record.pause_seconds)
     inputs, secrets, sent = _inputs(work)
     while True:
+        ticket = work.ticket
         standing = context.waiting_room.acquire(ticket)
+        if standing == Standing.OUT:
+            if outcome := followup.gone_on(work):
+                raise Leave(outcome)
+            continue
         if standing in (Standing.UNSETTLED, Standing.CREATED):  # taken over before its prediction was recorded
             sent = replace(sent, fingerprint=record.sent)
             return _find_lost(work, Lost(record, ticket, sent, record.sent_at or record.started_at))

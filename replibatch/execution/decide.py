@@ -9,8 +9,10 @@ from zlib import crc32
 from replibatch.catalog import Model
 from replibatch.errors import AttemptFailure, Throttled, Verdict
 from replibatch.requests import Attempt
+from replibatch.results import MODEL_OUT
 
-USED_UP_NOTHING = (Throttled.reason, "held")  # a 429, an outage
+HELD = "held"  # the reason of an attempt that an outage has used up nothing of
+USED_UP_NOTHING = (Throttled.reason, HELD, MODEL_OUT)
 BACKOFF_SECONDS = 1.0  # before the second try of a model, doubled with each further one …
 LONGEST_BACKOFF_SECONDS = 60.0  # … up to this
 JITTER = 0.25  # the share by which a pause is shorter or longer, so that those who failed together part
@@ -80,12 +82,19 @@ def decide(
                 return Retry(_pause_seconds(tries, attempts[-1]))
     if not fallback:
         return GiveUp("no other model may stand in")
-    tried = {attempt.model for attempt in attempts} | {model.name}
-    following = _next(model, failure.reason, references, models, tried)
+    following = next_model(failure.reason, attempts, model, models, references=references)
     if following is None:
         images = " that takes its reference images" if references else ""
         return GiveUp(f"after {model.name} ({failure.reason}) no model is left{images}")
     return NextModel(following)
+
+
+def next_model(
+    reason: str, attempts: Sequence[Attempt], model: Model, models: Mapping[str, Model], *, references: int
+) -> str | None:
+    """The model that takes the place of one that failed for a reason; None for none. Arguments as of `decide`."""
+    tried = {attempt.model for attempt in attempts} | {model.name}
+    return _next(model, reason, references, models, tried)
 
 
 def _next(model: Model, reason: str, references: int, models: Mapping[str, Model], passed: set[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from replibatch.broker.publish import HEAD
@@ -12,6 +13,7 @@ from replibatch.errors import (
     AttemptFailure,
     InputDropped,
     InvalidInput,
+    ModelMissing,
     NotSaved,
     OutputErased,
     OutputPathError,
@@ -22,14 +24,16 @@ from replibatch.errors import (
     TokenRefused,
 )
 from replibatch.execution import outages
-from replibatch.execution.decide import GiveUp, NextModel, Retry, Wait, decide
+from replibatch.execution.decide import GiveUp, NextModel, Retry, Wait, decide, next_model
 from replibatch.execution.learned import refuses_addresses
 from replibatch.execution.outcomes import Left, Next, Outcome, SteppedAside
 from replibatch.jobs import Message
 from replibatch.jobs.holds import BUDGET, PAUSED, held_by, is_of_key
 from replibatch.limits import Standing
+from replibatch.limits.outages import of_model
 from replibatch.outputs.save import save_placeholder
 from replibatch.requests import Attempt, State
+from replibatch.results import MODEL_OUT
 
 if TYPE_CHECKING:
     from replibatch.execution.attempt import Work
@@ -59,6 +63,8 @@ def after(work: Work, failure: AttemptFailure) -> Outcome:
         fallback=record.request.fallback,
         max_retries=max_retries,
     )
+    if isinstance(failure, ModelMissing) and (again_seconds := outages.missing_again_seconds(work, attempts)):
+        decision = Retry(again_seconds)
     if isinstance(failure, AddressRefused):
         decision = Retry(0.0)  # once: the next attempt sends no address
     if isinstance(failure, OutputErased) and settings.regenerate_erased:
@@ -77,6 +83,29 @@ def after(work: Work, failure: AttemptFailure) -> Outcome:
     if not work.context.jobs.advance(record, model, attempts, pause_seconds):
         return SteppedAside()
     return Next(Message(record.id, record.attempt + 1, model, HEAD), f"{failure.reason}: {failure}")
+
+
+def gone_on(work: Work) -> Outcome | None:
+    """The next model's attempt, as this one's model is out and not waited for; None where it is waited for."""
+    outage = work.context.limiter.outage(of_model(work.model.name))
+    if outage is None:  # it has just ended
+        return None
+    record, request = work.record, work.record.request
+    skipped = Attempt(work.model.name, None, "failed", MODEL_OUT, outage.why, 0.0, 0.0)
+    attempts = [*record.attempts, skipped]
+    following = None
+    if request.fallback:
+        references = len(request.references)
+        following = next_model(outage.kind, attempts, work.model, work.models, references=references)
+    if following is None:
+        work.ticket = replace(work.ticket, yields=False)
+        return None
+    work.log.info("its model is out", why=outage.why, following=following)
+    if not work.context.jobs.advance(record, following, attempts, 0.0):
+        return SteppedAside()
+    return Next(
+        Message(record.id, record.attempt + 1, following, HEAD), f"{MODEL_OUT}: {work.model.name} {outage.why}"
+    )
 
 
 def stopped(work: Work, stop: AccountStopped) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from replibatch.errors import (
     StorageError,
     WrongOutput,
 )
+from replibatch.execution.decide import HELD
 from replibatch.limits.outages import API, OUTPUTS, READS, STORAGE, Fault, of_model
 from replibatch.redisdb.loop import Loop
 from replibatch.redisdb.scripts import run_together
@@ -36,13 +38,14 @@ if TYPE_CHECKING:
     from replibatch.limits import Limiter
 
 IN_A_ROW = 3  # creates without an answer; outputs that cannot be downloaded; 404s of a model
+MISSING_TRIES = 5  # of an attempt whose model answers 404, while others' do not: then it is the attempt's
+MISSING_AGAIN_SECONDS = 0.25  # before its second try, doubled with each further one
 OWN_ERRORS = 5  # of Replicate's own to creates of one attempt: then it is the attempt's
 UPLOAD_AGAIN_SECONDS = 2.0
 TURN_SECONDS = 5.0  # between two tries to save an output
 LEAST_FREE_BYTES = 32 * 1024**2  # of a storage: with less nothing more is created
 CHECK_SECONDS = 2.0
 UNREAD_SECONDS = 4.0  # without a read, while predictions are awaited
-HELD = "held"  # the reason of an attempt that an outage has used up nothing of
 
 _FAILURES_OF_MODELS = (PredictionFailed, PredictionTimedOut, Interrupted, NoOutput, WrongOutput)
 _STORAGE_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -84,6 +87,16 @@ def holds_model(work: Work, failure: AttemptFailure) -> bool:
         return False
     fault = Fault(of_model(work.model.name), failure.reason, work.cleaned(str(failure)), after)
     return work.context.limiter.report_fault(fault, work.running.attempt_key)
+
+
+def missing_again_seconds(work: Work, attempts: Sequence[Attempt]) -> float | None:
+    """The pause before a model that answers 404 is tried again: too few such answers have come to call it gone.
+
+    Returns:
+        Seconds; None where this attempt has had enough of them.
+    """
+    tries = sum(each.model == work.model.name and each.reason == ModelMissing.reason for each in attempts)
+    return MISSING_AGAIN_SECONDS * 2.0 ** (tries - 1) if tries < MISSING_TRIES else None
 
 
 def held_attempts(attempts: list[Attempt]) -> list[Attempt]:

@@ -134,6 +134,12 @@ class Record:
         )
 
     @property
+    def has_begun(self) -> bool:
+        """Whether anything was created for its item, or may have been: then it goes on to its end."""
+        goes_on = self.attempt > 1 and self.request.made  # with the next step
+        return bool(self.sent or goes_on or any(attempt.prediction_id for attempt in self.attempts))
+
+    @property
     def attempt_key(self) -> str:
         """The current attempt's name at the limiter and on predictions."""
         return f"{self.id}:{self.attempt}"

@@ -19,7 +19,7 @@ from redis import Redis
 from replibatch.errors import SettingsError, Stop
 from replibatch.foreign_text import shown
 from replibatch.limits.holdings import Holdings
-from replibatch.limits.outages import Fault
+from replibatch.limits.outages import Fault, Outage
 from replibatch.limits.status import AccountStatus
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
 from replibatch.money import LARGEST_USD, to_micro
@@ -116,6 +116,7 @@ class Limiter:
                 budget=ticket.budget,
                 priority=ticket.priority,
                 model=ticket.model,
+                yields=ticket.yields,
             )
             self.holdings.stands(ticket, Standing(standing))
         return Standing(standing), _seconds(again)
@@ -281,6 +282,10 @@ class Limiter:
             forget: whether to forget the outages, too, and the limits learned from Replicate's refusals.
         """
         self._call("resume", only=only, forget="all" if forget else "")
+
+    def outage(self, name: str) -> Outage | None:
+        """The outage of that name; None where it works."""
+        return Outage.kept(name, cast("str | None", self.redis.hget(keys.OUTAGES.at(self.prefix), name)))
 
     def status(self) -> AccountStatus:
         """The account at a glance, counted now."""

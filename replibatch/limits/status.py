@@ -88,8 +88,8 @@ class AccountStatus:
             outages=tuple(
                 sorted(
                     (
-                        Outage(name, kind, str(message), ms / 1000, int(count))
-                        for name, kind, message, ms, count in now["outages"]
+                        Outage(name, kind, str(message), ms / 1000, int(count), since_ms / 1000)
+                        for name, kind, message, ms, count, since_ms in now["outages"]
                     ),
                     key=lambda outage: outage.name,
                 )

@@ -16,6 +16,7 @@ class Standing(StrEnum):
     UNSETTLED = "unsettled"  # taken over with its POST unanswered: find out first
     STOPPED = "stopped"  # the account is stopped (token, credit)
     UNAFFORDABLE = "unaffordable"  # its price does not fit a budget
+    OUT = "out"  # its model is, and its item is to go on with the next
     FENCED = "fenced"  # a later owner has it
     GRANTED = "granted"  # handed off, not yet claimed
     UNKNOWN = "unknown"  # neither waits nor holds
@@ -36,6 +37,8 @@ class Ticket:
         model: what makes it; empty for none in particular.
         has_steps: whether it is for one of several steps of an item.
         whole_usd: then the price with those of the steps to come; None where one is not known.
+        yields: whether it leaves the line while its model is out, as its item goes on with the next; None for as was
+            said of the item before.
     """
 
     attempt_key: str
@@ -46,6 +49,7 @@ class Ticket:
     model: str = ""
     has_steps: bool = False
     whole_usd: float | None = None
+    yields: bool | None = None
 
 
 class Beat(NamedTuple):

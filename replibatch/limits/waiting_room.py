@@ -130,7 +130,7 @@ class WaitingRoom:
         """Wait until the attempt may create its prediction, or never will.
 
         Returns:
-            `CLAIMED`, `CREATED`, `UNSETTLED`, `STOPPED`, `UNAFFORDABLE`, `FENCED` or `WITHDRAWN`.
+            `CLAIMED`, `CREATED`, `UNSETTLED`, `STOPPED`, `UNAFFORDABLE`, `OUT`, `FENCED` or `WITHDRAWN`.
         """
         waiter = _Waiter(ticket)
         with self._lock:

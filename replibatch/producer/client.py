@@ -19,8 +19,8 @@ from replibatch.producer.compat import IntelligentBatchProcessor, intelligent_ba
 from replibatch.producer.job import Job
 from replibatch.producer.linking import link_of
 from replibatch.producer.producer import Producer, make_producer, open_producer
-from replibatch.producer.submit import check_max_concurrent, submit
-from replibatch.requests import BatchRequest, BatchResult, State
+from replibatch.producer.submit import check_max_concurrent, check_on_outage, submit
+from replibatch.requests import BatchRequest, BatchResult, OnOutage, State
 from replibatch.settings import Settings, load
 
 PRIORITIES = {None: SINGLE, "high": HEAD, "normal": SINGLE, "low": BULK}
@@ -112,22 +112,37 @@ class Client:
         await self.aclose()
 
     def enqueue(
-        self, request: BatchRequest, *, link: Any = None, link_queue: str | None = None, fallback: bool = True
+        self,
+        request: BatchRequest,
+        *,
+        link: Any = None,
+        link_queue: str | None = None,
+        fallback: bool = True,
+        on_outage: OnOutage = "hold",
     ) -> Job:
         """As `replibatch.enqueue`."""
+        check_on_outage(on_outage, fallback=fallback)
         linked = link_of(link, link_queue)
         producer = self._producer
         priority = PRIORITIES[request.priority]
-        job_id = producer.enqueue(request, fallback=fallback, link=linked, priority=priority)
+        job_id = producer.enqueue(request, fallback=fallback, on_outage=on_outage, link=linked, priority=priority)
         _start_or_say_who_will(producer)
         return Job(producer, job_id)
 
     async def aenqueue(
-        self, request: BatchRequest, *, link: Any = None, link_queue: str | None = None, fallback: bool = True
+        self,
+        request: BatchRequest,
+        *,
+        link: Any = None,
+        link_queue: str | None = None,
+        fallback: bool = True,
+        on_outage: OnOutage = "hold",
     ) -> Job:
         """As `replibatch.aenqueue`."""
         producer = self._producer
-        return await producer.in_thread(self.enqueue, request, link=link, link_queue=link_queue, fallback=fallback)
+        return await producer.in_thread(
+            self.enqueue, request, link=link, link_queue=link_queue, fallback=fallback, on_outage=on_outage
+        )
 
     def enqueue_batch(
         self,
@@ -136,12 +151,21 @@ class Client:
         max_concurrent: int | None = None,
         max_cost_usd: float | None = None,
         fallback: bool = True,
+        on_outage: OnOutage = "hold",
     ) -> Batch:
         """As `replibatch.enqueue_batch`."""
         check_max_concurrent(max_concurrent)
+        check_on_outage(on_outage, fallback=fallback)
         producer = self._producer
         _start_or_say_who_will(producer)
-        return submit(producer, requests, max_concurrent=max_concurrent, max_cost_usd=max_cost_usd, fallback=fallback)
+        return submit(
+            producer,
+            requests,
+            max_concurrent=max_concurrent,
+            max_cost_usd=max_cost_usd,
+            fallback=fallback,
+            on_outage=on_outage,
+        )
 
     async def aenqueue_batch(
         self,
@@ -150,12 +174,18 @@ class Client:
         max_concurrent: int | None = None,
         max_cost_usd: float | None = None,
         fallback: bool = True,
+        on_outage: OnOutage = "hold",
     ) -> Batch:
         """As `replibatch.aenqueue_batch`."""
         given: Iterable[BatchRequest]
         given = [each async for each in requests] if isinstance(requests, AsyncIterable) else requests
         return await self._producer.in_thread(
-            self.enqueue_batch, given, max_concurrent=max_concurrent, max_cost_usd=max_cost_usd, fallback=fallback
+            self.enqueue_batch,
+            given,
+            max_concurrent=max_concurrent,
+            max_cost_usd=max_cost_usd,
+            fallback=fallback,
+            on_outage=on_outage,
         )
 
     def replicate_model_calling(

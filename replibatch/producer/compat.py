@@ -13,8 +13,8 @@ from replibatch.errors import RequestError
 from replibatch.producer.batch import Batch
 from replibatch.producer.caller import Caller
 from replibatch.producer.producer import Producer, open_producer
-from replibatch.producer.submit import check_max_concurrent, submit
-from replibatch.requests import BatchRequest, BatchResult, State
+from replibatch.producer.submit import check_max_concurrent, check_on_outage, submit
+from replibatch.requests import BatchRequest, BatchResult, OnOutage, State
 from replibatch.settings import load
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ async def intelligent_batch_process(
     max_cost_usd: float | None = None,
     progress_callback: ProgressCallback | None = None,
     fallback: bool = True,
+    on_outage: OnOutage = "hold",
     client: Client | None = None,
     **inputs: Any,
 ) -> list[str]:
@@ -53,6 +54,7 @@ async def intelligent_batch_process(
         max_cost_usd: nothing is started that could take the cost past this.
         progress_callback: called with (done, total, result) for every item.
         fallback: whether other models may stand in.
+        on_outage: what is done as long as a model is out: `hold` waits for it, `fallback` goes on with the next.
         client: the account; None for the environment's.
         **inputs: the model's other inputs, the same for all.
 
@@ -84,6 +86,7 @@ async def intelligent_batch_process(
         global_max_concurrent=global_max_concurrent,
         max_cost_usd=max_cost_usd,
         fallback=fallback,
+        on_outage=on_outage,
         client=client,
     )
     results = await processor._process(requests, None, folder=output_dir)
@@ -105,6 +108,7 @@ class IntelligentBatchProcessor:
         global_max_concurrent: the account's limit, as long as this process lives; None for the environment's.
         max_cost_usd: nothing of a batch is started that could take its cost past this.
         fallback: whether other models may stand in.
+        on_outage: what is done as long as a model is out: `hold` waits for it, `fallback` goes on with the next.
         client: the account; None for the environment's.
 
     Raises:
@@ -130,13 +134,16 @@ class IntelligentBatchProcessor:
         *,
         max_cost_usd: float | None = None,
         fallback: bool = True,
+        on_outage: OnOutage = "hold",
         client: Client | None = None,
     ) -> None:
         check_max_concurrent(max_concurrent)
+        check_on_outage(on_outage, fallback=fallback)
         self._max_concurrent = max_concurrent
         self._progress_callback = progress_callback
         self._max_cost_usd = max_cost_usd
         self._fallback = fallback
+        self._on_outage: OnOutage = on_outage
         self._max_retries = max_retries
         load(max_retries=max_retries)  # looked at as the setting is; it travels with each request
         self._arguments = {
@@ -218,6 +225,7 @@ class IntelligentBatchProcessor:
             max_concurrent=max_concurrent,
             max_cost_usd=self._max_cost_usd,
             fallback=self._fallback,
+            on_outage=self._on_outage,
             max_retries=self._max_retries,
             folder=folder,
             caller=caller,

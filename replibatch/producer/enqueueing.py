@@ -8,12 +8,19 @@ from typing import Any
 from replibatch.producer.batch import Batch
 from replibatch.producer.client import Client
 from replibatch.producer.job import Job
-from replibatch.requests import BatchRequest
+from replibatch.requests import BatchRequest, OnOutage
 
 _client = Client.default()
 
 
-def enqueue(request: BatchRequest, *, link: Any = None, link_queue: str | None = None, fallback: bool = True) -> Job:
+def enqueue(
+    request: BatchRequest,
+    *,
+    link: Any = None,
+    link_queue: str | None = None,
+    fallback: bool = True,
+    on_outage: OnOutage = "hold",
+) -> Job:
     """Ask for one generation and go on; durable in Redis when this returns.
 
     Args:
@@ -25,6 +32,7 @@ def enqueue(request: BatchRequest, *, link: Any = None, link_queue: str | None =
         link_queue: the queue the application's own workers listen to, in the Redis database of the fleet; None for
             the task's own, or Celery's default.
         fallback: whether another model may stand in.
+        on_outage: what is done as long as a model is out: `hold` waits for it, `fallback` goes on with the next.
 
     Raises:
         RequestError: it cannot be done as asked; nothing was spent.
@@ -38,11 +46,16 @@ def enqueue(request: BatchRequest, *, link: Any = None, link_queue: str | None =
         assert enqueue(BatchRequest("A poster", "qwen/qwen-image", request_id="order-77")).id == job.id
         ```
     """
-    return _client.enqueue(request, link=link, link_queue=link_queue, fallback=fallback)
+    return _client.enqueue(request, link=link, link_queue=link_queue, fallback=fallback, on_outage=on_outage)
 
 
 async def aenqueue(
-    request: BatchRequest, *, link: Any = None, link_queue: str | None = None, fallback: bool = True
+    request: BatchRequest,
+    *,
+    link: Any = None,
+    link_queue: str | None = None,
+    fallback: bool = True,
+    on_outage: OnOutage = "hold",
 ) -> Job:
     """`enqueue`, for asyncio: nothing blocks the event loop. Canceled, the job may have been accepted.
 
@@ -55,7 +68,7 @@ async def aenqueue(
         print(asyncio.run(main()).file_paths)
         ```
     """
-    return await _client.aenqueue(request, link=link, link_queue=link_queue, fallback=fallback)
+    return await _client.aenqueue(request, link=link, link_queue=link_queue, fallback=fallback, on_outage=on_outage)
 
 
 def enqueue_batch(
@@ -64,6 +77,7 @@ def enqueue_batch(
     max_concurrent: int | None = None,
     max_cost_usd: float | None = None,
     fallback: bool = True,
+    on_outage: OnOutage = "hold",
 ) -> Batch:
     """Ask for many generations and go on; all are durable in Redis when this returns.
 
@@ -72,6 +86,7 @@ def enqueue_batch(
         max_concurrent: the most of this batch in flight at once, over the whole fleet.
         max_cost_usd: starts no item that could take the batch's cost past this.
         fallback: whether other models may stand in.
+        on_outage: what is done as long as a model is out: `hold` waits for it, `fallback` goes on with the next.
 
     Raises:
         RequestError: a request cannot be done as asked.
@@ -87,7 +102,11 @@ def enqueue_batch(
         ```
     """
     return _client.enqueue_batch(
-        requests, max_concurrent=max_concurrent, max_cost_usd=max_cost_usd, fallback=fallback
+        requests,
+        max_concurrent=max_concurrent,
+        max_cost_usd=max_cost_usd,
+        fallback=fallback,
+        on_outage=on_outage,
     )
 
 
@@ -97,6 +116,7 @@ async def aenqueue_batch(
     max_concurrent: int | None = None,
     max_cost_usd: float | None = None,
     fallback: bool = True,
+    on_outage: OnOutage = "hold",
 ) -> Batch:
     """`enqueue_batch`, for asyncio; an async generator is read to its end first.
 
@@ -110,7 +130,11 @@ async def aenqueue_batch(
         ```
     """
     return await _client.aenqueue_batch(
-        requests, max_concurrent=max_concurrent, max_cost_usd=max_cost_usd, fallback=fallback
+        requests,
+        max_concurrent=max_concurrent,
+        max_cost_usd=max_cost_usd,
+        fallback=fallback,
+        on_outage=on_outage,
     )
 
 

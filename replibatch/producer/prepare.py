@@ -12,7 +12,7 @@ from replibatch.jobs.identity import identity
 from replibatch.producer.caller import Caller
 from replibatch.producer.files import REMEMBERED, Files, version_of
 from replibatch.producer.local_files import ADDRESSES, refuse_local_files
-from replibatch.requests import BatchRequest, RoutedRequest, texts_in
+from replibatch.requests import BatchRequest, OnOutage, RoutedRequest, texts_in
 from replibatch.routing import Routed, route
 from replibatch.routing.references import KEPT, is_local
 from replibatch.routing.steps import first_request, output_name, route_steps
@@ -46,6 +46,7 @@ class Preparer:
         *,
         routed: Routed | None = None,
         fallback: bool = True,
+        on_outage: OnOutage = "hold",
         max_retries: int | None = None,
         folder: str = "",
         caller: Caller | None = None,
@@ -58,6 +59,7 @@ class Preparer:
             index: its place in its batch.
             routed: the same, where it was routed and its files were looked at before.
             fallback: whether another model may stand in.
+            on_outage: `fallback`: one stands in as long as a model is out; `hold`: the item waits.
             max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
             folder: where a file with no name of its own goes.
             caller: warned of inputs that are left out.
@@ -103,7 +105,7 @@ class Preparer:
             )
 
         then = tuple(step(each.number, each.request, each.routed, fallback=each.fallback) for each in following)
-        return replace(step(1, request, routed, fallback=fallback), then=then)
+        return replace(step(1, request, routed, fallback=fallback), then=then, on_outage=on_outage)
 
     def check(self, request: BatchRequest, *, fallback: bool = True, caller: Caller | None = None) -> Routed:
         """Route one request and look at its files; each file is looked at once, unless it has changed.

@@ -34,7 +34,7 @@ from replibatch.producer.published_inputs import load_catalog
 from replibatch.producer.unavailable import queue_errors, unavailable
 from replibatch.redisdb import keys
 from replibatch.redisdb.connection import Patience, connect
-from replibatch.requests import BatchRequest, RoutedRequest, new_id
+from replibatch.requests import BatchRequest, OnOutage, RoutedRequest, new_id
 from replibatch.settings import Settings, load
 from replibatch.storage.shared import refuse_another
 
@@ -112,6 +112,9 @@ class Producer:
     Args:
         settings: read now.
         token_given: whether the token came as an argument of a call.
+
+    Attributes:
+        warns_of_outages: whether calls that wait log what is out; not where a live display shows it.
     """
 
     def __init__(self, settings: Settings, *, token_given: bool = False) -> None:
@@ -138,6 +141,7 @@ class Producer:
         self._own_worker: EmbeddedWorker | None = None
         self._last_status = float("-inf")
         self._said: set[str] = set()  # outages
+        self.warns_of_outages = True
         self._looked_for_workers = float("-inf")
         self._storage_checked = float("-inf")
         self._unpublished: list[Message] = []
@@ -276,7 +280,13 @@ class Producer:
             self._storage_checked = now
 
     def enqueue(
-        self, request: BatchRequest, *, fallback: bool = True, link: Link | None = None, priority: int
+        self,
+        request: BatchRequest,
+        *,
+        fallback: bool = True,
+        on_outage: OnOutage = "hold",
+        link: Link | None = None,
+        priority: int,
     ) -> str:
         """Record and publish one job; returns its id. Durable in Redis when this returns.
 
@@ -287,7 +297,9 @@ class Producer:
         generation_id = self.id_of(request) or new_id()
         with self.reaching():
             self.check_token()
-            prepared = self.prepare(request, generation_id, 0, fallback=fallback, caller=Caller())
+            prepared = self.prepare(
+                request, generation_id, 0, fallback=fallback, on_outage=on_outage, caller=Caller()
+            )
             self.present()
         self.record(generation_id, prepared, link=link, priority=priority)
         return generation_id
@@ -437,7 +449,7 @@ class Producer:
     def _say(self, outages: Sequence[Outage]) -> None:
         """Log each outage once: a call that waits for its end goes on by itself."""
         for outage in outages:
-            if outage.name not in self._said:
+            if self.warns_of_outages and outage.name not in self._said:
                 log.warning("%s; %s", outage, outage.to_go_on)
         self._said = {outage.name for outage in outages}
 

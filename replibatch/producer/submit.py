@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from redis.exceptions import RedisError
 
@@ -18,7 +18,7 @@ from replibatch.jobs.identity import differences
 from replibatch.producer.batch import Batch
 from replibatch.producer.caller import Caller
 from replibatch.producer.producer import Producer
-from replibatch.requests import BatchRequest, RoutedRequest, new_id
+from replibatch.requests import BatchRequest, OnOutage, RoutedRequest, new_id
 from replibatch.routing import Routed
 
 LARGEST = 1_000_000  # bound of a batch
@@ -52,6 +52,18 @@ def check_max_concurrent(value: int | None) -> None:
         raise SettingsError(f"max_concurrent is {shown(value)}; allowed: a whole number from 1 to {LARGEST:,}")
 
 
+def check_on_outage(value: str, *, fallback: bool) -> None:
+    """Refuse a value that is none, or that `fallback` contradicts.
+
+    Raises:
+        SettingsError: it is one of these.
+    """
+    if value not in get_args(OnOutage):
+        raise SettingsError(f"on_outage is {shown(value)}; allowed: 'hold' or 'fallback'")
+    if value == "fallback" and not fallback:
+        raise SettingsError("on_outage is 'fallback', and fallback is False; allowed: 'hold', or with fallback True")
+
+
 def submit(
     producer: Producer,
     requests: Iterable[BatchRequest],
@@ -59,6 +71,7 @@ def submit(
     max_concurrent: int | None = None,
     max_cost_usd: float | None = None,
     fallback: bool = True,
+    on_outage: OnOutage = "hold",
     max_retries: int | None = None,
     folder: str = "",
     caller: Caller | None = None,
@@ -71,6 +84,7 @@ def submit(
         max_concurrent: the most of this batch in flight at once, over the whole fleet.
         max_cost_usd: starts no item that could take the batch's cost past this.
         fallback: whether other models may stand in.
+        on_outage: `fallback`: another stands in as long as a model is out; `hold`: its items wait.
         max_retries: tries of one model on passing faults; None leaves it to the workers' setting.
         folder: where files with no name of their own go.
         caller: warned of inputs that are left out; None for the one of this call.
@@ -93,7 +107,16 @@ def submit(
         Ask(index, producer.id_of(request) or f"{batch.id}-{index}", request)
         for index, request in enumerate(requests)
     )
-    append_all(batch, producer, asks, fallback=fallback, max_retries=max_retries, folder=folder, caller=caller)
+    append_all(
+        batch,
+        producer,
+        asks,
+        fallback=fallback,
+        on_outage=on_outage,
+        max_retries=max_retries,
+        folder=folder,
+        caller=caller,
+    )
     return batch
 
 
@@ -103,6 +126,7 @@ def append_all(
     asks: Iterable[Ask],
     *,
     fallback: bool = True,
+    on_outage: OnOutage = "hold",
     max_retries: int | None = None,
     folder: str = "",
     caller: Caller | None = None,
@@ -129,6 +153,7 @@ def append_all(
                     ask.index,
                     routed=ask.routed,
                     fallback=fallback,
+                    on_outage=on_outage,
                     max_retries=max_retries,
                     folder=folder,
                     caller=caller,

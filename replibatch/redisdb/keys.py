@@ -69,6 +69,9 @@ BUDGET = Key("budget:{name}", "hash", "limits", WITH_BATCH, "cap, spent, reserve
 AHEAD = Key(
     "ahead", "hash", "limits", "fields: until settled", "generation -> amount, budget: reserved for its steps to come"
 )
+YIELDING = Key(
+    "yielding", "set", "limits", "members: until settled", "generations that take another model while theirs is out"
+)
 WAITED = Key("waited", "hash", "limits", LASTING, "cause -> ms that attempts have waited for it")
 WAKE_ALL = Key("wake", "channel", "limits", "-", "to all processes: report")
 WAKE = Key("wake:{process}", "channel", "limits", "-", "to the waiters of one: standing, attempt, fence")

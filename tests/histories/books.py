@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from replibatch.limits.limiter import CLAIM_SECONDS, POST_SECONDS, SLOT_MARGIN_SECONDS
+from replibatch.limits.outages import MISSING
 from replibatch.limits.tickets import Ticket
 from replibatch.money import to_micro
 from tests.histories.state import SHARED, State
@@ -46,7 +47,7 @@ class Seen:
         return attempt.partition(":")[2] if attempt.startswith("prediction:") else f"of {attempt}"
 
 
-@dataclass
+@dataclass(eq=False)  # two that began alike are two
 class Out:
     """An outage, as the histories know it: when its next probe may begin, and the probe."""
 
@@ -54,6 +55,7 @@ class Out:
     pause: float
     probe: str = ""
     until: float = 0.0
+    kind: str = "refused"
 
 
 @dataclass
@@ -149,8 +151,28 @@ class Books:
         probe = self.attempts.get(out.probe)
         return bool(probe and probe.state != "waiting" and self.now < out.until)
 
-    def failed(self, name: str, pause: float) -> None:
-        out = self.outages.setdefault(name, Out(self.now, pause))
+    def may_yield(self, seen: Seen) -> bool:
+        """Whether it may leave the line as its model is out: it yields, and that alone holds it."""
+        out = self.outages.get(f"model:{seen.ticket.model}")
+        return bool(seen.ticket.yields) and self.is_held(seen) and self.needs(seen) == [out]
+
+    def put_off_probe(self, seen: Seen) -> None:
+        """A model's probe is over without success, and its failure still to be reported."""
+        out = self.outages.get(f"model:{seen.ticket.model}")
+        if out and out.probe == seen.ticket.attempt_key:
+            out.probe_at = max(out.probe_at, self.now + 0.5)
+
+    def model_works(self, seen: Seen, kind: str) -> None:
+        """What ends an outage of its model of that kind has come."""
+        out = self.outages.get(f"model:{seen.ticket.model}")
+        if out and out.kind == kind:
+            del self.outages[f"model:{seen.ticket.model}"]
+
+    def failed(self, name: str, pause: float, kind: str = "refused") -> None:
+        out = self.outages.setdefault(name, Out(self.now, pause, kind=kind))
+        if out.kind == MISSING != kind:
+            return
+        out.kind = kind
         if not self.probes(out):
             if self.now >= out.probe_at:
                 out.probe_at = self.now + pause
@@ -217,6 +239,7 @@ class Books:
                 self.claimed(attempt)
         for seen, lapsed in gone:
             may_go = not self.alive(seen.process) or self.stopped or not self.affords(seen.ticket)
+            may_go = may_go or self.may_yield(seen)
             assert may_go and (seen.state == "waiting" or lapsed), f"{seen} keeps its place"
         return [attempt for attempt in fresh if self.attempts[attempt].state == "claimed"]
 

@@ -7,7 +7,7 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from replibatch.errors import Stop
 from replibatch.limits.limiter import CLAIM_SECONDS
-from replibatch.limits.outages import Fault
+from replibatch.limits.outages import MISSING, Fault
 from replibatch.limits.tickets import Standing, Ticket
 from replibatch.money import to_micro, to_usd
 from replibatch.redisdb.scripts import run_together
@@ -33,17 +33,22 @@ class Machine(World):
         priority=st.sampled_from([0, 3, 6]),
         shared=st.sampled_from(["", SHARED]),
         model=st.sampled_from(["", "m"]),
+        yields=st.booleans(),
     )
-    def acquire(self, who: int, price: int, priority: int, shared: str, model: str = "") -> None:
+    def acquire(
+        self, who: int, price: int, priority: int, shared: str, model: str = "", *, yields: bool = False
+    ) -> None:
         process = self.processes[who]
         if self.books.silent(process):
             self.beat(who)
-        ticket = Ticket(f"g{next(self.ids)}:1", 1, to_usd(price), shared, priority, model)
+        ticket = Ticket(f"g{next(self.ids)}:1", 1, to_usd(price), shared, priority, model, yields=yields)
         affordable = self.books.affords(ticket)
 
         def effect(answer: tuple[Standing, float | None]) -> None:
             if answer[0] in (Standing.STOPPED, Standing.UNAFFORDABLE):
                 assert self.books.stopped if answer[0] == Standing.STOPPED else not affordable
+            elif answer[0] == Standing.OUT:
+                assert self.books.may_yield(Seen(ticket, process, 0)), "its model is out, and nothing else"
             else:
                 assert affordable and not self.books.stopped, "what can never be granted is refused at once"
                 self.books.attempts[ticket.attempt_key] = Seen(ticket, process, next(self.arrivals))
@@ -91,6 +96,7 @@ class Machine(World):
             seen.state = "created"
             self.books.answered(seen.prediction)
             self.books.outages.pop("api", None)
+            self.books.model_works(seen, MISSING)
             self.books.attempts.pop(f"prediction:{seen.prediction}", None)  # it was listed before its answer came
 
         self.step(lambda: self.limiter_of(attempt).created_step(seen.ticket, seen.prediction), effect)
@@ -105,6 +111,7 @@ class Machine(World):
 
         def effect() -> None:
             self.books.answered()
+            self.books.put_off_probe(seen)
             del self.books.attempts[attempt]
 
         self.step(lambda: self.limiters[seen.process].refused_step(seen.ticket), effect)
@@ -136,11 +143,9 @@ class Machine(World):
 
         def effect() -> None:
             self.books.settle(seen, cost)
-            out = self.books.outages.get(f"model:{seen.ticket.model}")
             if not failed:
-                self.books.outages.pop(f"model:{seen.ticket.model}", None)
-            elif out and out.probe == attempt:
-                out.probe_at = max(out.probe_at, self.books.now + 0.5)
+                self.books.model_works(seen, "refused")
+            self.books.put_off_probe(seen)
             del self.books.attempts[attempt]
 
         limiter = self.limiters[seen.process]
@@ -184,8 +189,17 @@ class Machine(World):
 
     @rule(name=st.sampled_from(["api", "storage", "model:m"]), pause=st.sampled_from([0.5, 4.0]))
     def report_fault(self, name: str, pause: float) -> None:
-        fault = Fault(name, "refused", "no", pause_seconds=pause)
-        self.call_once(lambda: self.limiter.report_fault(fault), lambda: self.books.failed(name, pause))
+        self.report_one(Fault(name, "refused", "no", pause_seconds=pause))
+
+    @rule(pause=st.sampled_from([0.5, 4.0]))
+    def report_missing(self, pause: float) -> None:
+        self.report_one(Fault("model:m", MISSING, "404", pause_seconds=pause))
+
+    def report_one(self, fault: Fault) -> None:
+        self.call_once(
+            lambda: self.limiter.report_fault(fault),
+            lambda: self.books.failed(fault.name, fault.pause_seconds, fault.kind),
+        )
 
     @precondition(lambda self: self.books.having("claimed"))
     @rule(data=st.data(), pause=st.sampled_from([0.5, 4.0]))

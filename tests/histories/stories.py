@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from replibatch.limits.outages import MISSING, Fault
 from tests.histories.books import LEASE, SLOT_SECONDS, WINDOW
 from tests.histories.losses import LossyMachine
 from tests.histories.state import SHARED
@@ -373,6 +374,51 @@ def an_outage_comes_between_a_hand_off_and_its_claim(machine: LossyMachine) -> N
     assert machine.books.having("waiting") == ["g2:1"]
 
 
+def who_yields_leaves_the_line_for_its_model_alone(machine: LossyMachine) -> None:
+    machine.begin(configured=FEW, budget=None, cap=None)
+    machine.acquire(0, 0, 3, "")
+    for yields in (True, False):
+        machine.acquire(0, 0, 3, "", "m", yields=yields)
+    machine.report_fault("api", 0.5)
+    machine.report_fault("model:m", 4.0)
+    assert machine.books.having("waiting") == ["g2:1", "g3:1"], "it may not be its model's fault"
+    machine.report_success("api")
+    assert machine.books.having("waiting") == ["g3:1"]
+    machine.acquire(0, 0, 3, "", "m", yields=True)
+    machine.created("g1:1")
+    machine.release("g1:1")
+    assert machine.books.having("waiting") == ["g3:1"]
+
+
+def what_was_created_before_its_model_went_tells_nothing(machine: LossyMachine) -> None:
+    machine.begin(configured=MANY, budget=None, cap=None)
+    for _ in range(2):
+        machine.acquire(0, 0, 3, "", "m")
+    for number in (1, 2):
+        machine.created(f"g{number}:1")
+    for _ in range(2):
+        machine.limiter.report_fault(Fault("model:m", MISSING, "404", after=3))
+        machine.limiter.report_fault(Fault("model:m", "failed", "no", after=3))
+    machine.release("g1:1")
+    machine.report_one(Fault("model:m", MISSING, "404", after=3, pause_seconds=4.0))
+    machine.release("g2:1")
+    assert [outage.name for outage in machine.limiter.status().outages] == ["model:m"]
+    machine.wait(5.0, True)
+    machine.acquire(0, 0, 3, "", "m")
+    machine.created("g3:1")
+    assert not machine.books.outages
+
+
+def a_probe_whose_create_is_refused_is_followed_by_none_at_once(machine: LossyMachine) -> None:
+    machine.begin(configured=FEW, budget=None, cap=None)
+    machine.report_fault("model:m", 0.5)
+    machine.wait(1.0, True)
+    for _ in range(2):
+        machine.acquire(0, 0, 3, "", "m")
+    machine.refused("g1:1")
+    assert machine.books.having("waiting") == ["g2:1"]
+
+
 def a_429_ends_the_outage_of_the_api(machine: LossyMachine) -> None:
     machine.begin(configured=FEW, budget=None, cap=None)
     machine.acquire(0, 0, 3, "")
@@ -396,6 +442,9 @@ STORIES: tuple[Story, ...] = (
     a_probe_without_an_outcome_is_given_up,
     a_model_that_is_out_stalls_no_other,
     an_outage_comes_between_a_hand_off_and_its_claim,
+    who_yields_leaves_the_line_for_its_model_alone,
+    what_was_created_before_its_model_went_tells_nothing,
+    a_probe_whose_create_is_refused_is_followed_by_none_at_once,
     a_429_ends_the_outage_of_the_api,
     the_next_in_line_is_served_while_the_first_is_silent,
     what_nobody_claims_goes_to_the_next,

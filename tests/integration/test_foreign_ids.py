@@ -1,11 +1,15 @@
-"""An id that is none is one line, whatever it would name in Redis."""
+"""An id, an amount or a choice that is none is one line, whatever it would name in Redis."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
-from replibatch import Batch, BatchRequest, Job, enqueue_batch
+from replibatch import Batch, BatchRequest, IntelligentBatchProcessor, Job, enqueue, enqueue_batch
 from replibatch.errors import NoSuchWork, SettingsError
+from replibatch.redisdb.connection import connect
 
 
 @pytest.fixture
@@ -43,3 +47,25 @@ def test_budgets_that_are_no_amounts(fleet: None, amount: object) -> None:
 def test_bounds_that_are_none(fleet: None, number: object) -> None:
     with pytest.raises(SettingsError, match="max_concurrent is"):
         enqueue_batch([BatchRequest("a fox", "qwen/qwen-image")], max_concurrent=number)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["fallback", "maybe", None])
+@pytest.mark.parametrize("call", ["enqueue", "enqueue_batch", "process"])
+def test_what_is_done_in_an_outage_is_one_of_two_and_not_against_fallback(fleet: None, call: str, value: str) -> None:
+    how: Any = {"on_outage": value, "fallback": False}
+    request = BatchRequest("a fox", "qwen/qwen-image")
+    with pytest.raises(SettingsError, match=r"on_outage is .*; allowed: 'hold'"):
+        if call == "enqueue":
+            enqueue(request, **how)
+        elif call == "enqueue_batch":
+            enqueue_batch([request], **how)
+        else:
+            IntelligentBatchProcessor(**how)
+
+
+def test_what_is_done_in_an_outage_travels_with_the_request(redis_url: str, fleet: None) -> None:
+    request = BatchRequest("a fox", "qwen/qwen-image")
+    job = enqueue(request, on_outage="fallback")
+    with connect(redis_url) as redis:
+        (kept,) = (redis.hget(key, "request") for key in redis.scan_iter(f"*:gen:{job.id}"))
+    assert json.loads(str(kept))["on_outage"] == "fallback"

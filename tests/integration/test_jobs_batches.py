@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from replibatch.jobs import Batches, Jobs, capacity_for
 from replibatch.jobs.batches import QUIET_MS
 from replibatch.jobs.holds import PAUSED
 from replibatch.redisdb.scripts import run_together
-from replibatch.requests import RoutedRequest, State
+from replibatch.requests import Attempt, RoutedRequest, State
 from tests.support.jobs import MODEL, append, open_batch, settle, take
 
 
@@ -55,14 +57,17 @@ def test_what_is_appended_after_a_cancel_never_starts(jobs: Jobs, batches: Batch
 def test_nothing_is_sent_of_what_is_canceled_or_has_not_begun_and_is_paused(jobs: Jobs, batches: Batches) -> None:
     """However late its worker hears of it."""
     open_batch(batches)
-    append(batches, 3)
-    first, second, third = (record for place in range(3) if (record := jobs.take(f"one-{place}", 1)))
+    append(batches, 4)
+    first, second, third, fourth = (record for place in range(4) if (record := jobs.take(f"one-{place}", 1)))
     assert jobs.intend(first, "sent") == "ok"
     batches.hold("one", PAUSED)
     assert jobs.intend(second, "sent") == "paused"
-    jobs.advance(third, MODEL, [], 0.0)
-    begun = jobs.take("one-2", 2)
-    assert begun and jobs.intend(begun, "sent") == "ok"
+    tried = Attempt(MODEL, "p1", "failed", "sensitive", "no", 1.0, 0.0)
+    jobs.advance(third, MODEL, [tried], 0.0)
+    jobs.advance(fourth, MODEL, [replace(tried, prediction_id=None, reason="held")], 0.0)
+    begun, held = take(jobs, "one-2", 2), take(jobs, "one-3", 2)
+    assert begun.has_begun and jobs.intend(begun, "sent") == "ok"
+    assert not held.has_begun and jobs.intend(held, "sent") == "paused", "nothing was created for it"
     batches.hold("one", "")
     jobs.ask_to_cancel(second.id)
     assert [jobs.intend(record, "sent") for record in (first, second, begun)] == ["ok", "canceled", "ok"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from replibatch.broker.publish import BULK
 from replibatch.jobs import Batches, Jobs
 from replibatch.jobs.holds import PAUSED
+from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import run_together
-from replibatch.requests import BatchResult, State
-from tests.support.jobs import MODEL, closed_batch, take
+from replibatch.requests import Attempt, BatchResult, State, StepResult
+from tests.support.jobs import MODEL, append_requests, closed_batch, open_batch, request, take
 
 
 def succeed(jobs: Jobs, name: str) -> BatchResult:
@@ -43,6 +47,52 @@ def test_what_one_batch_puts_back_its_follower_gets_as_its_own(jobs: Jobs, batch
     assert batches.state("two").is_over and batches.state("two").succeeded == 2
     assert [message.id for message in batches.hold("one", "")] == []  # it has been made meanwhile
     assert batches.state("one").succeeded == 1 and batches.state("one").is_over
+
+
+def test_once_it_may_what_waits_for_its_model_goes_on_too(jobs: Jobs, batches: Batches) -> None:
+    """Given again, the request lets the job on its way go on with another model; the caller's own data does not."""
+    yielding = keys.YIELDING.at(jobs.prefix)
+    closed_batch(batches, "one", "a", "b")
+    own = replace(request("b"), fields={"on_outage": "fallback"})
+    open_batch(batches, "two")
+    append_requests(batches, {"a": replace(request("a"), on_outage="fallback"), "b": own}, 0, "two")
+    assert jobs.redis.smembers(yielding) == {"a"}
+    assert take(jobs, "b").request == request("b")
+    record = take(jobs, "a")
+    assert record.request == replace(request("a"), on_outage="fallback")
+    run_together(jobs.redis, jobs.put_back_step(record, PAUSED))
+    assert not jobs.redis.exists(yielding)
+    batches.hold("two", "")
+    assert take(jobs, "a").request.on_outage == "fallback", "it stays so"
+
+
+def test_a_single_job_asked_for_again_may_go_on_too(jobs: Jobs) -> None:
+    jobs.enqueue("a", request("a"), {}, priority=BULK)
+    jobs.enqueue("a", request("a"), {}, priority=BULK)
+    assert not jobs.redis.exists(keys.YIELDING.at(jobs.prefix))
+    jobs.enqueue("a", replace(request("a"), on_outage="fallback"), {}, priority=BULK)
+    assert jobs.redis.smembers(keys.YIELDING.at(jobs.prefix)) == {"a"}
+    succeed(jobs, "a")
+    assert not jobs.redis.exists(keys.YIELDING.at(jobs.prefix))
+    jobs.enqueue("a", replace(request("a"), on_outage="fallback"), {}, priority=BULK)
+    assert not jobs.redis.exists(keys.YIELDING.at(jobs.prefix)), "it has its result"
+
+
+def test_a_step_made_again_may_go_on_too(jobs: Jobs, batches: Batches) -> None:
+    item = replace(request("a"), then=(replace(request("a"), step=2, after=1),))
+    open_batch(batches, "one")
+    append_requests(batches, {"a": item}, 0, "one")
+    record = take(jobs, "a")
+    made = StepResult(1, 0, "p", MODEL, MODEL, (), {}, 0.0)
+    attempt = Attempt(MODEL, "p1", "succeeded", None, None, 0.1, 0.5)
+    following = record.request.following(made, [attempt])
+    assert jobs.next_step(record, following)
+    result = BatchResult("a", "p", MODEL, None, False, state=State.FAILED, attempts=following.paid)
+    jobs.settle(take(jobs, "a", 2), State.FAILED, result)
+    open_batch(batches, "two")
+    append_requests(batches, {"a": replace(item, on_outage="fallback")}, 0, "two")
+    again = take(jobs, "a").request
+    assert again == replace(following, on_outage="fallback")
 
 
 def test_only_what_has_its_result_is_forgotten(jobs: Jobs, batches: Batches) -> None:

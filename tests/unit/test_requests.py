@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from replibatch.errors import RequestError
-from replibatch.requests import Attempt, BatchRequest, BatchResult, OutputFile, RoutedRequest, State, new_id
+from replibatch.requests import (
+    Attempt,
+    BatchRequest,
+    BatchResult,
+    OutputFile,
+    RoutedRequest,
+    State,
+    StepResult,
+    new_id,
+)
 
 
 class TestBatchRequest:
@@ -72,7 +82,7 @@ class TestJSON:
     def test_a_routed_request_comes_back_whole(self):
         request = RoutedRequest(
             "r", "ein Prompt: 猫", "a/b", "c/d", {"seed": 0, "go_fast": False, "x": None}, ("file:1.png",), "o.png",
-            fallback=False, warnings=("w",), max_retries=0,
+            fallback=False, on_outage="fallback", warnings=("w",), max_retries=0,
         )  # fmt: skip
         assert RoutedRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
 
@@ -80,6 +90,13 @@ class TestJSON:
         request = RoutedRequest("r", "p", "a/b", "a/b", {}, (), "o.png")
         assert request.to_json().keys() == {"request_id", "prompt", "asked_model", "model", "output"}
         assert RoutedRequest.from_json(request.to_json()) == request
+
+    def test_what_is_done_in_an_outage_is_so_for_every_step(self):
+        second = RoutedRequest("r", "p", "a/b", "a/b", {}, (), "o.png", step=2, after=1)
+        first = RoutedRequest("r", "p", "a/b", "a/b", {}, (), "o.png", on_outage="fallback", then=(second,))
+        made = StepResult(1, 0, "p", "a/b", "a/b", (), {}, 0.0)
+        assert first.following(made, ()).on_outage == "fallback"
+        assert replace(first, on_outage="hold").following(made, ()).on_outage == "hold"
 
     def test_a_result_comes_back_whole(self):
         result = BatchResult(

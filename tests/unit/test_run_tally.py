@@ -9,11 +9,11 @@ from typing import NoReturn
 import pytest
 from rich.console import Console
 
-from replibatch.cli.formatting import closing, dollars, duration
+from replibatch.cli.formatting import closing, dollars, duration, stand_ins
 from replibatch.cli.run.progress import LiveProgress, item, waiting_for
 from replibatch.cli.run.tally import Tally
 from replibatch.errors import Stop
-from replibatch.requests import Attempt, BatchResult, State
+from replibatch.requests import Attempt, BatchResult, State, StepResult
 from tests.support.account_status import account_status
 
 GOOD = Attempt("a/one", "p1", "succeeded", None, None, 2.0, 0.025)
@@ -49,6 +49,33 @@ def test_each_result_is_counted_once_under_what_it_is() -> None:
     )
     assert told["total"] == 12 and told["made_before"] == 2 and told["not_started"] == 4
     assert told["cost_usd"] == pytest.approx(0.075)
+
+
+def test_who_stood_in_for_whom_is_said_with_the_reason() -> None:
+    words = "answers 404 since 14:02 UTC"
+    missing = replace(BAD, prediction_id=None, reason="model_missing", message="404", cost_usd=0.0)
+    out = replace(missing, reason="out", message=words)
+    step = StepResult(1, 0, "a fox", "a/two", "a/two", (), {}, 0.0)
+    second = replace(step, step=2, after=1, model_name="a/three", model_used="a/one")
+    of_second = [replace(each, step=2, model="a/three") for each in (missing, out)]
+    stepped = replace(
+        SUCCESS,
+        model_name="a/two",
+        steps=(step, second),
+        attempts=(replace(GOOD, model="a/two"), *of_second, replace(GOOD, step=2)),
+    )
+    tally = Tally(6)
+    for result in (SUCCESS, FALLBACK, *[replace(FALLBACK, attempts=(missing, out, GOOD))] * 2, stepped, PLACEHOLDER):
+        tally.add(result)
+    assert sorted(stand_ins(tally)) == [
+        "a/one made 1 item in place of a/three: " + words,
+        "a/one made 1 item in place of a/two: sensitive",
+        "a/one made 2 items in place of a/two: " + words,
+    ]
+    assert tally.to_json()["stand_ins"][0] == {"model": "a/two", "made_by": "a/one", "why": words, "count": 2}
+    for number in range(20):
+        tally.add(replace(FALLBACK, attempts=(replace(out, message=str(number)), GOOD)))
+    assert len(stand_ins(tally)) == 13 and stand_ins(tally)[-1] == "and 11 more such lines"
 
 
 def test_a_model_switched_before_the_call_is_no_fallback() -> None:

@@ -11,7 +11,7 @@ import click
 from replibatch.cli.account import open_account, say_if_no_worker
 from replibatch.cli.consoles import stderr
 from replibatch.cli.errors import FAILED
-from replibatch.cli.formatting import closing, count, dollars
+from replibatch.cli.formatting import closing, count, dollars, stand_ins
 from replibatch.cli.options import Dollars
 from replibatch.cli.run.progress import LiveProgress
 from replibatch.cli.run.tally import Tally
@@ -75,6 +75,7 @@ def watch(batch_id: str) -> None:
     """
 
     producer, batch = _open(batch_id)
+    producer.warns_of_outages = False  # the progress shows them
     producer.batches.follow(batch_id, producer.process)
     if producer.batches.held(batch_id) == UNFOLLOWED:
         producer.publish(producer.batches.hold(batch_id, ""))
@@ -93,7 +94,7 @@ def watch(batch_id: str) -> None:
             if not ended.result.success:
                 progress.tell(ended.result)
     now = batch.progress()
-    click.echo(closing(tally) + (f"; {now.held}" if now.held else ""))
+    click.echo("\n".join([closing(tally) + (f"; {now.held}" if now.held else ""), *stand_ins(tally)]))
     if tally.succeeded < tally.total:
         click.get_current_context().exit(FAILED)
 

@@ -13,7 +13,7 @@ import click
 from replibatch.cli.account import open_account
 from replibatch.cli.consoles import stderr
 from replibatch.cli.found_files import name_found_files
-from replibatch.cli.options import shared
+from replibatch.cli.options import allows_fallback, shared
 from replibatch.cli.run.catalog_changes import tell_changes
 from replibatch.cli.run.enqueue import Enqueuer, Options
 from replibatch.cli.run.estimate import estimate
@@ -25,6 +25,7 @@ from replibatch.cli.run.understood import confirm, lines_of
 from replibatch.cli.stand_in import stand_in
 from replibatch.errors import SettingsError
 from replibatch.producer import Producer
+from replibatch.requests import OnOutage
 from replibatch.sandbox import SandboxSettings
 from replibatch.settings import Settings, load
 
@@ -76,6 +77,7 @@ def _run(
     max_concurrent: int | None,
     max_cost: float | None,
     no_fallback: bool,
+    on_outage: OnOutage,
     fresh: bool,
     overwrite: bool,
     yes: bool,
@@ -83,11 +85,12 @@ def _run(
     as_json: bool,
     **asked: Any,
 ) -> int:
+    fallback = allows_fallback(no_fallback=no_fallback, on_outage=on_outage)
     if not dry_run and settings.redis_url is None and settings.replicate_api_token is None:
         raise SettingsError(NO_ACCOUNT)
     name_found_files(settings)
     tell_changes(settings)
-    of_list = options_from(asked, fallback=not no_fallback)
+    of_list = options_from(asked, fallback=fallback)
     account = cache(lambda: producer or open_account())
     console = stderr()
     with (
@@ -106,7 +109,7 @@ def _run(
             click.echo(ahead.headline(), err=True)
         if not play:
             confirm(None if survey.unpriced else survey.cost_usd, settings.confirm_usd, yes=yes)
-        options = Options(max_concurrent, max_cost, not no_fallback, fresh)
+        options = Options(max_concurrent, max_cost, fallback, on_outage, fresh)
         name = name_of(files)
         enqueuer = Enqueuer(plan, account(), options, name)
         tally = Tally(survey.count, survey.made, ahead.seconds, ahead.per_window, ahead.window_seconds)

@@ -12,13 +12,14 @@ from redis.exceptions import RedisError
 from replibatch.cli.account import open_account, say_if_no_worker
 from replibatch.cli.errors import Failure
 from replibatch.cli.found_files import name_found_files
-from replibatch.cli.options import shared
+from replibatch.cli.options import allows_fallback, shared
 from replibatch.cli.run.enqueue import Enqueuer, Options
 from replibatch.cli.run.estimate import estimate
 from replibatch.cli.run.list_options import list_options, options_from
 from replibatch.cli.run.plan import name_of, planned_for
 from replibatch.cli.run.understood import confirm, lines_of
 from replibatch.errors import QueueUnavailable
+from replibatch.requests import OnOutage
 from replibatch.settings import load
 
 PATIENCE_SECONDS = 60.0  # with a Redis that is away
@@ -43,6 +44,7 @@ def submit(
     max_concurrent: int | None,
     max_cost: float | None,
     no_fallback: bool,
+    on_outage: OnOutage,
     fresh: bool,
     overwrite: bool,
     yes: bool,
@@ -52,9 +54,10 @@ def submit(
 
     FILE and options are those of `replibatch run`, which, given the same ones, follows what was submitted.
     """
+    fallback = allows_fallback(no_fallback=no_fallback, on_outage=on_outage)
     settings = load()
     name_found_files(settings)
-    of_list = options_from(asked, fallback=not no_fallback)
+    of_list = options_from(asked, fallback=fallback)
     account = cache(open_account)
     with (
         planned_for(settings, files, of_list, output, overwrite=overwrite) as plan,
@@ -68,7 +71,7 @@ def submit(
         click.echo(estimate(survey, producer, max_concurrent).headline(), err=True)
         confirm(None if survey.unpriced else survey.cost_usd, settings.confirm_usd, yes=yes)
         plan.folder.create()  # which keeps its identity: a later `run` into it finds what was submitted
-        options = Options(max_concurrent, max_cost, not no_fallback, fresh)
+        options = Options(max_concurrent, max_cost, fallback, on_outage, fresh)
         enqueuer = Enqueuer(plan, producer, options, name_of(files))
         enqueuer.open(follows=False)
         producer.patience.seconds = PATIENCE_SECONDS

@@ -16,7 +16,7 @@ from replibatch.lists import Item
 from replibatch.producer import Batch, Producer
 from replibatch.producer.submit import CHUNK, Ask, append_all
 from replibatch.redisdb import keys
-from replibatch.requests import BatchResult, new_id
+from replibatch.requests import BatchResult, OnOutage, new_id
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,14 @@ class Options:
         max_concurrent: the most items in flight at once; None for the account's limit.
         max_cost_usd: starts no item that could take the cost of the list past this, earlier runs included.
         fallback: whether other models may stand in.
+        on_outage: `fallback`: another stands in as long as a model is out; `hold`: its items wait.
         fresh: make everything again.
     """
 
     max_concurrent: int | None = None
     max_cost_usd: float | None = None
     fallback: bool = True
+    on_outage: OnOutage = "hold"
     fresh: bool = False
 
 
@@ -114,7 +116,8 @@ class Enqueuer:
             tell: called with the number of items appended, now and then.
         """
         asks = self._asks(made, stop, tell)
-        append_all(self.batch, self._producer, asks, fallback=self._options.fallback)
+        options = self._options
+        append_all(self.batch, self._producer, asks, fallback=options.fallback, on_outage=options.on_outage)
 
     def _asks(self, made: Container[bytes], stop: Callable[[], bool], tell: Callable[[int], object]) -> Iterator[Ask]:
         wanted = (item for item in self._plan.items() if item.key not in made)

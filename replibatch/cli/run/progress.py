@@ -94,7 +94,8 @@ class LiveProgress:
             return
         now = {outage.name: outage for outage in self._seen[0].outages}
         for name in now.keys() - self._outages.keys():
-            self.say(f"[yellow]{escape(str(now[name]))}[/]\n  {escape(now[name].to_go_on)}")
+            what, to_go_on = escape(str(now[name])), escape(now[name].to_go_on)
+            self._console.print(f"[yellow]{what}[/]\n  {to_go_on}", soft_wrap=self._live is None)  # uncut
         for name in self._outages.keys() - now.keys():
             self.say(f"[yellow]over: {escape(self._outages[name].what)}[/]")
         self._outages = now

@@ -16,7 +16,7 @@ from rich.markup import escape
 from replibatch.cli.account import say_if_no_worker
 from replibatch.cli.background import Background
 from replibatch.cli.errors import FAILED, INTERRUPTED
-from replibatch.cli.formatting import closing
+from replibatch.cli.formatting import closing, stand_ins
 from replibatch.cli.run.enqueue import Enqueuer
 from replibatch.cli.run.folder import OutputFolder
 from replibatch.cli.run.gallery import GalleryWriter
@@ -66,6 +66,7 @@ class Runner:
     ) -> None:
         self._folder = folder
         self._producer = producer
+        producer.warns_of_outages = False  # the progress shows them
         self._enqueuer = enqueuer
         self._batch = enqueuer.batch
         self._tally = tally
@@ -202,7 +203,7 @@ class Runner:
             click.echo(json.dumps({"summary": summary}, ensure_ascii=False))
             return
         in_flight = self._in_flight()
-        click.echo(closing(self._tally, in_flight))
+        click.echo("\n".join([closing(self._tally, in_flight), *stand_ins(self._tally)]))
         if self._interrupts:
             fetches = f"; it fetches the {in_flight:,} in flight too, which are paid for" if in_flight else ""
             click.echo(f"Paused. The same command goes on from here{fetches}.", err=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from replibatch.requests import BatchResult, State
+from replibatch.results import MODEL_OUT, BatchResult, State
 
 RATE_SECONDS = 120.0  # the rate is that of the last two minutes
 TELLING_ENDS = 4  # before that many ends, the rate tells less than the limits do
@@ -18,6 +18,31 @@ RATE_ENDS = 5_000  # or of as many ends, where there were more
 def is_fallback(result: BatchResult) -> bool:
     """Whether another model than the one first tried made it."""
     return result.fell_back
+
+
+class StandIn(NamedTuple):
+    """A model that made something in the place of another.
+
+    Attributes:
+        model: the one that was to make it.
+        made_by: the one that did.
+        why: the reason of the last failure on the first, or what it answered while it was out.
+    """
+
+    model: str
+    made_by: str
+    why: str
+
+
+def _stand_ins(result: BatchResult) -> Iterator[StandIn]:
+    """Those of one success: one for each of its steps that another model made."""
+    made = {each.step: each.model_used for each in result.steps} or {1: str(result.model_used)}
+    for step, model in made.items():
+        of_step = [each for each in result.attempts if each.step == step]
+        failed = [each for each in of_step if each.reason and each.model == of_step[0].model]
+        if failed and failed[-1].model != model:
+            why = str(failed[-1].message if failed[-1].reason == MODEL_OUT else failed[-1].reason)
+            yield StandIn(failed[-1].model, model, why)
 
 
 @dataclass
@@ -31,6 +56,7 @@ class Tally:
         per_window: creates the account is allowed in a window; None where that is not known.
         window_seconds: the window's length.
         succeeded: those that another model than the first made are `fallbacks`, too.
+        stand_ins: who made something in whose place, and why.
         clock: seconds, for tests.
     """
 
@@ -47,6 +73,7 @@ class Tally:
     cost_usd: float = 0.0
     unpriced: int = 0
     by_model: Counter[str] = field(default_factory=Counter)
+    stand_ins: Counter[StandIn] = field(default_factory=Counter)
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -62,6 +89,7 @@ class Tally:
             self.succeeded += 1
             self.fallbacks += is_fallback(result)
             self.by_model[str(result.model_used)] += 1
+            self.stand_ins.update(_stand_ins(result))
         elif result.placeholder:
             self.placeholders += 1
         elif result.state == State.CANCELED:
@@ -113,6 +141,7 @@ class Tally:
             "made_before": self.skipped,
             "succeeded": self.succeeded,
             "fallbacks": self.fallbacks,
+            "stand_ins": [{**each._asdict(), "count": count} for each, count in self.stand_ins.most_common()],
             "placeholders": self.placeholders,
             "failed": self.failed,
             "canceled": self.canceled,

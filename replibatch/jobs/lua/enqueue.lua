@@ -18,6 +18,7 @@ end
 if known[1] then
   local asked = asked_of(known)
   if call.asked ~= '' and asked ~= '' and asked ~= call.asked then return { -1, asked } end
+  if not known[4] then let_yield_on_its_way(call.id, { request = known[6] }, call.request) end
   if call.link ~= '' and (known[3] or '') == '' then
     redis.call('HSET', record_key(call.id), 'link', call.link)
     if known[4] then owe_call(call.id, call.link, known[4], 0) end

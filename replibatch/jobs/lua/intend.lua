@@ -6,7 +6,8 @@
 local record = read(call.id)
 if not has(record) then return 'lost' end
 if redis.call('SISMEMBER', key('canceling'), call.id) == 1 then return 'canceled' end
-local begins = tonumber(record.attempt) == 1 or not record.attempts -- nothing was tried of its step
+-- As long as nothing was created of its step it has not begun, whatever was refused.
+local begins = not string.find(record.attempts or '', '"prediction_id":"', 1, true)
 if record.batch and begins
   and redis.call('HGET', key('batch', record.batch), 'held') == call.paused then
   return 'paused'

@@ -100,6 +100,7 @@ end
 -- Out of everybody's hands.
 local function release(id, record)
   give_up_ahead(id)
+  redis.call('SREM', key('yielding'), id)
   redis.call('SREM', custody_key(record.process or ''), id)
   redis.call('SREM', key('canceling'), id)
 end
@@ -324,9 +325,25 @@ local function where_to_go_on(record)
   return owed or step
 end
 
+-- Whether a request (JSON text) may go on with another model while its own is out.
+local function yields(request)
+  return string.find(request, '"on_outage":"fallback"', 1, true) and cjson.decode(request).on_outage == 'fallback'
+end
+
+-- Once it may, by what is asked now, a job that waits for its model goes on, too. Returns its request.
+local function let_yield(stored, asked)
+  if not yields(asked) or yields(stored) then return stored end
+  return '{"on_outage":"fallback",' .. string.sub(stored, 2)
+end
+local function let_yield_on_its_way(id, record, asked)
+  if not yields(asked) then return end
+  redis.call('HSET', record_key(id), 'request', let_yield(record.request, asked))
+  redis.call('SADD', key('yielding'), id)
+end
+
 -- The same id is the same job: one that succeeded counts at once, one on its way is followed. One that failed is
 -- made again: returns false, and where it is to begin if not at its beginning.
-local function join_existing(id, batch, index)
+local function join_existing(id, batch, index, request)
   local record = read(id)
   if not record then return false end
   if record.state == 'succeeded' then
@@ -340,6 +357,7 @@ local function join_existing(id, batch, index)
     clear_settled(id, record)
     return false, begun
   end
+  let_yield_on_its_way(id, record, request)
   redis.call('SADD', key('batch', batch, 'out'), id)
   follow(id, record, batch, index)
   return true
@@ -376,14 +394,14 @@ local function top_up(batch)
     end
     local id, index, model, request = unpacked(batch, entry)
     local begun = take_begun(batch, id)
-    local is_joined, goes_on = join_existing(id, batch, index)
+    local is_joined, goes_on = join_existing(id, batch, index, request)
     if is_joined then
       joined = true
     else
       begun = goes_on or begun
       redis.call('HSET', record_key(id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
-        'attempt', begun.attempt or '1', 'model', begun.model or model, 'request', begun.request or request,
-        'batch', batch, 'index', index,
+        'attempt', begun.attempt or '1', 'model', begun.model or model,
+        'request', begun.request and let_yield(begun.request, request) or request, 'batch', batch, 'index', index,
         'priority', meta[3])
       if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts) end
       if begun.counted then redis.call('HSET', record_key(id), 'counted', begun.counted) end

@@ -113,11 +113,13 @@ if call.created then
   end
   set('last_created', now)
   report_success('api')
+  report_model_works(ticket, true)
   carry_on()
 elseif call.requeue then
   back_in_line(call.attempt, ticket)
 else
   free_slot(call.attempt, ticket)
+  put_off_probe(call.attempt, ticket)
   drop(call.attempt)
 end
 if call.fault then report_fault(call.fault, call.attempt, call.process) end

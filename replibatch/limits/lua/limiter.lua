@@ -208,6 +208,15 @@ local function claim(attempt, ticket)
   return 'claimed'
 end
 
+-- Whether an attempt leaves the line for the next model: it is to, and nothing holds it but that its own is out.
+local function yields(attempt, ticket)
+  local model = outages['model:' .. ticket.model]
+  for _, outage in ipairs(needed_by(ticket)) do
+    if outage ~= model then return false end
+  end
+  return redis.call('SISMEMBER', key('yielding'), item_of(attempt)) == 1
+end
+
 -- Grants to the heads of the line as long as every limit allows; returns when to ask again (ms), if time will help.
 -- Who asks is awake: what goes to a waiter of the same process is claimed for it at once. Any other process claims for
 -- itself, and the hand-off goes to the next in line if it does not.
@@ -234,6 +243,8 @@ local function pump()
       passed_over = passed_over + 1
     elseif not affordable(ticket, ticket.price < 0 and -1 or to_reserve(head, ticket.price)) then
       turn_away(head, ticket, 'unaffordable')
+    elseif is_out(head, ticket) and yields(head, ticket) then
+      turn_away(head, ticket, 'out')
     elseif is_out(head, ticket) then
       at(next_probe(ticket))
       passed_over = passed_over + 1

@@ -5,7 +5,8 @@
 -- api              every attempt           creates without the API's answer     a create that is answered
 -- storage          every attempt           saves, free space                    a save, a check of the storage
 -- outputs          every attempt           downloads                            a download
--- model:<name>     attempts on the model   its failures, alike and in a row     its success
+-- model:<name>     attempts on the model   its failures, alike and in a row     its success; where it answered 404, a
+--                                                                               create that is accepted
 -- reads            no attempt              reads without an answer              a read; it is only shown
 --
 -- outages  hash  name -> JSON: since (ms), last (ms), count (failures in a row), is_out, kind, message, process, probe (the
@@ -17,6 +18,7 @@ local FIRST_PAUSE_MS, LAST_PAUSE_MS = 500, 4000 -- between two probes
 local LAST_MODEL_PAUSE_MS = 60000 -- its probes cost more
 local RECENT_MS = 10000 -- a create that went through so lately speaks for the API
 local FORGET_MS = 600000 -- failures in a row that are further apart do not count together
+local MISSING = 'model_missing' -- the kind of the answers 404 to creates
 local HOLDING = { 'api', 'storage', 'outputs' }
 
 local outages = {}
@@ -89,6 +91,10 @@ end
 -- that grows). Returns whether it is out.
 local function report_fault(fault, attempt, process)
   local outage = outages[fault.name]
+  -- What was created before a model went tells nothing of its being there.
+  if outage and outage.kind == MISSING and fault.kind ~= MISSING and (outage.is_out or now - outage.last <= FORGET_MS) then
+    return outage.is_out
+  end
   if not outage or (not outage.is_out and (outage.kind ~= fault.kind or now - outage.last > FORGET_MS)) then
     outage = { since = now, count = 0, is_out = false, probe = '', probe_until = 0, probe_at = now, pause_ms = 0 }
     outages[fault.name] = outage
@@ -101,7 +107,7 @@ local function report_fault(fault, attempt, process)
     set('outages_so_far', number('outages_so_far') + 1)
   end
   if outage.probe == attempt or not is_probing(outage) then
-    if now >= outage.probe_at then
+    if now >= outage.probe_at or (attempt ~= '' and outage.probe == attempt) then
       outage.pause_ms = fault.pause_ms > 0 and fault.pause_ms
         or math.min(string.sub(fault.name, 1, 6) == 'model:' and LAST_MODEL_PAUSE_MS or LAST_PAUSE_MS, math.max(FIRST_PAUSE_MS, 2 * outage.pause_ms))
       outage.probe_at = now + outage.pause_ms
@@ -119,6 +125,12 @@ local function report_success(name)
   if outage.is_out and name == 'api' then set('ramp', 1) end
   outages[name] = nil
   redis.call('HDEL', OUTAGES, name)
+end
+
+-- A prediction of a model has succeeded, or a create of one was accepted: it works, if that was in question.
+local function report_model_works(ticket, is_create)
+  local outage = outages['model:' .. ticket.model]
+  if outage and (outage.kind == MISSING) == is_create then report_success('model:' .. ticket.model) end
 end
 
 -- The probe of a model has ended without success, and its failure is still to be reported.

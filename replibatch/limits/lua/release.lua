@@ -7,7 +7,7 @@ if not owns(ticket) then return { 0, pump() } end
 if redis.call('ZSCORE', SLOTS, call.attempt) then
   free_slot(call.attempt, ticket)
   spend(ticket, call.cost)
-  if call.succeeded then report_success('model:' .. ticket.model) else put_off_probe(call.attempt, ticket) end
+  if call.succeeded then report_model_works(ticket, false) else put_off_probe(call.attempt, ticket) end
 end
 drop(call.attempt)
 return { 1, pump() }

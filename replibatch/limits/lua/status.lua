@@ -24,7 +24,7 @@ end
 local out = {}
 for name, outage in pairs(outages) do
   if outage.is_out then
-    out[#out + 1] = { name, outage.kind, outage.message, now - outage.since, outage.count }
+    out[#out + 1] = { name, outage.kind, outage.message, now - outage.since, outage.count, outage.since }
   end
 end
 local SLOW_MS = 4000 -- a create without an answer for so long is shown
@@ -32,7 +32,7 @@ local oldest = redis.call('ZRANGE', CREATING, 0, 0, 'WITHSCORES')[2]
 local waited_for = oldest and now - tonumber(oldest) or 0
 if waited_for > SLOW_MS and not outages.api and now - (state.last_created or 0) > SLOW_MS then
   local count = redis.call('ZCARD', CREATING)
-  out[#out + 1] = { 'api', 'waiting', 'no answer yet to ' .. count .. (count == 1 and ' create' or ' creates'), waited_for, count }
+  out[#out + 1] = { 'api', 'waiting', 'no answer yet to ' .. count .. (count == 1 and ' create' or ' creates'), waited_for, count, now - waited_for }
 end
 local creating = redis.call('ZCARD', CREATING) + redis.call('ZCARD', GRANTED)
 save()

@@ -12,10 +12,13 @@ import pytest
 import replibatch
 from replibatch import BatchRequest
 from replibatch.errors import RequestError
+from replibatch.limits.outages import of_model
+from replibatch.producer.producer import open_producer
 from replibatch.sandbox import Sandbox
 from replibatch.sandbox.hosting import ModelSpec
 from tests.support.commands import replibatch as command
 from tests.support.custody import Start
+from tests.support.waiting import until
 
 NAME, QWEN = "acme/editor", "qwen/qwen-image"
 INPUTS = {"prompt": {"type": "string"}, "image": {"type": "string", "format": "uri"}}
@@ -61,10 +64,17 @@ def test_what_is_missing_is_said_by_its_kind(sandbox: Sandbox) -> None:
     sandbox.settings.models = {"acme/community": ModelSpec(inputs=INPUTS, official=False)}
     sandbox.settings.fault_rates = {"model-503-html": 1.0}  # else its version would be found out
     own("price_usd = 0.01", names=tuple(MISSING))
-    results = replibatch.enqueue_batch([BatchRequest("a fox", name) for name in MISSING]).results(60)
-    for result, words in zip(results, MISSING.values(), strict=True):
-        assert not result.success and result.cost_usd == 0
-        assert result.attempts[0].reason == "model_missing" and words in str(result.attempts[0].message)
+    batch = replibatch.enqueue_batch([BatchRequest("a fox", name) for name in MISSING])
+
+    def said() -> dict[str, str]:
+        return {outage.name: str(outage) for outage in open_producer().limiter.status().outages}
+
+    until(lambda: len(said()) == len(MISSING), what="each is said to be gone")
+    for name, words in MISSING.items():
+        assert words in said()[of_model(name)]
+    assert batch.progress().finished == 0 and not sandbox.books.create_times, "they are held"
+    batch.cancel()
+    assert all(result.cost_usd == 0 and not result.files for result in batch.results(60))
 
 
 def test_a_community_model_named_without_a_version_is_pinned_to_what_it_publishes(sandbox: Sandbox) -> None:
