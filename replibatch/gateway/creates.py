@@ -21,7 +21,7 @@ from replibatch.money import to_usd
 from replibatch.outputs.addresses import Addresses, AddressRefused
 from replibatch.producer.caller import Caller
 from replibatch.redisdb import keys
-from replibatch.requests import BatchRequest, RoutedRequest, new_id
+from replibatch.requests import LONGEST_URL, BatchRequest, RoutedRequest, new_id
 from replibatch.sandbox import schemas
 from replibatch.sandbox.replies import InvalidField, invalid, invalid_version, not_found
 from replibatch.served import Served
@@ -79,8 +79,6 @@ def parsed(
     except (ValueError, RecursionError):
         raise bad_request("The request's body is not valid JSON") from None
     by_path = model or deployment
-    if isinstance(body, dict):
-        body.setdefault("input", {})
     if problems := schemas.problems_of_body(body, version_wanted=not by_path):
         raise invalid(problems)
     models = gateway.producer.catalog.models
@@ -215,10 +213,14 @@ def _check_webhook(gateway: Gateway, address: str) -> None:
     Raises:
         Refusal: 422.
     """
-    if gateway.producer.settings.webhook_private:
-        return
+    if len(address) > LONGEST_URL:
+        raise invalid([InvalidField("max_length", "webhook", f"Must have at most {LONGEST_URL:,} characters")])
     try:
-        Addresses([]).address_of(httpx.URL(address), is_proxied=False)
+        if any(each.isspace() or not each.isprintable() for each in address):
+            raise httpx.InvalidURL("Does not match format 'uri'")
+        url = httpx.URL(address)
+        if not gateway.producer.settings.webhook_private:
+            Addresses([]).address_of(url, is_proxied=False)
     except (AddressRefused, httpx.InvalidURL, UnicodeError) as error:
         raise invalid([InvalidField("format", "webhook", str(error))]) from None
     except httpx.HTTPError:  # a name that cannot be looked up now may be when it is called

@@ -37,9 +37,9 @@ def with_own_files(gateway: Gateway, tenant: Tenant, prepared: RoutedRequest, ba
             return {name: found(f"{field}.{name}", each) for name, each in value.items()}
         if not isinstance(value, str) or not value.startswith(("http://", "https://")) or len(value) > 2000:
             return value
-        parts = urlsplit(value)
-        if parts.netloc != host:
+        if value.partition("://")[2].partition("/")[0] != host:
             return value
+        parts = urlsplit(value)
         reference = _reference(gateway, tenant, parts.path)
         if reference is None:
             raise invalid([InvalidField("not_found", field, f"{value} is no file of yours on this gateway")])

@@ -21,6 +21,7 @@ PREFIX = "rbk_"
 KEY_CHARACTERS = 40  # 200 bits
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MOST_WAITING = 1000
+KEPT_SECONDS = 30 * 24 * 3600  # of a removed key's budget
 
 
 @dataclass(frozen=True)
@@ -123,5 +124,10 @@ class Tenants:
 
     def remove(self, name: str) -> bool:
         """Refuse a key from now on; what it has asked for is made. False where there is none of that name."""
-        hashed = [each for each, tenant in self.all().items() if tenant.name == name]
-        return bool(hashed and self._redis.hdel(self._name, *hashed))
+        for hashed, tenant in self.all().items():
+            if tenant.name == name:
+                self._redis.hdel(self._name, hashed)
+                for key in (keys.SHARERS, keys.BUDGET):  # what is on its way still draws on it
+                    self._redis.expire(key.at(self._prefix, tenant.budget or "-"), KEPT_SECONDS)
+                return True
+        return False
