@@ -124,6 +124,8 @@ def accept(gateway: Gateway, tenant: Tenant, create: Create) -> tuple[Served, bo
         generation_id = producer.id_of(request) or new_id(ID_CHARACTERS)
         with producer.reaching():
             known = find(producer.redis, gateway.prefix, generation_id) if request.idempotent else None
+            if known is not None and known.ended and not producer.jobs.outcome(generation_id)[0]:
+                known = None  # its result is kept no more
             if known is None:
                 _check_waiting(gateway, tenant)
         prepared = producer.prepare(

@@ -15,7 +15,7 @@ from replibatch.errors import SettingsError
 from replibatch.jobs.holds import budget_of_key
 from replibatch.limits import Limiter
 from replibatch.redisdb import keys
-from replibatch.requests import new_id
+from replibatch.requests import LONGEST_TAG, new_id
 
 PREFIX = "rbk_"
 KEY_CHARACTERS = 40  # 200 bits
@@ -109,6 +109,8 @@ class Tenants:
                 f"the key's name is {name[:80]!r}; expected: up to 64 letters, digits, '.', '_' and '-', "
                 f"a letter or digit first, and not {LOCAL.name!r}"
             )
+        if odd := [tag for tag in tags if not 0 < len(tag) <= LONGEST_TAG or not tag.isprintable()]:
+            raise SettingsError(f"the tag is {odd[0][:80]!r}; expected: a word of at most {LONGEST_TAG} characters")
         if any(each.name == name for each in self.all().values()):
             raise SettingsError(f"there is a key {name!r} already; expected: another name, or remove that one first")
         key = PREFIX + new_id(KEY_CHARACTERS)

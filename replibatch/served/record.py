@@ -92,6 +92,7 @@ def keep(redis: Redis, prefix: str, served: Served, keep_seconds: float) -> None
     life_ms = int((2 * keep_seconds + KEPT_LONGER_SECONDS) * 1000)
     name = keys.SERVED.at(prefix, served.id)
     with redis.pipeline(transaction=True) as pipeline:
+        pipeline.delete(name)
         pipeline.hset(name, mapping=served.packed())
         pipeline.pexpire(name, life_ms)
         for listed in (keys.SERVED_OF, keys.SERVED_OPEN):

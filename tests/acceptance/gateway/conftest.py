@@ -13,12 +13,29 @@ import pytest
 
 from replibatch.catalog.catalog import built_in_names
 from replibatch.sandbox import Sandbox, SandboxSettings
+from replibatch.sandbox.hosting import ModelSpec
 from tests.acceptance.no_secrets.test_acl import users_of
 from tests.support import PROJECT
+from tests.support.catalogue import QWEN
 from tests.support.gateways import RunningGateway, running
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
+VERSION = "5c7d" * 16
+MODELS = f"""
+["deployment:ours/harbour"]
+kind = "image"
+typical_seconds = 0.2
+price_usd = 0.01
+inputs.prompt = "string"
+["ours/writer"]
+kind = "text"
+output = "text"
+version = "{VERSION}"
+typical_seconds = 0.2
+price_usd = 0.01
+inputs.prompt = "string"
+"""
 SECRET = "whsec_" + "c2l4dGVlbiBieXRlcyBhbmQgbW9yZQ=="
 
 
@@ -47,7 +64,16 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("gateway")
     redis_server = RedisServer(folder)
     urls = users_of(redis_server)
-    settings = SandboxSettings(latency_seconds=0.1, long_edge_pixels=64)
+    settings = SandboxSettings(
+        latency_seconds=0.1,
+        long_edge_pixels=64,
+        deployments={"ours/harbour": QWEN},
+        models={
+            "ours/writer": ModelSpec(
+                version=VERSION, official=False, inputs={"prompt": {"type": "string"}}, gives="text"
+            )
+        },
+    )
     with Sandbox(settings, port=0) as sandbox, pytest.MonkeyPatch.context() as environment:
         for name in list(os.environ):
             if name.startswith(("REPLICATE_", "REPLIBATCH_")):
@@ -64,7 +90,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         }
         (folder / "storage").mkdir()
         catalog = folder / "quick.toml"
-        catalog.write_text("".join(f'["{name}"]\ntypical_seconds = 0.2\n' for name in built_in_names()))
+        catalog.write_text("".join(f'["{name}"]\ntypical_seconds = 0.2\n' for name in built_in_names()) + MODELS)
         worker = _worker(folder, variables)
         try:
             given = {

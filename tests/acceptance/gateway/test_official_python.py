@@ -15,7 +15,7 @@ from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 from replicate.webhook import InvalidSecretKeyError, Webhooks, WebhookSigningSecret
 
-from tests.acceptance.gateway.conftest import House
+from tests.acceptance.gateway.conftest import VERSION, House
 from tests.support.catalogue import FLUX, KONTEXT, NANO, QWEN
 from tests.support.receiver import receiving
 from tests.support.waiting import until
@@ -131,6 +131,22 @@ def test_webhooks_are_validated_with_the_secret_that_it_fetches(replicate: Clien
     with pytest.raises(InvalidSecretKeyError):
         Webhooks.validate(headers=httpx.Headers(headers), body=body.decode(), secret=WebhookSigningSecret(key="none"))
     assert json.loads(body)["status"] == "succeeded"
+
+
+def test_a_deployment(replicate: Client) -> None:
+    prediction = replicate.deployments.predictions.create("ours/harbour", input={"prompt": "a harbour"})
+    prediction.wait()
+    assert prediction.status == "succeeded" and prediction.model == "ours/harbour"
+    assert replicate.deployments.get("ours/harbour").current_release.number == 1
+
+
+def test_a_community_model_by_its_version_gives_text_as_text(replicate: Client) -> None:
+    assert replicate.run(f"ours/writer:{VERSION}", input={"prompt": "a fox"}) == "A text about: a fox"
+    by_id = replicate.predictions.create(version=VERSION, input={"prompt": "a hare"})
+    by_id.wait()
+    assert by_id.output == "A text about: a hare" and by_id.version == VERSION
+    with pytest.raises(ReplicateError, match="404"):  # as Replicate has it: such a model runs by its version alone
+        replicate.predictions.create(model="ours/writer", input={"prompt": "a fox"})
 
 
 def test_a_deployment_that_is_not_there(replicate: Client) -> None:

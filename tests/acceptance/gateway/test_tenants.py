@@ -100,6 +100,19 @@ def test_an_idempotency_key_is_one_prediction_of_its_own_key(house: House) -> No
     until(lambda: house.sandbox.books.billed_by_prompt()["an order"] == 2, what="one of each key ran")
 
 
+def test_an_idempotency_key_is_free_again_once_the_result_is_over(house: House) -> None:
+    headers = {"Idempotency-Key": "again", "Prefer": "wait=30"}
+    with house.gateway.client(house.key) as ours:
+        first, second = (
+            ours.post(PATH, json={"input": {"prompt": prompt}}, headers=headers).json()
+            for prompt in ("before", "before")
+        )
+        assert first["id"] == second["id"] and second["status"] == "succeeded"
+        house.gateway.producer.jobs.forget([first["id"]])
+        third = ours.post(PATH, json={"input": {"prompt": "after"}}, headers=headers).json()
+    assert third["status"] == "succeeded" and not third["data_removed"] and third["input"] == {"prompt": "after"}
+
+
 def test_a_budget_is_not_passed(house: House) -> None:
     price = house.gateway.producer.catalog.get(QWEN).cost_usd({})
     assert price
