@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
@@ -61,5 +62,5 @@ def _check_length(request: Request, most_bytes: int) -> None:
     if "transfer-encoding" in request.headers and "content-length" in request.headers:
         raise bad_request("Transfer-Encoding and Content-Length exclude each other")
     length = request.headers.get("content-length", "0")
-    if not length.isdigit() or len(length) > 15 or int(length) > most_bytes:
+    if not re.fullmatch(r"[0-9]{1,15}", length) or int(length) > most_bytes:
         raise body_too_large(most_bytes)

@@ -19,6 +19,7 @@ from replibatch.sandbox.replies import not_found
 from replibatch.served import Served
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+NUMBER = re.compile(r"[0-9]{1,6}")
 ACTIVE = ("text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/xml")
 
 
@@ -34,14 +35,14 @@ class Outputs:
 
     def routes(self) -> Sequence[Route]:
         """All of them."""
-        return [Route("/outputs/{id}/{token}/{number:int}/{name}", self.get, methods=["GET", "HEAD"])]
+        return [Route("/outputs/{id}/{token}/{number}/{name}", self.get, methods=["GET", "HEAD"])]
 
     async def get(self, request: Request) -> Response:
         """One file of a result."""
         served = await self.opened(request.path_params["id"], request.path_params["token"])
         progress = await self._gateway.progress(served)
         files = progress.result.files if progress.result and progress.result.success else ()
-        number = request.path_params["number"]
+        number = int(request.path_params["number"]) if NUMBER.fullmatch(request.path_params["number"]) else len(files)
         if number >= len(files) or PurePath(files[number].path).name != request.path_params["name"]:
             raise not_found()
         return await self._sent(request, files[number])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -161,6 +162,8 @@ def _cursor(text: str | None) -> tuple[float | None, str]:
         return None, ""
     try:
         at, _, last = base64.urlsafe_b64decode(text.encode()).decode().partition(" ")
+        if not math.isfinite(float(at)):
+            raise ValueError(at)
         return float(at), last
     except (ValueError, binascii.Error):
         raise bad_request("The cursor is not one of this API's") from None

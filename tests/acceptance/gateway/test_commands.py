@@ -31,10 +31,10 @@ def test_keys_and_a_gateway_for_them(redis_url: str, start: Start, monkeypatch: 
     made = replibatch("keys", "add", "shop", "--budget", "20", "--max-concurrent", "10", "--tag", "web")
     key = made.stdout.strip()
     assert key.startswith("rbk_") and "shown once" in made.stderr
-    (row,) = json.loads(replibatch("keys", "list", "--json").stdout)
+    listed = replibatch("keys", "list", "--json").stdout
+    (row,) = json.loads(listed)
     assert (row["name"], row["budget_usd"], row["max_concurrent"], row["tags"]) == ("shop", 20.0, 10, ["web"])
-    listed = replibatch("keys", "list").stdout
-    assert "$0.00 of $20.00" in listed and key not in listed
+    assert key not in listed
 
     gateway = start("serve", "--host", "0.0.0.0", "--port", port, "--public-url", "https://gateway.example")
     url = f"http://127.0.0.1:{port}"

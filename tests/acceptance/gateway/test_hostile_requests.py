@@ -159,13 +159,20 @@ def test_an_odd_idempotency_key(ours: httpx.Client) -> None:
     "path",
     [
         "/v1/predictions/../../etc", "/v1/predictions/a:b", "/v1/predictions/%00", "/v1/predictions/" + "a" * 5000,
-        "/v1/files/..%2f..", "/outputs/", "/outputs/a/b/0/c", "/stream/a/b", "/v1", "/", "/docs", "/openapi.json",
+        "/v1/files/..%2f..", "/outputs/", "/outputs/a/b/0/c", "/outputs/a/b/" + "9" * 5000 + "/c", "/stream/a/b", "/v1", "/", "/docs", "/openapi.json",
         "/v1/models/a/b", "/v1/models/a/b/versions/c", "/v1/deployments/a/b",
     ],
 )  # fmt: skip
 def test_paths_that_lead_nowhere(ours: httpx.Client, path: str) -> None:
     answer = ours.get(path)
     assert answer.status_code == 404 and answer.json()["status"] == 404
+
+
+@pytest.mark.parametrize(
+    "query", ["cursor=bmFuIHg=", "cursor=aW5mIHg=", "cursor=%ff", "cursor=x", "created_after=x", "created_before=9"]
+)
+def test_odd_queries(ours: httpx.Client, query: str) -> None:
+    assert ours.get(f"/v1/predictions?{query}").status_code == 400
 
 
 def test_a_file_that_is_none(house: House, ours: httpx.Client) -> None:
