@@ -159,7 +159,8 @@ def test_an_odd_idempotency_key(ours: httpx.Client) -> None:
     "path",
     [
         "/v1/predictions/../../etc", "/v1/predictions/a:b", "/v1/predictions/%00", "/v1/predictions/" + "a" * 5000,
-        "/v1/files/..%2f..", "/outputs/", "/outputs/a/b/0/c", "/outputs/a/b/" + "9" * 5000 + "/c", "/stream/a/b", "/v1", "/", "/docs", "/openapi.json",
+        "/v1/files/..%2f..", "/outputs/", "/outputs/a/b/0/c", "/outputs/a/b/" + "9" * 5000 + "/c",
+        "/stream/a/b", "/v1", "/", "/docs", "/openapi.json",
         "/v1/models/a/b", "/v1/models/a/b/versions/c", "/v1/deployments/a/b",
     ],
 )  # fmt: skip
