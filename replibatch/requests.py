@@ -7,17 +7,15 @@ Redis: checked, routed to a model that can take it, its seed fixed. All are JSON
 from __future__ import annotations
 
 import copy
-import math
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike, fspath
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from replibatch.errors import RequestError
 from replibatch.foreign_text import shown
-from replibatch.money import LARGEST_PRICE_USD
+from replibatch.request_checks import check_fields, check_input, check_options, check_price, is_text
 from replibatch.results import (
     CHECKED_WHOLE_BYTES,
     Attempt,
@@ -28,91 +26,21 @@ from replibatch.results import (
     known_fields,
     total_usd,
 )
-from replibatch.steps import StepRequest, check_step, outputs_in, placed
+from replibatch.steps import StepRequest, check_step, placed
 from replibatch.untrusted import arguments
 
 __all__ = [
     "CHECKED_WHOLE_BYTES", "Attempt", "BatchRequest", "BatchResult", "OutputFile", "RoutedRequest", "State",
-    "StepResult", "new_id", "texts_in", "total_usd",
+    "StepResult", "new_id", "total_usd",
 ]  # fmt: skip
 
-DEPTH_LOOKED_AT = 40
 OnOutage = Literal["hold", "fallback"]
-PRIORITIES = ("high", "normal", "low")
-LONGEST_TAG = 64
-LONGEST_URL = 2048
-LARGEST_WHOLE = 10**20  # seeds have up to 64 bits
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: ids are read aloud and retyped
 
 
 def new_id(length: int = 12) -> str:
     """A random id of `length` characters, 5 bits each."""
     return "".join(ID_ALPHABET[byte & 31] for byte in secrets.token_bytes(length))
-
-
-def _is_text(value: object) -> bool:
-    """Whether it is a text with something in it that can be sent."""
-    return isinstance(value, str) and bool(value.strip()) and _can_be_sent(value)
-
-
-def _can_be_sent(value: object) -> bool:
-    """Whether it is anything but a text with half a surrogate pair."""
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return False
-    return True
-
-
-def texts_in(value: object, depth: int = 0) -> Iterator[object]:
-    """The values in an input's lists and objects, no deeper than the deepest input that is sent."""
-    if isinstance(value, list | tuple | dict) and depth < DEPTH_LOOKED_AT:
-        for each in (*value, *value.values()) if isinstance(value, dict) else value:
-            yield from texts_in(each, depth + 1)
-    else:
-        yield value
-
-
-def _is_http_url(value: object) -> bool:
-    if not _is_text(value) or len(str(value)) > LONGEST_URL:
-        return False
-    try:
-        parts = urlsplit(str(value))
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        return False
-
-
-def _is_number_that_travels(value: object) -> bool:
-    """Whether every reader of JSON takes it for the same number; anything else than a number does."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return not isinstance(value, int) or abs(value) < LARGEST_WHOLE
-
-
-def _check_fields(given: object) -> None:
-    is_named = isinstance(given, dict) and all(isinstance(key, str) for key in given)
-    if given is not None and not is_named:
-        raise RequestError(f"fields is {shown(given)}; allowed: a dict of your own data by name, or None")
-
-
-def _check_price(usd: object) -> None:
-    if usd is None:
-        return
-    is_number = isinstance(usd, int | float) and not isinstance(usd, bool)
-    if not is_number or not 0 <= usd <= LARGEST_PRICE_USD:  # type: ignore[operator]  # a number, by the first half
-        raise RequestError(f"max_price_usd is {shown(usd)}; allowed: dollars from 0 to {LARGEST_PRICE_USD:,.0f}")
-
-
-def _check_input(name: str, value: object) -> None:
-    if not all(_can_be_sent(text) for text in (name, *texts_in(value))):
-        allowed = "Unicode text, without half a surrogate pair"
-        raise RequestError(f"{shown(name)} is {shown(value)}; allowed: {allowed}")
-    if any(outputs_in(placed(value))):
-        raise RequestError(f"{name} is OUTPUT in the first step, with none before it; expected: a file")
-    if not all(_is_number_that_travels(number) for number in texts_in(value)):
-        raise RequestError(f"{shown(name)} is {shown(value)}; allowed: finite numbers of at most 20 digits")
 
 
 @dataclass
@@ -160,25 +88,26 @@ class BatchRequest:
             self.output_filepath = fspath(self.output_filepath)
         if self.prompt is None:
             self.prompt = ""  # callers may have no type checker
-        if self.prompt != "" and not _is_text(self.prompt):
+        if self.prompt != "" and not is_text(self.prompt):
             raise RequestError(f"prompt is {shown(self.prompt)}; allowed: a text that is not empty")
-        if not _is_text(self.model_name):
+        if not is_text(self.model_name):
             allowed = "a model's name, as in 'qwen/qwen-image'"
             raise RequestError(f"model_name is {shown(self.model_name)}; allowed: {allowed}")
-        _check_price(self.max_price_usd)
+        check_price(self.max_price_usd)
         optional = {"output_filepath": self.output_filepath, "request_id": self.request_id}
         for name, text in optional.items():
-            if text is not None and not _is_text(text):
+            if text is not None and not is_text(text):
                 raise RequestError(f"{name} is {shown(text)}; allowed: a text that is not empty, or None")
         given: Any = {} if self.kwargs is None else self.kwargs
         if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
             raise RequestError(f"kwargs is {shown(given)}; allowed: a dict of the model's inputs by name")
         for name, value in given.items():
-            _check_input(name, value)
-        self._check_how()
+            check_input(name, value)
+        check_options(self.tags, self.webhook, self.priority, self.max_retries)
+        self.tags = tuple(self.tags)
         if isinstance(self.within, PathLike):
             self.within = fspath(self.within)
-        _check_fields(self.fields)
+        check_fields(self.fields)
         self.kwargs = dict(given)  # one dict may serve many requests, and change between them
         if self.request_id is None:
             self.request_id = new_id()
@@ -220,20 +149,15 @@ class BatchRequest:
             longer.request_id = new_id()  # another item than one of fewer steps
         return longer
 
-    def _check_how(self) -> None:
-        """Check the options for how it is made, apart from the model's inputs."""
-        if isinstance(self.tags, str) or not all(_is_text(tag) and len(tag) <= LONGEST_TAG for tag in self.tags):
-            raise RequestError(f"tags is {self.tags!r}; expected: words of at most {LONGEST_TAG} characters each")
-        self.tags = tuple(self.tags)
-        if self.webhook is not None and not _is_http_url(self.webhook):
-            raise RequestError(f"webhook is {self.webhook!r}; expected: an http:// or https:// address, or None")
-        if self.priority not in (None, *PRIORITIES):
-            raise RequestError(f"priority is {self.priority!r}; expected: 'high', 'normal', 'low' or None")
-        retries = self.max_retries
-        if retries is not None and (
-            isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 100
-        ):
-            raise RequestError(f"max_retries is {retries!r}; expected: a whole number from 0 to 100, or None")
+    def known_as(self, request_id: str) -> Self:
+        """This request under an id made of its own content: no key of a caller's, to hold other content against.
+
+        Args:
+            request_id: the id.
+        """
+        known = copy.copy(self)
+        known.request_id, known.idempotent = request_id, False
+        return known
 
     @classmethod
     def untrusted(

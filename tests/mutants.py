@@ -13,13 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from replibatch.limits import limiter
+from replibatch.limits import scripts
 from replibatch.redisdb.scripts import COMMON, Script
 from tests.histories.run import run_histories, tell
 from tests.histories.stories import STORIES
 from tests.support.redis_server import RedisServer
 
-LUA = Path(limiter.__file__).parent / "lua"
+LUA = Path(scripts.__file__).parent / "lua"
 HISTORIES = 200
 
 # name: (file, what stands there, what the mutant has instead)
@@ -36,7 +36,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "cooldown is ignored by the line": ("limiter", "if now < number('cooldown_until') then at(number('cooldown_until')) break end", ""),
     "cooldown is ignored by a claim": ("limiter", "if now < number('cooldown_until') or not is_trusted() or is_out", "if not is_trusted() or is_out"),
     "a cooldown may shrink": ("answer", "math.max(number('cooldown_until'), now + wait)", "now + wait"),
-    "a stop is ignored by a claim": ("limiter", "  if state.stopped then\n    free_slot(attempt, ticket)\n    drop(attempt)\n    return 'stopped'\n  end\n", ""),
+    "a stop is ignored by a claim": ("limiter", "  if state.stopped then\n    give_slot_back(attempt, ticket, 0)\n    drop(attempt)\n    return 'stopped'\n  end\n", ""),
     "a stop is ignored by the line": ("limiter", "elseif state.stopped then", "elseif false then"),
     "the budget is not checked": ("limiter", "if (tonumber(taken[1]) or 0) + (tonumber(taken[2]) or 0) + amount > state.budget then return false end", ""),
     "what is reserved is not counted": ("limiter", "(tonumber(taken[1]) or 0) + (tonumber(taken[2]) or 0) + amount > state.budget", "(tonumber(taken[1]) or 0) + amount > state.budget"),
@@ -55,7 +55,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "priority is ignored": ("limiter", "priority * 4398046511104 + number('arrivals')", "number('arrivals')"),
     "who is throttled loses the place": ("limiter", "  redis.call('ZADD', WAITERS, whole(ticket.order), attempt)\nend", "  redis.call('ZADD', WAITERS, whole(ticket.order + 4398046511104 * 9), attempt)\nend"),
     "a hand-off never lapses": ("limiter", "redis.call('ZRANGEBYSCORE', GRANTED, '-inf', whole(now))", "{}"),
-    "a lapsed hand-off keeps its slot": ("limiter", "local function back_in_line(attempt, ticket)\n  free_slot(attempt, ticket)", "local function back_in_line(attempt, ticket)\n  redis.call('ZREM', GRANTED, attempt)"),
+    "a lapsed hand-off keeps its slot": ("limiter", "local function back_in_line(attempt, ticket)\n  give_slot_back(attempt, ticket, 0)", "local function back_in_line(attempt, ticket)\n  redis.call('ZREM', GRANTED, attempt)"),
     "a slot never lapses": ("limiter", "redis.call('ZRANGEBYSCORE', SLOTS, '-inf', whole(now))", "{}"),
     "a slot lapses too early": ("limiter", "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms), attempt)\n  set('total'", "  redis.call('ZADD', SLOTS, whole(now + config.slot_ms - 1000), attempt)\n  set('total'"),
     "a claim goes by whoever asks": ("claim", "if not ticket or ticket.process ~= call.process or ticket.fence ~= fence then", "if not ticket then"),
@@ -127,7 +127,8 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "a success ends no outage": ("outages", "  redis.call('HDEL', OUTAGES, name)\n", ""),
     "an answered create ends no outage": ("answer", "  report_success('api')\n  report_model", "  report_model"),
     "a 429 ends no outage": ("answer", "  report_success('api')\n  set('throttled'", "  set('throttled'"),
-    "a success of its model ends no outage": ("release", "if call.succeeded then report_model_works(ticket, false) else", "if not call.succeeded then"),
+    "a success of its model ends no outage": ("release", "    report_model_works(ticket, false)\n", ""),
+    "a failure reported again counts again": ("fault", "'NX', whole(now), call.id) == 1 then", "whole(now), call.id) and true then"),
     "an accepted create does not show that its model is there": ("answer", "  report_model_works(ticket, true)\n", ""),
     "a success of what was created before its model went brings it back": ("outages", "(outage.kind == MISSING) == is_create then", "true then"),
     "a failure of what was created before its model went begins the count anew": ("outages", "fault.kind ~= MISSING and (outage.is_out or now - outage.last <= FORGET_MS) then", "false then"),
@@ -144,10 +145,10 @@ def caught(name: str, url: str) -> tuple[bool, float]:
     texts = {path.stem: path.read_text() for path in LUA.glob("*.lua")}
     assert texts[file].count(standing) == 1, f"{name}: stands {texts[file].count(standing)} times in {file}.lua"
     texts[file] = texts[file].replace(standing, instead)
-    originals = dict(limiter._SCRIPTS)
+    originals = dict(scripts.SCRIPTS)
     for script in originals:
-        limiter._SCRIPTS[script] = Script.of_text(
-            "\n".join([COMMON, *(texts[part] for part in limiter._FILES[script])])
+        scripts.SCRIPTS[script] = Script.of_text(
+            "\n".join([COMMON, *(texts[part] for part in scripts.FILES[script])])
         )
     began = time.monotonic()
     try:
@@ -156,7 +157,7 @@ def caught(name: str, url: str) -> tuple[bool, float]:
     except Exception:  # any failure is a catch: an assertion, or an error of the mutated script
         return True, time.monotonic() - began
     finally:
-        limiter._SCRIPTS.update(originals)
+        scripts.SCRIPTS.update(originals)
     return False, time.monotonic() - began
 
 

@@ -20,6 +20,7 @@ from tests.support import PROJECT
 JOBS, CRASH = "tests/integration/test_jobs.py", "tests/acceptance/paid_once/test_crash_points.py"
 EXPIRY = "tests/integration/test_jobs_expiry.py"
 TAKEOVER, BROKER = "tests/acceptance/recovery/test_takeover.py", "tests/acceptance/paid_once/test_broker_faults.py"
+STEPS = "tests/integration/test_limiter_steps.py"
 COPIED = ("replibatch", "workers", "tests", "pyproject.toml")
 
 
@@ -139,6 +140,18 @@ BREAKS = {
         "        if record.prediction_id:\n            self._watch(record, record.prediction_id)\n        elif",
         "        if record.prediction_id:\n            self._requeue(record)\n        elif",
         f"{TAKEOVER}::test_who_holds_every_slot_goes_while_every_thread_of_the_other_waits[SIGKILL]",
+    ),
+    "Steps: a failed attempt leaves the money of its item to anybody": Break(
+        "replibatch/limits/lua/limiter.lua",
+        "  move_from_slot(attempt, ticket, cost)\n",
+        "",
+        f"{STEPS}::test_an_attempt_that_cost_nothing_leaves_the_money_with_its_item",
+    ),
+    "Steps: an attempt that ends late brings its money to the one that followed": Break(
+        "replibatch/limits/lua/ahead.lua",
+        "if held and at == number_of(attempt) then",
+        "if held then",
+        f"{STEPS}::test_an_attempt_that_ends_late_brings_nothing_to_the_one_that_has_followed",
     ),
 }
 

@@ -17,7 +17,7 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
-from replibatch.redisdb.refusals import refusable
+from replibatch.redisdb.calls import refusable
 
 NAME = "replibatch"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from replibatch.catalog import Catalog
 from replibatch.catalog.catalog import USER_FILE
 from replibatch.foreign_text import one_line
 from replibatch.settings import ENV_FILE, Settings, taken_from_env_file
@@ -15,3 +16,9 @@ def name_found_files(settings: Settings) -> None:
         click.echo(f"Settings from {one_line(str(ENV_FILE.absolute()))}: {', '.join(taken)}", err=True)
     if settings.catalog is None and USER_FILE.is_file():
         click.echo(f"Models from {one_line(str(USER_FILE.absolute()))}", err=True)
+
+
+def name_changes(catalog: Catalog) -> None:
+    """Say on stderr what the user's own catalogue file changes of the built-in prices and chains, a line each."""
+    for line in catalog.changes:
+        click.echo(line, err=True)

@@ -37,7 +37,8 @@ from replibatch.limits.waiting_room import LISTEN_SECONDS, WaitingRoom
 from replibatch.outputs.download import Downloader
 from replibatch.polling import Watcher
 from replibatch.polling.shared_polls import SharedPolls
-from replibatch.redisdb.connection import Patience, connect
+from replibatch.redisdb.calls import Patience
+from replibatch.redisdb.connection import connect
 from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction, ReplicateAPI
 from replibatch.settings import Settings

@@ -31,6 +31,7 @@ from replibatch.execution.secret_inputs import secrets_of
 from replibatch.jobs import Record, capacity_for
 from replibatch.limits import Standing, Ticket
 from replibatch.redisdb.loop import Loop
+from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction
 from replibatch.routing import inputs_for
 
@@ -225,7 +226,8 @@ class Takeover:
         """Free the slot of a prediction that has ended; a task saves it, or makes the next attempt."""
         ticket = self._ticket(record)
         cost_usd = self._quote(record).booked_usd(ended)
-        self._context.limiter.release(ticket, cost_usd)
+        step = self._context.limiter.released_step(ticket, cost_usd, succeeded=ended.status == "succeeded")
+        run_together(self._context.redis, step)
         self._requeue(record, paid_usd=cost_usd)
 
     def _reconcile(self, record: Record) -> None:

@@ -67,8 +67,8 @@ class Jobs:
         link: Link | None = None,
         again: bool = False,
         budget: str = "",
-    ) -> bool:
-        """Record a single job, in this process's publishing custody. False where the id is known already.
+    ) -> Message | None:
+        """Record a single job, in this process's publishing custody; its message. None where the id is known already.
 
         Args:
             generation_id: its id.
@@ -82,7 +82,7 @@ class Jobs:
         Raises:
             IdempotencyConflict: the id stands for another request.
         """
-        recorded, *before = self._call(
+        recorded, *about = self._call(
             "enqueue",
             id=generation_id,
             model=request.model,
@@ -95,8 +95,8 @@ class Jobs:
             budget=budget,
         )
         if recorded < 0:
-            raise IdempotencyConflict(request.request_id, differences(before[0], request.asked))
-        return bool(recorded)
+            raise IdempotencyConflict(request.request_id, differences(about[0], request.asked))
+        return Message(generation_id, about[0], about[1], priority) if recorded else None
 
     def published(self, ids: Iterable[str]) -> None:
         """Note that the messages of these generations are in the queue."""
@@ -157,6 +157,7 @@ class Jobs:
             record: the record of the item with the finished step.
             request: the next step, with the steps made and attempts paid before it.
         """
+        self._recollection.let_go(record.id)
         return bool(
             self._call(
                 "next_step",
@@ -375,6 +376,9 @@ def _as_known(record: Record) -> list[Any]:
         "prediction": record.prediction_id,
         "sent": record.sent,
         "catalog": record.catalog,
+        "paid": record.paid_usd and str(to_micro(record.paid_usd)),
+        "booked": record.booked and str(record.booked),
+        "counted": record.counted and str(record.counted),
     }
     if record.batch:
         fields |= {"batch": record.batch, "index": str(record.index)}

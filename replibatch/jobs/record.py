@@ -74,8 +74,9 @@ class Record:
         index: its place in the batch, from 0.
         catalog: of a single job: the models of its chain, JSON by name.
         priority: of its messages, 0 first.
-        counted: how many attempts of earlier steps were counted with an earlier result.
         canceling: whether its owner wants it canceled.
+        counted: how many attempts of its item were counted with an earlier result.
+        booked: what its batch has counted of its cost already, in micro-dollars.
     """
 
     id: str
@@ -99,6 +100,7 @@ class Record:
     priority: int
     canceling: bool
     counted: int = 0
+    booked: int = 0
 
     @classmethod
     def parse(cls, generation_id: str, flat: list[str]) -> Self:
@@ -131,6 +133,7 @@ class Record:
             priority=int(fields.get("priority", 0)),
             canceling="canceling" in fields,
             counted=int(fields.get("counted", 0)),
+            booked=int(fields.get("booked", 0)),
         )
 
     @property

@@ -20,11 +20,13 @@ from replibatch.errors import SettingsError, Stop
 from replibatch.foreign_text import shown
 from replibatch.limits.holdings import Holdings
 from replibatch.limits.outages import Fault, Outage
+from replibatch.limits.scripts import SCRIPTS
 from replibatch.limits.status import AccountStatus
 from replibatch.limits.tickets import Beat, Row, Standing, Ticket
 from replibatch.money import LARGEST_USD, to_micro
 from replibatch.redisdb import keys
-from replibatch.redisdb.scripts import Script, Step, run_together
+from replibatch.redisdb.scripts import Step, run_together
+from replibatch.requests import new_id
 from replibatch.settings import Settings
 
 CLAIM_SECONDS = 2.0  # a hand-off unclaimed for this long goes to the next in line
@@ -33,31 +35,6 @@ SLOT_MARGIN_SECONDS = 120.0  # after Cancel-After, before a slot is given up wit
 REPORT_SECONDS = 1.0  # a state that was lost is rebuilt once every live process had this long to say what it holds
 
 UNKNOWN_PRICE = -1  # to the scripts
-
-_PACKAGE = "replibatch.limits"
-_HEAD = ("state", "outages", "ahead", "limiter")
-_FILES = {
-    **{
-        name: (*_HEAD, name)
-        for name in (
-            "acquire",
-            "claim",
-            "answer",
-            "release",
-            "adopt",
-            "report",
-            "rebuild",
-            "pump",
-            "stop",
-            "resume",
-            "fault",
-            "works",
-            "try",
-        )
-    },
-    **{name: (*_HEAD, "blocked", "in_force", name) for name in ("heartbeat", "status")},
-}
-_SCRIPTS = {name: Script(_PACKAGE, *files) for name, files in _FILES.items()}
 
 
 class Limiter:
@@ -175,8 +152,12 @@ class Limiter:
         Returns:
             Whether it is an outage now.
         """
-        is_out, _ = self._call("fault", process=self.process, attempt=attempt, fault=fault.as_call())
+        is_out, _ = self.fault_step(fault, attempt).run(self.redis)
         return bool(is_out)
+
+    def fault_step(self, fault: Fault, attempt: str = "") -> Step:
+        """The report of one failure; arguments as of `report_fault`."""
+        return self._step("fault", process=self.process, attempt=attempt, fault=fault.as_call(), id=new_id())
 
     def report_success(self, name: str, *, own: bool = False) -> None:
         """Report that something works: its outage is over, and failures in a row are forgotten.
@@ -383,7 +364,7 @@ class Limiter:
         config = self._config_json
         if self._clock is not None:
             config = json.dumps({**self._config, "now_ms": int(self._clock() * 1000)})
-        return Step(_SCRIPTS[name], [self.prefix], (json.dumps(call), config))
+        return Step(SCRIPTS[name], [self.prefix], (json.dumps(call), config))
 
     def _call(self, name: str, **call: Any) -> Any:
         return self._step(name, **call).run(self.redis)

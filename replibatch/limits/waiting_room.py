@@ -24,6 +24,7 @@ from replibatch.limits.heartbeat import Heartbeat
 from replibatch.limits.limiter import Limiter
 from replibatch.limits.tickets import Standing, Ticket
 from replibatch.redisdb.loop import Loop
+from replibatch.redisdb.subscription import Subscription
 
 LISTEN_SECONDS = 5.0
 SLOWEST_BEAT_SECONDS = 0.75  # below REPORT_SECONDS: a state that was lost is rebuilt with everybody's help
@@ -70,7 +71,6 @@ class WaitingRoom:
         recall: Callable[[], object] = lambda: None,
     ) -> None:
         self._limiter = limiter
-        self._listener = listener
         self._lease_seconds = lease_seconds
         self.heartbeat = Heartbeat(lease_seconds)
         self.beat_seconds = min(lease_seconds / 4, SLOWEST_BEAT_SECONDS)
@@ -88,7 +88,7 @@ class WaitingRoom:
         self.max_concurrent = self.in_flight = 0
         self.outages: frozenset[str] = frozenset()
         self._draining = threading.Event()
-        self._channel: PubSub | None = None
+        self._subscription = Subscription(listener, limiter.wake_key, limiter.call_key)
         self._reports = 0
         self._loops = [
             Loop("limiter listener", self._listen, wake=self._end_read),
@@ -173,26 +173,15 @@ class WaitingRoom:
                 self._clock.notify()
 
     def _listen(self) -> float:
-        memory = self._limiter.holdings
-        try:
-            if self._channel is None or self._reports != memory.reports:  # messages from before a report are void
-                self._close()
-                self._reports = memory.reports
-                self._channel = self._listener.pubsub(ignore_subscribe_messages=True)
-                self._channel.subscribe(self._limiter.wake_key, self._limiter.call_key)
-            self._hear(self._channel, self._reports)
-        except RedisError:
-            self._close()
-            raise
+        reports = self._limiter.holdings.reports
+        if self._reports != reports:  # messages from before a report are void
+            self._subscription.close()
+            self._reports = reports
+        with self._subscription.opened() as channel:
+            self._hear(channel, reports)
         if self._loops[0].stopping:
-            self._close()
+            self._subscription.close()
         return 0.0
-
-    def _close(self) -> None:
-        if self._channel:
-            with suppress(RedisError):
-                self._channel.close()
-        self._channel = None
 
     def _end_read(self) -> None:
         with suppress(RedisError):

@@ -220,10 +220,9 @@ class Maker:
         is_free = not extension and (cells.output is None or self._asked.name is not None)
         request_id = "-".join([cells.id, *axes]) if cells.id else f"r{key.hex()}"
         request = BatchRequest(
-            prompt, each.model, self._place(name), dict(inputs), request_id, fields=cells.carried or None
-        )
+            prompt, each.model, self._place(name), dict(inputs), fields=cells.carried or None
+        ).known_as(request_id)
         request.steps = asked.steps
-        request.idempotent = False  # the item's key is a hash of all that is sent: nothing is left to compare
         routed = shape.for_item(extension_is_free=is_free)
         return Item(index, key, request, routed, name, line.file, line.number, tuple(steps))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from replibatch.errors import RequestError
 from replibatch.lists.naming import fit, with_axes
-from replibatch.requests import BatchRequest, new_id
+from replibatch.requests import BatchRequest
 
 
 def sweep(request: BatchRequest, **varied: Iterable[Any]) -> Iterator[BatchRequest]:
@@ -49,7 +49,6 @@ def _combined(request: BatchRequest, values: dict[str, list[Any]]) -> Iterator[B
         each.kwargs = inputs
         if request.output_filepath is not None:
             each.output_filepath = with_axes(request.output_filepath, axes)
-        each.request_id = "-".join([str(request.request_id), *axes]) if request.idempotent else new_id()
+        each.request_id = "-".join([str(request.request_id), *axes]) if request.idempotent else None
         each.__post_init__()
-        each.idempotent = request.idempotent
         yield each

@@ -21,12 +21,12 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from redis import Redis
-from redis.client import PubSub
 from redis.exceptions import RedisError
 
 from replibatch.polling.watcher import Watcher
 from replibatch.redisdb import keys
 from replibatch.redisdb.loop import Loop
+from replibatch.redisdb.subscription import Subscription
 from replibatch.replicate_api import Prediction
 
 POLL_MS = 1000  # a poll that takes longer is not waited for
@@ -62,7 +62,7 @@ class SharedPolls:
         self._known: dict[str, None] = {}
         self._lock = threading.Lock()
         self._watcher: Watcher | None = None
-        self._channel: PubSub | None = None
+        self._subscription = Subscription(redis, keys.POLLS.at(prefix))
         self._loop = Loop("shared polls", self._step, wake=self._end_read)
 
     @property
@@ -123,25 +123,12 @@ class SharedPolls:
         return unknown
 
     def _step(self) -> float:
-        try:
-            if self._channel is None:
-                channel = self._redis.pubsub(ignore_subscribe_messages=True)
-                self._channel = channel
-                channel.subscribe(keys.POLLS.at(self._prefix))
-            if (message := self._channel.get_message(timeout=LISTEN_SECONDS)) and self._watcher:
+        with self._subscription.opened() as channel:
+            if (message := channel.get_message(timeout=LISTEN_SECONDS)) and self._watcher:
                 self._hear(message["data"], self._watcher)
-        except RedisError:
-            self._close()
-            raise
         if self._loop.stopping:
-            self._close()
+            self._subscription.close()
         return 0.0
-
-    def _close(self) -> None:
-        if self._channel:
-            with suppress(RedisError):
-                self._channel.close()
-        self._channel = None
 
     def _end_read(self) -> None:
         with suppress(RedisError):

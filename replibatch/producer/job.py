@@ -219,7 +219,7 @@ class Job:
                 if result:
                     return result
                 self._named(state)
-                if time.monotonic() - began > PATIENCE_SECONDS and producer.may_be_alone:
+                if time.monotonic() - began > PATIENCE_SECONDS and producer.fleet.may_be_empty:
                     await producer.in_thread(_warn_of_nobody, producer, caller)
                 await news()
 
@@ -237,7 +237,7 @@ def _unknown(job_id: str) -> str:
 
 def _warn_of_nobody(producer: Producer, caller: Caller) -> None:
     with producer.reaching():
-        if not producer.nobody_answers():
+        if not producer.fleet.has_no_worker():
             return
     where = producer.settings.redis_address
     caller.warn([f"no worker answers at {where}; it waits until there is one: `replibatch worker`"])

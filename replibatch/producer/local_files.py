@@ -6,7 +6,8 @@ import re
 
 from replibatch.catalog import Catalog
 from replibatch.errors import ReferenceImageError
-from replibatch.requests import BatchRequest, texts_in
+from replibatch.request_checks import texts_in
+from replibatch.requests import BatchRequest
 from replibatch.routing.files import takes_files
 from replibatch.routing.references import shown
 from replibatch.steps import output_of

@@ -12,7 +12,8 @@ from replibatch.jobs.identity import identity
 from replibatch.producer.caller import Caller
 from replibatch.producer.files import REMEMBERED, Files, version_of
 from replibatch.producer.local_files import ADDRESSES, refuse_local_files
-from replibatch.requests import BatchRequest, OnOutage, RoutedRequest, texts_in
+from replibatch.request_checks import texts_in
+from replibatch.requests import BatchRequest, OnOutage, RoutedRequest
 from replibatch.routing import Routed, route
 from replibatch.routing.references import KEPT, is_local
 from replibatch.routing.steps import first_request, output_name, route_steps

@@ -19,7 +19,6 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from replibatch.broker.cancellation import cancel
-from replibatch.broker.publish import publish
 from replibatch.catalog import Catalog
 from replibatch.errors import ReplibatchError, SettingsError
 from replibatch.jobs import Batches, Jobs, Link, Message, capacity_for
@@ -28,15 +27,18 @@ from replibatch.limits.outages import Outage
 from replibatch.limits.process import explicit_limits, process_name
 from replibatch.producer.caller import Caller
 from replibatch.producer.files import Files
+from replibatch.producer.fleet import Fleet
+from replibatch.producer.global_status import global_status
 from replibatch.producer.listener import Listener
 from replibatch.producer.prepare import Preparer
 from replibatch.producer.published_inputs import load_catalog
-from replibatch.producer.unavailable import queue_errors, unavailable
+from replibatch.producer.publisher import Publisher
+from replibatch.producer.unavailable import queue_errors
 from replibatch.redisdb import keys
-from replibatch.redisdb.connection import Patience, connect
+from replibatch.redisdb.calls import Patience
+from replibatch.redisdb.connection import connect
 from replibatch.requests import BatchRequest, OnOutage, RoutedRequest, new_id
 from replibatch.settings import Settings, load
-from replibatch.storage.shared import refuse_another
 
 log = logging.getLogger("replibatch")
 
@@ -50,7 +52,6 @@ T = TypeVar("T")
 
 MOST_THREADS = 1000  # of a worker brought along: a limit above is for several workers
 THREADS = 4  # for what event loops cannot wait for
-STORAGE_SECONDS = 60.0  # how often a process looks whether it shares the workers' storage, and whether there are any
 LOOK_SECONDS = 1.0  # how often a waiting caller looks whether the account was stopped
 WAITING_CONNECTIONS = 20  # each thread that waits for a result uses one
 
@@ -134,7 +135,7 @@ class Producer:
         self.prepare = Preparer(self.catalog, self.files, metadata, local_files=settings.local_files)
         self.listener = Listener(partial(connect, self.redis_url, longest_block_seconds=30.0), self._over_channel)
         self._limits = explicit_limits(settings)
-        self._token_to_check = token_given and not self.embedded
+        self.fleet = Fleet(settings, self.limiter, token_given=token_given)
         self._pid = os.getpid()
         self._heir: Producer | None = None  # of a forked child
         self._last_beat = float("-inf")
@@ -142,9 +143,7 @@ class Producer:
         self._last_status = float("-inf")
         self._said: set[str] = set()  # outages
         self.warns_of_outages = True
-        self._looked_for_workers = float("-inf")
-        self._storage_checked = float("-inf")
-        self._unpublished: list[Message] = []
+        self._publisher = Publisher(lambda: self.app, self.jobs, settings.redis_address)
         self._threads: ThreadPoolExecutor | None = None
         self._hub: Hub | None = None
         self._closed = False
@@ -167,7 +166,7 @@ class Producer:
             return self
         with _lock:
             if self._heir is None or self._heir._pid != os.getpid():
-                self._heir = make_producer(self.settings, token_given=self._token_to_check)
+                self._heir = make_producer(self.settings, token_given=self.fleet.token_to_check)
         return self._heir.here()
 
     def close(self) -> None:
@@ -175,6 +174,7 @@ class Producer:
         if self._closed or self._pid != os.getpid():
             return
         self._closed = True
+        self._publisher.close()
         _open.discard(self)
         self.listener.close()
         if self._hub is not None:
@@ -266,18 +266,8 @@ class Producer:
                 self._own_worker = embedded.ensure_worker(self.settings, threads)
 
     def check_storage(self) -> None:
-        """In a fleet, see that files in this process's storage are seen by the workers, and theirs by this process.
-
-        Raises:
-            SettingsError: some worker has another storage.
-            StorageError: it cannot be read.
-        """
-        now = time.monotonic()
-        if not self.embedded and now - self._storage_checked > STORAGE_SECONDS:
-            with self.reaching():
-                processes = self.limiter.status().processes
-            refuse_another(self.files.storage, processes)
-            self._storage_checked = now
+        """As `Fleet.check_storage`, of this process's storage."""
+        self.fleet.check_storage(self.files.storage)
 
     def enqueue(
         self,
@@ -296,7 +286,7 @@ class Producer:
         """
         generation_id = self.id_of(request) or new_id()
         with self.reaching():
-            self.check_token()
+            self.fleet.check_token()
             prepared = self.prepare(
                 request, generation_id, 0, fallback=fallback, on_outage=on_outage, caller=Caller()
             )
@@ -325,93 +315,24 @@ class Producer:
         with self.reaching():  # a connection that cannot be made accepts nothing
             self.redis.connection_pool.release(self.redis.connection_pool.get_connection())
         with self.reaching(accepted=None, job_id=generation_id):
-            is_new = self.jobs.enqueue(
+            message = self.jobs.enqueue(
                 generation_id, prepared, models, priority=priority, link=link, again=again, budget=budget
             )
-        if is_new:
-            self.publish([Message(generation_id, 1, prepared.model, priority)])
+        if message:
+            self.publish([message])
 
     def models_from(self, model: str) -> dict[str, Any]:
         """The models of a chain of fallbacks, by name, as they travel."""
         return {name: each.to_json() for name, each in self.catalog.subset(model).items()}
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """As `broker.publish`; Celery is loaded for the first that there is.
-
-        Raises:
-            QueueUnavailable: Redis is away; they are published once it is back.
-        """
-        if not messages:
-            return
-        from kombu.exceptions import OperationalError  # noqa: PLC0415  # Celery's: loaded with the app
-
-        try:
-            publish(self.app, self.jobs, messages)
-        except (RedisError, OperationalError) as error:
-            self._publish_later(messages)
-            raise unavailable(error, self.settings.redis_address, accepted=True, job_id=messages[0].id) from error
-
-    def _publish_later(self, messages: Sequence[Message]) -> None:
-        with _lock:
-            is_first = not self._unpublished
-            self._unpublished += messages
-        if is_first:
-            threading.Thread(target=self._publish_owed, name="replibatch-publisher", daemon=True).start()
-
-    def _publish_owed(self) -> None:
-        """Publish what could not be: durable in Redis it is by now, and a worker that finds none asks for it too."""
-        from kombu.exceptions import OperationalError  # noqa: PLC0415  # Celery's: loaded with the app
-
-        while not self._closed:
-            with _lock:
-                messages = list(self._unpublished)
-            if not messages:
-                return
-            try:
-                publish(self.app, self.jobs, messages)
-            except (RedisError, OperationalError):
-                time.sleep(LOOK_SECONDS)
-                continue
-            with _lock:
-                del self._unpublished[: len(messages)]
+        """As `Publisher.publish`, of any number."""
+        if messages:
+            self._publisher.publish(messages)
 
     def cancel(self, generation_id: str) -> bool:
         """As `broker.cancellation.cancel`."""
         return cancel(self.app, self.jobs, generation_id)
-
-    def check_token(self) -> None:
-        """In a fleet, see that a token given in code belongs to the account that the workers work for.
-
-        Raises:
-            SettingsError: it belongs to another.
-        """
-        if not self._token_to_check:
-            return
-        names = {report["username"] for report in self.limiter.status().processes.values() if "username" in report}
-        if not names:
-            return  # no worker has said yet
-        from replibatch.replicate_api.asking import asking  # noqa: PLC0415  # heavy, and seldom needed
-
-        with asking(self.settings) as api:
-            own = api.account()
-        if own not in names:
-            raise SettingsError(
-                f"the token belongs to the account {own!r}, the workers' to {min(names)!r}; "
-                "expected: no token, as the workers of a fleet use their own, or one of the same account"
-            )
-        self._token_to_check = False
-
-    @property
-    def may_be_alone(self) -> bool:
-        """Whether it is time to look for workers again."""
-        return not self.embedded and time.monotonic() - self._looked_for_workers > STORAGE_SECONDS
-
-    def nobody_answers(self) -> bool:
-        """Whether a fleet has no worker; it is looked once a minute."""
-        if not self.may_be_alone:
-            return False
-        self._looked_for_workers = time.monotonic()
-        return not self.limiter.status().workers
 
     def id_of(self, request: BatchRequest) -> str | None:
         """The job's id where the caller gave an idempotency key; None lets it be made up."""
@@ -456,21 +377,7 @@ class Producer:
     def status(self) -> dict[str, Any]:
         """The account as the whole fleet sees it, under the names of `get_global_status`."""
         with self.reaching():
-            now = self.limiter.status()
-        limit, busy = now.max_concurrent, now.in_flight
-        return {
-            "global_max_concurrent": limit,
-            "current_concurrent": busy,
-            "available_slots": max(0, limit - busy),
-            "utilization_percentage": round(100 * busy / limit, 1),
-            "requests_in_window": now.in_window,
-            "requests_per_minute": now.per_window,
-            "waiting": now.waiting,
-            "cooling_down_seconds": now.cooling_down_seconds,
-            "total_requests": now.total,
-            "max_concurrent_reached": now.peak,
-            "spent_usd": now.spent_usd,
-        }
+            return global_status(self.limiter.status())
 
 
 def _own_redis(settings: Settings) -> str:

@@ -99,7 +99,7 @@ def submit(
             producer.prepare.check(request, fallback=fallback, caller=caller)
     batch = Batch(producer, new_id(8))
     with producer.reaching():
-        producer.check_token()
+        producer.fleet.check_token()
         if max_cost_usd is not None:
             producer.limiter.set_budget(batch.id, max_cost_usd)
         producer.batches.open(batch.id, max_concurrent=max_concurrent, priority=BULK, about={})

@@ -11,7 +11,8 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from replibatch.redisdb.connection import CALL_SECONDS, PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS, parse_sentinel
+from replibatch.redisdb.calls import PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS
+from replibatch.redisdb.connection import CALL_SECONDS, parse_sentinel
 
 TRIES = 5
 

@@ -7,19 +7,19 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
-from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import AuthenticationError, RedisError
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelManagedConnection
 
 from replibatch.errors import SettingsError
-from replibatch.redisdb.refusals import Pool, SentinelPool, connection_class, refusable
+from replibatch.redisdb.calls import Patience, Pool, SentinelPool, connection_class, refusable, tries
 
 MOST_CONNECTIONS = 4  # of a client: threads wait for each other, for a fraction of a millisecond
 UNBOUNDED = 2**31  # of the pool itself: redis-py 8 would refuse the 101st
@@ -28,79 +28,7 @@ CALL_SECONDS = 5.0  # longer than any script takes, shorter than a lease
 BLOCKING_MARGIN_SECONDS = 5.0  # a blocking read may last this much longer than the time it asks for
 SENTINEL_PORT = 26379
 
-PAUSE_SECONDS = 0.5  # the longest between two tries of a call
-SHORTEST_PAUSE_SECONDS = 0.02
-LEAST_TRIES = 3
 WATCH_SECONDS = 0.3  # between two questions to the sentinels who the primary is
-
-
-class Patience:
-    """How long the calls of a client wait for a Redis that is away.
-
-    Args:
-        seconds: of one call; may be changed while calls wait.
-        is_over: set it to have calls fail at once.
-
-    Attributes:
-        on_wait: called before each pause of a call that waits, with the seconds it has waited.
-    """
-
-    def __init__(self, seconds: float = 1.0, is_over: threading.Event | None = None) -> None:
-        self.seconds = seconds
-        self.is_over = is_over or threading.Event()
-        self.on_wait: Callable[[float], object] = lambda _: None
-
-
-class _OutOfPatience(Exception):
-    """The call has waited for long enough."""
-
-
-class _Pauses(ExponentialBackoff):
-    """Pauses between the tries of a call, until patience is at an end: then there is one more try, at once."""
-
-    def __init__(self, patience: Patience) -> None:
-        super().__init__(cap=PAUSE_SECONDS, base=SHORTEST_PAUSE_SECONDS)
-        self._patience = patience
-        self._since = threading.local()
-
-    def __deepcopy__(self, memo: object) -> Self:  # each connection copies its client's, and shares the patience
-        return self
-
-    def compute(self, failures: int) -> float:
-        if failures == 1:
-            self._since.moment = time.monotonic()
-        waited_seconds = time.monotonic() - self._since.moment
-        if self._patience.is_over.is_set():
-            if failures > 1:
-                raise _OutOfPatience
-            return 0.0
-        if failures > LEAST_TRIES and waited_seconds >= self._patience.seconds:
-            raise _OutOfPatience
-        self._patience.on_wait(waited_seconds)
-        return super().compute(failures)
-
-
-class _Tries(Retry):
-    """Tries of a call: again after whatever may be over the next time, which a refused password is not."""
-
-    def call_with_retry(
-        self,
-        do: Callable[[], Any],
-        fail: Callable[..., Any],
-        is_retryable: Callable[[Exception], bool] | None = None,
-        *more: Any,
-        **options: Any,
-    ) -> Any:
-        last: list[Exception] = []
-
-        def may_be_over(error: Exception) -> bool:
-            last[:] = [error]
-            return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
-
-        try:
-            return super().call_with_retry(do, fail, may_be_over, *more, **options)
-        except _OutOfPatience:
-            raise last[0] from None
 
 
 class _Primary(SentinelManagedConnection):
@@ -143,7 +71,7 @@ def connect(
         "socket_connect_timeout": CALL_SECONDS,
         "health_check_interval": 30,
         # Every script of ours may be repeated: a connection that broke is made again and the call repeated.
-        "retry": _Tries(_Pauses(patience or Patience()), retries=-1),
+        "retry": tries(patience or Patience()),
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],
     }
     try:

@@ -63,11 +63,16 @@ STORED_LIMITS = Key("limits:stored", "hash", "limits", LASTING, "max_concurrent,
 PROCESSES = Key("processes", "zset", "limits", "members: a day", "process -> last heartbeat")
 REPORTS = Key("reports", "hash", "limits", "fields: with the process", "process -> JSON of its last report")
 OUTAGES = Key("outages", "hash", "limits", "fields: until it works again", "what is out -> JSON: lua/outages.lua")
+FAULTS = Key("faults", "zset", "limits", "5 minutes", "report of a failure -> when: a repeated call is no second one")
 REPORTED = Key("reported", "set", "limits", "while the state is not trusted", "processes that have reported")
 SPEND = Key("spend", "hash", "limits", LASTING, "month (UTC) -> spent; reserved -> of all slots")
 BUDGET = Key("budget:{name}", "hash", "limits", WITH_BATCH, "cap, spent, reserved: of a batch, or of several")
 AHEAD = Key(
-    "ahead", "hash", "limits", "fields: until settled", "generation -> amount, budget: reserved for its steps to come"
+    "ahead",
+    "hash",
+    "limits",
+    "fields: until settled",
+    "generation -> amount, budget, attempt: kept for its steps to come",
 )
 YIELDING = Key(
     "yielding", "set", "limits", "members: until settled", "generations that take another model while theirs is out"

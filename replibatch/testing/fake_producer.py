@@ -24,6 +24,7 @@ from replibatch.jobs.holds import BUDGET
 from replibatch.jobs.webhooks import Webhook
 from replibatch.money import to_micro, to_usd
 from replibatch.outputs.placeholder import placeholder
+from replibatch.producer.fleet import Fleet
 from replibatch.producer.hub import Hub, Read
 from replibatch.producer.listener import Listener
 from replibatch.producer.prepare import Preparer
@@ -33,6 +34,7 @@ from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import run_together
 from replibatch.requests import Attempt, BatchRequest, BatchResult, OutputFile, RoutedRequest, State
 from replibatch.settings import Settings
+from replibatch.storage.storage import Storage
 from replibatch.testing.books import Made
 from replibatch.testing.samples import sample
 
@@ -43,6 +45,17 @@ T = TypeVar("T")
 
 ADDRESS = "redis://fake"
 LOOK_SECONDS = 0.002
+
+
+class _NoFleet(Fleet):
+    """The fake works itself, on a storage of its own."""
+
+    def check_storage(self, storage: Storage) -> None:
+        """It is its own."""
+
+    def has_no_worker(self) -> bool:
+        """It works itself."""
+        return False
 
 
 class FakeProducer(Producer):
@@ -58,6 +71,7 @@ class FakeProducer(Producer):
         self._spent: dict[str, float] = {}
         own = {"redis_url": SecretStr(ADDRESS), "storage_url": str(fake.folder), "state_dir": fake.folder / "state"}
         super().__init__(settings.model_copy(update=own))
+        self.fleet = _NoFleet(self.settings, self.limiter, token_given=False)
         self.files.home = fake.folder
         self.prepare = _Preparer(self.prepare, fake)
         self.listener = _NoListener()
@@ -69,16 +83,9 @@ class FakeProducer(Producer):
     def present(self) -> None:
         """Announce nothing: a fake has no peers."""
 
-    def check_storage(self) -> None:
-        """Its storage is its own."""
-
     async def in_thread(self, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """At once: nothing blocks here."""
         return call(*arguments, **options)
-
-    def nobody_answers(self) -> bool:
-        """It works itself."""
-        return False
 
     def raise_if_stopped(self) -> None:
         """As ordered."""

@@ -16,13 +16,16 @@ from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.support.browser import browser, page
 from tests.support.commands import quick_models, start
+from tests.support.forks import Forked
 from tests.support.waiting import until
+
+Worker = subprocess.Popen[bytes] | Forked
 
 __all__ = ["browser", "page", "quick_models", "start"]  # fixtures that live in a file of their own
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def sandbox(monkeypatch: pytest.MonkeyPatch, quick_models: None) -> Iterator[Sandbox]:
     """A stand-in for Replicate, with the environment pointing at it. Change `sandbox.settings` as needed.
 
     Its images are small: drawing large ones takes more of the processor than all that is tested of them.
@@ -41,21 +44,24 @@ def fleet(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def start_worker(fleet: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start_worker(fleet: str, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     """Starts `replibatch worker` processes of the fleet, each ready when this returns; ends them afterwards.
 
     `by` names another module and its arguments that run the worker.
     """
-    workers: list[subprocess.Popen[bytes]] = []
+    workers: list[Worker] = []
 
-    def start(
-        *options: str, by: Sequence[str] = ("replibatch", "worker"), **environment: str
-    ) -> subprocess.Popen[bytes]:
+    def start(*options: str, by: Sequence[str] = ("replibatch", "worker"), **environment: str) -> Worker:
         before = _processes(fleet)
         log = tmp_path / f"worker-{len(workers)}.log"
-        command = [sys.executable, "-P", "-m", *by, *options]
-        with log.open("wb") as said:
-            worker = subprocess.Popen(command, stdout=said, stderr=said, env={**os.environ, **environment})
+        worker: Worker
+        with log.open("wb") as said, Path(os.devnull).open() as nothing:
+            if by[0] == "replibatch":
+                streams = [nothing.fileno(), said.fileno(), said.fileno()]
+                worker = Forked([*by[1:], *options], {**os.environ, **environment}, streams, str(Path.cwd()))
+            else:
+                command = [sys.executable, "-P", "-m", *by, *options]
+                worker = subprocess.Popen(command, stdout=said, stderr=said, env={**os.environ, **environment})
         workers.append(worker)
         until(lambda: worker.poll() is not None or _processes(fleet) - before, what="the worker is ready")
         assert worker.poll() in (None, -signal.SIGKILL), log.read_text()  # one that crashes on purpose may be quick

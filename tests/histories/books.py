@@ -72,6 +72,7 @@ class Books:
         answers: when each POST was answered, with its prediction; refused ones have none.
         gentle: the most open creates, after a 429, until as many as the limit have gone through.
         settled: micro-dollars; `shared_settled` of those the shared budget's.
+        left: what an older copy has handed to waiters of a process that is dead by now, until that lapses.
     """
 
     now: float
@@ -90,6 +91,7 @@ class Books:
     outages: dict[str, Out] = field(default_factory=dict)
     settled: int = 0
     shared_settled: int = 0
+    left: list[Ticket] = field(default_factory=list)
 
     def having(self, state: str) -> list[str]:
         return sorted(attempt for attempt, seen in self.attempts.items() if seen.state == state)
@@ -113,8 +115,8 @@ class Books:
     def taken(self, shared: str = "") -> int:
         """Spent and reserved, of everything or of the shared budget."""
         spent = self.shared_settled if shared else self.settled
-        holders = (seen for seen in self.attempts.values() if seen.state != "waiting")
-        return spent + sum(seen.price for seen in holders if not shared or seen.ticket.budget == shared)
+        holders = [*self.left, *(seen.ticket for seen in self.attempts.values() if seen.state != "waiting")]
+        return spent + sum(to_micro(each.price_usd) for each in holders if not shared or each.budget == shared)
 
     def affords(self, ticket: Ticket) -> bool:
         price = to_micro(ticket.price_usd)
@@ -218,6 +220,7 @@ class Books:
         Returns:
             What was claimed for its waiters at once.
         """
+        self.left = [state.ticket_of(attempt)[0] for attempt in state.granted.keys() - self.attempts.keys()]
         gone: list[tuple[Seen, bool]] = []
         for attempt, seen in list(self.attempts.items()):
             where = state.where(attempt)

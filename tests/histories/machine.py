@@ -196,9 +196,10 @@ class Machine(World):
         self.report_one(Fault("model:m", MISSING, "404", pause_seconds=pause))
 
     def report_one(self, fault: Fault) -> None:
-        self.call_once(
-            lambda: self.limiter.report_fault(fault),
-            lambda: self.books.failed(fault.name, fault.pause_seconds, fault.kind),
+        report = self.limiter.fault_step(fault)
+        self.call(
+            lambda: report.run(self.redis),
+            lambda _: self.books.failed(fault.name, fault.pause_seconds, fault.kind),
         )
 
     @precondition(lambda self: self.books.having("claimed"))

@@ -26,6 +26,7 @@ class State:
     limits: dict[str, str]
     spend: dict[str, str]
     shared: dict[str, str]
+    outages: dict[str, str]
 
     @classmethod
     def read(cls, redis: Redis, prefix: str) -> State:
@@ -33,10 +34,10 @@ class State:
             for name in ("slots", "granted", "creating", "waiters"):
                 pipeline.zrange(prefix + name, 0, -1, withscores=True)
             pipeline.lrange(prefix + "window", 0, -1)
-            for name in ("tickets", "limits", "spend", f"budget:{SHARED}"):
+            for name in ("tickets", "limits", "spend", f"budget:{SHARED}", "outages"):
                 pipeline.hgetall(prefix + name)
-            slots, granted, creating, waiters, window, tickets, limits, spend, shared = pipeline.execute()
-        return cls(dict(slots), dict(granted), dict(creating), dict(waiters), window, tickets, limits, spend, shared)
+            slots, granted, creating, waiters, *others = pipeline.execute()
+        return cls(dict(slots), dict(granted), dict(creating), dict(waiters), *others)
 
     def where(self, attempt: str) -> str:
         """The attempt's standing; empty for one that neither waits nor holds."""

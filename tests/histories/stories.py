@@ -436,6 +436,17 @@ def an_unanswered_post_that_is_taken_over_is_found_out_about(machine: LossyMachi
     machine.take_over("g1:1", 1, "acquire")
 
 
+def an_older_copy_hands_a_slot_to_the_dead(machine: LossyMachine) -> None:
+    """Its money is reserved until the hand-off lapses."""
+    machine.begin(configured={"max_concurrent": 3, "per_window": 5}, budget=4, cap=3)
+    machine.report_fault("storage", 0.5)
+    machine.acquire_many([1, 1, 2])
+    machine.the_replica_falls_behind()
+    machine.the_replica_takes_over(1, False)
+    assert [ticket.attempt_key for ticket in machine.books.left] == ["g1:1"]
+    machine.books_and_status_agree()
+
+
 STORIES: tuple[Story, ...] = (
     an_unanswered_post_that_is_taken_over_is_found_out_about,
     one_probe_at_a_time_while_the_api_is_out,
@@ -472,4 +483,5 @@ STORIES: tuple[Story, ...] = (
     what_waited_in_an_older_copy_is_held_by_now,
     what_was_claimed_in_an_older_copy_waits_by_now,
     what_was_claimed_in_an_older_copy_is_claimed_again_by_now,
+    an_older_copy_hands_a_slot_to_the_dead,
 )

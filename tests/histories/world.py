@@ -137,12 +137,6 @@ class World(RuleBasedStateMachine):
         self.nothing_has_changed()
         return answer
 
-    def call_once(self, run: Callable[[], Any], effect: Callable[[], object]) -> None:
-        """One call that is not repeated: a failure reported twice is two."""
-        run()
-        effect()
-        self.look()
-
     def step(self, make: Callable[[], Step], effect: Callable[[], object]) -> None:
         """The same of a step, which says whether it counted."""
         assert run_together(self.redis, make())[0][0] == 1

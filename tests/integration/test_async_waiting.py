@@ -21,7 +21,7 @@ WAITERS = 300
 @pytest.fixture
 def client(redis_url: str, tmp_path: Path) -> Iterator[Client]:
     with Client(redis_url=redis_url, storage_url=str(tmp_path)) as client:
-        client.producer_with()._looked_for_workers = time.monotonic()  # nobody is warned that there is none
+        client.producer_with().fleet._looked_for_workers = time.monotonic()  # nobody is warned that there is none
         yield client
 
 
@@ -93,7 +93,7 @@ def _settle_all(client: Client, batch_id: str) -> None:
 
 def test_redis_away_ends_no_wait_and_is_told_to_who_asks(durable_redis: RedisServer, tmp_path: Path) -> None:
     with Client(redis_url=durable_redis.url, storage_url=str(tmp_path)) as client:
-        client.producer_with()._looked_for_workers = time.monotonic()
+        client.producer_with().fleet._looked_for_workers = time.monotonic()
         job = client.enqueue(BatchRequest("a fox", MODEL))
 
         async def main() -> None:

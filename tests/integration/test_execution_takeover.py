@@ -21,6 +21,7 @@ from replibatch.execution.reconcile import Lost, Reconciler
 from replibatch.execution.takeover import Takeover
 from replibatch.jobs import Jobs, Record
 from replibatch.limits import Limiter, Standing, Ticket
+from replibatch.limits.outages import Fault, of_model
 from replibatch.redisdb.scripts import run_together
 from replibatch.replicate_api import Prediction
 from replibatch.requests import RoutedRequest, State
@@ -218,3 +219,18 @@ def test_a_lost_create_whose_record_is_lost_too_has_its_slot_until_it_is_over(
         call.http.post(f"/v1/predictions/{prediction['id']}/cancel").raise_for_status()
         # Long before the search for it would give up, and take it for not created.
         wait_for(lambda: not redis.exists(f"{context.limiter.prefix}slots"), settings.settle_seconds / 3)
+
+
+def test_the_success_of_a_prediction_that_was_taken_over_ends_its_model_s_outage(
+    context: WorkerContext, call: Caller, settings: Settings, leave_behind
+) -> None:
+    prediction = call.create("a fox")["id"]
+    record = leave_behind("probe", prediction=prediction)
+    dead = Limiter(context.redis, settings, "dead/1/process")
+    dead.heartbeat({})
+    dead.report_fault(Fault(of_model(FLUX), "failed", "no", pause_seconds=0.001))
+    ticket = Ticket(record.attempt_key, record.fence, 0.0, model=FLUX)
+    wait_for(lambda: dead.acquire(ticket)[0] == Standing.CLAIMED, SECONDS)
+    run_together(context.redis, dead.created_step(ticket, prediction))
+    assert [outage.name for outage in dead.status().outages] == [of_model(FLUX)]
+    wait_for(lambda: dead.status().outages == (), SECONDS)

@@ -11,8 +11,8 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from replibatch.redisdb.connection import Patience, connect
-from replibatch.redisdb.refusals import is_refusal
+from replibatch.redisdb.calls import Patience, is_refusal
+from replibatch.redisdb.connection import connect
 from replibatch.redisdb.scripts import Script, Step, run_together
 
 WRITE = Script.of_text("redis.call('SET', KEYS[1], ARGV[1]) return 'kept'")

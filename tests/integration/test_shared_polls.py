@@ -12,7 +12,8 @@ import pytest
 
 from replibatch.polling.shared_polls import LISTEN_SECONDS, SharedPolls
 from replibatch.polling.watcher import BURST_SECONDS
-from replibatch.redisdb.connection import Patience, connect
+from replibatch.redisdb.calls import Patience
+from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox, SandboxSettings
 from tests.support.sandbox_caller import wait_for
 from tests.support.watching import Worker

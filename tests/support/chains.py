@@ -9,11 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from replibatch import OUTPUT, BatchRequest, BatchResult
+from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox
 from replibatch.sandbox.books import Bill
 
 IMAGE, UPSCALE, VIDEO = "qwen/qwen-image", "recraft-ai/recraft-crisp-upscale", "kwaivgi/kling-v2.1-master"
-QUICK = "".join(f'["{name}"]\ntypical_seconds = 0.3\n' for name in (IMAGE, UPSCALE, VIDEO))
+KONTEXT = "black-forest-labs/flux-kontext-max"
+FILM_USD = 0.025 + 0.006 + 1.40  # of an image, its enlargement, its film
+QUICK = "".join(f'["{name}"]\ntypical_seconds = 0.3\n' for name in (IMAGE, UPSCALE, VIDEO, KONTEXT))
 
 
 def film(number: int, fault: str = "", middle: str = "") -> BatchRequest:
@@ -25,9 +28,30 @@ def film(number: int, fault: str = "", middle: str = "") -> BatchRequest:
     )
 
 
+def edited(number: int, fault: str = "") -> BatchRequest:
+    """A film of an image that was changed."""
+    return (
+        BatchRequest(f"p{number}", IMAGE, f"{number}.mp4")
+        .then(KONTEXT, f"p{number} by night {fault}", input_image=OUTPUT, fallback=False)
+        .then(VIDEO, f"p{number} moves", start_image=OUTPUT, duration=5)
+    )
+
+
 def films(count: int, fault: str = "") -> Iterator[BatchRequest]:
     """That many of them."""
     return (film(number, fault) for number in range(count))
+
+
+def reserved(redis_url: str) -> list[str]:
+    """What is reserved of anybody's money: the amounts that are not 0."""
+    with connect(redis_url) as redis:
+        amounts = [
+            redis.hget(key, "reserved")
+            for pattern in ("*:spend", "*:budget:*")
+            for key in redis.scan_iter(pattern)
+            if redis.type(key) == "hash"
+        ]
+        return [amount for amount in amounts if amount not in (None, "0")]
 
 
 def bills(sandbox: Sandbox, model: str) -> list[Bill]:
@@ -39,7 +63,9 @@ def check_steps_once(
     results: Sequence[BatchResult], count: int, sandbox: Sandbox, files: Path, models: Iterable[str]
 ) -> None:
     """Every item has its one result of three steps, each of which was made and paid for once."""
-    assert [result.error for result in results] == [None] * count
+    failed = [(result.prompt, result.state, result.error, result.attempts) for result in results if result.error]
+    assert not failed, "\n".join(map(str, failed))
+    assert len(results) == count
     assert sandbox.books.paid_twice() == []
     for model in models:
         assert len(bills(sandbox, model)) == count, model

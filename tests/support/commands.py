@@ -11,47 +11,41 @@ from typing import Any
 
 import pytest
 
+from tests.support import forks
+from tests.support.catalogue import FLUX, IMAGEN, KLING, KONTEXT, NANO, QWEN, ULTRA, VEO
+
 MODEL = "qwen/qwen-image"
 COMMAND = [sys.executable, "-P", "-m", "replibatch"]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., forks.Started]
 
 
 @pytest.fixture
 def quick_models() -> None:
-    """The stand-in is quicker than the models, and is polled accordingly."""
+    """The stand-in is quicker than the models, and is polled accordingly; a test may write a catalogue of its own."""
     Path("replibatch.toml").write_text(
-        "".join(f'["{name}"]\ntypical_seconds = 0.4\n' for name in (MODEL, "black-forest-labs/flux-dev"))
+        "".join(
+            f'["{name}"]\ntypical_seconds = 0.4\n' for name in (FLUX, KONTEXT, ULTRA, QWEN, IMAGEN, NANO, VEO, KLING)
+        )
     )
 
 
 def replibatch(*arguments: str, timeout_seconds: float = 120.0, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=timeout_seconds, check=False, **options
-    )
+    """Run a command to its end, in a process of its own; options as of `forks.run`."""
+    return forks.run(arguments, timeout_seconds=timeout_seconds, **options)
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts a command in a process group of its own; kills what is left of it afterwards."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[forks.Started] = []
 
-    def begin(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+    def begin(*arguments: str) -> forks.Started:
+        started.append(forks.Started(arguments))
+        return started[-1]
 
     yield begin
     for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+        process.close()
 
 
 def write_prompts(count: int, name: str = "prompts.txt", prompt: str = "a red fox") -> Path:

@@ -15,9 +15,10 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from celery.exceptions import Ignore
@@ -35,10 +36,12 @@ from replibatch.outputs.download import _Download
 from replibatch.polling import Watcher
 from replibatch.replicate_api import ReplicateAPI, calls
 from replibatch.storage.atomic import Staged
+from replibatch.storage.names import IDENTITY
 
 HIT_SECONDS = 60.0
 DRAIN_BEGINS_SECONDS = 10.0
 AT_ONCE_SECONDS = 0.05
+WRONG_CONDITION = 70  # a worker's exit code
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,11 @@ def _is_replaced(arguments: tuple[Any, ...], returned: Any) -> bool:
     return isinstance(sys.exception(), Ignore)
 
 
+def _is_of_output(stage: Staged) -> bool:
+    """Not what a worker writes as it starts."""
+    return stage.name != PurePosixPath(IDENTITY).name
+
+
 # In the order of an attempt.
 POINTS = {
     "before custody": Point(Jobs, "take"),
@@ -110,8 +118,8 @@ POINTS = {
     "looking for a lost create": Point(Reconciler, "submit", True),
     "waiting for the prediction": Point(Watcher, "watch", True),
     "during the download": Point(_Download, "write", True),
-    "before the rename": Point(Staged, "commit"),
-    "after the rename": Point(Staged, "commit", True),
+    "before the rename": Point(Staged, "commit", when=lambda arguments, _: _is_of_output(arguments[0])),
+    "after the rename": Point(Staged, "commit", True, lambda arguments, _: _is_of_output(arguments[0])),
     "before the result is put together": Point(Work, "settle"),
     "before the settle": Point(Jobs, "settle"),
     "between settle and publishing the next": Point(messages, "send"),
@@ -132,7 +140,7 @@ POINTS = {
         ReplicateAPI, "create", True, lambda arguments, _: "prompt" not in arguments[2]
     ),
     "a later step saved, before the hand-over": Point(
-        Staged, "commit", True, lambda arguments, _: ".step2" in str(arguments[0].target)
+        Staged, "commit", True, lambda arguments, _: ".step2" in arguments[0].name
     ),
     "before an item is settled": Point(Jobs, "settle", when=lambda arguments, _: arguments[1].request.step > 1),
     "an item settled": Point(Jobs, "settle", True, lambda arguments, _: arguments[1].request.step > 1),
@@ -148,12 +156,20 @@ def arm(point: Point, strike: Callable[[], None]) -> None:
     """Have `strike` called whenever this process comes to the point."""
     original = getattr(point.owner, point.name)
 
+    def is_the_one(arguments: tuple[Any, ...], returned: Any) -> object:
+        try:
+            return point.when(arguments, returned)
+        except Exception:  # noqa: BLE001  # a condition that is wrong is not to be met as a fault of the product
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(WRONG_CONDITION)
+
     @functools.wraps(original)
     def armed(*arguments: Any, **named: Any) -> Any:
-        if not point.after and point.when(arguments, None):
+        if not point.after and is_the_one(arguments, None):
             strike()
         returned = original(*arguments, **named)
-        if point.after and point.when(arguments, returned):
+        if point.after and is_the_one(arguments, returned):
             strike()
         return returned
 

@@ -12,7 +12,8 @@ from redis.sentinel import SentinelConnectionPool
 
 from replibatch.embedded.server import free_port
 from replibatch.errors import SettingsError
-from replibatch.redisdb.connection import Patience, connect, parse_sentinel
+from replibatch.redisdb.calls import Patience
+from replibatch.redisdb.connection import connect, parse_sentinel
 
 
 def wanted(url: str, **options: float) -> dict[str, object]:

@@ -12,9 +12,7 @@ import click
 
 from replibatch.cli.account import open_account
 from replibatch.cli.consoles import stderr
-from replibatch.cli.found_files import name_found_files
 from replibatch.cli.options import allows_fallback, shared
-from replibatch.cli.run.catalog_changes import tell_changes
 from replibatch.cli.run.enqueue import Enqueuer, Options
 from replibatch.cli.run.estimate import estimate
 from replibatch.cli.run.list_options import list_options, options_from
@@ -88,15 +86,10 @@ def _run(
     fallback = allows_fallback(no_fallback=no_fallback, on_outage=on_outage)
     if not dry_run and settings.redis_url is None and settings.replicate_api_token is None:
         raise SettingsError(NO_ACCOUNT)
-    name_found_files(settings)
-    tell_changes(settings)
     of_list = options_from(asked, fallback=fallback)
     account = cache(lambda: producer or open_account())
     console = stderr()
-    with (
-        planned_for(settings, files, of_list, output, overwrite=overwrite, play=play) as plan,
-        plan.folder.made(fresh=fresh) as made,
-    ):
+    with planned_for(settings, files, of_list, output, fresh=fresh, overwrite=overwrite, play=play) as (plan, made):
         with console.status("Checking the list"):
             survey = plan.survey(made, account)
             ahead = estimate(survey, account(), max_concurrent)

@@ -11,7 +11,6 @@ from redis.exceptions import RedisError
 
 from replibatch.cli.account import open_account, say_if_no_worker
 from replibatch.cli.errors import Failure
-from replibatch.cli.found_files import name_found_files
 from replibatch.cli.options import allows_fallback, shared
 from replibatch.cli.run.enqueue import Enqueuer, Options
 from replibatch.cli.run.estimate import estimate
@@ -56,13 +55,9 @@ def submit(
     """
     fallback = allows_fallback(no_fallback=no_fallback, on_outage=on_outage)
     settings = load()
-    name_found_files(settings)
     of_list = options_from(asked, fallback=fallback)
     account = cache(open_account)
-    with (
-        planned_for(settings, files, of_list, output, overwrite=overwrite) as plan,
-        plan.folder.made(fresh=fresh) as made,
-    ):
+    with planned_for(settings, files, of_list, output, fresh=fresh, overwrite=overwrite) as (plan, made):
         survey = plan.survey(made, account)
         if not survey.count:
             raise Failure(f"nothing to submit: {plan.folder.path} has every item")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from replibatch import lists
 from replibatch.catalog.prices import likely_usd
+from replibatch.cli.found_files import name_changes, name_found_files
 from replibatch.cli.run.folder import OutputFolder
 from replibatch.cli.run.foreign import ForeignFiles
 from replibatch.cli.run.made import Made
@@ -96,6 +97,7 @@ class Plan:
     Args:
         listing: the list.
         folder: where the files go.
+        fresh: count no result made before.
         overwrite: whether files there that are not the items' own may be replaced.
     """
 
@@ -161,22 +163,31 @@ def planned_for(
     options: lists.Options,
     output: Path,
     *,
+    fresh: bool,
     overwrite: bool = False,
     play: bool = False,
-) -> Iterator[Plan]:
-    """The plan that the arguments of `run` and `submit` describe, as long as its list can be read.
+) -> Iterator[tuple[Plan, Made]]:
+    """What `run` and `submit` begin with: the plan that their arguments describe, and what was made of it before.
+
+    Both can be read as long as the block lasts. What the working directory has a say in is named on stderr.
 
     Args:
         settings: say where the catalogue and the storage are.
         files: the list.
         options: how it is read, and which items it makes.
         output: the folder for the files.
+        fresh: count no result made before.
         overwrite: whether files there that are not the items' own may be replaced.
         play: whether a stand-in makes the files.
 
     Raises:
-        RequestError, SettingsError: an argument is malformed.
+        RequestError, SettingsError: an argument, or the user's catalogue, is malformed.
+        OSError: whether a file made before is still there cannot be determined.
     """
+    name_found_files(settings)
     models = load_catalog(settings)
+    name_changes(models)
     with lists.opened(files, options, models) as listing:
-        yield Plan(listing, OutputFolder(output, settings, play=play), overwrite)
+        plan = Plan(listing, OutputFolder(output, settings, play=play), overwrite)
+        with plan.folder.made(fresh=fresh) as made:
+            yield plan, made

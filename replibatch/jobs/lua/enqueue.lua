@@ -2,7 +2,8 @@
 -- call: id, process, model, priority, request (JSON text), catalog (JSON text), link ('' or JSON text), asked (what the
 --       id stands for, '' where it was made up), again (a job that ended without success is made again), budget (that it
 --       draws on, or '')
--- Returns {1}; {0} where the id is known: the same id is the same job. It calls one task, the first that is named.
+-- Returns {1, number of its attempt, model}; {0} where the id is known: the same id is the same job. It calls one task,
+-- the first that is named.
 -- {-1, what the id stands for} where that is something else, and nothing has changed.
 
 local function asked_of(known)
@@ -11,8 +12,11 @@ local function asked_of(known)
 end
 
 local known = redis.call('HMGET', record_key(call.id), 'state', 'process', 'link', 'result', 'asked', 'request')
+local begun = {}
 if call.again and known[4] and known[1] ~= 'succeeded' then
-  clear_settled(call.id, { result = known[4] })
+  local settled = { result = known[4], request = call.request }
+  begun = where_to_go_on(settled) or {}
+  clear_settled(call.id, settled)
   known = {}
 end
 if known[1] then
@@ -26,15 +30,17 @@ if known[1] then
   if known[4] and redis.call('TTL', record_key(call.id)) >= 0 then -- as long as one that is made now
     redis.call('PEXPIRE', record_key(call.id), whole(call.keep_ms))
   end
-  return { known[1] == 'publishing' and known[2] == call.process and 1 or 0 }
+  if known[1] ~= 'publishing' or known[2] ~= call.process then return { 0 } end
+  local at = redis.call('HMGET', record_key(call.id), 'attempt', 'model')
+  return { 1, tonumber(at[1]), at[2] }
 end
+begun.attempt, begun.model = begun.attempt or '1', begun.model or call.model
 redis.call('HSET', record_key(call.id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
-  'attempt', '1', 'model', call.model, 'priority', whole(call.priority), 'request', call.request,
+  'attempt', begun.attempt, 'model', begun.model, 'priority', whole(call.priority), 'request', call.request,
   'catalog', call.catalog, 'link', call.link)
 if call.budget ~= '' then redis.call('HSET', record_key(call.id), 'budget', call.budget) end
-local begun = call.again and from_failed_step({ request = call.request })
-if begun then redis.call('HSET', record_key(call.id), 'counted', begun.counted) end
+go_on_with(call.id, begun)
 redis.call('ZADD', key('asked'), whole(now), call.id)
 add_to_custody(call.id, call.process)
 expect_message(call.id, whole(call.priority))
-return { 1 }
+return { 1, tonumber(begun.attempt), begun.model }

@@ -76,7 +76,7 @@ end
 local function give_up_ahead(id)
   local held = redis.call('HGET', key('ahead'), id)
   if not held then return end
-  local amount, budget = string.match(held, '^(%d+)\t(.*)$')
+  local amount, budget = string.match(held, '^(%d+)\t([^\t]*)\t')
   redis.call('HDEL', key('ahead'), id)
   if amount == '0' then return end
   redis.call('HINCRBY', key('spend'), 'reserved', '-' .. amount)
@@ -268,8 +268,9 @@ local function clear(id, attempts)
   redis.call('DEL', record_key(id))
 end
 
--- How far a generation is that ended with an output made and paid for, and not saved: it goes on from the prediction.
--- nil where nothing is owed. As in `begun`: attempt, model, attempts, booked, and the prediction.
+-- How far a generation is that ended with an output made and paid for, and not saved: it goes on from the prediction,
+-- as the attempt that claimed it. nil where nothing is owed. As in `begun`: attempt, model, attempts, booked, counted,
+-- and the prediction.
 local function owed_of(record)
   local result = cjson.decode(record.result)
   local attempts = result.attempts or {}
@@ -286,8 +287,10 @@ local function owed_of(record)
         message = attempt.message or cjson.null, seconds = attempt.seconds or 0, cost_usd = cost_usd }
     end
   end
-  return { attempt = whole(#attempts - of_steps), model = last.model or result.model_name, prediction = last.prediction_id,
-    attempts = #earlier > 0 and cjson.encode(earlier) or '[]', booked = whole(cost) }
+  local claimed_by = redis.call('GET', key('prediction', last.prediction_id))
+  return { attempt = claimed_by and string.match(claimed_by, ':(%d+)$') or whole(#attempts - of_steps),
+    model = last.model or result.model_name, prediction = last.prediction_id,
+    attempts = #earlier > 0 and cjson.encode(earlier) or '[]', booked = whole(cost), counted = whole(#attempts) }
 end
 
 local function clear_settled(id, record)
@@ -321,8 +324,16 @@ end
 -- step that failed. nil where it begins anew.
 local function where_to_go_on(record)
   local owed, step = owed_of(record), from_failed_step(record)
-  if owed and step then owed.request, owed.counted = step.request, step.counted end
+  if owed and step then owed.request = step.request end
   return owed or step
+end
+
+-- What of it the new record has.
+local function go_on_with(id, begun)
+  for _, field in ipairs({ 'attempts', 'counted', 'booked', 'prediction' }) do
+    if begun[field] then redis.call('HSET', record_key(id), field, begun[field]) end
+  end
+  if begun.prediction then redis.call('HSET', record_key(id), 'created', whole(now)) end
 end
 
 -- Whether a request (JSON text) may go on with another model while its own is out.
@@ -403,12 +414,7 @@ local function top_up(batch)
         'attempt', begun.attempt or '1', 'model', begun.model or model,
         'request', begun.request and let_yield(begun.request, request) or request, 'batch', batch, 'index', index,
         'priority', meta[3])
-      if begun.attempts then redis.call('HSET', record_key(id), 'attempts', begun.attempts) end
-      if begun.counted then redis.call('HSET', record_key(id), 'counted', begun.counted) end
-      if begun.booked then redis.call('HSET', record_key(id), 'booked', begun.booked) end
-      if begun.prediction then
-        redis.call('HSET', record_key(id), 'prediction', begun.prediction, 'created', whole(now))
-      end
+      go_on_with(id, begun)
       if meta[4] then redis.call('HSET', record_key(id), 'budget', meta[4]) end
       add_to_custody(id, call.process)
       expect_message(id, meta[3])

@@ -11,9 +11,9 @@ for _, entry in ipairs(redis.call('LRANGE', pending, 0, -1)) do
     redis.call('LREM', pending, 1, entry)
     redis.call('HSET', record_key(id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
       'attempt', begun.attempt or '1', 'model', begun.model or model, 'request', begun.request or request,
-      'batch', call.batch, 'index', index, 'priority', priority, 'attempts', begun.attempts or '[]')
+      'batch', call.batch, 'index', index, 'priority', priority)
+    go_on_with(id, begun)
     if budget then redis.call('HSET', record_key(id), 'budget', budget) end
-    if begun.booked then redis.call('HSET', record_key(id), 'booked', begun.booked) end
     redis.call('SADD', key('batch', call.batch, 'out'), id)
     redis.call('SADD', key('canceling'), id)
     add_to_custody(id, call.process)

@@ -118,7 +118,7 @@ if call.created then
 elseif call.requeue then
   back_in_line(call.attempt, ticket)
 else
-  free_slot(call.attempt, ticket)
+  give_slot_back(call.attempt, ticket, 0)
   put_off_probe(call.attempt, ticket)
   drop(call.attempt)
 end

@@ -153,6 +153,12 @@ local function free_slot(attempt, ticket)
   reserve(ticket, -1)
 end
 
+-- Of an attempt that has not made anything: its item goes on, to another attempt or to its end.
+local function give_slot_back(attempt, ticket, cost)
+  free_slot(attempt, ticket)
+  move_from_slot(attempt, ticket, cost)
+end
+
 local function drop(attempt)
   redis.call('ZREM', WAITERS, attempt)
   redis.call('HDEL', TICKETS, attempt)
@@ -167,8 +173,7 @@ local function turn_away(attempt, ticket, why)
 end
 
 local function back_in_line(attempt, ticket)
-  free_slot(attempt, ticket)
-  move_from_slot(attempt, ticket)
+  give_slot_back(attempt, ticket, 0)
   redis.call('ZADD', WAITERS, whole(ticket.order), attempt)
 end
 
@@ -196,7 +201,7 @@ end
 -- From a hand-off to the intent. Nothing is created in a cooldown, or after a stop, that came in between.
 local function claim(attempt, ticket)
   if state.stopped then
-    free_slot(attempt, ticket)
+    give_slot_back(attempt, ticket, 0)
     drop(attempt)
     return 'stopped'
   end

@@ -5,9 +5,14 @@
 local ticket = ticket_of(call.attempt)
 if not owns(ticket) then return { 0, pump() } end
 if redis.call('ZSCORE', SLOTS, call.attempt) then
-  free_slot(call.attempt, ticket)
   spend(ticket, call.cost)
-  if call.succeeded then report_model_works(ticket, false) else put_off_probe(call.attempt, ticket) end
+  if call.succeeded then
+    free_slot(call.attempt, ticket)
+    report_model_works(ticket, false)
+  else
+    give_slot_back(call.attempt, ticket, call.cost)
+    put_off_probe(call.attempt, ticket)
+  end
 end
 drop(call.attempt)
 return { 1, pump() }

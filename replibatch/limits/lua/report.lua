@@ -62,7 +62,7 @@ local tickets = redis.call('HKEYS', TICKETS)
 for _, attempt in ipairs(tickets) do
   local ticket = ticket_of(attempt)
   if ticket.process == call.process and not knows[attempt] then
-    if standing(attempt) ~= 'waiting' then free_slot(attempt, ticket) end
+    if standing(attempt) ~= 'waiting' then give_slot_back(attempt, ticket, 0) end
     drop(attempt)
   elseif ticket.process == call.process and knows[attempt] == 'waits' and standing(attempt) ~= 'waiting' then
     back_in_line(attempt, ticket)

@@ -9,8 +9,10 @@ import asyncio
 import os
 import signal
 import subprocess
+import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,10 @@ from replibatch import (
     replicate_model_calling,
 )
 from replibatch.errors import AllModelsFailed, GenerationFailed, RequestError, SettingsError, TokenRefused
+from replibatch.producer import open_producer
 from replibatch.sandbox import Sandbox
 from tests.support.catalogue import FLUX, KONTEXT, NANO, QWEN, VEO
+from tests.support.holding import hold
 from tests.support.waiting import until
 
 TOKEN = "r8_of_the_tests"
@@ -63,8 +67,12 @@ def test_global_limit_holds_for_scripts_together_and_for_processors_in_one_proce
     sandbox: Sandbox, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "10")
-    sandbox.settings.latency_seconds = 1.5  # long enough for the limit to be reached on a busy machine
+    let_go = hold(sandbox)
     both = [script(name, "30", code=BATCH) for name in ("one", "two")]
+    until(
+        lambda: sandbox.books.in_flight == 10 and len(open_producer().limiter.status().workers) == 2, what="both work"
+    )
+    let_go()
     assert [said_by(process) for process in both] == ["30", "30"]
     assert sandbox.books.peak_in_flight == 10
     assert len(sandbox.books.create_times) == 60 and sandbox.books.paid_twice() == []
@@ -73,12 +81,19 @@ def test_global_limit_holds_for_scripts_together_and_for_processors_in_one_proce
     first = IntelligentBatchProcessor(max_concurrent=8)
     second = IntelligentBatchProcessor(max_concurrent=12, replicate_api_token=TOKEN)
 
+    let_go = hold(sandbox)
+
+    async def let_them_go() -> list[Any]:
+        await asyncio.to_thread(until, lambda: sandbox.books.in_flight == 10, what="the limit is reached")
+        let_go()
+        return []
+
     async def together() -> list[Any]:
         work = (
             processor.process_intelligent_batch([BatchRequest(f"{name} {number}", QWEN) for number in range(20)])
             for name, processor in (("left", first), ("right", second))
         )
-        return [result for results in await asyncio.gather(*work) for result in results]
+        return [result for results in await asyncio.gather(*work, let_them_go()) for result in results]
 
     assert all(result.success for result in asyncio.run(together()))
     assert sandbox.books.peak_in_flight == 10
@@ -88,9 +103,13 @@ def test_global_limit_holds_for_scripts_together_and_for_processors_in_one_proce
 
 def test_concurrency_is_what_max_concurrent_says(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPLICATE_GLOBAL_MAX_CONCURRENT", "300")
-    sandbox.settings.latency_seconds = 25.0  # long enough to create them all on a busy machine
+    let_go = hold(sandbox)
     prompts = [f"p{number}" for number in range(130)]  # more than a worker's usual threads
-    assert len(batch(prompts, max_concurrent=300)) == 130
+    with ThreadPoolExecutor() as pool:
+        made = pool.submit(batch, prompts, max_concurrent=300)
+        until(lambda: sandbox.books.in_flight == 130 or made.done(), what="all are in flight")
+        let_go()
+        assert len(made.result()) == 130
     assert sandbox.books.peak_in_flight == 130
 
 
@@ -98,10 +117,10 @@ def test_rate_is_the_accounts_not_the_processors(
     sandbox: Sandbox, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPLICATE_REQUESTS_PER_MINUTE", "10")
-    monkeypatch.setenv("REPLIBATCH_RATE_WINDOW_SECONDS", "2")
+    monkeypatch.setenv("REPLIBATCH_RATE_WINDOW_SECONDS", "1")
     both = [script(name, "15", code=BATCH) for name in ("one", "two")]
     assert [said_by(process) for process in both] == ["15", "15"]
-    assert sandbox.books.most_posts(2.0) == 10
+    assert sandbox.books.most_posts(1.0) == 10
 
 
 def test_kill_9_pays_for_nothing_twice_and_loses_nothing_paid(
@@ -142,9 +161,9 @@ def test_wrong_token_on_20_prompts_costs_3_calls_at_most_and_says_what_to_do(san
 
 
 def test_throttled_server_makes_nobody_fail(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REPLIBATCH_RATE_WINDOW_SECONDS", "2")
+    monkeypatch.setenv("REPLIBATCH_RATE_WINDOW_SECONDS", "1")
     sandbox.settings.creates_per_window = 10
-    sandbox.settings.window_seconds = 2.0
+    sandbox.settings.window_seconds = 1.0
     processor = IntelligentBatchProcessor(max_concurrent=40)
     results = processed(processor, *(BatchRequest(f"p{number}", QWEN) for number in range(40)))
     assert all(result.success and not result.placeholder for result in results)
@@ -275,7 +294,6 @@ def test_a_env_file_in_the_working_directory_is_read(sandbox: Sandbox, script: S
     Path(".env").write_text(
         f"REPLICATE_API_TOKEN={TOKEN}\nREPLICATE_BASE_URL={sandbox.url}\nREPLICATE_GLOBAL_MAX_CONCURRENT=2\n"
     )
-    sandbox.settings.latency_seconds = 1.5
     argument = BATCH.replace('output_dir="out"', 'output_dir="out", global_max_concurrent=6')
     # Each with a Redis of its own: a limit holds until its process is known to be gone.
     for place, code, more, limit in (
@@ -289,5 +307,12 @@ def test_a_env_file_in_the_working_directory_is_read(sandbox: Sandbox, script: S
             "REPLIBATCH_STATE_DIR": str(Path(place).absolute()),
         }
         sandbox.books.reset()
-        assert said_by(script("env", "12", code=code, **unset, **more)) == "12"
+        let_go, run = hold(sandbox), script("env", "8", code=code, **unset, **more)
+        until(
+            lambda most=limit, run=run: sandbox.books.in_flight >= most or run.poll() is not None,
+            what="the limit is reached",
+        )
+        time.sleep(0.5)  # long enough for one too many
+        let_go()
+        assert said_by(run) == "8"
         assert sandbox.books.peak_in_flight == limit, place

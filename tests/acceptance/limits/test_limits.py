@@ -14,6 +14,7 @@ import pytest
 
 from replibatch import BatchRequest, enqueue_batch
 from replibatch.sandbox import Sandbox
+from tests.support import forks
 from tests.support.waiting import until
 
 COMMAND = [sys.executable, "-P", "-m", "replibatch"]
@@ -21,14 +22,7 @@ StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def replibatch(*arguments: str, code: int = 0, **environment: str) -> str:
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        env={**os.environ, **environment},
-    )
+    done = forks.run(arguments, timeout_seconds=90, env={**os.environ, **environment})
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout or done.stderr
@@ -42,7 +36,7 @@ def status() -> dict[str, Any]:
 def test_a_limit_that_is_set_wins_holds_within_seconds_and_goes_when_cleared(
     fleet: str, sandbox: Sandbox, start_worker: StartWorker
 ) -> None:
-    sandbox.settings.latency_seconds = 1.0
+    sandbox.settings.latency_seconds = 0.4
     worker = start_worker("--concurrency", "8", REPLICATE_GLOBAL_MAX_CONCURRENT="6")
     assert status()["global_max_concurrent"] == 6
     assert f"/{worker.pid}/" in status()["sources"]["max_concurrent"]

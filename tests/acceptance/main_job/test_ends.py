@@ -59,7 +59,10 @@ from replibatch import intelligent_batch_process
 
 async def main():
     prompts = ["fox %d" % number for number in range(40)]
-    await asyncio.wait_for(intelligent_batch_process(prompts, "qwen/qwen-image", max_concurrent=2), 12)
+    async with asyncio.timeout(60) as limit:
+        def soon(*_):
+            limit.reschedule(0)
+        await intelligent_batch_process(prompts, "qwen/qwen-image", max_concurrent=2, progress_callback=soon)
 
 asyncio.run(main())
 """

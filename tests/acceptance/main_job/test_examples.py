@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from replibatch.sandbox import Sandbox
+from tests.support.catalogue import FLUX, NANO, QWEN, ULTRA
+from tests.support.commands import replibatch
+from tests.support.holding import hold
+from tests.support.waiting import until
 
 PROJECT = Path(__file__).parents[3]
 EXAMPLES = PROJECT / "examples"
@@ -39,8 +44,12 @@ def test_every_example_runs_in_a_test() -> None:
 
 
 def test_the_showcase_of_17_styles_by_4_models(sandbox: Sandbox, run: Callable[..., str], page: Page) -> None:
-    sandbox.settings.latency_seconds = 12.0  # all of them are in flight before the first is over
-    said = run("showcase.py", "shown")
+    let_go = hold(sandbox)
+    with ThreadPoolExecutor() as pool:
+        shown = pool.submit(run, "showcase.py", "shown")
+        until(lambda: sandbox.books.in_flight == 68 or shown.done(), what="all of them are in flight")
+        let_go()
+        said = shown.result()
     assert "68 of 68 made for $2.53" in said
     assert sandbox.books.peak_in_flight == 68 and len(sandbox.books.create_times) == 68
     results = [json.loads(line) for line in Path("shown/results.jsonl").read_text().splitlines()]
@@ -65,6 +74,32 @@ def test_the_showcase_of_17_styles_by_4_models(sandbox: Sandbox, run: Callable[.
     for key in ("s", "2", "f"):  # the best of four for a style
         page.keyboard.press(key)
     assert page.locator("#favourite-count").text_content() == "1"
+
+
+def test_the_showcase_as_one_command_and_its_favourites_made_again(sandbox: Sandbox, page: Page) -> None:
+    models = [FLUX, ULTRA, QWEN, NANO]
+    chosen_models = [word for model in models for word in ("-m", model)]
+    template = "A lighthouse keeper and a fox share supper by the lamp while a storm passes; {style}"
+    styles = str(EXAMPLES / "lists/showcase.csv")
+    asked = [*chosen_models, "--prompt-template", template, "--name", "{model}/{id}.{ext}", "-i", "aspect_ratio=16:9"]
+    done = replibatch("run", styles, *asked, "-o", "shown")
+    assert done.returncode == 0, done.stderr
+    assert "68 of 68 items made; $2.53" in done.stdout
+    assert sandbox.books.cost_usd == pytest.approx(2.533) and sandbox.books.paid_twice() == []
+    assert {len(list(Path("shown", model.partition("/")[2]).iterdir())) for model in models} == {17}
+
+    page.goto(Path("shown/gallery.html").absolute().as_uri())
+    for key in ("s", "3", "f"):
+        page.keyboard.press(key)
+    page.keyboard.press("Escape")
+    page.locator("#favourites").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export favourites").click()
+    download.value.save_as("favourites.json")
+    again = replibatch("run", "favourites.json", "-o", "best")
+    assert again.returncode == 0, again.stderr
+    (same,) = sandbox.books.paid_twice()  # the same create, seed and all
+    assert same.model == QWEN and len(sandbox.books.create_times) == 69
 
 
 def test_chunks(sandbox: Sandbox, run: Callable[..., str]) -> None:

@@ -118,7 +118,7 @@ def test_ctrl_c_starts_nothing_new_and_the_same_command_goes_on(
 
 
 def test_a_second_ctrl_c_hands_over_what_is_in_flight(sandbox: Sandbox, start: Start) -> None:
-    sandbox.settings.latency_seconds = 6.0
+    sandbox.settings.latency_seconds = 3.0
     write_prompts(5)
     process = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
     until(lambda: len(sandbox.books.create_times) == 5, what="all are in flight")
@@ -246,14 +246,14 @@ def test_batches_are_paused_resumed_retried_and_canceled_from_elsewhere(
     monkeypatch.setenv("REPLIBATCH_OUTAGE_AFTER", "1000")  # else models that fail alike are held
     sandbox.settings.latency_seconds = 1.0
     start_worker()
-    write_prompts(24)
+    write_prompts(10)
     batch = replibatch("submit", "prompts.txt", "-m", MODEL, "-o", "out").stdout.strip()
     until(lambda: sandbox.books.in_flight == 2, what="two are in flight")
     paused = replibatch("pause", batch)
     assert paused.returncode == 0 and "is paused" in paused.stdout
     watched = replibatch("watch", batch)
     made = len(sandbox.books.create_times)
-    assert watched.returncode == 1 and watched.stdout.strip().endswith("; paused") and made < 24
+    assert watched.returncode == 1 and watched.stdout.strip().endswith("; paused") and made < 10
 
     sandbox.settings.latency_seconds = 0.2
     sandbox.settings.broken_models = frozenset(
@@ -263,7 +263,7 @@ def test_batches_are_paused_resumed_retried_and_canceled_from_elsewhere(
     assert replibatch("watch", batch).returncode == 1
     sandbox.settings.broken_models = frozenset()
     again = replibatch("retry", batch)
-    assert f"{24 - made} items to be made again" in again.stdout, again.stderr
+    assert f"{10 - made} items to be made again" in again.stdout, again.stderr
     done = replibatch("watch", batch)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -44,7 +44,7 @@ def test_it_installs_one_import_name(wheel: Path) -> None:
     assert {name for name in names if not name.endswith(".dist-info")} == {"replibatch"}
 
 
-def test_a_list_is_made_beside_a_foreign_package_workers(installed: Path) -> None:
+def test_a_list_is_made_beside_a_foreign_package_workers(installed: Path, quick_models: None) -> None:
     Path("list.txt").write_text("A fox\nA boat\n")
     command = [sys.executable, "-P", "-m", "replibatch", "run", "list.txt", "-m", "qwen/qwen-image"]
     done = subprocess.run(

@@ -33,7 +33,8 @@ def bare(name: str) -> str:
 
 @pytest.fixture
 def models(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A stand-in with a model of every shape."""
+    """A stand-in with a model of every shape, and no catalogue in the working directory."""
+    Path("replibatch.toml").unlink()
     sandbox.settings.models = {bare(name): shape.model for name, shape in SHAPES.items()}
     sandbox.settings.deployments = {"acme/prod": "acme/prod"}
     monkeypatch.setenv("SECRET_OF_THE_TESTS", SECRET)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +13,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from replibatch import BatchRequest, enqueue_batch
 from replibatch.sandbox import Sandbox
 from tests.support import PROJECT
+from tests.support.commands import replibatch
 from tests.support.flower_server import FlowerServer
 from tests.support.redis_server import RedisServer
 
@@ -68,13 +68,7 @@ def test_a_batch_is_made_with_the_documented_rights_and_nothing_was_denied(
     batch = enqueue_batch(BatchRequest(f"p{number}", "qwen/qwen-image") for number in range(6))
     assert all(result.success for result in batch.results(timeout=90))
     for command in ("status", "doctor"):
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "replibatch", command, "--json"],
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
+        done = replibatch(command, "--json")
         assert done.returncode == 0, done.stdout + done.stderr
     with Redis.from_url(durable_redis.url) as redis:
         redis.script_flush()

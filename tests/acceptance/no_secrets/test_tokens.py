@@ -26,7 +26,7 @@ def storage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_one_worker_loses_its_token_and_the_other_goes_on(
     sandbox: Sandbox, start_worker: Start, fleet: str, tmp_path: Path
 ) -> None:
-    sandbox.settings.latency_seconds = 5.0
+    sandbox.settings.latency_seconds = 3.0
     good = start_worker("--concurrency", "20", REPLICATE_API_TOKEN=GOOD)
     bad = start_worker("--concurrency", "20", REPLICATE_API_TOKEN=BAD)
     jobs = enqueue_jobs(40)

@@ -35,16 +35,6 @@ def gone(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return sandbox
 
 
-def lines_until(run: Any, words: str) -> str:
-    """What a command says on stderr, up to a line with these words."""
-    said = ""
-    while words not in said:
-        line = run.stderr.readline()
-        assert line, said
-        said += line
-    return said
-
-
 def check_made_by_the_next(sandbox: Sandbox) -> None:
     assert len(sandbox.books.create_times) == ITEMS and not sandbox.books.paid_twice()
     assert {bill.model for bill in sandbox.books.bills()} == {FLUX}
@@ -54,7 +44,8 @@ def check_made_by_the_next(sandbox: Sandbox) -> None:
 
 def test_paused_and_given_again(gone: Sandbox, start: Start) -> None:
     first = start(*RUN)
-    assert "--on-outage fallback" in lines_until(first, SAID) + first.stderr.readline()
+    until(lambda: SAID in first.errors_so_far(), what="the outage is said")
+    until(lambda: "--on-outage fallback" in first.errors_so_far(), what="so is the way on")
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=60)
     assert first.returncode == 130, err
@@ -72,7 +63,7 @@ def test_given_again_while_the_first_still_waits(
 ) -> None:
     start_worker("--concurrency", "20")
     first = start(*RUN)
-    lines_until(first, SAID)
+    until(lambda: SAID in first.errors_so_far(), what="the outage is said")
     with connect(fleet) as redis:
         limiter = Limiter(redis, load(), "looks")
         until(lambda: limiter.status().waiting == ITEMS, what="all wait for the model")

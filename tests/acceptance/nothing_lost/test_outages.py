@@ -70,7 +70,7 @@ def test_no_way_to_the_api(
     getattr(way, how)()
     run = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
     until(lambda: {"api", "reads"} & set(outages(fleet)), what="the outage is shown", seconds=45)
-    time.sleep(3)  # it lasts
+    time.sleep(1)  # it lasts
     assert not sandbox.books.create_times
     way.pass_on()
     said = all_made(run, sandbox)
@@ -87,7 +87,7 @@ def test_the_api_answers_with_errors(
     sandbox.settings.fault_rates = {fault: 1.0}
     run = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
     until(lambda: "api" in outages(fleet), what="the outage is shown", seconds=30)
-    time.sleep(5)  # it lasts
+    time.sleep(2)  # it lasts
     sandbox.settings.fault_rates = {}
     all_made(run, sandbox)
 
@@ -95,14 +95,14 @@ def test_the_api_answers_with_errors(
 def test_the_way_breaks_in_the_midst(
     fleet: str, sandbox: Sandbox, way: Way, start_worker: StartWorker, start: Start
 ) -> None:
-    sandbox.settings.latency_seconds = 6.0
+    sandbox.settings.latency_seconds = 4.0
     start_worker("--concurrency", "20")
     write_prompts(ITEMS)
     run = start("run", "prompts.txt", "-m", MODEL, "-o", "out")
     until(lambda: len(sandbox.books.create_times) >= 6, what="some are in flight")
     way.refuse()
     until(lambda: {"api", "reads"} & set(outages(fleet)), what="the outage is shown", seconds=30)
-    time.sleep(2)  # it lasts
+    time.sleep(1)  # it lasts
     way.pass_on()
     all_made(run, sandbox)
 
@@ -116,7 +116,7 @@ def test_outputs_cannot_be_fetched(fleet: str, sandbox: Sandbox, start_worker: S
     until(lambda: "outputs" in outages(fleet), what="the outage is shown", seconds=40)
     made = len(sandbox.books.create_times)
     assert made < ITEMS, "nothing more is created that could not be saved"
-    time.sleep(3)  # long enough for a create too many
+    time.sleep(2)  # long enough for a create too many
     assert len(sandbox.books.create_times) <= made + 1
     sandbox.settings.fault_rates = {}
     all_made(run, sandbox)
@@ -136,7 +136,7 @@ def test_the_storage_takes_no_files(
     folder.write_text("in its place")
     until(lambda: "storage" in outages(fleet), what="the outage is shown", seconds=30)
     made = len(sandbox.books.create_times)
-    time.sleep(3)  # long enough for a create too many
+    time.sleep(2)  # long enough for a create too many
     assert len(sandbox.books.create_times) <= made + 1 < ITEMS
     folder.unlink()
     Path("elsewhere").rename(folder)

@@ -14,8 +14,8 @@ from tests.support.commands import MODEL, Start, results, write_prompts
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
-ITEMS = 40
-SECONDS = 8.0
+ITEMS = 24
+SECONDS = 5.0
 
 
 @pytest.fixture

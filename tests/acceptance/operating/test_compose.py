@@ -165,7 +165,7 @@ def test_every_service_runs_by_its_own_command_line_and_one_batch_arrives(stack:
         until(lambda: flower.poll() is not None or asked(page) == 401, what="Flower asks for a password")
         assert asked(page, auth=tuple(VARIABLES["FLOWER_BASIC_AUTH"].split(":"))) == 200
 
-        sandbox.settings.latency_seconds = 8.0
+        sandbox.settings.latency_seconds = 4.0
         batch = enqueue_batch(BatchRequest(f"a pier {number}", "qwen/qwen-image") for number in range(12))
         until(lambda: sandbox.books.in_flight == 12, what="both work")
         end(workers[0], seconds(stack.services["worker"]["stop_grace_period"]))

@@ -21,6 +21,7 @@ from replibatch.producer import open_producer
 from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox
 from replibatch.settings import load
+from tests.support.commands import replibatch
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
@@ -48,7 +49,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def examine(*before: str, code: int) -> dict[str, dict[str, str]]:
     """What the doctor finds wrong, by subject."""
-    done = run(*before, *DOCTOR, "--json")
+    done = run(*before, *DOCTOR, "--json") if before else replibatch("doctor", "--json")
     assert done.returncode == code, done.stdout + done.stderr
     assert not done.stderr and TOKEN not in done.stdout
     report = json.loads(done.stdout)

@@ -15,7 +15,13 @@ from tests.support.catalogue import FLUX, IMAGEN, NANO, QWEN
 from tests.support.commands import replibatch, write_lines
 
 ITEMS = [
-    {"prompt": 'a "red" fox\nin <snow>, 雪', "model": FLUX, "guidance": 3.0, "output": "fox.jpg", "mood": "calm"},
+    {
+        "prompt": 'a "red" fox\nsnow < 2 & rain > 1, 雪',
+        "model": FLUX,
+        "guidance": 3.0,
+        "output": "fox.jpg",
+        "mood": "calm",
+    },
     {"prompt": "an owl", "model": QWEN, "seed": 11, "aspect_ratio": "16:9", "output": "owl.png", "id": "owl"},
     {"prompt": "a heron", "model": FLUX, "output_format": "webp"},
     {"prompt": "a wren", "model": NANO, "output": "wren.webp"},  # made by a fallback

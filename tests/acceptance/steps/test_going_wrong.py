@@ -11,12 +11,9 @@ from replibatch import OUTPUT, BatchRequest
 from replibatch.errors import RequestError
 from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox
-from tests.support.chains import IMAGE, QUICK, UPSCALE, VIDEO, bills, film, films
+from tests.support.chains import FILM_USD, IMAGE, KONTEXT, QUICK, UPSCALE, VIDEO, bills, edited, film, films, reserved
 from tests.support.custody import Start, check_nothing_left
 from tests.support.waiting import until
-
-KONTEXT = "black-forest-labs/flux-kontext-max"
-FILM_USD = 0.025 + 0.006 + 1.40
 
 
 @pytest.fixture(autouse=True)
@@ -25,27 +22,6 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "replibatch.toml").write_text(QUICK)
     monkeypatch.setenv("REPLIBATCH_STORAGE_URL", str(tmp_path / "files"))
-
-
-def reserved(redis_url: str) -> list[str]:
-    """What is reserved of anybody's money: the amounts that are not 0."""
-    with connect(redis_url) as redis:
-        amounts = [
-            redis.hget(key, "reserved")
-            for pattern in ("*:spend", "*:budget:*")
-            for key in redis.scan_iter(pattern)
-            if redis.type(key) == "hash"
-        ]
-        return [amount for amount in amounts if amount not in (None, "0")]
-
-
-def edited(number: int, fault: str = "") -> BatchRequest:
-    """A film of an image that was changed."""
-    return (
-        BatchRequest(f"p{number}", IMAGE, f"{number}.mp4")
-        .then(KONTEXT, f"p{number} by night {fault}", input_image=OUTPUT, fallback=False)
-        .then(VIDEO, f"p{number} moves", start_image=OUTPUT, duration=5)
-    )
 
 
 def test_a_failed_step_is_made_again_without_those_before_it(
@@ -85,6 +61,27 @@ def test_a_single_job_is_made_again_from_the_step_that_failed(
         (key,) = (key for key in redis.scan_iter("rb:*:counts") if redis.type(key) == "hash")
         counts = redis.hgetall(key)
     assert counts[f"attempts\t{IMAGE}\tsucceeded"] == "1", counts  # once, though two results tell of it
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_job_s_output_that_could_not_be_saved_is_fetched_by_a_retry(
+    step: int, start_worker: Start, sandbox: Sandbox, tmp_path: Path, fleet: str
+) -> None:
+    """A folder stands in its file's place; once that is gone nothing is made, or paid for, again."""
+    name = "0.step1.webp" if step == 1 else "0.step2.png"
+    in_the_way = tmp_path / "files" / name
+    in_the_way.mkdir(parents=True)
+    start_worker("--concurrency", "4")
+    job = replibatch.enqueue(film(0))
+    failed = job.result(60)
+    assert failed.state == "failed" and failed.attempts[-1].reason == "not_saved", failed.error
+    in_the_way.rmdir()
+    made = job.retry().result(60)
+    assert made.success, made.error
+    assert sandbox.books.paid_twice() == []
+    for model in (IMAGE, UPSCALE, VIDEO):
+        assert len(bills(sandbox, model)) == 1, model
+    assert made.cost_usd == pytest.approx(FILM_USD)
 
 
 def test_a_job_asked_for_again_goes_on_where_it_failed(

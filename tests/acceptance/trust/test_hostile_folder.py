@@ -30,7 +30,7 @@ MODULES = (
 
 
 @pytest.fixture
-def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """A folder with a list, and a module for each name that something may look for."""
     folder = tmp_path / "theirs"
     folder.mkdir()
@@ -38,6 +38,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / f"{name}.py").write_text(f"open('executed', 'a').write({name!r} + ' ')\n")
     (folder / "prompts.txt").write_text("A fox\n")
     monkeypatch.chdir(folder)
+    request.getfixturevalue("quick_models")
     return folder
 
 

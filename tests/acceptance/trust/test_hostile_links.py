@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-MODEL = "qwen/qwen-image"
+from tests.support.commands import MODEL, replibatch
 
 
 @pytest.fixture
@@ -24,17 +23,17 @@ def outside(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     folder = tmp_path / "theirs"
     (folder / "out").mkdir(parents=True)
     monkeypatch.chdir(folder)
+    request.getfixturevalue("quick_models")
     return folder
 
 
 def run(*lines: dict[str, str], output: str = "out") -> subprocess.CompletedProcess[str]:
     Path("list.jsonl").write_text("".join(json.dumps({"prompt": "$(touch owned)", **line}) + "\n" for line in lines))
-    command = [sys.executable, "-P", "-m", "replibatch", "run", "list.jsonl", "-m", MODEL, "-o", output, "--sandbox"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return replibatch("run", "list.jsonl", "-m", MODEL, "-o", output, "--sandbox")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.commands import MODEL, replibatch
+
+pytestmark = pytest.mark.usefixtures("quick_models")
 ACTS = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
-MODEL = "qwen/qwen-image"
 
 
 def acts(text: str) -> bool:
@@ -19,22 +19,12 @@ def acts(text: str) -> bool:
     )
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "replibatch", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.mark.parametrize("as_json", [False, True])
 def test_prompts_of_a_run(as_json: bool) -> None:
     lines = [{"prompt": f"{ACTS} [fail] a fox"}, {"prompt": f"a\nreplibatch: done {ACTS}"}]
     Path("list.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     options = ["-m", MODEL, "-o", "out", "--sandbox", *(["--json"] if as_json else [])]
-    done = run("run", "list.jsonl", *options)
+    done = replibatch("run", "list.jsonl", *options)
     assert done.returncode in (0, 1), done.stderr
     assert not acts(done.stdout + done.stderr)
     if as_json:
@@ -49,7 +39,7 @@ def test_prompts_of_a_run(as_json: bool) -> None:
 )
 def test_mistakes_of_a_list(line: dict[str, str]) -> None:
     Path("list.jsonl").write_text(json.dumps(line) + "\n")
-    done = run("run", "list.jsonl", "-m", MODEL, "-o", "out", "--sandbox", "--dry-run")
+    done = replibatch("run", "list.jsonl", "-m", MODEL, "-o", "out", "--sandbox", "--dry-run")
     assert done.returncode == 2, done.stdout
     assert "Traceback" not in done.stderr and not acts(done.stdout + done.stderr)
 
@@ -71,6 +61,6 @@ def test_an_odd_results_file_is_no_traceback() -> None:
     Path("out").mkdir()
     Path("out/results.jsonl").write_bytes(b"\n".join(ODD) + b"\n")
     Path("list.txt").write_text("a fox\n")
-    done = run("run", "list.txt", "-m", MODEL, "-o", "out", "--sandbox")
+    done = replibatch("run", "list.txt", "-m", MODEL, "-o", "out", "--sandbox")
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == 0

@@ -1,18 +1,27 @@
-"""A Redis that refuses is a Redis that is away: read-only, loading, out of memory, out of clients, unable to save.
+"""A call to Redis: it waits for a connection, and is tried again while Redis is away.
 
+A Redis that refuses is one that is away, too: read-only, loading, out of memory, out of clients, unable to save.
 Whatever asked is tried again, as after a broken connection, instead of ending what asked.
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
+from redis.backoff import ExponentialBackoff
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
+
+PAUSE_SECONDS = 0.5  # the longest between two tries of a call
+SHORTEST_PAUSE_SECONDS = 0.02
+LEAST_TRIES = 3
 
 # How an answer begins if the server, or its successor, may take the same command a little later.
 REFUSALS = (
@@ -35,6 +44,80 @@ _WORDS = (
     "NOREPLICAS",
     "Link with MASTER is down",
 )
+
+
+class Patience:
+    """How long the calls of a client wait for a Redis that is away.
+
+    Args:
+        seconds: of one call; may be changed while calls wait.
+        is_over: set it to have calls fail at once.
+
+    Attributes:
+        on_wait: called before each pause of a call that waits, with the seconds it has waited.
+    """
+
+    def __init__(self, seconds: float = 1.0, is_over: threading.Event | None = None) -> None:
+        self.seconds = seconds
+        self.is_over = is_over or threading.Event()
+        self.on_wait: Callable[[float], object] = lambda _: None
+
+
+class _OutOfPatience(Exception):
+    """The call has waited for long enough."""
+
+
+class _Pauses(ExponentialBackoff):
+    """Pauses between the tries of a call, until patience is at an end: then there is one more try, at once."""
+
+    def __init__(self, patience: Patience) -> None:
+        super().__init__(cap=PAUSE_SECONDS, base=SHORTEST_PAUSE_SECONDS)
+        self._patience = patience
+        self._since = threading.local()
+
+    def __deepcopy__(self, memo: object) -> Self:  # each connection copies its client's, and shares the patience
+        return self
+
+    def compute(self, failures: int) -> float:
+        if failures == 1:
+            self._since.moment = time.monotonic()
+        waited_seconds = time.monotonic() - self._since.moment
+        if self._patience.is_over.is_set():
+            if failures > 1:
+                raise _OutOfPatience
+            return 0.0
+        if failures > LEAST_TRIES and waited_seconds >= self._patience.seconds:
+            raise _OutOfPatience
+        self._patience.on_wait(waited_seconds)
+        return super().compute(failures)
+
+
+class _Tries(Retry):
+    """Tries of a call: again after whatever may be over the next time, which a refused password is not."""
+
+    def call_with_retry(
+        self,
+        do: Callable[[], Any],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        *more: Any,
+        **options: Any,
+    ) -> Any:
+        last: list[Exception] = []
+
+        def may_be_over(error: Exception) -> bool:
+            last[:] = [error]
+            return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
+
+        try:
+            return super().call_with_retry(do, fail, may_be_over, *more, **options)
+        except _OutOfPatience:
+            raise last[0] from None
+
+
+def tries(patience: Patience) -> Retry:
+    """How the calls of a client are tried again."""
+    return _Tries(_Pauses(patience), retries=-1)
 
 
 def is_refusal(error: BaseException) -> bool:
