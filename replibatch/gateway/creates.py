@@ -21,7 +21,8 @@ from replibatch.money import to_usd
 from replibatch.outputs.addresses import Addresses, AddressRefused
 from replibatch.producer.caller import Caller
 from replibatch.redisdb import keys
-from replibatch.requests import LONGEST_URL, BatchRequest, RoutedRequest, new_id
+from replibatch.request_checks import LONGEST_URL
+from replibatch.requests import BatchRequest, RoutedRequest, new_id
 from replibatch.sandbox import schemas
 from replibatch.sandbox.replies import InvalidField, invalid, invalid_version, not_found
 from replibatch.served import Served

@@ -15,7 +15,8 @@ from replibatch.errors import SettingsError
 from replibatch.jobs.holds import budget_of_key
 from replibatch.limits import Limiter
 from replibatch.redisdb import keys
-from replibatch.requests import LONGEST_TAG, new_id
+from replibatch.request_checks import LONGEST_TAG
+from replibatch.requests import new_id
 
 PREFIX = "rbk_"
 KEY_CHARACTERS = 40  # 200 bits
