@@ -8,12 +8,6 @@ from collections.abc import Iterable
 from replibatch.routing.near import plain
 
 # fmt: off
-HTML_TAGS = frozenset(
-    [
-        "a", "b", "body", "br", "code", "div", "em", "font", "h1", "h2", "h3", "hr", "i", "img", "li", "ol", "p",
-        "pre", "small", "span", "strong", "sub", "sup", "u", "ul"
-    ]
-)
 SLOTS = frozenset(  # what templates leave open, as `plain` writes it
     [
         "action", "adjective", "age", "angle", "animal", "artist", "artstyle", "background", "brand",
@@ -64,10 +58,8 @@ def placeholder(prompt: str, columns: Iterable[str], *, fill: bool) -> str | Non
 
 
 def _is_sure(form: str | None, name: str, *, fill: bool) -> bool:
-    """Whether a form is no way of writing a prompt: brackets and tags may be one."""
-    if form == "square":
+    """Whether a form is no way of writing a prompt: brackets may be one, and `<s0>` is a trained model's own word."""
+    if form in ("square", "angle"):
         bare = plain(name).rstrip("0123456789")
         return bare in SLOTS or bool(_ASKS.match(name) or _CAPITALS.fullmatch(name))
-    if form == "angle":
-        return name.lower() not in HTML_TAGS
     return not (form == "braces" and fill)

@@ -88,6 +88,7 @@ UNDERSTOOD: list[tuple[str, str | bytes, dict[str, Any], list[str], list[dict[st
      ["an old silent pond\u2014", "a frog jumps into the pond", "splash! Silence again"], [{}] * 3),
     ("other-scripts.txt", "狐\n🦊\nЁж\n", {}, ["狐", "🦊", "Ёж"], [{}] * 3),
     ("tea.txt", "Would you like some tea?\nShall we dance?\n", {}, ["Would you like some tea?", "Shall we dance?"], [{}, {}]),
+    ("trained.txt", "a photo of <s0><s1>\na fox in <snow>\n", {}, ["a photo of <s0><s1>", "a fox in <snow>"], [{}, {}]),
     ("shots.txt", "Close-up: a fox\nWide: a hen\nClose-up: a cow\nWide: a cat\n", {}, ["Close-up: a fox", "Wide: a hen", "Close-up: a cow", "Wide: a cat"], [{}] * 4),
     ("years.txt", "1984. a fox\n2. a hen\n", {}, ["1984. a fox", "2. a hen"], [{}, {}]),
     ("equal.txt", "a fox\na fox\n", {}, ["a fox", "a fox"], [{}, {}]),
