@@ -498,6 +498,7 @@ def test_options_match_inputs_as_columns_do() -> None:
 
 
 SAMPLES = {
+    "showcase.csv": ({}, 17),
     "alternatives.txt": ({"expand": True}, 4),
     "animal.txt": ({}, 2),
     "benchmark.tsv": ({}, 2),

@@ -79,7 +79,7 @@ def test_the_showcase_of_17_styles_by_4_models(sandbox: Sandbox, run: Callable[.
 def test_the_showcase_as_one_command_and_its_favourites_made_again(sandbox: Sandbox, page: Page) -> None:
     models = [FLUX, ULTRA, QWEN, NANO]
     chosen_models = [word for model in models for word in ("-m", model)]
-    template = "A lighthouse keeper and a fox share supper by the lamp while a storm passes; {style}"
+    template = "A lighthouse keeper and a fox share supper by the lamp while a storm passes; {prompt}"
     styles = str(EXAMPLES / "lists/showcase.csv")
     asked = [*chosen_models, "--prompt-template", template, "--name", "{model}/{id}.{ext}", "-i", "aspect_ratio=16:9"]
     done = replibatch("run", styles, *asked, "-o", "shown")
