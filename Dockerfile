@@ -7,7 +7,7 @@ RUN python -m venv /opt/replibatch
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY replibatch replibatch
 COPY workers workers
-RUN /opt/replibatch/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[s3]"
+RUN /opt/replibatch/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[s3,serve]"
 
 FROM ${PYTHON}
 # A new volume takes over the owner of the folder it is mounted on.

@@ -79,3 +79,16 @@ def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str) -> str:
     if not any(hmac.compare_digest(wanted.encode(), each.encode()) for each in given):
         raise WebhookRefused("webhook-signature does not match; expected: the workers' REPLIBATCH_WEBHOOK_SECRET")
     return webhook_id
+
+
+def secret_of(master: str, owner: str) -> str:
+    """The secret of one key of the gateway: whoever knows it can sign for no other.
+
+    Args:
+        master: the workers' and the gateway's, `whsec_` and base64.
+        owner: the key's id.
+
+    Raises:
+        SettingsError: the master secret is none.
+    """
+    return "whsec_" + base64.b64encode(hmac.new(key_of(master), owner.encode(), hashlib.sha256).digest()).decode()

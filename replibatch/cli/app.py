@@ -44,6 +44,8 @@ COMMANDS = {
     "limits": Entry("limits", "Show or set the limits of the account."),
     "models": Entry("models", "Show the models: price, inputs, fallback."),
     "worker": Entry("worker", "Work on the queue until SIGTERM or Ctrl-C."),
+    "serve": Entry("serve", "Serve Replicate's own API in front of the queue."),
+    "keys": Entry("keys", "Add, list and remove the keys of `serve`."),
     "flower": Entry("flower", "Monitor the fleet in a browser: Flower, with a page of the account."),
     "doctor": Entry("doctor", "Check the set-up, and say how to fix it."),
     "sandbox": Entry("sandbox", "Serve a stand-in for Replicate, with faults to order."),

@@ -28,7 +28,7 @@ from replibatch.execution.decide import GiveUp, NextModel, Retry, Wait, decide, 
 from replibatch.execution.learned import refuses_addresses
 from replibatch.execution.outcomes import Left, Next, Outcome, SteppedAside
 from replibatch.jobs import Message
-from replibatch.jobs.holds import BUDGET, PAUSED, held_by
+from replibatch.jobs.holds import BUDGET, PAUSED, held_by, is_of_key
 from replibatch.limits import Standing
 from replibatch.limits.outages import of_model
 from replibatch.outputs.save import save_placeholder
@@ -130,7 +130,11 @@ def turned_away(work: Work, standing: Standing) -> Outcome:
             return Left("the account goes on")  # the takeover thread brings it back
         why, held, may_be_held = str(stop), held_by(stop), True
     else:
-        why, held, may_be_held = "not started: it would exceed the budget", BUDGET, not work.record.attempts
+        why, held, may_be_held = (
+            "not started: it would exceed the budget",
+            BUDGET,
+            not (work.record.attempts or is_of_key(work.record.budget)),
+        )
     if work.record.batch and may_be_held:
         return Left(why, work.context.jobs.put_back_step(work.record, held))
     return work.settle(State.FAILED, (), work.record.attempts, error=why)

@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
+from replibatch.execution.served_webhooks import body_for, served_of
 from replibatch.http_connections import Connections
 from replibatch.jobs import Jobs
 from replibatch.jobs.webhooks import OwedWebhooks, Webhook
 from replibatch.outputs.addresses import Addresses, AddressRefused
 from replibatch.redisdb.loop import Loop
 from replibatch.settings import Settings
-from replibatch.webhooks import key_of, sign
+from replibatch.storage.storage import Storage
+from replibatch.webhooks import key_of, secret_of, sign
 
 THREADS = 8
 MOST_OF_A_HOST = 4  # a host that is slow does not keep the others waiting
@@ -35,13 +37,15 @@ class WebhookDelivery:
     Args:
         jobs: the account's records.
         settings: how webhooks are signed, and where they may go.
+        storage: where outputs are; None for a process without the gateway's predictions.
 
     Raises:
         SettingsError: the secret is not usable.
     """
 
-    def __init__(self, jobs: Jobs, settings: Settings) -> None:
+    def __init__(self, jobs: Jobs, settings: Settings, storage: Storage | None = None) -> None:
         self._jobs = jobs
+        self._storage = storage
         self._owed = OwedWebhooks(jobs.redis, jobs.prefix)
         self._secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
         if self._secret:
@@ -97,11 +101,15 @@ class WebhookDelivery:
         if result is None:
             self._owed.failed(webhook, "its result is kept no more", for_good=True)
             return
-        body = json.dumps({"job_id": webhook.job, **result.to_json()}, ensure_ascii=False).encode()
+        secret = self._secret
+        if self._storage is not None and (served := served_of(self._jobs, webhook.job)):
+            body = body_for(served, result, self._storage)
+            secret = secret and secret_of(secret, served.owner)
+        else:
+            body = json.dumps({"job_id": webhook.job, **result.to_json()}, ensure_ascii=False).encode()
+        headers = _headers(webhook, body, secret)
         try:
-            with self._client.stream(
-                "POST", webhook.url, content=body, headers=self._headers(webhook, body)
-            ) as answer:
+            with self._client.stream("POST", webhook.url, content=body, headers=headers) as answer:
                 status = answer.status_code
         except AddressRefused as error:
             self._fail(webhook, str(error), for_good=True)
@@ -117,14 +125,15 @@ class WebhookDelivery:
         log.warning("a webhook was not taken", generation=webhook.job, host=urlsplit(webhook.url).hostname, why=error)
         self._owed.failed(webhook, error, for_good=for_good)
 
-    def _headers(self, webhook: Webhook, body: bytes) -> dict[str, str]:
-        stamp = int(time.time())
-        headers = {
-            "content-type": "application/json",
-            "user-agent": "replibatch",
-            "webhook-id": webhook.id,
-            "webhook-timestamp": str(stamp),
-        }
-        if self._secret:
-            headers["webhook-signature"] = sign(self._secret, webhook.id, stamp, body)
-        return headers
+
+def _headers(webhook: Webhook, body: bytes, secret: str) -> dict[str, str]:
+    stamp = int(time.time())
+    headers = {
+        "content-type": "application/json",
+        "user-agent": "replibatch",
+        "webhook-id": webhook.id,
+        "webhook-timestamp": str(stamp),
+    }
+    if secret:
+        headers["webhook-signature"] = sign(secret, webhook.id, stamp, body)
+    return headers

@@ -21,6 +21,7 @@ from replibatch.jobs.record import Message, is_id
 from replibatch.money import to_usd
 from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script
+from replibatch.requests import RoutedRequest
 
 NEWEST = 100  # batches that are looked through
 PAGE = 500  # entries read at a time
@@ -31,7 +32,8 @@ STATE = ("total", "closed", "held", "cost", "succeeded", "placeholder", "failed"
 
 Read = Callable[[Any], Any]  # puts a command on a pipeline, or sends it
 
-_NAMES = ("open_batch", "append", "close_batch", "hold_batch", "top_up", "cancel_batch", "retry", "tidy_batches")
+_NAMES = ("open_batch", "append", "close_batch", "hold_batch", "top_up", "cancel_batch", "retry", "tidy_batches",
+          "admit", "pull")  # fmt: skip
 _SCRIPTS = {name: Script("replibatch.jobs", "jobs", name) for name in _NAMES}
 
 
@@ -96,6 +98,47 @@ class Batches:
         """
         models = {name: compact(model) for name, model in catalog.items()}
         return self._messages("append", batch=batch, offset=offset, entries=entries, shapes=shapes, catalog=models)
+
+    def admit(
+        self,
+        batch: str,
+        generation_id: str,
+        request: RoutedRequest,
+        catalog: dict[str, Any],
+        *,
+        max_concurrent: int,
+        priority: int,
+        budget: str,
+        about: dict[str, Any],
+    ) -> list[Message]:
+        """Add one request, from any process; the batch begins with its first. Returns the messages to publish.
+
+        Args:
+            batch: its id.
+            generation_id: the request's.
+            request: what to make; the same id is not added twice.
+            catalog: the models of its chain, by name.
+            max_concurrent: the most of the batch in flight at once.
+            priority: of its messages.
+            budget: a budget it shares with others; empty for one of its own.
+            about: for people.
+        """
+        models = {name: compact(model) for name, model in catalog.items()}
+        return self._messages(
+            "admit",
+            batch=batch,
+            id=generation_id,
+            request=compact(request.to_json()),
+            catalog=models,
+            max_concurrent=max_concurrent,
+            priority=priority,
+            budget=budget,
+            about=compact(about),
+        )
+
+    def pull(self, batch: str, generation_id: str) -> bool:
+        """Take a request that waits out of the line, to be canceled; False where it does not wait there."""
+        return bool(self._call("pull", batch=batch, id=generation_id))
 
     def close(self, batch: str) -> None:
         """Say that no more requests will come."""

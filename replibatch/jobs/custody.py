@@ -66,6 +66,7 @@ class Jobs:
         priority: int,
         link: Link | None = None,
         again: bool = False,
+        budget: str = "",
     ) -> Message | None:
         """Record a single job, in this process's publishing custody; its message. None where the id is known already.
 
@@ -76,6 +77,7 @@ class Jobs:
             priority: of its messages.
             link: the application's task that is called with the result.
             again: whether a job of that id that ended without success is made again.
+            budget: the name of a budget that it draws on beside the account's; empty for none.
 
         Raises:
             IdempotencyConflict: the id stands for another request.
@@ -90,6 +92,7 @@ class Jobs:
             link=link.packed() if link else "",
             asked=request.asked,
             again=again,
+            budget=budget,
         )
         if recorded < 0:
             raise IdempotencyConflict(request.request_id, differences(about[0], request.asked))
@@ -379,8 +382,8 @@ def _as_known(record: Record) -> list[Any]:
     }
     if record.batch:
         fields |= {"batch": record.batch, "index": str(record.index)}
-        if record.budget != record.batch:
-            fields["budget"] = record.budget
+    if record.budget != record.batch:
+        fields["budget"] = record.budget
     ages = [
         -1 if at is None else int((time.monotonic() - at) * 1000) for at in (record.created_at, record.started_at)
     ]

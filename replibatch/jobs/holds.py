@@ -6,6 +6,7 @@ PAUSED = "paused"  # by its owner
 UNFOLLOWED = "not followed"  # of another command's list, in embedded mode: no one asked for it now
 BUDGET = "budget"  # its next request would exceed one
 _STOPPED = "stopped: "
+_OF_A_KEY = "key-"
 
 
 def held_by(stop: Stop) -> str:
@@ -16,3 +17,13 @@ def held_by(stop: Stop) -> str:
 def stop_of(held: str) -> Stop | None:
     """The stop that holds a batch; None where something else does, or nothing."""
     return Stop.parse(held.removeprefix(_STOPPED)) if held.startswith(_STOPPED) else None
+
+
+def budget_of_key(key_id: str) -> str:
+    """The name of the budget of a key of the gateway."""
+    return f"{_OF_A_KEY}{key_id}"
+
+
+def is_of_key(budget: str) -> bool:
+    """Whether a budget is a key's: what does not fit it fails, and holds no other up."""
+    return budget.startswith(_OF_A_KEY)

@@ -302,6 +302,7 @@ class Producer:
         priority: int,
         link: Link | None = None,
         again: bool = False,
+        budget: str = "",
     ) -> None:
         """Record and publish a job that is checked; arguments as of `Jobs.enqueue`.
 
@@ -314,7 +315,9 @@ class Producer:
         with self.reaching():  # a connection that cannot be made accepts nothing
             self.redis.connection_pool.release(self.redis.connection_pool.get_connection())
         with self.reaching(accepted=None, job_id=generation_id):
-            message = self.jobs.enqueue(generation_id, prepared, models, priority=priority, link=link, again=again)
+            message = self.jobs.enqueue(
+                generation_id, prepared, models, priority=priority, link=link, again=again, budget=budget
+            )
         if message:
             self.publish([message])
 

@@ -125,6 +125,19 @@ COUNTS = Key("counts", "hash", "jobs", LASTING, "kind, model, reason -> how many
 COUNTS_OF_DAY = Key("counts:{day}", "hash", "jobs", "8 days", "the same, of one day (UTC)")
 LATEST = Key("latest", "list", "jobs", LASTING, "the 24 generations that finished last")
 
+# The gateway
+GATEWAY_KEYS = Key(
+    "gateway:keys", "hash", "gateway", LASTING, "SHA-256 of a key -> JSON: id, name, bounds; never itself"
+)
+SERVED = Key(
+    "served:{id}", "hash", "served", "twice REPLIBATCH_KEEP_DAYS and 30 days",
+    "owner, created, model, version, deployment, input, token, base, shape, webhook, completed, ended, lane",
+)  # fmt: skip
+SERVED_OF = Key("served:{owner}:all", "zset", "served", "with its newest prediction", "prediction -> created at")
+SERVED_OPEN = Key("served:{owner}:open", "zset", "served", "with its newest prediction", "prediction -> created at")
+SERVED_FILE = Key("served-file:{id}", "hash", "gateway", "a day", "an uploaded file: owner, name, size, reference, …")
+SERVED_FILES = Key("served-files:{owner}", "zset", "gateway", "a day", "uploaded file -> created at")
+
 # Workers among themselves
 POLL = Key("poll:{part}", "string", "polling", "1 second", "the process about to read a part of the account's list")
 POLLED = Key("polled:{id}", "hash", "polling", "10 seconds", "prediction -> JSON of a row that is over")

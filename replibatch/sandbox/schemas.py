@@ -38,7 +38,7 @@ def problems_of_body(body: Any, *, version_wanted: bool) -> list[InvalidField]:
         problems.append(_wrong_type("input", "object", body["input"]))
     if version_wanted and not isinstance(body.get("version", ""), str):
         problems.append(_wrong_type("version", "string", body["version"]))
-    if "webhook" in body and urlsplit(str(body["webhook"])).scheme not in ("http", "https"):
+    if "webhook" in body and _scheme(str(body["webhook"])) not in ("http", "https"):
         problems.append(InvalidField("format", "webhook", "Does not match format 'uri'"))
     events = body.get("webhook_events_filter", [])
     if not isinstance(events, list) or any(event not in EVENTS for event in events):
@@ -119,9 +119,17 @@ def _problem_of_type(schema: Json, field: str, value: Any) -> InvalidField | Non
         return None
     if not _is_a(expected, value):
         return _wrong_type(field, expected, value)
-    if schema.get("format") == "uri" and urlsplit(value).scheme not in _FILE_SCHEMES:
+    if schema.get("format") == "uri" and _scheme(value) not in _FILE_SCHEMES:
         return InvalidField("format", field, "Does not match format 'uri'")
     return None
+
+
+def _scheme(address: str) -> str:
+    """The scheme of an address; empty for one that is none."""
+    try:
+        return urlsplit(address).scheme
+    except ValueError:
+        return ""
 
 
 def _is_a(expected: str | list[str], value: Any) -> bool:

@@ -87,7 +87,7 @@ def open_worker() -> None:
     _Open.takeover.start()
     _Open.cleanup = Cleanup(opened, report.get("storage"))
     _Open.cleanup.start()
-    _Open.webhooks = WebhookDelivery(opened.jobs, settings)
+    _Open.webhooks = WebhookDelivery(opened.jobs, settings, opened.storage)
     _Open.webhooks.start()
     if not is_embedded:
         _Open.scripts = ScriptLoader(opened.redis)

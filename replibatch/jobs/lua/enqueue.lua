@@ -1,6 +1,7 @@
 -- A single job enters, in the caller's publishing custody.
 -- call: id, process, model, priority, request (JSON text), catalog (JSON text), link ('' or JSON text), asked (what the
---       id stands for, '' where it was made up), again (a job that ended without success is made again)
+--       id stands for, '' where it was made up), again (a job that ended without success is made again), budget (that it
+--       draws on, or '')
 -- Returns {1, number of its attempt, model}; {0} where the id is known: the same id is the same job. It calls one task,
 -- the first that is named.
 -- {-1, what the id stands for} where that is something else, and nothing has changed.
@@ -37,6 +38,7 @@ begun.attempt, begun.model = begun.attempt or '1', begun.model or call.model
 redis.call('HSET', record_key(call.id), 'v', VERSION, 'state', 'publishing', 'process', call.process, 'fence', whole(now),
   'attempt', begun.attempt, 'model', begun.model, 'priority', whole(call.priority), 'request', call.request,
   'catalog', call.catalog, 'link', call.link)
+if call.budget ~= '' then redis.call('HSET', record_key(call.id), 'budget', call.budget) end
 go_on_with(call.id, begun)
 redis.call('ZADD', key('asked'), whole(now), call.id)
 add_to_custody(call.id, call.process)

@@ -93,7 +93,7 @@ def parse(block: Block) -> None:
     elif block.language == "yaml":
         list(yaml.safe_load_all(block.text))
     else:
-        assert block.language in ("text", "ini", "csv", "jsonl"), f"{block.where}: what is {block.language!r}?"
+        assert block.language in ("text", "ini", "csv", "jsonl", "go"), f"{block.where}: what is {block.language!r}?"
 
 
 def run(block: Block, running: list[subprocess.Popen[bytes]]) -> None:

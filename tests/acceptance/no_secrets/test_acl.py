@@ -21,16 +21,21 @@ USERS = re.compile(r"^user (\w+) (on .+)$", re.MULTILINE)
 NAMES = ("producer", "worker", "flower")
 
 
-@pytest.fixture
-def urls(durable_redis: RedisServer) -> dict[str, str]:
-    """Addresses of the users with the documented rights; the administrator has a password."""
+def users_of(server: RedisServer) -> dict[str, str]:
+    """Give a server the users with the documented rights; their addresses."""
     rules = dict(USERS.findall((PROJECT / "docs" / "deployment.md").read_text()))
     assert tuple(rules) == NAMES
-    place = durable_redis.url.removeprefix("unix://")
-    with Redis.from_url(durable_redis.url) as redis:
+    place = server.url.removeprefix("unix://")
+    with Redis.from_url(server.url) as redis:
         for name, words in rules.items():
             redis.execute_command("ACL", "SETUSER", name, *words.replace(">PASSWORD", ">s3cret").split())
     return {name: f"unix://{name}:s3cret@{place}" for name in NAMES}
+
+
+@pytest.fixture
+def urls(durable_redis: RedisServer) -> dict[str, str]:
+    """Addresses of the users with the documented rights; the administrator has a password."""
+    return users_of(durable_redis)
 
 
 @pytest.fixture

@@ -38,8 +38,8 @@ def services() -> dict[str, Any]:
 
 def test_images_are_pinned_to_a_version(services: dict[str, Any]) -> None:
     images = {name: service["image"] for name, service in services.items()}
-    assert set(images) == {"redis", "worker", "flower"}
-    assert images["worker"] == images["flower"] == f"replibatch:{__version__}"
+    assert set(images) == {"redis", "worker", "flower", "gateway"}
+    assert images["worker"] == images["flower"] == images["gateway"] == f"replibatch:{__version__}"
     assert re.fullmatch(r"redis:[78]\.\d+\.\d+-\w+", images["redis"])
     bases = re.findall(r"^(?:FROM|ARG PYTHON=) ?(\S+)", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
     assert set(bases) == {"${PYTHON}", bases[0]}

@@ -1,0 +1,36 @@
+"""Webhooks of predictions that were asked for through the gateway: as Replicate's API sends them."""
+
+from __future__ import annotations
+
+import time
+
+from replibatch.jobs import Jobs
+from replibatch.requests import BatchResult, OutputFile
+from replibatch.served import Progress, Served, view
+from replibatch.served.record import find
+from replibatch.served.view import body_of
+from replibatch.storage.storage import Storage
+from replibatch.storage.stored import StoredFile
+
+LONGEST_TEXT_BYTES = 1_000_000  # of a text output, in a webhook
+
+
+def served_of(jobs: Jobs, generation_id: str) -> Served | None:
+    """What the gateway keeps of a generation; None for one that was not asked for through it."""
+    served = find(jobs.redis, jobs.prefix, generation_id)
+    return served if served is not None and served.webhook else None
+
+
+def body_for(served: Served, result: BatchResult, storage: Storage) -> bytes:
+    """The prediction as its end is told."""
+
+    def read_text(file: OutputFile) -> str:
+        content = b""
+        for chunk in StoredFile.of(file, storage):
+            content += chunk
+            if len(content) > LONGEST_TEXT_BYTES:
+                break
+        return content[:LONGEST_TEXT_BYTES].decode(errors="replace")
+
+    progress = Progress(result.state, result, completed=served.completed or round(time.time(), 3))
+    return body_of(view(served, progress, served.base, read_text))

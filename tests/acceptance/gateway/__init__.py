@@ -1,0 +1,1 @@
+"""The gateway: the official clients, tenants, hostile requests."""
