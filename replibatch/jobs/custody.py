@@ -21,7 +21,7 @@ from replibatch.jobs.holds import PAUSED
 from replibatch.jobs.identity import differences
 from replibatch.jobs.links import Call, Link
 from replibatch.jobs.packing import compact, pack_result, read_request, read_result
-from replibatch.jobs.recollection import Recollection
+from replibatch.jobs.recollection import Recollection, as_known
 from replibatch.jobs.record import Message, Notice, Record, Settled, is_id
 from replibatch.jobs.webhooks import owed_webhook
 from replibatch.money import to_micro
@@ -228,7 +228,7 @@ class Jobs:
         count, known = 0, self._recollection.all()
         for first in range(0, len(known), RECALLED_AT_ONCE):
             part = known[first : first + RECALLED_AT_ONCE]
-            restored = self._call("recall", records=[_as_known(record) for record, _ in part])
+            restored = self._call("recall", records=[as_known(record) for record, _ in part])
             for (_, step), is_restored in zip(part, restored, strict=True):
                 count += is_restored
                 if is_restored and step:
@@ -362,32 +362,6 @@ class Jobs:
 
     def _call(self, name: str, notice: Notice | None = None, **call: Any) -> Any:
         return self._step(name, notice, **call).run(self.redis)
-
-
-def _as_known(record: Record) -> list[Any]:
-    """A record for `recall`: its id, its attempt's name, its fields, ms since its create and since its start."""
-    fields = {
-        "request": compact(record.request.to_json()),
-        "attempt": str(record.attempt),
-        "model": record.model,
-        "attempts": compact([attempt.__dict__ for attempt in record.attempts]),
-        "fence": str(record.fence),
-        "priority": str(record.priority),
-        "prediction": record.prediction_id,
-        "sent": record.sent,
-        "catalog": record.catalog,
-        "paid": record.paid_usd and str(to_micro(record.paid_usd)),
-        "booked": record.booked and str(record.booked),
-        "counted": record.counted and str(record.counted),
-    }
-    if record.batch:
-        fields |= {"batch": record.batch, "index": str(record.index)}
-    if record.budget != record.batch:
-        fields["budget"] = record.budget
-    ages = [
-        -1 if at is None else int((time.monotonic() - at) * 1000) for at in (record.created_at, record.started_at)
-    ]
-    return [record.id, record.attempt_key, {name: value for name, value in fields.items() if value}, *ages]
 
 
 def parse_outcome(values: Sequence[str | None]) -> tuple[str, int, BatchResult | None]:

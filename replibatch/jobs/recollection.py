@@ -9,9 +9,11 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from replibatch.jobs.packing import compact
 from replibatch.jobs.record import Record
+from replibatch.money import to_micro
 from replibatch.redisdb.scripts import Step
 
 KEPT_SECONDS = 600.0  # longer than any replica lags behind that is still promoted
@@ -88,3 +90,29 @@ class Recollection:
 
 def _is_behind(record: Record, known: Record) -> bool:
     return bool(known.prediction_id and not record.prediction_id) or bool(known.sent and not record.sent)
+
+
+def as_known(record: Record) -> list[Any]:
+    """A record for `recall`: its id, its attempt's name, its fields, ms since its create and since its start."""
+    fields = {
+        "request": compact(record.request.to_json()),
+        "attempt": str(record.attempt),
+        "model": record.model,
+        "attempts": compact([attempt.__dict__ for attempt in record.attempts]),
+        "fence": str(record.fence),
+        "priority": str(record.priority),
+        "prediction": record.prediction_id,
+        "sent": record.sent,
+        "catalog": record.catalog,
+        "paid": record.paid_usd and str(to_micro(record.paid_usd)),
+        "booked": record.booked and str(record.booked),
+        "counted": record.counted and str(record.counted),
+    }
+    if record.batch:
+        fields |= {"batch": record.batch, "index": str(record.index)}
+    if record.budget != record.batch:
+        fields["budget"] = record.budget
+    ages = [
+        -1 if at is None else int((time.monotonic() - at) * 1000) for at in (record.created_at, record.started_at)
+    ]
+    return [record.id, record.attempt_key, {name: value for name, value in fields.items() if value}, *ages]
