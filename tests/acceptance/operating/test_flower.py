@@ -211,7 +211,8 @@ def test_flowers_own_list_tells_model_attempt_and_reason_and_no_secret(
     assert said["retries"] == 1 and said["runtime"] > 0
     assert said["exception"].startswith("sensitive: ") and "next: black-forest-labs/flux-dev" in said["exception"]
     assert len(str(said)) < 5_000
-    (worker,) = server.client.get("/api/workers?refresh=1").json()
+    until(lambda: server.client.get("/api/workers?refresh=1").json(), what="the worker answers Flower")
+    (worker,) = server.client.get("/api/workers").json()
     everything = "".join(
         server.client.get(address).text
         for address in (
