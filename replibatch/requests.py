@@ -209,6 +209,7 @@ class RoutedRequest:
         extension_is_free: whether the file's extension was made up, and follows what the model makes.
         tags: words it is counted under.
         webhook: called with the result; empty for none.
+        webhook_start: called once its first prediction is created; empty for none.
         asked: what an idempotency key stands for, as `identity` tells it; empty without one.
         metadata: the metadata written into its files; None leaves it to the worker's setting.
         step: its number among the steps of its item, from 1.
@@ -234,6 +235,7 @@ class RoutedRequest:
     extension_is_free: bool = False
     tags: tuple[str, ...] = ()
     webhook: str = ""
+    webhook_start: str = ""
     asked: str = ""
     within: str = ""
     metadata: str | None = None
@@ -310,7 +312,7 @@ class RoutedRequest:
             key: value
             for key, value in data.items()
             if value not in ([], {}, None) and (key, value) not in (("fallback", True), ("on_outage", "hold"))
-            if value or key not in ("extension_is_free", "within", "webhook", "asked")
+            if value or key not in ("extension_is_free", "within", "webhook", "webhook_start", "asked")
         }
 
     @classmethod

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from replibatch.execution.served_webhooks import body_for, served_of
+from replibatch.execution.served_webhooks import body_for, body_of_start, served_of
 from replibatch.http_connections import Connections
 from replibatch.jobs import Jobs
 from replibatch.jobs.webhooks import OwedWebhooks, Webhook
 from replibatch.outputs.addresses import Addresses, AddressRefused
 from replibatch.redisdb.loop import Loop
+from replibatch.served import Served
 from replibatch.settings import Settings
 from replibatch.storage.storage import Storage
 from replibatch.webhooks import key_of, secret_of, sign
@@ -97,16 +98,12 @@ class WebhookDelivery:
             self._busy[host] -= 1
 
     def _post(self, webhook: Webhook) -> None:
-        _, _, result = self._jobs.outcome(webhook.job)
-        if result is None:
+        served = served_of(self._jobs, webhook.job) if self._storage is not None else None
+        body = self._body(webhook, served)
+        if body is None:
             self._owed.failed(webhook, "its result is kept no more", for_good=True)
             return
-        secret = self._secret
-        if self._storage is not None and (served := served_of(self._jobs, webhook.job)):
-            body = body_for(served, result, self._storage)
-            secret = secret and secret_of(secret, served.owner)
-        else:
-            body = json.dumps({"job_id": webhook.job, **result.to_json()}, ensure_ascii=False).encode()
+        secret = self._secret and (secret_of(self._secret, served.owner) if served else self._secret)
         headers = _headers(webhook, body, secret)
         try:
             with self._client.stream("POST", webhook.url, content=body, headers=headers) as answer:
@@ -120,6 +117,17 @@ class WebhookDelivery:
                 self._owed.delivered(webhook)
             else:
                 self._fail(webhook, f"it answered {status}", for_good=status in REFUSED and webhook.tries > 2)
+
+    def _body(self, webhook: Webhook, served: Served | None) -> bytes | None:
+        """What is told; None where nothing is kept of it."""
+        if webhook.is_start:
+            return body_of_start(served, webhook.since) if served else None
+        _, _, result = self._jobs.outcome(webhook.job)
+        if result is None:
+            return None
+        if served and self._storage is not None:
+            return body_for(served, result, self._storage)
+        return json.dumps({"job_id": webhook.job, **result.to_json()}, ensure_ascii=False).encode()
 
     def _fail(self, webhook: Webhook, error: str, *, for_good: bool = False) -> None:
         log.warning("a webhook was not taken", generation=webhook.job, host=urlsplit(webhook.url).hostname, why=error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import httpx
@@ -30,6 +30,8 @@ from replibatch.served.record import find, forget, keep
 
 ID_CHARACTERS = 26  # as Replicate's
 LONGEST_KEY = 200  # characters of an Idempotency-Key
+AT_START = frozenset({"start"})
+AT_END = frozenset({"output", "logs", "completed"})  # a prediction has its output at its end
 FOLDER = "served"  # below it, each key has its own
 
 
@@ -132,6 +134,7 @@ def accept(gateway: Gateway, tenant: Tenant, create: Create) -> tuple[Served, bo
         prepared = producer.prepare(
             request, generation_id, 0, fallback=tenant.fallback, folder=str(request.within), caller=Caller()
         )
+        prepared = replace(prepared, webhook_start=_webhook_for(create.body, AT_START))
         prepared = with_own_files(gateway, tenant, prepared, create.base)
         if known is None:
             _check_budget(gateway, tenant, prepared)
@@ -151,13 +154,15 @@ def _request(tenant: Tenant, create: Create) -> BatchRequest:
         data, models=(create.model.name,), folder=f"{FOLDER}/{tenant.id}", namespace=f"key:{tenant.id}"
     )
     request.tags = (tenant.name, *tenant.tags)
-    if _wants_webhook(create.body):
+    if _webhook_for(create.body, AT_END):
         request.webhook = create.body["webhook"]
     return request
 
 
-def _wants_webhook(body: dict[str, Any]) -> bool:
-    return bool(body.get("webhook")) and "completed" in (body.get("webhook_events_filter") or ["completed"])
+def _webhook_for(body: dict[str, Any], events: frozenset[str]) -> str:
+    """The address that is called for these events; empty for none. Without a filter, all are wanted."""
+    wanted = body.get("webhook_events_filter") or schemas.EVENTS
+    return str(body.get("webhook") or "") if not events.isdisjoint(wanted) else ""
 
 
 def _enqueue(
@@ -181,7 +186,7 @@ def _enqueue(
         base=create.base,
         shape=create.model.output or "",
         deployment=create.deployment,
-        webhook=_wants_webhook(create.body),
+        webhook=bool(_webhook_for(create.body, AT_START | AT_END)),
         lane=lanes.lane_of(tenant),
     )
     with producer.reaching():

@@ -23,7 +23,7 @@ from replibatch.jobs.links import Call, Link
 from replibatch.jobs.packing import compact, pack_result, read_request, read_result
 from replibatch.jobs.recollection import Recollection, as_known
 from replibatch.jobs.record import Message, Notice, Record, Settled, is_id
-from replibatch.jobs.webhooks import owed_webhook
+from replibatch.jobs.webhooks import owed_start, owed_webhook
 from replibatch.money import to_micro
 from replibatch.redisdb import keys
 from replibatch.redisdb.scripts import Script, Step
@@ -133,6 +133,7 @@ class Jobs:
             attempt=record.attempt,
             attempt_key=record.attempt_key,
             prediction=prediction_id,
+            webhook=owed_start(record),
         )
         return replace(step, before=lambda _: self._recollection.note(record, prediction_id=prediction_id))
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from replibatch.jobs.packing import compact
 from replibatch.jobs.record import Record
+from replibatch.jobs.webhooks import owed_start
 from replibatch.money import to_micro
 from replibatch.redisdb.scripts import Step
 
@@ -93,7 +94,8 @@ def _is_behind(record: Record, known: Record) -> bool:
 
 
 def as_known(record: Record) -> list[Any]:
-    """A record for `recall`: its id, its attempt's name, its fields, ms since its create and since its start."""
+    """A record for `recall`: its id, its attempt's name, its fields, ms since its create and since its start, and the
+    webhook owed for its start, in case the records do not know of its prediction."""
     fields = {
         "request": compact(record.request.to_json()),
         "attempt": str(record.attempt),
@@ -115,4 +117,10 @@ def as_known(record: Record) -> list[Any]:
     ages = [
         -1 if at is None else int((time.monotonic() - at) * 1000) for at in (record.created_at, record.started_at)
     ]
-    return [record.id, record.attempt_key, {name: value for name, value in fields.items() if value}, *ages]
+    return [
+        record.id,
+        record.attempt_key,
+        {name: value for name, value in fields.items() if value},
+        *ages,
+        owed_start(record),
+    ]

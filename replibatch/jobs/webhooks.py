@@ -1,7 +1,7 @@
-"""Webhooks: addresses of the callers' that are owed a call with a result.
+"""Webhooks: addresses of the callers' that are owed a call with a result, or with the start of a prediction.
 
-Owed from the moment of the settle, in the same step, until one delivery has been answered with a 2xx, or a day has
-passed. So each is delivered at least once, with the same id.
+Owed from the moment of the settle, or of the claim of the first prediction, in the same step, until one delivery has
+been answered with a 2xx, or a day has passed. So each is delivered at least once, with the same id.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ LONGEST_PAUSE_SECONDS = 3600.0
 CLAIM_SECONDS = 90.0  # longer than a delivery takes: if a process dies during one, another delivers it
 SHOWN = 100
 LOST_KEPT = 20
+START = "-start"  # how the id of a call with a start ends; a result's ends with a fence, a number
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Webhook:
         return cls(**data)
 
     @property
+    def is_start(self) -> bool:
+        """Whether it tells the start, not the result."""
+        return self.id.endswith(START)
+
+    @property
     def pause_seconds(self) -> float:
         """How long to wait after one more failure."""
         return float(min(FIRST_PAUSE_SECONDS * 2**self.tries, LONGEST_PAUSE_SECONDS))
@@ -70,6 +76,13 @@ def owed_webhook(record: Record) -> str:
     return Webhook(
         f"msg_{record.id}-{record.fence}", record.id, record.request.webhook, round(time.time(), 3)
     ).packed()
+
+
+def owed_start(record: Record) -> str:
+    """The webhook owed once its attempt has a prediction; empty where that is not its first, or none is wanted."""
+    if not record.request.webhook_start or any(attempt.prediction_id for attempt in record.attempts):
+        return ""
+    return Webhook(f"msg_{record.id}{START}", record.id, record.request.webhook_start, round(time.time(), 3)).packed()
 
 
 class OwedWebhooks:

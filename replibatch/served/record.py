@@ -31,7 +31,7 @@ class Served:
         token: what opens its files and its stream without a key.
         base: the gateway as this client reached it.
         shape: the form of the model's output: `uri`, `array<uri>`, `text`, …
-        webhook: whether the call at its end is wanted.
+        webhook: whether a call at its start, or at its end, is wanted.
         completed: when its end was first seen, in Unix seconds; 0 before.
         ended: the status it ended with; empty before.
         lane: the batch that it waits in for its turn; empty for none.

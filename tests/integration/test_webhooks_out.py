@@ -12,8 +12,10 @@ from replibatch import WebhookRefused, verify_webhook
 from replibatch.errors import SettingsError
 from replibatch.execution.webhooks import WebhookDelivery
 from replibatch.jobs import Jobs
+from replibatch.jobs.record import Record
 from replibatch.jobs.webhooks import GIVE_UP_SECONDS, OwedWebhooks, Webhook
-from replibatch.requests import BatchResult, RoutedRequest, State
+from replibatch.redisdb.scripts import run_together
+from replibatch.requests import Attempt, BatchResult, RoutedRequest, State
 from replibatch.sandbox.webhooks import signature
 from replibatch.settings import load
 from replibatch.webhooks import sign
@@ -105,6 +107,41 @@ def test_addresses_of_private_networks_are_refused(
     until(owed.lost, what="it is given up")
     delivery.stop()
     assert "expected:" in owed.lost()[0].error and receiver.taken == []
+
+
+def started(jobs: Jobs) -> Record:
+    request = RoutedRequest("a", "ein Igel", MODEL, MODEL, {}, (), "r.png", webhook_start="http://127.0.0.1:9/")
+    jobs.enqueue("a", request, {}, priority=3)
+    record = jobs.take("a", 1)
+    assert record is not None
+    return record
+
+
+def test_a_start_is_owed_once_with_the_first_prediction(jobs: Jobs, owed: OwedWebhooks) -> None:
+    record = started(jobs)
+    assert owed.claim(5) == []
+    for _ in range(2):  # a repeated call owes no second one
+        assert run_together(jobs.redis, jobs.created_step(record, "p1")) == ["ok"]
+    (claimed,) = owed.claim(5)
+    assert (claimed.id, claimed.job, claimed.is_start) == ("msg_a-start", "a", True)
+    owed.delivered(claimed)
+    before = Attempt(MODEL, "p1", "failed", "refused", "no", 1.0, 0.0)
+    jobs.advance(record, MODEL, [before], 0)
+    second = jobs.take("a", 2)
+    assert second is not None and run_together(jobs.redis, jobs.created_step(second, "p2")) == ["ok"]
+    assert jobs.redis.zcard(f"{jobs.prefix}webhooks") == 0, "the second attempt is no second start"
+    assert jobs.settle(second, State.FAILED, second.request.unmade(State.FAILED, "no", (before,)))
+    assert jobs.redis.zcard(f"{jobs.prefix}webhooks") == 0, "a start alone was asked for"
+
+
+def test_a_start_that_an_older_copy_lacks_is_owed_again(jobs: Jobs, owed: OwedWebhooks) -> None:
+    record = started(jobs)
+    older = jobs.redis.dump(f"{jobs.prefix}gen:a")
+    assert run_together(jobs.redis, jobs.created_step(record, "p1")) == ["ok"]
+    jobs.redis.delete(f"{jobs.prefix}webhooks")
+    jobs.redis.restore(f"{jobs.prefix}gen:a", 0, older, replace=True)
+    assert jobs.recall() == 1 and jobs.recall() == 0
+    assert [each.id for each in owed.claim(5)] == ["msg_a-start"]
 
 
 def test_a_secret_that_is_none_is_refused_and_not_shown() -> None:

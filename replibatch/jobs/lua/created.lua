@@ -1,5 +1,5 @@
 -- The reply to a create names a prediction: it belongs to this attempt from now on.
--- call: id, process, fence, attempt, attempt_key, prediction
+-- call: id, process, fence, attempt, attempt_key, prediction, webhook (the call owed for the start, JSON text, or '')
 -- Returns 'ok'; 'twin' where another attempt has claimed it; 'fenced' where the caller has lost custody; 'gone' where the
 -- record was lost with the rest of Redis' data: then the caller alone knows of the prediction.
 --
@@ -17,5 +17,6 @@ redis.call('SET', claim, call.attempt_key, 'NX', 'PX', whole(LISTED_MS))
 if redis.call('GET', claim) ~= call.attempt_key then return 'twin' end
 if not record then return 'gone' end
 if not has(record) then return 'fenced' end
+if call.webhook ~= '' and not record.prediction then redis.call('ZADD', key('webhooks'), whole(now), call.webhook) end
 redis.call('HSET', record_key(call.id), 'prediction', call.prediction, 'created', whole(now))
 return 'ok'

@@ -1,6 +1,6 @@
 -- Puts right what an older copy of the records does not know: a process says how far its generations are.
 -- call: process, records (a list of {id, attempt_key, fields (object: field -> text), ms since each of: created, started; -1
---       for never})
+--       for never, the webhook owed for its start, JSON text, or ''})
 -- Returns for each 1, or 0 where the records know as much, or another process is further on.
 --
 -- A generation without a record still waits at the head of its batch: it is taken from there.
@@ -28,7 +28,7 @@ end
 
 local restored = {}
 for i, item in ipairs(call.records) do
-  local id, attempt_key, fields, created_ago, started_ago = unpack(item)
+  local id, attempt_key, fields, created_ago, started_ago, webhook = unpack(item)
   local record = read(id)
   restored[i] = 0
   if not record or not is_known(record, fields) then
@@ -41,6 +41,9 @@ for i, item in ipairs(call.records) do
     if created_ago >= 0 then redis.call('HSET', record_key(id), 'created', whole(now - created_ago)) end
     if started_ago >= 0 then redis.call('HSET', record_key(id), 'started', whole(now - started_ago)) end
     if fields.prediction then
+      if webhook ~= '' and not (record and record.prediction) then
+        redis.call('ZADD', key('webhooks'), whole(now), webhook)
+      end
       redis.call('SET', key('prediction', fields.prediction), attempt_key, 'NX', 'PX', whole(LISTED_MS))
     end
     if fields.batch and redis.call('EXISTS', key('batch', fields.batch)) == 1 then

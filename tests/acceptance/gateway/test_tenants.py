@@ -182,13 +182,43 @@ def test_a_webhook_is_signed_with_a_secret_of_the_key_alone(house: House) -> Non
         assert own != foreign and SECRET not in (own, foreign)
         with receiving() as receiver:
             row = made(ours, "a called fox", webhook=receiver.url, webhook_events_filter=["completed"])
-            silent = made(ours, "a silent fox", webhook=receiver.url, webhook_events_filter=["start"])
             until(lambda: receiver.taken, what="it is called")
             headers, body = receiver.taken[0]
             assert verify_webhook(body, headers, own)
             told = json.loads(body)
             assert (told["id"], told["status"], told["output"]) == (row["id"], "succeeded", row["output"])
-            assert silent["id"] not in [json.loads(body)["id"] for _, body in receiver.taken]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (None, ["processing", "succeeded"]),
+        ([], ["processing", "succeeded"]),
+        (["start"], ["processing"]),
+        (["completed"], ["succeeded"]),
+        (["output", "logs"], ["succeeded"]),
+    ],
+)
+def test_a_webhook_is_called_at_the_events_of_its_filter(
+    house: House, events: list[str] | None, expected: list[str]
+) -> None:
+    with house.gateway.client(house.key) as ours, receiving() as receiver:
+        own = ours.get("/v1/webhooks/default/secret").json()["key"]
+        wanted = {} if events is None else {"webhook_events_filter": events}
+        row = made(ours, f"a fox called at {events}", webhook=receiver.url, **wanted)
+        redis, name = house.gateway.producer.redis, keys.WEBHOOKS.at(house.gateway.producer.settings.key_prefix)
+        until(lambda: len(receiver.taken) >= len(expected) and not redis.zcard(name), what="all are delivered")
+    assert all(verify_webhook(body, headers, own) for headers, body in receiver.taken)
+    told = sorted((json.loads(body) for _, body in receiver.taken), key=lambda each: str(each["status"]))
+    assert [each["status"] for each in told] == expected
+    assert {each["id"] for each in told} == {row["id"]}
+    assert len({headers["webhook-id"] for headers, _ in receiver.taken}) == len(expected)
+    for each in told:
+        is_over = each["status"] == "succeeded"
+        assert each["started_at"] and (each["output"], bool(each["completed_at"])) == (
+            row["output"] if is_over else None,
+            is_over,
+        )
 
 
 def test_what_is_kept_of_a_key_is_its_hash(house: House) -> None:
