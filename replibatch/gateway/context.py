@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from replibatch.gateway.line import Line
 from replibatch.gateway.refusals import bad_request, forbidden
 from replibatch.gateway.tenants import LOCAL, Tenant, digest
 from replibatch.jobs.packing import read_attempts, read_result
@@ -153,9 +154,11 @@ class Gateway:
             self.ask(lambda redis: redis.zrem(keys.SERVED_OPEN.at(self.prefix, served.owner), served.id)),
         )
 
-    async def row(self, served: Served, base: str) -> Json:
-        """The prediction as the API tells it."""
+    async def row(self, served: Served, base: str, line: Line | None = None) -> Json:
+        """The prediction as the API tells it; with `line`, its place there is told in the logs while it waits."""
         progress = await self.progress(served)
+        if line and progress.is_waiting and not progress.ahead:
+            progress = replace(progress, ahead=await line.words(served.id, progress))
         if progress.is_gone(served) and served.input:
             await self.ask(lambda redis: redis.hdel(keys.SERVED.at(self.prefix, served.id), "input"))
         result = progress.result

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from replibatch.errors import AccountStopped
 from replibatch.gateway.context import Gateway
+from replibatch.gateway.line import Line
 from replibatch.gateway.outputs import Outputs
 from replibatch.served import Served
 from replibatch.served.view import Json
@@ -34,6 +35,7 @@ class Streams:
     def __init__(self, gateway: Gateway, outputs: Outputs) -> None:
         self._gateway = gateway
         self._outputs = outputs
+        self._line = Line(gateway.producer)
 
     def routes(self) -> Sequence[Route]:
         """All of them."""
@@ -51,13 +53,12 @@ class Streams:
         ends, heard = time.monotonic() + LONGEST_SECONDS, time.monotonic()
         with gateway.producer.hub.waiting_for(served.id) as news:
             while time.monotonic() < ends and not gateway.stopping.is_set():
-                row = await gateway.row(served, base)
+                row = await gateway.row(served, base, self._line)
                 words = row["logs"] or f"{row['status']}\n"
-                if words != told:
+                if fresh := new_lines(told, words):
                     number, heard = number + 1, time.monotonic()
-                    fresh = words.removeprefix(told)
                     yield _event("logs", fresh, number)
-                    told = words
+                told = words
                 if row["completed_at"] or row["data_removed"]:
                     for event in _last(row, number):
                         yield event
@@ -68,6 +69,12 @@ class Streams:
                 with suppress(TimeoutError, AccountStopped):
                     await asyncio.wait_for(news(), LOOK_SECONDS)
                 served = await gateway.any_served(served.id) or served
+
+
+def new_lines(told: str, words: str) -> str:
+    """The lines of `words` that were not told before."""
+    before = set(told.splitlines())
+    return "".join(f"{line}\n" for line in words.splitlines() if line not in before)
 
 
 def _last(row: Json, number: int) -> list[str]:

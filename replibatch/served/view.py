@@ -79,6 +79,11 @@ class Progress:
             return served.ended
         return "failed" if self.is_gone(served) else "starting"
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether Replicate does not have it yet."""
+        return bool(self.state) and self.result is None and not self.prediction_id and self.state != State.CANCELED
+
     def is_gone(self, served: Served) -> bool:
         """Whether its records are kept no more."""
         return not self.state and bool(served.ended or time.time() - served.created > LOST_AFTER_SECONDS)

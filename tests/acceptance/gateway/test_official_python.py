@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -159,3 +161,21 @@ def test_a_stream_tells_the_progress_and_the_output(replicate: Client) -> None:
     events = list(prediction.stream())
     assert [str(each.event.value) for each in events][-2:] == ["output", "done"]
     assert events[0].event.value == "logs"
+
+
+def test_a_stream_tells_the_place_in_the_line(replicate: Client, house: House) -> None:
+    limiter = house.gateway.producer.limiter
+    house.sandbox.settings.latency_seconds = 2.0
+    limiter.store_limits({"max_concurrent": 1})
+    try:
+        until(lambda: limiter.status().max_concurrent == 1, what="the limit is in force")
+        rows = [replicate.predictions.create(model=QWEN, input={"prompt": f"fox {n} of a line"}) for n in range(3)]
+        house.sandbox.settings.latency_seconds = 0.1
+        events = list(rows[2].stream())
+    finally:
+        limiter.store_limits({"max_concurrent": None})
+        house.sandbox.settings.latency_seconds = 0.1
+    lines = [line for each in events if each.event.value == "logs" for line in each.data.splitlines()]
+    assert any(re.fullmatch(r"waiting: [12] before it, about \d+ s until it is made", line) for line in lines), lines
+    assert all(one != following for one, following in pairwise(lines)), "what has not changed is not told again"
+    assert [each.event.value for each in events][-2:] == ["output", "done"]
