@@ -221,6 +221,16 @@ def test_a_webhook_is_called_at_the_events_of_its_filter(
         )
 
 
+def test_a_start_is_told_of_a_key_with_slots_of_its_own_and_not_again_for_a_fallback(house: House) -> None:
+    key = house.gateway.tenants.add("called", max_concurrent=1)
+    with house.gateway.client(key) as called, receiving() as receiver:
+        row = made(called, "a fox [[sensitive@qwen/qwen-image]] with a fallback", webhook=receiver.url)
+        assert row["metrics"]["attempts"] == 2 and row["metrics"]["model_used"] != QWEN
+        redis, name = house.gateway.producer.redis, keys.WEBHOOKS.at(house.gateway.producer.settings.key_prefix)
+        until(lambda: len(receiver.taken) >= 2 and not redis.zcard(name), what="all are delivered")
+    assert sorted(json.loads(body)["status"] for _, body in receiver.taken) == ["processing", "succeeded"]
+
+
 def test_what_is_kept_of_a_key_is_its_hash(house: House) -> None:
     redis, prefix = house.gateway.producer.redis, house.gateway.producer.settings.key_prefix
     everything = repr(redis.hgetall(keys.GATEWAY_KEYS.at(prefix)))
