@@ -125,6 +125,7 @@ def test_a_start_is_owed_once_with_the_first_prediction(jobs: Jobs, owed: OwedWe
     (claimed,) = owed.claim(5)
     assert (claimed.id, claimed.job, claimed.is_start) == ("msg_a-start", "a", True)
     owed.delivered(claimed)
+    assert run_together(jobs.redis, jobs.created_step(record, "p1")) == ["ok"] and owed.claim(5) == []
     before = Attempt(MODEL, "p1", "failed", "refused", "no", 1.0, 0.0)
     jobs.advance(record, MODEL, [before], 0)
     second = jobs.take("a", 2)
