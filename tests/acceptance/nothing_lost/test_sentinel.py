@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from replibatch import BatchRequest, enqueue_batch
+from replibatch.redisdb.calls import Patience
 from replibatch.redisdb.connection import connect
 from replibatch.sandbox import Sandbox
 from tests.support import PROJECT
@@ -20,13 +21,13 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.chaos
 
 COUNT, LIMIT, WORKERS, THREADS = 400, 20, 2, 25
-USER, PASSWORD = "replibatch", "s3cret"
+USER, PASSWORD = "worker", "s3cret"
 
 
 @pytest.fixture
 def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
-    """With the user that docs/deployment.md describes."""
-    (rules,) = re.findall(r"^user replibatch (.+)$", (PROJECT / "docs" / "deployment.md").read_text(), re.MULTILINE)
+    """With the worker's user that docs/deployment.md describes; a producer needs no more."""
+    (rules,) = re.findall(rf"^user {USER} (.+)$", (PROJECT / "docs" / "deployment.md").read_text(), re.MULTILINE)
     made = Sentinels(tmp_path_factory.mktemp("redis"), (USER, rules.replace(">PASSWORD", f">{PASSWORD}").split()))
     yield made
     made.stop()
@@ -41,7 +42,7 @@ def fleet(sentinels: Sentinels, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_call_under_way_goes_on_at_the_new_primary(fleet: str, sentinels: Sentinels) -> None:
     with (
-        connect(fleet, longest_block_seconds=20, patience_seconds=60) as redis,
+        connect(fleet, longest_block_seconds=20, patience=Patience(60)) as redis,
         ThreadPoolExecutor(1) as thread,
     ):
         waits = thread.submit(redis.blpop, ["rb:any"], 20)

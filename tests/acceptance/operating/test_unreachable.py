@@ -24,6 +24,9 @@ from tests.support.odd_server import OddServer, answer
 from tests.support.waiting import until
 from tests.support.way import Way
 
+# A server stopped in the midst of an answer leaves a socket to the garbage collector, in whichever test runs then.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
 SOON_SECONDS = 30.0  # 5 are promised; a busy machine starts processes slowly
 PAGE = "<html><head><title>Guest Wi-Fi</title></head><body>Accept</body></html>"
 Open = Callable[[ExitStack, Sandbox, Path, pytest.MonkeyPatch], str]
