@@ -138,6 +138,12 @@ class TestNotices:
 
 
 class TestPredictions:
+    def test_what_is_sent_is_written_down_first(self, a: Jobs) -> None:
+        enqueue(a)
+        assert a.intend(take(a, "g"), "what was sent") == "ok"
+        record = a.record("g")
+        assert record is not None and record.sent == "what was sent"
+
     def test_one_is_claimed_once(self, a: Jobs) -> None:
         for name in "gh":
             enqueue(a, name)
