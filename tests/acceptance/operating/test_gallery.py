@@ -264,8 +264,9 @@ def test_keys_flip_between_columns_and_between_prompts(page: Page, tmp_path: Pat
         f"0 {names[3]}",
     ]
     page.keyboard.press("Escape")
-    focused = page.evaluate("document.activeElement.ariaLabel")
-    assert "style 0" in focused and names[3] in focused  # where one was looking
+    page.wait_for_function(  # where one was looking
+        "words => words.every(each => document.activeElement.ariaLabel?.includes(each))", arg=["style 0", names[3]]
+    )
 
 
 @pytest.mark.parametrize("width", [1440, 1024, 390])
