@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
-from replibatch.errors import SettingsError
 from replibatch.execution.context import WorkerContext
 from replibatch.jobs.counts import LATENCY_SECONDS
 from replibatch.requests import BatchResult
@@ -27,18 +26,6 @@ COST = Counter("replibatch_worker_cost_usd", "Cost of those generations.", ["mod
 TAKEN_OVER = Counter("replibatch_worker_recoveries", "Generations taken over from processes that died or left.")
 RUNNING = Gauge("replibatch_worker_running", "Generations that its threads work on, including those that wait.")
 WAITING = Gauge("replibatch_worker_waiting", "Attempts of this process that wait at the limiter.")
-
-
-def serve(port: int) -> None:
-    """Answer Prometheus on a port of every address.
-
-    Raises:
-        SettingsError: it cannot listen there.
-    """
-    try:
-        start_http_server(port)
-    except OSError as error:
-        raise SettingsError(f"--metrics-port: cannot listen on {port}: {error.strerror}") from None
 
 
 def watch(context: WorkerContext) -> None:

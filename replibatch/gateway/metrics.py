@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram, start_http_server
-
-from replibatch.errors import SettingsError
+from prometheus_client import Counter, Histogram
 
 PARTS = ("predictions", "files", "models", "deployments", "account", "webhooks", "outputs", "stream")
 REQUESTS = Counter(
@@ -18,18 +16,6 @@ SECONDS = Histogram(
     ["part"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
-
-
-def serve(port: int) -> None:
-    """Answer Prometheus on a port of every address.
-
-    Raises:
-        SettingsError: it cannot listen there.
-    """
-    try:
-        start_http_server(port)
-    except OSError as error:
-        raise SettingsError(f"--metrics-port: cannot listen on {port}: {error.strerror}") from None
 
 
 def count(method: str, path: str, status: int, seconds: float) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from replibatch.jobs.packing import read_result
 from replibatch.requests import BatchResult
 
 
@@ -84,3 +86,18 @@ class Finished:
     id: str
     index: int
     result: BatchResult | None
+
+
+def entries_of(streams: Any) -> list[Any]:
+    """The entries in an answer to `finished_read`: of the one stream that was read."""
+    if isinstance(streams, dict):  # RESP3
+        return [entry for pages in streams.values() for page in pages for entry in page]
+    return [entry for _, entries in streams or [] for entry in entries]
+
+
+def parse_finished(entries: list[Any], results: Sequence[str | None]) -> list[Finished]:
+    """The finished generations, by the answers to `result_reads`."""
+    return [
+        Finished(mark, fields["id"], int(fields["index"]), read_result(result) if result else None)
+        for (mark, fields), result in zip(entries, results, strict=True)
+    ]

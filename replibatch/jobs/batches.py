@@ -13,10 +13,10 @@ from redis import Redis
 
 from replibatch.errors import NoSuchWork
 from replibatch.foreign_text import shown
-from replibatch.jobs.batch_state import BatchState, Finished
+from replibatch.jobs.batch_state import BatchState, Finished, entries_of, parse_finished
 from replibatch.jobs.custody import Jobs
 from replibatch.jobs.holds import UNFOLLOWED
-from replibatch.jobs.packing import PendingEntry, compact, read_attempts, read_result, unpack
+from replibatch.jobs.packing import PendingEntry, compact, read_attempts, unpack
 from replibatch.jobs.record import Message, is_id
 from replibatch.money import to_usd
 from replibatch.redisdb import keys
@@ -387,21 +387,6 @@ class Batches:
         mine = {"process": self._jobs.process, "capacity": self._jobs.capacity, "keep_ms": self._jobs.keep_ms}
         arguments = {**mine, **call}
         return _SCRIPTS[name](self._redis, [self._jobs.prefix], (compact(arguments),))
-
-
-def entries_of(streams: Any) -> list[Any]:
-    """The entries in an answer to `finished_read`: of the one stream that was read."""
-    if isinstance(streams, dict):  # RESP3
-        return [entry for pages in streams.values() for page in pages for entry in page]
-    return [entry for _, entries in streams or [] for entry in entries]
-
-
-def parse_finished(entries: list[Any], results: Sequence[str | None]) -> list[Finished]:
-    """The finished generations, by the answers to `result_reads`."""
-    return [
-        Finished(mark, fields["id"], int(fields["index"]), read_result(result) if result else None)
-        for (mark, fields), result in zip(entries, results, strict=True)
-    ]
 
 
 def _read_result_of(name: str, redis: Any) -> Any:

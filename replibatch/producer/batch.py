@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from replibatch.errors import ResultTimeout
-from replibatch.jobs.batch_state import BatchState, Finished
-from replibatch.jobs.batches import RETRIED_AT_ONCE, entries_of, parse_finished
+from replibatch.jobs.batch_state import BatchState, Finished, entries_of, parse_finished
+from replibatch.jobs.batches import RETRIED_AT_ONCE
 from replibatch.jobs.holds import BUDGET, PAUSED, stop_of
 from replibatch.producer.producer import LOOK_SECONDS, Producer, open_producer
 from replibatch.requests import BatchResult, State

@@ -8,6 +8,7 @@ import click
 
 from replibatch import embedded, logs
 from replibatch.cli.account import open_account, opened, say_if_no_worker
+from replibatch.cli.metrics_port import serve_metrics
 from replibatch.cli.options import log_format
 from replibatch.errors import SettingsError
 from replibatch.logs import LogFormat
@@ -38,7 +39,6 @@ def serve(
     if public_url and not public_url.startswith(("http://", "https://")):
         raise click.BadParameter(f"{public_url!r} is no address; expected: https://…", param_hint="--public-url")
     try:
-        from replibatch.gateway import metrics  # noqa: PLC0415
         from replibatch.gateway.server import make_server  # noqa: PLC0415  # an extra
     except ModuleNotFoundError as error:
         raise SettingsError(f"{error.name} is not installed; expected: pip install 'replibatch[serve]'") from None
@@ -48,7 +48,7 @@ def serve(
         click.echo("replibatch: `replibatch worker` in another terminal does the work", err=True)
     shown = f"[{host}]" if ":" in host else host
     if metrics_port is not None:
-        metrics.serve(metrics_port)
+        serve_metrics(metrics_port)
     server = make_server(
         producer, host, port, public_url, lambda: click.echo(f"replibatch: Replicate's API at http://{shown}:{port}")
     )

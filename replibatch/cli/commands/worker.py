@@ -17,8 +17,8 @@ from celery.apps import worker as celery_worker
 from celery.exceptions import SecurityWarning
 
 from replibatch import embedded, logs
+from replibatch.cli.metrics_port import serve_metrics
 from replibatch.cli.options import log_format
-from replibatch.execution import metrics
 from replibatch.logs import LogFormat
 from replibatch.settings import Settings
 
@@ -58,7 +58,7 @@ def worker(concurrency: int, quiet: bool, verbose: bool, log_format: LogFormat, 
     from replibatch.worker import app, lifecycle  # noqa: PLC0415  # importing the app reads the settings
 
     if metrics_port is not None:
-        metrics.serve(metrics_port)
+        serve_metrics(metrics_port)
     celery_worker.safe_say = lambda *_: None  # its words at a signal would stand among ours in neither format
     signals.worker_shutting_down.connect(_say_stopping, weak=False)
     signals.worker_ready.connect(lambda **_: _say_ready(app.settings, concurrency), weak=False)

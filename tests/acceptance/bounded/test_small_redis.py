@@ -37,7 +37,7 @@ def test_all_is_made(
             used = 0
             while run.poll() is None:
                 used = max(used, len(operator.client_list()))
-                time.sleep(0.2)
+                time.sleep(0.2)  # a sample of the connections
             out, err = run.communicate(timeout=120)
         finally:
             operator.config_set("maxclients", 10_000)

@@ -54,7 +54,7 @@ def test_one_whose_owner_cancels_it_is_over_in_time_and_its_late_end_frees_its_s
     start_worker("--concurrency", "4")
     job = replibatch.enqueue(BatchRequest("a fox [[stuck:24]]", MODEL, "fox.webp"))
     until(lambda: sandbox.books.in_flight == 1)
-    time.sleep(1.0)
+    time.sleep(1.0)  # it runs for a while
     assert job.cancel()
     began = time.monotonic()
     assert job.result(30).state == "canceled"

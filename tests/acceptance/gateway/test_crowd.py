@@ -55,7 +55,7 @@ def one(number: int, key: str, gateways: list[str]) -> str | None:
             pass
         finally:
             client._client.close()
-        time.sleep(0.3)
+        time.sleep(0.3)  # as a client does before it asks again
     return None
 
 

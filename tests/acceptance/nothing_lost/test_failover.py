@@ -53,7 +53,7 @@ def test_a_failover_in_the_midst(
     else:
         sentinels.fail_over()
         until(sentinels.healthy, what="it replicates again", seconds=60)
-        time.sleep(2)
+        time.sleep(2)  # batches go on there for a while
         sentinels.fail_over()
     out, err = run.communicate(timeout=180)
     assert run.returncode == 0, out + err
